@@ -1,0 +1,163 @@
+//! Changing, rotating and deleting agents.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use domain::agent::ApiKey;
+use domain::{Agent, AgentDraft};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::{AgentRecord, Webhook};
+
+use super::{ManageError, Management, api_key_name, imported_token_name};
+use crate::Problem;
+
+/// Longest time an old URL may go on working: 30 days.
+const MAX_OVERLAP_SECONDS: u64 = 2_592_000;
+
+/// Old URLs that can work beside the new one; one more ends the oldest.
+const MAX_PREVIOUS_TOKENS: usize = 10;
+
+/// `PATCH /api/agents/{id}`: a JSON merge patch (RFC 7396) of the definition.
+pub(super) async fn update(
+    State(management): State<Management>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let read = management.find(&id).await?;
+    let patch = serde_json::from_slice(&body).map_err(|_| ManageError::NotAnObject)?;
+    let record = management.update(&read, patch).await?;
+    Ok(Json(management.view(&record).await?))
+}
+
+/// `DELETE /api/agents/{id}`: its webhook answers 404, its queued tasks end FAILURE.
+pub(super) async fn delete(
+    State(management): State<Management>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let read = management.find(&id).await?;
+    management.agents.delete(&read).await.map_err(ManageError::from)?;
+    management.forget_secrets(&read).await?;
+    tracing::info!(agent_id = %read.agent.id(), "agent deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/agents/{id}/webhook/rotate`
+pub(super) async fn rotate(
+    State(management): State<Management>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let read = management.find(&id).await?;
+    let record = management.rotate(&read, overlap(&body)?).await?;
+    let webhook_url = management.webhook_url(&record).await?;
+    tracing::info!(agent_id = %read.agent.id(), "webhook rotated");
+    Ok(Json(json!({ "success": true, "webhook_url": webhook_url })))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    #[serde(default)]
+    overlap_seconds: u64,
+}
+
+fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
+    let rotation = match body.trim_ascii() {
+        [] => Rotation::default(),
+        json => serde_json::from_slice(json).map_err(|_| ManageError::Overlap)?,
+    };
+    if rotation.overlap_seconds > MAX_OVERLAP_SECONDS {
+        return Err(ManageError::Overlap);
+    }
+    Ok(Duration::from_secs(rotation.overlap_seconds))
+}
+
+impl Management {
+    async fn update(&self, read: &AgentRecord, patch: Value) -> Result<AgentRecord, ManageError> {
+        let Value::Object(fields) = &patch else { return Err(ManageError::NotAnObject) };
+        if fields.contains_key("webhook_token") {
+            return Err(ManageError::TokenFixed);
+        }
+        let mut definition = json!(read.agent.draft());
+        merge(&mut definition, patch);
+        let draft = AgentDraft::from_json(definition.to_string().as_bytes())?;
+        let (agent, _) = Agent::new(read.agent.id(), draft)?;
+        let agent = self.keep_api_key(agent).await?;
+        self.replace(read, AgentRecord { agent, ..read.clone() }).await
+    }
+
+    async fn rotate(&self, read: &AgentRecord, overlap: Duration) -> Result<AgentRecord, ManageError> {
+        let now = self.now();
+        let version = read.webhook.version + 1;
+        let mut previous = read.webhook.previous.clone();
+        previous.push((read.webhook.current.clone(), now.plus(overlap)));
+        previous.retain(|(_, until)| now < *until);
+        previous.drain(..previous.len().saturating_sub(MAX_PREVIOUS_TOKENS));
+        let webhook = Webhook {
+            version,
+            imported: false,
+            current: self.token(read.agent.id(), version).hash(),
+            previous,
+        };
+        let record = self.replace(read, AgentRecord { webhook, ..read.clone() }).await?;
+        if read.webhook.imported {
+            self.secrets.remove(&imported_token_name(read.agent.id())).await?;
+        }
+        Ok(record)
+    }
+
+    async fn replace(&self, read: &AgentRecord, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+        let record = AgentRecord { updated_at: self.now(), revision: read.revision + 1, ..record };
+        self.agents.update(read, &record).await?;
+        Ok(record)
+    }
+
+    async fn forget_secrets(&self, read: &AgentRecord) -> Result<(), ManageError> {
+        let id = read.agent.id();
+        if read.webhook.imported {
+            self.secrets.remove(&imported_token_name(id)).await?;
+        }
+        let own = api_key_name(id);
+        let key = read.agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
+        if matches!(key, Some(ApiKey::Stored(name)) if name.secret == own) {
+            self.secrets.remove(&own).await?;
+        }
+        Ok(())
+    }
+}
+
+/// JSON merge patch, RFC 7396 section 2. The nesting is that of a parsed value,
+/// which the parser bounds.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let Some(fields) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            fields.remove(&name);
+        } else {
+            merge(fields.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_sets_removes_and_descends() {
+        let mut target = json!({ "a": 1, "b": { "c": 2, "d": 3 }, "e": 4 });
+        merge(&mut target, json!({ "a": null, "b": { "c": 9, "d": null }, "e": { "f": { "g": null } } }));
+        assert_eq!(target, json!({ "b": { "c": 9 }, "e": { "f": {} } }));
+    }
+}

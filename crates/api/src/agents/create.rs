@@ -1,0 +1,58 @@
+//! Making agents.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use domain::{Agent, AgentDraft, AgentId, Salt, WebhookToken};
+use serde_json::Value;
+use store::{AgentRecord, Webhook};
+
+use super::{ManageError, Management, imported_token_name};
+use crate::Problem;
+
+/// `POST /api/agents`
+pub(super) async fn create(
+    State(management): State<Management>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let draft = AgentDraft::from_json(&body).map_err(ManageError::Invalid)?;
+    let record = management.create(draft).await?;
+    Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
+}
+
+impl Management {
+    /// Makes an agent; its token is derived, or brought along.
+    pub async fn create(&self, draft: AgentDraft) -> Result<AgentRecord, ManageError> {
+        let (mut id, mut salt) = ([0; 16], [0; 32]);
+        getrandom::fill(&mut id)?;
+        getrandom::fill(&mut salt)?;
+        let (agent, imported) = Agent::new(AgentId::random(id), draft)?;
+        let agent = self.keep_api_key(agent).await?;
+        let webhook = self.first_webhook(agent.id(), imported).await?;
+        let now = self.now();
+        let record = AgentRecord {
+            agent,
+            salt: Salt::new(salt),
+            webhook,
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        };
+        self.agents.create(&record).await?;
+        tracing::info!(agent_id = %record.agent.id(), "agent created");
+        Ok(record)
+    }
+
+    async fn first_webhook(
+        &self,
+        id: AgentId,
+        imported: Option<WebhookToken>,
+    ) -> Result<Webhook, ManageError> {
+        if let Some(token) = &imported {
+            self.secrets.put(&imported_token_name(id), token.expose()).await?;
+        }
+        let token = imported.clone().unwrap_or_else(|| self.token(id, 1));
+        Ok(Webhook { version: 1, imported: imported.is_some(), current: token.hash(), previous: Vec::new() })
+    }
+}

@@ -1,0 +1,208 @@
+//! The management API: agents and their webhook URLs, for who holds the admin token.
+
+mod change;
+mod create;
+mod read;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use domain::agent::ApiKey;
+use domain::{Agent, AgentError, AgentId, Moment, WebhookToken};
+use serde_json::{Value, json};
+use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
+use subtle::ConstantTimeEq as _;
+
+use crate::Problem;
+
+/// Largest agent definition taken: sources and prompt at their limits, with room for JSON escapes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What managing agents needs.
+#[derive(Clone)]
+pub struct Management {
+    /// Where agents are kept.
+    pub agents: Arc<Agents>,
+    /// Where their secrets are kept.
+    pub secrets: Arc<Secrets>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Who may manage.
+    pub admin_token: Arc<str>,
+    /// From which webhook tokens are derived.
+    pub signing_secret: Arc<str>,
+    /// Where webhooks are reached, without a trailing slash.
+    pub public_url: Arc<str>,
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Management").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// Why a management call is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageError {
+    /// No such agent.
+    #[error("Agent not found")]
+    NotFound,
+    /// The query names none.
+    #[error("Agent ID is required")]
+    NoId,
+    /// The definition is wrong.
+    #[error(transparent)]
+    Invalid(#[from] AgentError),
+    /// An imported token belongs to an agent already.
+    #[error("`webhook_token` is taken by another agent of this deployment")]
+    TokenTaken,
+    /// A token in a change.
+    #[error("`webhook_token` can only be given when an agent is made; rotate the webhook to change its URL")]
+    TokenFixed,
+    /// Two changes at once.
+    #[error("The agent was changed by somebody else meanwhile; read it and try again")]
+    Conflict,
+    /// The overlap is out of range, or the body is none.
+    #[error("`overlap_seconds` must be from 0 to 2592000")]
+    Overlap,
+    /// A change that is no object.
+    #[error("The request body must be a JSON object")]
+    NotAnObject,
+    /// The system has no randomness.
+    #[error("failed to draw random bits")]
+    Entropy(#[from] getrandom::Error),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The routes; each asks for the admin token before anything else.
+pub fn router(management: Management) -> Router {
+    Router::new()
+        .route("/api/agents", get(read::list).post(create::create))
+        .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
+        .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
+        .route("/api/agent_webhook", get(read::webhook_url))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(management.clone(), admins_only))
+        .with_state(management)
+}
+
+async fn admins_only(
+    State(management): State<Management>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let given = request
+        .headers()
+        .get(AUTHORIZATION)
+        .and_then(|header| header.as_bytes().split_first_chunk::<7>())
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
+        .map_or(&[][..], |(_, token)| token.trim_ascii());
+    if bool::from(given.ct_eq(management.admin_token.as_bytes())) {
+        return Ok(next.run(request).await);
+    }
+    let message = "Send the admin token as `Authorization: Bearer <token>`";
+    Err(Problem::caller(StatusCode::UNAUTHORIZED, "unauthorized", message)
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+}
+
+impl Management {
+    async fn find(&self, id: &str) -> Result<AgentRecord, ManageError> {
+        let id = AgentId::parse(id).ok_or(ManageError::NotFound)?;
+        self.agents.get(id).await?.ok_or(ManageError::NotFound)
+    }
+
+    /// The agent's webhook URL: derived, or, if it was brought along from
+    /// another system, read from the secret store.
+    pub async fn webhook_url(&self, record: &AgentRecord) -> Result<String, ManageError> {
+        let id = record.agent.id();
+        let token = if record.webhook.imported {
+            let name = imported_token_name(id);
+            let token = self.secrets.get(&name).await?;
+            token.ok_or(StoreError::Damaged { id: name, attribute: "token" })?
+        } else {
+            self.token(id, record.webhook.version).expose().to_owned()
+        };
+        Ok(format!("{}/api/webhooks/agents/{token}", self.public_url))
+    }
+
+    fn token(&self, id: AgentId, version: u32) -> WebhookToken {
+        WebhookToken::derive(self.signing_secret.as_bytes(), id, version)
+    }
+
+    /// Moves an API key given in clear to the secret store.
+    async fn keep_api_key(&self, agent: Agent) -> Result<Agent, ManageError> {
+        let id = agent.id();
+        let key = agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
+        let Some(ApiKey::Inline(key)) = key else { return Ok(agent) };
+        let name = api_key_name(id);
+        self.secrets.put(&name, key).await?;
+        Ok(agent.with_stored_api_key(name))
+    }
+
+    async fn view(&self, record: &AgentRecord) -> Result<Value, ManageError> {
+        let mut view = json!({ "agent_id": record.agent.id().to_string() });
+        let definition = json!(record.agent.draft());
+        if let (Value::Object(view), Value::Object(definition)) = (&mut view, definition) {
+            view.extend(definition);
+            view.insert("webhook_url".into(), self.webhook_url(record).await?.into());
+            view.insert("created_at".into(), record.created_at.rfc3339().into());
+            view.insert("updated_at".into(), record.updated_at.rfc3339().into());
+        }
+        Ok(view)
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+}
+
+fn api_key_name(id: AgentId) -> String {
+    format!("agents/{id}/model-api-key")
+}
+
+fn imported_token_name(id: AgentId) -> String {
+    format!("agents/{id}/webhook-token")
+}
+
+impl From<CreateError> for ManageError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::TokenTaken => Self::TokenTaken,
+            CreateError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<UpdateError> for ManageError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Conflict => Self::Conflict,
+            UpdateError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let message = error.to_string();
+        match error {
+            ManageError::NotFound => Self::not_found("agent_not_found", "Agent not found"),
+            ManageError::NoId => Self::bad_request("agent_id_required", message),
+            ManageError::Invalid(_) | ManageError::TokenFixed => Self::bad_request("invalid_agent", message),
+            ManageError::Overlap | ManageError::NotAnObject => Self::bad_request("invalid_request", message),
+            ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
+            ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
+            ManageError::Entropy(_) => Self::internal(error),
+            ManageError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The HTTP API, one axum router per function. The Lambdas serve one each, the
+//! local server merges them: one code path for both.
+//!
+//! | routes | module | function |
+//! | --- | --- | --- |
+//! | `GET, POST /api/webhooks/agents/{token}` | [`webhook`] | webhook |
+//! | `GET /api/task_status`, `GET /api/health` | [`task_status`] | task-status |
+//! | `/api/agents…`, `GET /api/agent_webhook` | [`agents`] | console |
+
+pub mod agents;
+mod cors;
+mod problem;
+pub mod task_status;
+pub mod webhook;
+
+use axum::Router;
+
+pub use problem::Problem;
+
+/// Adds the answers for requests that no route takes.
+pub fn app(routes: Router) -> Router {
+    routes
+        .fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
+}

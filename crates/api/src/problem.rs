@@ -1,0 +1,120 @@
+//! The one door for errors: whatever goes wrong becomes a [`Problem`], and a
+//! problem becomes `{"success":false,"message":…,"code":…}`.
+//!
+//! The caller gets a code and a sentence; for faults of ours also a reference,
+//! under which the log has the whole chain of causes.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use store::StoreError;
+
+/// An answer other than success.
+#[derive(Debug)]
+pub struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    header: Option<(axum::http::HeaderName, HeaderValue)>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Problem {
+    /// The caller must change something.
+    pub(crate) fn caller(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), header: None, cause: None }
+    }
+
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::caller(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    pub(crate) fn not_found(code: &'static str, message: &str) -> Self {
+        Self::caller(StatusCode::NOT_FOUND, code, message)
+    }
+
+    /// With `Allow` (RFC 9110 section 15.5.6); the router adds it where it knows better.
+    pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> Self {
+        let message = "The method is not allowed for the requested URL";
+        Self {
+            header: allow.map(|methods| (ALLOW, HeaderValue::from_static(methods))),
+            ..Self::caller(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        }
+    }
+
+    pub(crate) fn with_header(mut self, name: axum::http::HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    /// Our storage or queue cannot take it: asking again is safe with a key.
+    fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "unavailable",
+            message: "The service cannot take this right now; try again in a moment, with the same Idempotency-Key if you sent one".into(),
+            header: Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            cause: Some(Box::new(cause)),
+        }
+    }
+
+    /// A fault of ours that trying again will not mend.
+    pub(crate) fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            code: "internal",
+            message: "Something went wrong on our side; the reference finds it in the log".into(),
+            header: None,
+            cause: Some(Box::new(cause)),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => Self::unavailable(error),
+            StoreError::Damaged { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = json!({ "success": false, "message": self.message, "code": self.code });
+        if let (Some(cause), Some(fields)) = (self.cause, body.as_object_mut()) {
+            let reference = reference();
+            let status = self.status.as_u16();
+            tracing::error!(reference, status, error = chain(cause.as_ref()), "request failed");
+            fields.insert("reference".to_owned(), reference.into());
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+/// Links an answer to its line in the log.
+fn reference() -> String {
+    let mut entropy = [0; 8];
+    // Without randomness the reference is useless, not wrong.
+    let _ = getrandom::fill(&mut entropy);
+    format!("{:016x}", u64::from_be_bytes(entropy))
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,150 @@
+//! `GET, POST /api/webhooks/agents/{token}`: triggers a task.
+
+mod body;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use domain::{AgentId, IdempotencyKey, Status, TaskId, TaskKey, WebhookToken};
+use serde_json::json;
+use store::env::{Env, EnvError};
+use store::{Admission, Agents, Clock, Queue, StoreError, Tasks, TokenRecord};
+
+use crate::Problem;
+use crate::cors::{self, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
+use body::BodyError;
+
+/// What triggering needs.
+#[derive(Clone, Debug)]
+pub struct Triggers {
+    /// Finds the agent of a token.
+    pub agents: Arc<Agents>,
+    /// Where tasks are admitted.
+    pub tasks: Tasks,
+    /// Where their ids are sent.
+    pub queue: Arc<Queue>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// See [`max_body_bytes`].
+    pub max_body_bytes: usize,
+}
+
+/// `AGENT_WEBHOOKS_MAX_BODY_BYTES`: the largest body taken; 1 MiB by default,
+/// at most 4 MiB, which is what a Lambda can be handed.
+pub fn max_body_bytes(env: &Env) -> Result<usize, EnvError> {
+    env.number("AGENT_WEBHOOKS_MAX_BODY_BYTES", 1024 * 1024, 1, 4 * 1024 * 1024)
+}
+
+/// Why a trigger is refused.
+#[derive(Debug, thiserror::Error)]
+enum TriggerError {
+    #[error("method not allowed")]
+    Method,
+    #[error("Agent not found")]
+    UnknownAgent,
+    #[error(transparent)]
+    Key(#[from] domain::KeyError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("failed to draw random bits")]
+    Entropy(#[from] getrandom::Error),
+}
+
+/// The route, for any page and any method: looking at a URL (HEAD) never runs an agent.
+pub fn router(triggers: Triggers) -> Router {
+    Router::new()
+        .route("/api/webhooks/agents/{token}", any(trigger))
+        .with_state(triggers)
+        .layer(cors::any_origin())
+}
+
+async fn trigger(
+    State(triggers): State<Triggers>,
+    token: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if !matches!(*request.method(), Method::GET | Method::POST) {
+        return Err(TriggerError::Method.into());
+    }
+    let agent = triggers.agent(token.ok()).await?;
+    let (parts, body) = request.into_parts();
+    let key = idempotency_key(&parts)?;
+    let payload = body::payload(&parts, body, triggers.max_body_bytes).await.map_err(TriggerError::Body)?;
+    let id = TaskId::new(triggers.clock.now(), task_key(&agent, key.as_ref())?);
+    let admission = triggers.tasks.admit(id, agent.agent_id, &payload).await.map_err(TriggerError::Store)?;
+    Ok(triggers.accept(admission, id, agent.agent_id, key.is_some()).await?)
+}
+
+impl Triggers {
+    async fn agent(&self, token: Option<Path<String>>) -> Result<TokenRecord, TriggerError> {
+        let token =
+            token.and_then(|Path(text)| WebhookToken::parse(&text)).ok_or(TriggerError::UnknownAgent)?;
+        let found = self.agents.by_token(&token.hash(), self.clock.now()).await?;
+        found.ok_or(TriggerError::UnknownAgent)
+    }
+
+    /// Queues the task and answers its id. A repeat that finds its task PENDING
+    /// queues it again, in case the first trigger could not: harmless, and what
+    /// makes retrying after a 503 safe.
+    async fn accept(
+        &self,
+        admission: Admission,
+        offered: TaskId,
+        agent: AgentId,
+        keyed: bool,
+    ) -> Result<Response, TriggerError> {
+        let (id, status) = match admission {
+            Admission::Created => (offered, Status::Pending),
+            Admission::Repeated { id, status } => (id, status),
+        };
+        if status == Status::Pending {
+            self.queue.send(id, agent).await?;
+        }
+        // Without a key only our own put, tried again after a lost answer, can
+        // have been there before.
+        let replayed = keyed && matches!(admission, Admission::Repeated { .. });
+        tracing::info!(task_id = %id, agent_id = %agent, replayed, "trigger accepted");
+        let mut response = Json(json!({ "success": true, "task_id": id.to_string() })).into_response();
+        if replayed {
+            response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+}
+
+fn idempotency_key(parts: &Parts) -> Result<Option<IdempotencyKey>, TriggerError> {
+    let header = parts.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
+    Ok(IdempotencyKey::parse(header)?)
+}
+
+fn task_key(agent: &TokenRecord, key: Option<&IdempotencyKey>) -> Result<TaskKey, TriggerError> {
+    match key {
+        Some(key) => Ok(TaskKey::derived(&agent.salt, key)),
+        None => {
+            let mut entropy = [0; 10];
+            getrandom::fill(&mut entropy)?;
+            Ok(TaskKey::random(entropy))
+        }
+    }
+}
+
+impl From<TriggerError> for Problem {
+    fn from(error: TriggerError) -> Self {
+        match error {
+            TriggerError::Method => Self::method_not_allowed(Some("GET, POST, OPTIONS")),
+            TriggerError::UnknownAgent => Self::not_found("agent_not_found", "Agent not found"),
+            TriggerError::Key(error) => Self::bad_request("invalid_idempotency_key", error.to_string()),
+            TriggerError::Body(error) => error.into(),
+            TriggerError::Store(error) => error.into(),
+            TriggerError::Entropy(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! An agent: its definition as its owner sends it, checked and completed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{AgentId, PromptError, WebhookToken, check_template};
+
+/// Most bytes of all inline source texts of one agent, so that the agent stays
+/// within one DynamoDB item (400 KB).
+pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
+/// Most bytes of a prompt.
+pub const MAX_PROMPT_BYTES: usize = 64 * 1024;
+/// Longest run an agent may ask for: a Lambda invocation ends after 900 s.
+pub const MAX_TIMEOUT_SECONDS: u64 = 840;
+
+/// An agent as its owner describes it. Only `name` is required.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentDraft {
+    /// 1 to 128 characters.
+    pub name: String,
+    /// A Jinja template over `payload`, `agent.name`, `task_id` and `now`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Which model answers; the deployment's default if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelConfig>,
+    /// No tool exists yet, so this must be empty.
+    #[serde(default)]
+    pub tools: Vec<serde_json::Value>,
+    /// Texts the agent may answer from.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+    /// What one run may take.
+    #[serde(default)]
+    pub limits: Limits,
+    /// A disabled agent's webhook answers 404.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+    /// The token of an existing webhook URL to bring along from another system.
+    #[serde(default, skip_serializing)]
+    pub webhook_token: Option<String>,
+}
+
+/// A model and where it is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The protocol it speaks.
+    #[serde(default)]
+    pub provider: Provider,
+    /// The server's base URL, ending before `/chat/completions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The model's name on that server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The server's API key, if it wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKey>,
+}
+
+/// The protocols a model can be asked in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// OpenAI chat completions.
+    #[default]
+    Openai,
+    /// No model: the best passages of the agent's sources.
+    Extractive,
+}
+
+/// A provider's API key: given once in clear, kept as the name of a secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ApiKey {
+    /// The key itself, on its way to the secret store.
+    Inline(String),
+    /// A key in the secret store.
+    Stored(SecretName),
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("ApiKey(…)"),
+            Self::Stored(name) => name.fmt(f),
+        }
+    }
+}
+
+/// The name of a secret in the deployment's secret store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretName {
+    /// Letters, digits, `-`, `_`, `.` and `/`.
+    pub secret: String,
+}
+
+/// A text an agent answers from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Shown beside the answer.
+    pub title: String,
+    /// Plain text or Markdown.
+    pub text: String,
+}
+
+/// What one run may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Seconds from the claim to the end, retries included. 1 to 840.
+    pub timeout_seconds: u64,
+    /// Calls to the model. 1 to 100.
+    pub max_turns: u32,
+    /// Tokens the model may write in one turn. 1 to 1,000,000.
+    pub max_output_tokens: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout_seconds: 240, max_turns: 12, max_output_tokens: 4096 }
+    }
+}
+
+impl Limits {
+    /// The run's time budget.
+    pub const fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds)
+    }
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+/// What is wrong with an agent's definition, in words for its owner.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// No JSON, or a field that is unknown or of the wrong type.
+    #[error("The agent is not valid: {0}")]
+    Shape(serde_json::Error),
+    /// The name is blank or too long.
+    #[error("`name` must have 1 to 128 characters")]
+    Name,
+    /// The prompt is too long.
+    #[error("`prompt` is longer than 65536 bytes")]
+    PromptTooLong,
+    /// The prompt is no template.
+    #[error("`prompt` is not a valid template: {0}")]
+    Prompt(#[from] PromptError),
+    /// Tools are named, but none exists yet.
+    #[error("`tools` must be empty: this version has no tools yet")]
+    Tools,
+    /// The sources are too large together.
+    #[error("`sources` hold more than 262144 bytes of text; shorten them")]
+    SourcesTooLarge,
+    /// A number in `limits` is out of range.
+    #[error("`limits.{field}` must be from 1 to {max}")]
+    Limit {
+        /// Which one.
+        field: &'static str,
+        /// Its largest value.
+        max: u64,
+    },
+    /// The model lacks what its provider needs.
+    #[error("`model.{0}` is required for the provider `openai`")]
+    ModelField(&'static str),
+    /// The base URL is none.
+    #[error("`model.base_url` must be an absolute http or https URL without credentials")]
+    BaseUrl,
+    /// The API key or secret name is malformed.
+    #[error(
+        "`model.api_key` must be printable ASCII, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
+    )]
+    ApiKey,
+    /// The imported token is malformed.
+    #[error("`webhook_token` must have 16 to 128 letters, digits, - or _")]
+    WebhookToken,
+}
+
+/// An agent whose definition has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    id: AgentId,
+    draft: AgentDraft,
+}
+
+impl Agent {
+    /// Checks a definition. The imported token, if any, is handed back apart:
+    /// an agent never holds one.
+    pub fn new(id: AgentId, mut draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
+        draft.name = draft.name.trim().to_owned();
+        check_texts(&draft)?;
+        check_limits(&draft.limits)?;
+        if let Some(model) = &draft.model {
+            check_model(model)?;
+        }
+        let token = match draft.webhook_token.take() {
+            Some(text) => Some(WebhookToken::parse(&text).ok_or(AgentError::WebhookToken)?),
+            None => None,
+        };
+        Ok((Self { id, draft }, token))
+    }
+
+    /// Who it is.
+    pub const fn id(&self) -> AgentId {
+        self.id
+    }
+
+    /// The same agent, its model's API key now kept under this name.
+    #[must_use]
+    pub fn with_stored_api_key(mut self, secret: String) -> Self {
+        if let Some(model) = &mut self.draft.model {
+            model.api_key = Some(ApiKey::Stored(SecretName { secret }));
+        }
+        self
+    }
+
+    /// Its definition.
+    pub const fn draft(&self) -> &AgentDraft {
+        &self.draft
+    }
+}
+
+impl AgentDraft {
+    /// An agent with this name and these sources, all else by default.
+    pub fn named(name: &str, sources: Vec<Source>) -> Self {
+        Self {
+            name: name.to_owned(),
+            prompt: None,
+            model: None,
+            tools: Vec::new(),
+            sources,
+            limits: Limits::default(),
+            enabled: true,
+            webhook_token: None,
+        }
+    }
+
+    /// Reads a definition; unknown fields are named in the error.
+    pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
+        serde_json::from_slice(json).map_err(AgentError::Shape)
+    }
+}
+
+/// A model configuration that can be used: `openai` knows where and what to ask.
+pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
+    check_api_key(model.api_key.as_ref())?;
+    if model.provider == Provider::Extractive {
+        return Ok(());
+    }
+    let base_url = model.base_url.as_deref().ok_or(AgentError::ModelField("base_url"))?;
+    if model.name.as_deref().is_none_or(|name| name.trim().is_empty()) {
+        return Err(AgentError::ModelField("name"));
+    }
+    let url = Url::parse(base_url).map_err(|_| AgentError::BaseUrl)?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
+}
+
+fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
+    let well_formed = match key {
+        None => true,
+        Some(ApiKey::Inline(key)) => !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()),
+        Some(ApiKey::Stored(name)) => {
+            (1..=256).contains(&name.secret.len())
+                && name.secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        }
+    };
+    if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
+}
+
+fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
+    if !(1..=128).contains(&draft.name.chars().count()) {
+        return Err(AgentError::Name);
+    }
+    if let Some(prompt) = &draft.prompt {
+        if prompt.len() > MAX_PROMPT_BYTES {
+            return Err(AgentError::PromptTooLong);
+        }
+        check_template(prompt)?;
+    }
+    if !draft.tools.is_empty() {
+        return Err(AgentError::Tools);
+    }
+    let bytes: usize = draft.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
+    if bytes > MAX_SOURCE_BYTES {
+        return Err(AgentError::SourcesTooLarge);
+    }
+    Ok(())
+}
+
+fn check_limits(limits: &Limits) -> Result<(), AgentError> {
+    let ranges = [
+        ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
+        ("max_turns", u64::from(limits.max_turns), 100),
+        ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
+    ];
+    match ranges.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
+        Some((field, _, max)) => Err(AgentError::Limit { field, max }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str) -> Result<Agent, String> {
+        let draft = AgentDraft::from_json(json.as_bytes()).map_err(|error| error.to_string())?;
+        Agent::new(AgentId::random([1; 16]), draft).map(|(agent, _)| agent).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_is_enough() {
+        let agent = check(r#"{"name":" triage "}"#).unwrap();
+        assert_eq!(agent.draft().name, "triage");
+        assert_eq!(agent.draft().limits, Limits::default());
+        assert!(agent.draft().enabled);
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_with_what_is_allowed() {
+        let message = check(r#"{"name":"a","promt":"x"}"#).unwrap_err();
+        assert!(message.contains("unknown field `promt`"), "{message}");
+        assert!(message.contains("`prompt`"), "{message}");
+    }
+
+    #[test]
+    fn every_wrong_value_is_answered_with_what_to_change() {
+        for (json, says) in [
+            (r#"{"name":"  "}"#, "`name`"),
+            (r#"{"name":"a","prompt":"{{ payload."}"#, "`prompt` is not a valid template"),
+            (r#"{"name":"a","tools":[{}]}"#, "`tools`"),
+            (r#"{"name":"a","limits":{"timeout_seconds":0}}"#, "`limits.timeout_seconds`"),
+            (r#"{"name":"a","limits":{"max_turns":101}}"#, "from 1 to 100"),
+            (r#"{"name":"a","model":{"name":"m"}}"#, "`model.base_url` is required"),
+            (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
+            (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),
+            (r#"{"name":"a","model":{"base_url":"http://u:p@h","name":"m"}}"#, "credentials"),
+            (
+                r#"{"name":"a","model":{"provider":"extractive","api_key":{"secret":"a b"}}}"#,
+                "`model.api_key`",
+            ),
+            (r#"{"name":"a","model":{"provider":"magic"}}"#, "unknown variant `magic`"),
+            (r#"{"name":"a","webhook_token":"short"}"#, "`webhook_token`"),
+            ("[]", "not valid"),
+        ] {
+            let message = check(json).unwrap_err();
+            assert!(message.contains(says), "{json}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_api_key_does_not_show_itself_in_a_debug_print() {
+        let agent =
+            check(r#"{"name":"a","model":{"base_url":"http://h/v1","name":"m","api_key":"sk-secret"}}"#);
+        assert!(!format!("{agent:?}").contains("sk-secret"));
+    }
+}

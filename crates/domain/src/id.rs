@@ -1,0 +1,171 @@
+//! Task and agent ids.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use uuid::Uuid;
+
+use crate::{IdempotencyKey, Moment, Salt};
+
+/// A task's id: a UUIDv7 (RFC 9562 section 5.7), its time the task's creation,
+/// its 74 other bits the [`TaskKey`] under which the task is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskId(Uuid);
+
+/// The part of a task id that finds the task: drawn at random, or, when the
+/// caller gave an idempotency key, derived from it, so that the same key finds
+/// the same item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TaskKey([u8; 10]);
+
+impl TaskId {
+    /// The id of a task created `at` this moment under `key`.
+    pub fn new(at: Moment, key: TaskKey) -> Self {
+        let mut bytes = [0; 16];
+        let (time, rest) = bytes.split_at_mut(6);
+        let millis = at.millis().to_be_bytes();
+        time.copy_from_slice(millis.split_at(2).1);
+        rest.copy_from_slice(&key.0);
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Reads an id in its hyphenated form, upper or lower case. `None` for
+    /// anything that this product never gave out.
+    pub fn parse(text: &str) -> Option<Self> {
+        let uuid = Uuid::try_parse(text).ok()?;
+        let ours =
+            text.len() == 36 && uuid.get_version_num() == 7 && uuid.get_variant() == uuid::Variant::RFC4122;
+        ours.then_some(Self(uuid))
+    }
+
+    /// When the task was created.
+    pub fn created_at(self) -> Moment {
+        let mut millis = [0; 8];
+        millis.split_at_mut(2).1.copy_from_slice(self.0.as_bytes().split_at(6).0);
+        Moment::from_millis(u64::from_be_bytes(millis))
+    }
+
+    /// Where the task is stored.
+    pub fn key(self) -> TaskKey {
+        let mut key = [0; 10];
+        key.copy_from_slice(self.0.as_bytes().split_at(6).1);
+        TaskKey(key)
+    }
+}
+
+impl TaskKey {
+    /// From 80 random bits, six of which give way to the UUID's version and variant.
+    pub const fn random(entropy: [u8; 10]) -> Self {
+        let mut key = entropy;
+        key[0] = (key[0] & 0x0f) | 0x70;
+        key[2] = (key[2] & 0x3f) | 0x80;
+        Self(key)
+    }
+
+    /// The one key of (agent, idempotency key). HMAC under the agent's salt, so
+    /// that who knows an idempotency key still cannot compute the task's id.
+    pub fn derived(salt: &Salt, key: &IdempotencyKey) -> Self {
+        // HMAC takes keys of any length (RFC 2104 section 2).
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt.bytes()) else {
+            unreachable!("HMAC takes keys of any length")
+        };
+        mac.update(key.as_str().as_bytes());
+        let digest = mac.finalize().into_bytes();
+        let mut entropy = [0; 10];
+        entropy.copy_from_slice(digest.split_at(10).0);
+        Self::random(entropy)
+    }
+
+    /// Reads what [`Self::as_hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = (text.len() == 20).then_some(text)?;
+        let number = u128::from_str_radix(digits, 16).ok()?;
+        let mut key = [0; 10];
+        key.copy_from_slice(number.to_be_bytes().split_at(6).1);
+        (Self::random(key) == Self(key)).then_some(Self(key))
+    }
+
+    /// The id attribute of the task's item: 20 hexadecimal digits.
+    pub fn as_hex(self) -> String {
+        crate::token::hex(&self.0)
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// An agent's id: a UUIDv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AgentId(Uuid);
+
+impl AgentId {
+    /// From 128 random bits.
+    pub const fn random(entropy: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(entropy).into_uuid())
+    }
+
+    /// Reads an id in its hyphenated form, upper or lower case.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 36).then(|| Uuid::try_parse(text).ok().map(Self)).flatten()
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_task_id_keeps_its_time_and_its_key(millis in 0_u64..1 << 48, entropy: [u8; 10]) {
+            let id = TaskId::new(Moment::from_millis(millis), TaskKey::random(entropy));
+            prop_assert_eq!(id.created_at().millis(), millis);
+            prop_assert_eq!(id.key(), TaskKey::random(entropy));
+            prop_assert_eq!(TaskKey::from_hex(&id.key().as_hex()), Some(id.key()));
+            prop_assert_eq!(TaskId::parse(&id.to_string()), Some(id));
+            prop_assert_eq!(TaskId::parse(&id.to_string().to_uppercase()), Some(id));
+        }
+
+        #[test]
+        fn no_text_makes_the_id_parser_panic(text: String) {
+            let _ = TaskId::parse(&text);
+            let _ = AgentId::parse(&text);
+        }
+    }
+
+    #[test]
+    fn only_a_hyphenated_uuid_of_version_7_is_a_task_id() {
+        for stranger in [
+            "",
+            "deduplicated",
+            "051dc3fa-82c5-49a7-9d0e-24427aa4a6fb",
+            "018f3f3e00007abc8def0123456789ab",
+            "{018f3f3e-0000-7abc-8def-0123456789ab}",
+            "urn:uuid:018f3f3e-0000-7abc-8def-0123456789ab",
+        ] {
+            assert_eq!(TaskId::parse(stranger), None, "{stranger}");
+        }
+        assert!(TaskId::parse("018f3f3e-0000-7abc-8def-0123456789ab").is_some());
+    }
+
+    #[test]
+    fn one_idempotency_key_has_one_task_key_per_agent() {
+        let key = IdempotencyKey::parse(Some(b"order-42")).unwrap().unwrap();
+        let other = IdempotencyKey::parse(Some(b"order-43")).unwrap().unwrap();
+        let (ours, theirs) = (Salt::new([1; 32]), Salt::new([2; 32]));
+        assert_eq!(TaskKey::derived(&ours, &key), TaskKey::derived(&ours, &key));
+        assert_ne!(TaskKey::derived(&ours, &key), TaskKey::derived(&ours, &other));
+        assert_ne!(TaskKey::derived(&ours, &key), TaskKey::derived(&theirs, &key));
+    }
+}

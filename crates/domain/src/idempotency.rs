@@ -1,0 +1,69 @@
+//! The `Idempotency-Key` header.
+
+/// Most characters an idempotency key may have.
+const MAX_KEY_CHARS: usize = 256;
+
+/// A caller's name for one trigger: 1 to 256 characters, case-sensitive,
+/// surrounding white space removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+/// Why a header is not an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Over [`MAX_KEY_CHARS`].
+    #[error("Idempotency-Key exceeds maximum length of 256 characters")]
+    TooLong,
+    /// Header bytes that are no UTF-8.
+    #[error("Idempotency-Key must be UTF-8 text")]
+    NotUtf8,
+}
+
+impl IdempotencyKey {
+    /// Reads the header's bytes. An absent or blank header means no key.
+    pub fn parse(header: Option<&[u8]>) -> Result<Option<Self>, KeyError> {
+        let text = std::str::from_utf8(header.unwrap_or_default()).map_err(|_| KeyError::NotUtf8)?;
+        let key = text.trim();
+        if key.chars().count() > MAX_KEY_CHARS {
+            return Err(KeyError::TooLong);
+        }
+        Ok((!key.is_empty()).then(|| Self(key.to_owned())))
+    }
+
+    /// The key's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(header: &str) -> Result<Option<String>, KeyError> {
+        IdempotencyKey::parse(Some(header.as_bytes())).map(|key| key.map(|key| key.0))
+    }
+
+    #[test]
+    fn a_blank_header_is_no_key() {
+        assert_eq!(IdempotencyKey::parse(None), Ok(None));
+        assert_eq!(parse(""), Ok(None));
+        assert_eq!(parse(" \t "), Ok(None));
+    }
+
+    #[test]
+    fn a_key_is_trimmed_and_keeps_its_case() {
+        assert_eq!(parse("  Order-42 "), Ok(Some("Order-42".into())));
+    }
+
+    #[test]
+    fn the_limit_counts_characters_not_bytes() {
+        assert_eq!(parse(&"日".repeat(256)), Ok(Some("日".repeat(256))));
+        assert_eq!(parse(&"x".repeat(257)), Err(KeyError::TooLong));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        assert_eq!(IdempotencyKey::parse(Some(b"\xff\xfe")), Err(KeyError::NotUtf8));
+    }
+}

@@ -1,0 +1,32 @@
+//! What Agent Webhooks decides: tasks and their transitions, ids, webhook
+//! tokens, payloads, agents and the agent loop.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number: those come in
+//! as arguments, so every rule of the product is a plain synchronous test.
+//!
+//! Reading order: a request carries a [`WebhookToken`], perhaps an
+//! [`IdempotencyKey`], and a [`Payload`]; it becomes a [`Task`] with a
+//! [`TaskId`]; a runner claims the task and drives a [`Run`] of its [`Agent`]
+//! to an [`Outcome`].
+
+pub mod agent;
+mod id;
+mod idempotency;
+mod moment;
+mod outcome;
+mod payload;
+mod prompt;
+mod run;
+mod task;
+mod token;
+
+pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Provider, Source};
+pub use id::{AgentId, TaskId, TaskKey};
+pub use idempotency::{IdempotencyKey, KeyError};
+pub use moment::Moment;
+pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Passage, Usage};
+pub use payload::{Payload, PayloadError};
+pub use prompt::{PromptError, check_template, render_prompt};
+pub use run::{Finish, ModelReply, Run, Step};
+pub use task::{AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault};
+pub use token::{Salt, TokenHash, WebhookToken};

@@ -1,0 +1,115 @@
+//! How a task ends.
+
+use serde::{Deserialize, Serialize};
+
+/// The end of a task and what it cost. This is also how it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// SUCCESS or FAILURE with what belongs to it.
+    pub outcome: Outcome,
+    /// Tokens spent, for failures too; `None` if no model was asked.
+    pub usage: Option<Usage>,
+}
+
+/// A task ends exactly once, in one of two ways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The agent answered.
+    Success(Answer),
+    /// It did not, and why.
+    Failure(Failure),
+}
+
+/// What an agent answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Never empty in a SUCCESS.
+    pub answer: String,
+    /// The passages the answer was given on.
+    pub sources: Vec<Passage>,
+    /// The model's reasoning, if it gave any.
+    pub thought: String,
+    /// The tools the agent called, in order.
+    pub tool_calls: Vec<serde_json::Value>,
+}
+
+/// A piece of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// The source's title.
+    pub title: String,
+    /// The passage itself.
+    pub text: String,
+    /// Where it comes from: the source's title until sources have addresses.
+    pub source: String,
+}
+
+/// Why a task failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs.
+    #[serde(rename = "type")]
+    pub kind: ErrorType,
+    /// For people: one sentence without secrets.
+    pub message: String,
+    /// Whether triggering again, under another key, may succeed.
+    pub retryable: bool,
+}
+
+/// The kinds of failure a caller can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorType {
+    /// The time limit of the run is over.
+    Timeout,
+    /// The model's server refused, failed or answered nonsense.
+    ModelError,
+    /// A tool failed in a way the agent could not work around.
+    ToolError,
+    /// The agent's definition cannot run, or the agent is gone.
+    InvalidAgent,
+    /// The run ended without an answer.
+    EmptyAnswer,
+    /// A limit on turns or tokens was reached.
+    BudgetExceeded,
+    /// Somebody stopped the task.
+    Cancelled,
+    /// The runner died every time.
+    WorkerLost,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Failure {
+    /// A failure that triggering again will not mend.
+    pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retryable: false }
+    }
+
+    /// A failure that may pass.
+    pub fn passing(kind: ErrorType, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retryable: true }
+    }
+
+    /// The task whose runner was killed every time.
+    pub fn worker_lost() -> Self {
+        Self::passing(
+            ErrorType::WorkerLost,
+            "The worker running this task was lost and its attempts are used up",
+        )
+    }
+}
+
+/// What the model's server counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The model's name, as its server gives it.
+    pub model: String,
+    /// Calls to the model.
+    pub turns: u32,
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+}

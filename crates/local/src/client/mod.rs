@@ -1,0 +1,192 @@
+//! The client commands: HTTP calls to a deployment.
+
+pub mod agent;
+pub mod status;
+pub mod trigger;
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+
+use crate::DataDir;
+use crate::cli::Deployment;
+
+/// Where the local server is, if it never ran.
+const DEFAULT_URL: &str = "http://127.0.0.1:7091";
+const TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Why a command ends with exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server cannot be reached.
+    #[error(
+        "no answer from {url}; is the server running? Start it with `agent-webhooks serve`, or name one with --url"
+    )]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The server refused.
+    #[error("{message} (HTTP {status})")]
+    Refused {
+        /// The server's sentence.
+        message: String,
+        /// Its status.
+        status: StatusCode,
+    },
+    /// The server answered something else than JSON.
+    #[error("the answer of {url} is not from Agent Webhooks")]
+    Nonsense {
+        /// Which.
+        url: String,
+    },
+    /// No admin token is known.
+    #[error("no admin token: set AGENT_WEBHOOKS_ADMIN_TOKEN, or run this in the folder of the local server")]
+    NoAdminToken,
+    /// No agent has this name or id.
+    #[error("no agent has the id or name {0:?}; `agent list` shows all")]
+    UnknownAgent(String),
+    /// Several agents have this name.
+    #[error("several agents have the name {0:?}; use an id")]
+    AmbiguousName(String),
+    /// A file cannot be read.
+    #[error("failed to read {what}")]
+    Read {
+        /// Which.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds no JSON.
+    #[error("{what} does not hold a JSON object")]
+    NotJson {
+        /// Which.
+        what: String,
+    },
+    /// The task ended FAILURE; its result is printed already.
+    #[error("")]
+    TaskFailed,
+}
+
+/// A connection to one deployment.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    admin_token: Option<String>,
+    /// Whether stdout is for programs.
+    pub(crate) json: bool,
+}
+
+impl Client {
+    pub(crate) fn new(deployment: &Deployment) -> Result<Self, ClientError> {
+        let data_dir = DataDir::new(&deployment.data_dir);
+        let given = deployment.url.clone();
+        let url = given.or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        // Installed once a process; a second time it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build();
+        Ok(Self {
+            http: http.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?,
+            url: url.trim_end_matches('/').to_owned(),
+            admin_token: deployment.admin_token.clone().or_else(|| data_dir.admin_token()),
+            json: deployment.json,
+        })
+    }
+
+    /// A call of the management API.
+    pub(crate) async fn manage(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let token = self.admin_token.as_deref().ok_or(ClientError::NoAdminToken)?;
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let (_, value) = self.answer(request.send().await).await?;
+        Ok(value)
+    }
+
+    pub(crate) async fn status(&self, task: &str) -> Result<Value, ClientError> {
+        let request = self.http.get(format!("{}/api/task_status?{}", self.url, query("task_id", task)));
+        let (_, value) = self.answer(request.send().await).await?;
+        Ok(value)
+    }
+
+    pub(crate) async fn trigger(
+        &self,
+        url: &str,
+        payload: String,
+        key: Option<&str>,
+    ) -> Result<Value, ClientError> {
+        let mut request = self.http.post(url).header("content-type", "application/json").body(payload);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let (_, value) = self.answer(request.send().await).await?;
+        Ok(value)
+    }
+
+    /// The agent of this id or name.
+    pub(crate) async fn find(&self, agent: &str) -> Result<Value, ClientError> {
+        let all = self.manage(Method::GET, "/api/agents", None).await?;
+        let agents = all.get("agents").and_then(Value::as_array).cloned().unwrap_or_default();
+        let has = |field: &'static str| {
+            let wanted = agent.to_owned();
+            move |found: &&Value| found.get(field).and_then(Value::as_str) == Some(wanted.as_str())
+        };
+        if let Some(found) = agents.iter().find(has("agent_id")) {
+            return Ok(found.clone());
+        }
+        let mut named = agents.iter().filter(has("name"));
+        match (named.next(), named.next()) {
+            (Some(found), None) => Ok(found.clone()),
+            (Some(_), Some(_)) => Err(ClientError::AmbiguousName(agent.to_owned())),
+            (None, _) => Err(ClientError::UnknownAgent(agent.to_owned())),
+        }
+    }
+
+    async fn answer(&self, sent: reqwest::Result<Response>) -> Result<(StatusCode, Value), ClientError> {
+        let response = sent.map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })?;
+        let status = response.status();
+        if status == StatusCode::NO_CONTENT {
+            return Ok((status, Value::Null));
+        }
+        let nonsense = |_| ClientError::Nonsense { url: self.url.clone() };
+        let value: Value = response.json().await.map_err(nonsense)?;
+        if status.is_success() {
+            return Ok((status, value));
+        }
+        Err(ClientError::Refused { message: text(&value, "message").to_owned(), status })
+    }
+}
+
+/// A field's text, empty if there is none.
+pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn query(name: &str, value: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+}
+
+/// What an argument stands for: `@FILE`, `-` for standard input, or itself.
+pub(crate) fn argument(argument: &str) -> Result<String, ClientError> {
+    let read = |what: &str, result: std::io::Result<String>| {
+        result.map_err(|source| ClientError::Read { what: what.to_owned(), source })
+    };
+    if argument == "-" {
+        let mut text = String::new();
+        return read("standard input", std::io::stdin().read_to_string(&mut text).map(|_| text));
+    }
+    match argument.strip_prefix('@') {
+        Some(path) => read(path, std::fs::read_to_string(path)),
+        None => Ok(argument.to_owned()),
+    }
+}

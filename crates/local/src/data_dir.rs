@@ -1,0 +1,143 @@
+//! The folder that holds everything a local server keeps.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// A local server's folder.
+#[derive(Clone, Debug)]
+pub struct DataDir(PathBuf);
+
+/// The folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process serves it.
+    #[error("another server is running in {}; stop it, or choose another folder with --data-dir", .0.display())]
+    InUse(PathBuf),
+    /// The file system refused.
+    #[error("failed to {attempt} {}", path.display())]
+    Io {
+        /// As a verb.
+        attempt: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Held while a server runs in the folder; the system lets go of it however the
+/// process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// A secret that is made at the first start and kept.
+#[derive(Debug)]
+pub struct KeptSecret {
+    /// The secret.
+    pub value: String,
+    /// Whether it was made just now.
+    pub is_new: bool,
+}
+
+impl DataDir {
+    /// The folder at this path, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the folder, for its owner only, and claims it for this process.
+    pub fn open(&self) -> Result<Lock, DataDirError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&self.0).map_err(io("make", &self.0))?;
+        let path = self.0.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(self.0.clone())),
+            Err(TryLockError::Error(error)) => Err(io("lock", &path)(error)),
+        }
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.0.join("tables.sqlite")
+    }
+
+    /// The secrets file.
+    pub fn secrets(&self) -> PathBuf {
+        self.0.join("secrets.json")
+    }
+
+    /// Notes where the server answers, for the client commands.
+    pub fn note_url(&self, url: &str) -> Result<(), DataDirError> {
+        let path = self.0.join("url");
+        fs::write(&path, url).map_err(io("write", &path))
+    }
+
+    /// Where the server of this folder answers, if one has run.
+    pub fn url(&self) -> Option<String> {
+        let url = fs::read_to_string(self.0.join("url")).ok()?;
+        Some(url.trim().to_owned())
+    }
+
+    /// The admin token, if a server has run.
+    pub fn admin_token(&self) -> Option<String> {
+        let token = fs::read_to_string(self.0.join("admin-token")).ok()?;
+        Some(token.trim().to_owned())
+    }
+
+    /// The admin token, made at the first call.
+    pub fn keep_admin_token(&self) -> Result<KeptSecret, DataDirError> {
+        self.keep("admin-token")
+    }
+
+    /// The secret that webhook tokens are derived from, made at the first call.
+    pub fn keep_signing_secret(&self) -> Result<KeptSecret, DataDirError> {
+        self.keep("signing-secret")
+    }
+
+    /// 256 random bits in hexadecimal, written whole before anything uses them.
+    fn keep(&self, name: &str) -> Result<KeptSecret, DataDirError> {
+        let path = self.0.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => return Ok(KeptSecret { value: text.trim().to_owned(), is_new: false }),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io("read", &path)(error));
+            }
+            Err(_) => {}
+        }
+        let mut entropy = [0_u8; 32];
+        getrandom::fill(&mut entropy)
+            .map_err(|error| io("draw random bits for", &path)(std::io::Error::other(error)))?;
+        let value: String = entropy.iter().map(|byte| format!("{byte:02x}")).collect();
+        let beside = path.with_extension("new");
+        let write = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            file.write_all(value.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)
+        };
+        write().map_err(io("write", &path))?;
+        Ok(KeptSecret { value, is_new: true })
+    }
+}
+
+fn io<'a>(attempt: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> DataDirError + use<'a> {
+    move |source| DataDirError::Io { attempt, path: path.to_owned(), source }
+}

@@ -1,0 +1,48 @@
+//! The first minute: an agent to try, and a command that works when pasted.
+
+use std::time::Duration;
+
+use domain::{AgentDraft, Source};
+
+use super::{ServeError, Server};
+use crate::say;
+
+const NAME: &str = "demo";
+const QUESTION: &str = r#"{"question":"How long is an Idempotency-Key remembered?"}"#;
+/// The demo agent answers from the product's own documentation.
+const SOURCES: [(&str, &str); 2] = [
+    ("README", include_str!("../../../../README.md")),
+    ("Architecture", include_str!("../../../../ARCHITECTURE.md")),
+];
+
+/// Makes the demo agent if there is no agent at all, and says what to do next.
+pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), ServeError> {
+    let management = &server.management;
+    let mut agents = management.agents.list().await?;
+    if agents.is_empty() {
+        agents = vec![management.create(demo_agent()).await?];
+    }
+    if server.resumed > 0 {
+        say(format!("resumed {} tasks that had not ended", server.resumed));
+    }
+    let demo = agents.iter().find(|record| record.agent.draft().name == NAME);
+    let url = match demo {
+        Some(record) => Some(management.webhook_url(record).await?),
+        None => None,
+    };
+    if let Some(url) = url {
+        say(format!("\nTry the agent `{NAME}`, which answers from this product's documentation:\n"));
+        say(format!("  curl -s -H 'Content-Type: application/json' -d '{QUESTION}' {url}"));
+        say(format!("  curl -s '{}/api/task_status?task_id=<task_id>'\n", server.url));
+    }
+    if server.admin_token.is_new {
+        say(format!("admin token (shown once, kept in the data folder): {}", server.admin_token.value));
+    }
+    tracing::info!(start_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "ready");
+    Ok(())
+}
+
+fn demo_agent() -> AgentDraft {
+    let sources = SOURCES.map(|(title, text)| Source { title: title.into(), text: text.into() });
+    AgentDraft::named(NAME, sources.into())
+}

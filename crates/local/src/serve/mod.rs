@@ -1,0 +1,235 @@
+//! `serve`: the whole product in one process.
+
+mod demo;
+mod engine;
+mod poller;
+mod recovery;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::agents::Management;
+use api::task_status::Statuses;
+use api::webhook::Triggers;
+use runner::{Models, ModelsError, PrivateHosts, RunSettings, Runner};
+use store::aws::Aws;
+use store::env::{Env, EnvError};
+use store::{Agents, Clock, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use engine::{Engine, EngineError};
+
+use crate::cli::ServeArgs;
+use crate::data_dir::{KeptSecret, Lock};
+use crate::{DataDir, DataDirError, say};
+
+/// How long runs under way may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often expired items are deleted; readers never see them anyway.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// As on AWS: a message handed out this often is a dead letter.
+const MAX_RECEIVES: u32 = 10;
+/// As on AWS: longer than any invocation.
+const VISIBILITY: Duration = Duration::from_secs(900);
+/// What was read of agents is forgotten at every change made in this process,
+/// and no other process makes any.
+const REMEMBER_AGENTS: Duration = Duration::from_secs(10);
+
+/// The operator's choices that are not on the command line.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How runs are run.
+    pub runs: RunSettings,
+    /// `AGENT_WEBHOOKS_CONCURRENCY`: runs at a time, 1 to 1000; 32 by default.
+    pub concurrency: usize,
+    /// `AGENT_WEBHOOKS_MAX_BODY_BYTES`.
+    pub max_body_bytes: usize,
+    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`; here all are allowed by default,
+    /// because models often run beside the server.
+    pub private_hosts: PrivateHosts,
+    /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: instead of the one kept in the data folder.
+    pub admin_token: Option<String>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A variable is malformed.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The database does not do what it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The demo agent cannot be made.
+    #[error("failed to make the demo agent")]
+    Demo(#[from] api::agents::ManageError),
+    /// No HTTP client.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    /// The address is taken, or not ours.
+    #[error("failed to listen on {address}; choose another address with --listen")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The signals of the system cannot be heard.
+    #[error("failed to wait for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// `http://HOST:PORT` as seen from this machine.
+    pub url: String,
+    /// Manages its agents.
+    pub management: Management,
+    /// Tasks that the process before this one had accepted and not ended.
+    pub resumed: usize,
+    /// The admin token, and whether this start made it.
+    pub admin_token: KeptSecret,
+    stop: CancellationToken,
+    http: JoinHandle<()>,
+    poller: JoinHandle<usize>,
+    _lock: Lock,
+}
+
+/// `agent-webhooks serve`: until SIGINT or SIGTERM.
+pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
+    let settings = Settings::from_env(&Env::process())?;
+    let started = Instant::now();
+    let signal = stop_signal()?;
+    let server = Server::start(&args, settings).await?;
+    say(format!("listening on {}", server.url));
+    demo::introduce(&server, started.elapsed()).await?;
+    signal.await;
+    say("stopping: runs under way have 10 s to end");
+    match server.stop().await {
+        0 => say("stopped"),
+        left => say(format!("stopped; {left} runs go on at the next start")),
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// Reads them.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        Ok(Self {
+            runs: RunSettings::from_env(env)?,
+            concurrency: env.number("AGENT_WEBHOOKS_CONCURRENCY", 32, 1, 1000)?,
+            max_body_bytes: api::webhook::max_body_bytes(env)?,
+            private_hosts: PrivateHosts::from_env(env).unwrap_or(PrivateHosts::Any),
+            admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
+            clock: Clock::system(),
+        })
+    }
+}
+
+impl Server {
+    /// Opens the data folder, resumes what was left, and answers requests.
+    pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
+        let data_dir = DataDir::new(&args.data_dir);
+        let lock = data_dir.open()?;
+        let engine = Engine::open(&data_dir.database())?;
+        let aws = Aws::embedded(engine.clone());
+        create_tables(&aws, &["tasks", "agents"]).await?;
+
+        let tasks = Tasks::new(&aws, "tasks");
+        let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
+        let secrets = Arc::new(Secrets::file(data_dir.secrets()));
+        let clock = settings.clock.clone();
+        let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
+        let resumed = recovery::resume(&tasks, &queue).await?;
+
+        let admin_token = match settings.admin_token {
+            Some(value) => KeptSecret { value, is_new: false },
+            None => data_dir.keep_admin_token()?,
+        };
+        let (listener, url) = listen(args.listen).await?;
+        data_dir.note_url(&url)?;
+        let management = Management {
+            agents: Arc::clone(&agents),
+            secrets: Arc::clone(&secrets),
+            clock: clock.clone(),
+            admin_token: admin_token.value.as_str().into(),
+            signing_secret: data_dir.keep_signing_secret()?.value.into(),
+            public_url: args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/').into(),
+        };
+        let triggers = Triggers {
+            agents: Arc::clone(&agents),
+            tasks: tasks.clone(),
+            queue: Arc::new(Queue::Memory(Arc::clone(&queue))),
+            clock: clock.clone(),
+            max_body_bytes: settings.max_body_bytes,
+        };
+        let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
+        let models = Models::new(settings.private_hosts)?;
+        let runner = Arc::new(Runner { tasks, agents, secrets, models, settings: settings.runs, clock });
+
+        let stop = CancellationToken::new();
+        let routes = api::webhook::router(triggers)
+            .merge(api::task_status::router(statuses))
+            .merge(api::agents::router(management.clone()));
+        let http = tokio::spawn(answer(listener, api::app(routes), stop.clone()));
+        let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));
+        tokio::spawn(sweep(engine, stop.clone()));
+        Ok(Self { url, management, resumed, admin_token, stop, http, poller, _lock: lock })
+    }
+
+    /// Stops answering, gives runs a moment, and returns how many were left.
+    pub async fn stop(self) -> usize {
+        self.stop.cancel();
+        let left = self.poller.await.unwrap_or_default();
+        // Connections that stay open do not hold the process up.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
+        left
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, String), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("http://{bound}")))
+}
+
+async fn answer(listener: TcpListener, app: axum::Router, stop: CancellationToken) {
+    let stopped = stop.cancelled_owned();
+    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
+}
+
+async fn sweep(engine: Engine, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        engine.sweep().await;
+    }
+}
+
+/// Resolves at the first SIGINT or SIGTERM.
+fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,100 @@
+//! A batch of queue messages: run side by side, each succeeding or returning
+//! to the queue on its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Moment, TaskId};
+use futures::future::join_all;
+use store::Queue;
+
+use crate::Runner;
+use crate::task::Disposition;
+
+/// When our own storage fails, the message comes back after this long.
+const STORAGE_PAUSE: Duration = Duration::from_secs(30);
+
+/// One message, as the event source hands it over.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Names the message in the batch's answer.
+    pub id: String,
+    /// For changing its visibility.
+    pub receipt: String,
+    /// A task id.
+    pub body: String,
+    /// It comes from the dead-letter queue.
+    pub dead_lettered: bool,
+}
+
+/// Runs every message of a batch and returns the ids of those that must come
+/// again. All others are done with. `deadline` is when this process may die.
+pub async fn run_batch(
+    runner: &Arc<Runner>,
+    queue: &Arc<Queue>,
+    deliveries: Vec<Delivery>,
+    deadline: Moment,
+) -> Vec<String> {
+    let runs = deliveries.into_iter().map(|delivery| {
+        let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
+        // A task of its own: a panic in one run must not end the others.
+        let id = delivery.id.clone();
+        let run = tokio::spawn(async move { deliver(&runner, &queue, delivery, deadline).await });
+        async move { (id, run.await) }
+    });
+    let outcomes = join_all(runs).await;
+    outcomes
+        .into_iter()
+        .filter_map(|(id, outcome)| match outcome {
+            Ok(Verdict::Done) => None,
+            Ok(Verdict::Again) => Some(id),
+            Err(panic) => {
+                tracing::error!(message_id = id, error = %panic, "run panicked");
+                Some(id)
+            }
+        })
+        .collect()
+}
+
+enum Verdict {
+    Done,
+    Again,
+}
+
+async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: Moment) -> Verdict {
+    let Some(id) = TaskId::parse(&delivery.body) else {
+        // Nothing of ours sends this, and it will not read better next time.
+        tracing::warn!(message_id = delivery.id, "dropped a message that is no task id");
+        return Verdict::Done;
+    };
+    let disposition = match delivery.dead_lettered {
+        false => runner.run(id, deadline).await,
+        true => runner.bury(id).await,
+    };
+    let pause = match disposition {
+        Ok(Disposition::Done) => return Verdict::Done,
+        Ok(Disposition::ComeBackIn(pause)) => pause,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::error!(task_id = %id, error, "task returns to the queue");
+            STORAGE_PAUSE
+        }
+    };
+    if let Err(error) = queue.defer(&delivery.receipt, pause).await {
+        // It comes back all the same, when its visibility timeout is over.
+        tracing::warn!(task_id = %id, error = chain(&error), "visibility unchanged");
+    }
+    Verdict::Again
+}
+
+/// An error with all its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,123 @@
+//! Performs what the agent loop asks for.
+
+use std::time::Duration;
+
+use domain::agent::ApiKey;
+use domain::{
+    Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Outcome, Payload, Provider, Run, Step, Usage,
+    render_prompt,
+};
+use store::Claimed;
+
+use crate::model::{Models, Question};
+use crate::{Runner, passages};
+
+/// How one attempt at a run went.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// The task ends like this.
+    Ended(Ended),
+    /// It met a fault; whether it is tried again is not decided here.
+    Faulted {
+        /// What went wrong.
+        fault: Fault,
+        /// What it has cost so far.
+        usage: Option<Usage>,
+    },
+}
+
+/// One attempt, within `budget`.
+pub(crate) async fn attempt(runner: &Runner, agent: &Agent, claimed: &Claimed, budget: Duration) -> Attempt {
+    let draft = agent.draft();
+    let passages = passages::best(&draft.sources, &passages::question(&claimed.payload));
+    let mut run = Run::new(&draft.limits, passages.clone());
+    let driven = async {
+        let now = runner.clock.now();
+        let prompt = render_prompt(agent, &claimed.payload, claimed.task.id, now).map_err(|error| {
+            let message = format!("The agent's prompt cannot be rendered: {error}");
+            permanent(ErrorType::InvalidAgent, message)
+        })?;
+        let model = draft.model.as_ref().unwrap_or(&runner.settings.default_model);
+        let question = Question {
+            model,
+            api_key: api_key(runner, model).await?,
+            system: system_message(prompt, &passages),
+            payload: &claimed.payload,
+            passages: &passages,
+            max_output_tokens: draft.limits.max_output_tokens,
+        };
+        drive(&runner.models, &mut run, &question).await
+    };
+    match tokio::time::timeout(budget, driven).await {
+        Ok(Ok(ended)) => Attempt::Ended(ended),
+        Ok(Err(fault)) => Attempt::Faulted { fault, usage: run.usage().cloned() },
+        Err(_) => Attempt::Ended(Ended {
+            outcome: Outcome::Failure(Failure::timeout(draft.limits.timeout())),
+            usage: run.usage().cloned(),
+        }),
+    }
+}
+
+async fn drive(models: &Models, run: &mut Run, question: &Question<'_>) -> Result<Ended, Fault> {
+    loop {
+        match run.next() {
+            Step::CallModel => {
+                let reply = models.ask(question).await?;
+                tracing::debug!(
+                    gen_ai.request.model = reply.model,
+                    gen_ai.usage.input_tokens = reply.input_tokens,
+                    gen_ai.usage.output_tokens = reply.output_tokens,
+                    "model replied"
+                );
+                match question.model.provider {
+                    // No model spoke, so there is nothing to count.
+                    Provider::Extractive => run.passages_replied(reply),
+                    Provider::Openai => run.model_replied(reply),
+                }
+            }
+            Step::Done(ended) => return Ok(ended),
+        }
+    }
+}
+
+/// The rendered prompt, followed by what the agent's sources say on the payload.
+fn system_message(prompt: String, passages: &[domain::Passage]) -> String {
+    if passages.is_empty() {
+        return prompt;
+    }
+    let mut message = prompt + "\n\nPassages that may help, each under the title of its source:\n";
+    for passage in passages {
+        message.push_str(&format!("\n## {}\n{}\n", passage.title, passage.text));
+    }
+    message
+}
+
+async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>, Fault> {
+    match &model.api_key {
+        None => Ok(None),
+        Some(ApiKey::Inline(key)) => Ok(Some(key.clone())),
+        Some(ApiKey::Stored(name)) => match runner.secrets.get(&name.secret).await {
+            Ok(Some(key)) => Ok(Some(key)),
+            Ok(None) => {
+                let message = format!("The secret `{}` for the model's API key does not exist", name.secret);
+                Err(permanent(ErrorType::InvalidAgent, message))
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "secret store failed");
+                Err(Fault::Passing {
+                    failure: Failure::passing(ErrorType::Internal, "The secret store could not be read"),
+                    retry_after: None,
+                })
+            }
+        },
+    }
+}
+
+pub(crate) fn permanent(kind: ErrorType, message: impl Into<String>) -> Fault {
+    Fault::Permanent(Failure::permanent(kind, message))
+}
+
+/// What the model is sent as the user's message: the payload as it came.
+pub(crate) fn user_message(payload: &Payload) -> &str {
+    payload.as_json()
+}

@@ -1,0 +1,20 @@
+//! Runs agents: turns a batch of queue messages into runs, drives the agent
+//! loop, and records how each task ended.
+//!
+//! Reading order: [`run_batch`] takes messages, [`Runner`] claims and finishes
+//! one task, `drive` performs what the loop in `domain` asks for, `model` speaks
+//! the providers' protocols.
+
+mod batch;
+mod drive;
+mod egress;
+mod model;
+mod passages;
+mod settings;
+mod task;
+
+pub use batch::{Delivery, run_batch};
+pub use egress::PrivateHosts;
+pub use model::{Models, ModelsError};
+pub use settings::RunSettings;
+pub use task::Runner;

@@ -1,0 +1,201 @@
+//! OpenAI chat completions, as OpenAI, vLLM, Ollama, llama.cpp, LiteLLM and
+//! others serve them (<https://platform.openai.com/docs/api-reference/chat>).
+
+use std::time::Duration;
+
+use domain::{ErrorType, Failure, Fault, Finish, ModelReply};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, redirect};
+use serde::Deserialize;
+use serde_json::json;
+use url::Url;
+
+use super::{ModelsError, Question};
+use crate::PrivateHosts;
+use crate::drive::{permanent, user_message};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of a reply; past it the run fails rather than fill the memory.
+const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
+
+pub(super) fn http_client(private_hosts: PrivateHosts) -> Result<Client, ModelsError> {
+    let tls = rustls::crypto::ring::default_provider();
+    // Installed once a process; a second time it is there already.
+    let _ = tls.install_default();
+    let client = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(std::sync::Arc::new(private_hosts))
+        .user_agent(concat!("agent-webhooks/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(client)
+}
+
+pub(super) async fn ask(
+    http: &Client,
+    private_hosts: &PrivateHosts,
+    question: &Question<'_>,
+) -> Result<ModelReply, Fault> {
+    let url = endpoint(question)?;
+    private_hosts.check(&url).map_err(|refused| {
+        permanent(ErrorType::InvalidAgent, format!("The model's address is refused: {refused}"))
+    })?;
+    let mut request = http.post(url.clone()).json(&request_body(&url, question));
+    if let Some(key) = &question.api_key {
+        request = request.bearer_auth(key);
+    }
+    let response = request.send().await.map_err(|error| unreachable_server(&error))?;
+    if !response.status().is_success() {
+        return Err(refusal(response.status(), response.headers()));
+    }
+    let body = read_body(response).await?;
+    let completion = serde_json::from_slice::<Completion>(&body).map_err(|_| {
+        permanent(ErrorType::ModelError, "The model's server answered something that is no chat completion")
+    })?;
+    completion.into_reply()
+}
+
+fn endpoint(question: &Question<'_>) -> Result<Url, Fault> {
+    let base = question.model.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
+    Url::parse(&format!("{base}/chat/completions"))
+        .map_err(|_| permanent(ErrorType::InvalidAgent, "The agent's model.base_url is not a URL"))
+}
+
+fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
+    // OpenAI's own newer models refuse the name that all other servers know.
+    let limit = match url.host_str() {
+        Some("api.openai.com") => "max_completion_tokens",
+        _ => "max_tokens",
+    };
+    json!({
+        "model": question.model.name,
+        "messages": [
+            { "role": "system", "content": question.system },
+            { "role": "user", "content": user_message(question.payload) },
+        ],
+        limit: question.max_output_tokens,
+        "stream": false,
+    })
+}
+
+async fn read_body(mut response: Response) -> Result<Vec<u8>, Fault> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable_server(&error))? {
+        if body.len() + chunk.len() > MAX_REPLY_BYTES {
+            return Err(permanent(ErrorType::ModelError, "The model's server answered more than 8 MiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Connections fail and break: worth another try, unless the address is refused.
+fn unreachable_server(error: &reqwest::Error) -> Fault {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(refused) = error.downcast_ref::<crate::egress::Refused>() {
+            return permanent(ErrorType::InvalidAgent, format!("The model's address is refused: {refused}"));
+        }
+        cause = error.source();
+    }
+    let message = match error.is_connect() {
+        true => "The model's server could not be reached",
+        false => "The connection to the model's server broke",
+    };
+    Fault::Passing { failure: Failure::passing(ErrorType::ModelError, message), retry_after: None }
+}
+
+/// 408, 429 and 5xx may pass (RFC 9110 section 15); anything else will not.
+fn refusal(status: StatusCode, headers: &HeaderMap) -> Fault {
+    let message = format!("The model's server answered {}", status.as_u16());
+    let passing = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+        || status.is_server_error();
+    if passing {
+        let failure = Failure::passing(ErrorType::ModelError, message);
+        return Fault::Passing { failure, retry_after: retry_after(headers) };
+    }
+    let hint = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": check the agent's model.api_key",
+        StatusCode::NOT_FOUND => ": check the agent's model.base_url and model.name",
+        _ => "",
+    };
+    permanent(ErrorType::ModelError, message + hint)
+}
+
+/// Whole seconds (RFC 9110 section 10.2.3); the form with a date is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    #[serde(default)]
+    model: Option<String>,
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Option<TokenCounts>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Message,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default)]
+    content: Option<String>,
+    /// What DeepSeek, vLLM and llama.cpp call the reasoning.
+    #[serde(default)]
+    reasoning_content: Option<String>,
+    /// What OpenRouter and Ollama call it.
+    #[serde(default)]
+    reasoning: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall {
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct TokenCounts {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+impl Completion {
+    fn into_reply(self) -> Result<ModelReply, Fault> {
+        let counts = self.usage.unwrap_or_default();
+        let Some(choice) = self.choices.into_iter().next() else {
+            return Err(permanent(ErrorType::ModelError, "The model's server answered without a choice"));
+        };
+        let message = choice.message;
+        Ok(ModelReply {
+            model: self.model.unwrap_or_default(),
+            text: message.content.unwrap_or_default(),
+            thought: message.reasoning_content.or(message.reasoning).unwrap_or_default(),
+            tools_wanted: message.tool_calls.into_iter().flatten().map(|call| call.function.name).collect(),
+            finish: match choice.finish_reason.as_deref() {
+                Some("length") => Finish::Length,
+                Some("content_filter") => Finish::Filtered,
+                _ => Finish::Stop,
+            },
+            input_tokens: counts.prompt_tokens,
+            output_tokens: counts.completion_tokens,
+        })
+    }
+}

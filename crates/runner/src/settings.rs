@@ -1,0 +1,63 @@
+//! How runs are run.
+
+use std::time::Duration;
+
+use domain::agent::{ApiKey, SecretName};
+use domain::{ModelConfig, Provider};
+use store::env::{Env, EnvError};
+
+/// The operator's choices, from the environment.
+#[derive(Clone, Debug)]
+pub struct RunSettings {
+    /// `AGENT_WEBHOOKS_MAX_ATTEMPTS`: claims a task may have in all, 1 to 20; 5 by default.
+    pub max_attempts: u32,
+    /// `AGENT_WEBHOOKS_RESULT_TTL_SECONDS`: how long an ended task can be read,
+    /// 60 s to 30 days; 86400 by default.
+    pub retention: Duration,
+    /// `AGENT_WEBHOOKS_MODEL_*`: the model of agents that name none.
+    pub default_model: ModelConfig,
+}
+
+impl RunSettings {
+    /// Reads them.
+    pub fn from_env(env: &Env) -> Result<Self, EnvError> {
+        let retention = env.number("AGENT_WEBHOOKS_RESULT_TTL_SECONDS", 86_400, 60, 2_592_000)?;
+        Ok(Self {
+            max_attempts: env.number("AGENT_WEBHOOKS_MAX_ATTEMPTS", 5, 1, 20)?,
+            retention: Duration::from_secs(retention),
+            default_model: default_model(env)?,
+        })
+    }
+}
+
+/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (`openai`, `extractive`), `…_BASE_URL`,
+/// `…_NAME`, and the key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name in the
+/// secret store. Without a base URL the default is `extractive`.
+fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
+    const PROVIDER: &str = "AGENT_WEBHOOKS_MODEL_PROVIDER";
+    let base_url = env.optional("AGENT_WEBHOOKS_MODEL_BASE_URL");
+    let provider = match env.optional(PROVIDER).as_deref() {
+        Some("openai") => Provider::Openai,
+        Some("extractive") => Provider::Extractive,
+        None if base_url.is_some() => Provider::Openai,
+        None => Provider::Extractive,
+        Some(found) => {
+            let expected = "openai or extractive".to_owned();
+            return Err(EnvError::Malformed { name: PROVIDER, expected, found: found.to_owned() });
+        }
+    };
+    let stored = env.optional("AGENT_WEBHOOKS_MODEL_API_KEY_SECRET");
+    let inline = env.optional("AGENT_WEBHOOKS_MODEL_API_KEY");
+    let model = ModelConfig {
+        provider,
+        name: env.optional("AGENT_WEBHOOKS_MODEL_NAME"),
+        api_key: stored.map(|secret| ApiKey::Stored(SecretName { secret })).or(inline.map(ApiKey::Inline)),
+        base_url: base_url.clone(),
+    };
+    domain::agent::check_model(&model).map_err(|error| EnvError::Malformed {
+        name: "AGENT_WEBHOOKS_MODEL_BASE_URL",
+        expected: format!("set together with AGENT_WEBHOOKS_MODEL_NAME ({error})"),
+        found: base_url.unwrap_or_default(),
+    })?;
+    Ok(model)
+}

@@ -1,0 +1,159 @@
+//! One task: claim, run, finish.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{
+    AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId, after_fault,
+};
+use futures::FutureExt as _;
+use store::{Agents, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks};
+
+use crate::drive::{self, Attempt};
+use crate::{Models, RunSettings};
+
+/// Kept free at the end of an invocation to record how the run ended.
+const FINISH_MARGIN: Duration = Duration::from_secs(3);
+/// A lease outlives its invocation by this much, for clocks that disagree.
+const LEASE_SLACK: Duration = Duration::from_secs(5);
+
+/// Everything a run needs.
+#[derive(Debug)]
+pub struct Runner {
+    /// Where tasks are claimed and finished.
+    pub tasks: Tasks,
+    /// Where agents are looked up.
+    pub agents: Arc<Agents>,
+    /// Where providers' keys are.
+    pub secrets: Arc<Secrets>,
+    /// The clients of the providers.
+    pub models: Models,
+    /// The operator's choices.
+    pub settings: RunSettings,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// What the queue does with the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Delete it.
+    Done,
+    /// Hand it out again after this long.
+    ComeBackIn(Duration),
+}
+
+impl Runner {
+    /// Runs a task if it can be claimed. `deadline` is when this process may die:
+    /// the lease ends then, and needs no heartbeat.
+    pub(crate) async fn run(&self, id: TaskId, deadline: Moment) -> Result<Disposition, StoreError> {
+        let now = self.clock.now();
+        let lease_until = deadline.plus(LEASE_SLACK);
+        match self.tasks.claim(id, now, lease_until, self.settings.max_attempts).await? {
+            Claim::Granted(claimed) => self.perform(claimed, deadline).await,
+            Claim::Refused(ClaimRefusal::Exhausted) => self.bury(id).await,
+            Claim::Refused(refusal) => Ok(leave(refusal, now)),
+        }
+    }
+
+    /// Ends a task that used up its attempts or its deliveries, as `worker_lost`.
+    pub(crate) async fn bury(&self, id: TaskId) -> Result<Disposition, StoreError> {
+        let now = self.clock.now();
+        match self.tasks.end_lost(id, now, self.settings.retention).await? {
+            None => {
+                tracing::error!(task_id = %id, status = "FAILURE", error.r#type = "worker_lost", "task ended");
+                Ok(Disposition::Done)
+            }
+            Some(refusal) => Ok(leave(refusal, now)),
+        }
+    }
+
+    async fn perform(&self, claimed: Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
+        let agent = self.agents.remembered(claimed.task.agent_id).await?;
+        let Some(record) = agent else {
+            let failure =
+                Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ran");
+            return self.finish(&claimed, &Ended::without_usage(failure)).await;
+        };
+        let timeout = record.agent.draft().limits.timeout();
+        let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
+        let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
+        let attempt = drive::attempt(self, &record.agent, &claimed, budget);
+        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(&claimed));
+        match attempt {
+            Attempt::Ended(ended) => self.finish(&claimed, &ended).await,
+            Attempt::Faulted { fault, usage } => {
+                let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
+                let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
+                match after_fault(fault, claimed.task.attempt, spent, policy) {
+                    AttemptEnd::Release(pause) => self.release(&claimed, spent + pause, pause).await,
+                    AttemptEnd::Fail(failure) => {
+                        self.finish(&claimed, &Ended { outcome: Outcome::Failure(failure), usage }).await
+                    }
+                }
+            }
+        }
+    }
+
+    async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
+        let now = self.clock.now();
+        let finish = self.tasks.finish(claimed, ended, now, self.settings.retention).await?;
+        let error_type = match &ended.outcome {
+            Outcome::Success(_) => None,
+            Outcome::Failure(failure) => Some(failure.kind),
+        };
+        tracing::info!(
+            task_id = %claimed.task.id,
+            agent_id = %claimed.task.agent_id,
+            attempt = claimed.task.attempt,
+            status = ended.status().as_str(),
+            error.r#type = error_type.map(tracing::field::debug),
+            run_ms = millis(now.since(claimed.claimed_at)),
+            total_ms = millis(now.since(claimed.task.id.created_at())),
+            fenced = finish == Finish::Fenced,
+            "task ended"
+        );
+        Ok(Disposition::Done)
+    }
+
+    async fn release(
+        &self,
+        claimed: &Claimed,
+        spent: Duration,
+        pause: Duration,
+    ) -> Result<Disposition, StoreError> {
+        match self.tasks.release(claimed, spent).await? {
+            Finish::Fenced => Ok(Disposition::Done),
+            Finish::Recorded => {
+                tracing::warn!(
+                    task_id = %claimed.task.id,
+                    agent_id = %claimed.task.agent_id,
+                    attempt = claimed.task.attempt,
+                    retry_in_ms = millis(pause),
+                    "task released after a passing fault"
+                );
+                Ok(Disposition::ComeBackIn(pause))
+            }
+        }
+    }
+}
+
+fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
+    match refusal {
+        ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
+        ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now) + Duration::from_secs(1)),
+        // Changed between two looks at it: look again.
+        ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
+    }
+}
+
+fn panicked(claimed: &Claimed) -> Attempt {
+    tracing::error!(task_id = %claimed.task.id, "run panicked");
+    let failure = Failure::permanent(ErrorType::Internal, "The run failed inside the server");
+    Attempt::Ended(Ended::without_usage(failure))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

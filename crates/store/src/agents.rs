@@ -1,0 +1,378 @@
+//! The agents table: definitions under `agent#<id>`, webhook tokens under
+//! `token#<hash>`. A token's item holds all a trigger needs to know, so a
+//! trigger reads one item; both change together in one transaction.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use domain::{Agent, AgentDraft, AgentId, Moment, Salt, TokenHash};
+
+use crate::aws::Aws;
+use crate::cache::Cache;
+use crate::env::{Env, EnvError};
+use crate::error::Attempt;
+use crate::item::{self, Item, Reader};
+use crate::{StoreError, blob};
+
+/// Written into every record, so that a later version knows what it reads.
+const RECORD_VERSION: u64 = 1;
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+
+/// The agents table, with a memory of what was read lately.
+#[derive(Debug)]
+pub struct Agents {
+    db: Client,
+    table: String,
+    by_token: Cache<String, TokenRecord>,
+    by_id: Cache<String, AgentRecord>,
+}
+
+/// An agent as stored.
+#[derive(Clone, Debug)]
+pub struct AgentRecord {
+    /// Its definition.
+    pub agent: Agent,
+    /// Under which its idempotency keys become task keys.
+    pub salt: Salt,
+    /// Its webhook's tokens.
+    pub webhook: Webhook,
+    /// When it was made.
+    pub created_at: Moment,
+    /// When it last changed.
+    pub updated_at: Moment,
+    /// Counts changes, so that two at once cannot overwrite each other.
+    pub revision: u64,
+}
+
+/// The tokens of an agent's webhook.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Counts rotations; a derived token depends on it.
+    pub version: u32,
+    /// The token was brought along from another system, so it cannot be derived.
+    pub imported: bool,
+    /// The token now.
+    pub current: TokenHash,
+    /// Earlier tokens and until when they work.
+    pub previous: Vec<(TokenHash, Moment)>,
+}
+
+impl Webhook {
+    fn hashes(&self) -> impl Iterator<Item = &TokenHash> {
+        self.previous.iter().map(|(hash, _)| hash).chain([&self.current])
+    }
+}
+
+/// What a trigger needs to know of a token.
+#[derive(Clone, Debug)]
+pub struct TokenRecord {
+    /// Whose it is.
+    pub agent_id: AgentId,
+    /// Under which idempotency keys become task keys.
+    pub salt: Salt,
+    /// Whether the agent takes triggers.
+    pub enabled: bool,
+    /// Until when a token works that was rotated away.
+    pub until: Option<Moment>,
+}
+
+/// Why an agent was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// An imported token already belongs to an agent.
+    #[error("the webhook token is taken")]
+    TokenTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an agent was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// Somebody else changed or deleted it meanwhile.
+    #[error("the agent was changed by somebody else meanwhile")]
+    Conflict,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Agents {
+    /// The table of this name. What was read is remembered for `keep_for`: a
+    /// change made by another process is seen that much later.
+    pub fn new(aws: &Aws, table: impl Into<String>, keep_for: Duration) -> Self {
+        Self {
+            db: aws.dynamodb(),
+            table: table.into(),
+            by_token: Cache::new(keep_for),
+            by_id: Cache::new(keep_for),
+        }
+    }
+
+    /// The table that `AGENT_WEBHOOKS_AGENTS_TABLE` names, remembered for
+    /// `AGENT_WEBHOOKS_AGENT_CACHE_SECONDS` (0 to 300; 10 by default).
+    pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
+        let keep_for = env.number("AGENT_WEBHOOKS_AGENT_CACHE_SECONDS", 10, 0, 300)?;
+        let table = env.required("AGENT_WEBHOOKS_AGENTS_TABLE")?;
+        Ok(Self::new(aws, table, Duration::from_secs(keep_for)))
+    }
+
+    /// Whose token this is, if it works at this moment.
+    pub async fn by_token(&self, hash: &TokenHash, now: Moment) -> Result<Option<TokenRecord>, StoreError> {
+        let key = hash.as_str().to_owned();
+        let record = match self.by_token.get(&key) {
+            Some(record) => record,
+            None => {
+                let Some(found) = self.read(token_key(hash), false).await? else { return Ok(None) };
+                let reader = Reader(&found);
+                if TokenHash::from_stored(reader.text("hash")?.to_owned()) != *hash {
+                    return Err(reader.damaged("hash"));
+                }
+                let record = token_record(reader)?;
+                self.by_token.put(key, record.clone());
+                record
+            }
+        };
+        let works = record.enabled && record.until.is_none_or(|until| now < until);
+        Ok(works.then_some(record))
+    }
+
+    /// The agent, perhaps as it was some seconds ago: for runs.
+    pub async fn remembered(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
+        if let Some(record) = self.by_id.get(&id.to_string()) {
+            return Ok(Some(record));
+        }
+        let found = self.get(id).await?;
+        if let Some(record) = &found {
+            self.by_id.put(id.to_string(), record.clone());
+        }
+        Ok(found)
+    }
+
+    /// The agent as it is now.
+    pub async fn get(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
+        let found = self.read(agent_key(id), true).await?;
+        found.as_ref().map(agent_record).transpose()
+    }
+
+    /// Every agent, oldest first. A scan: agents are few and this is for people.
+    pub async fn list(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        let mut pages = self
+            .db
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("begins_with(id, :agents)")
+            .expression_attribute_values(":agents", item::text("agent#"))
+            .into_paginator()
+            .items()
+            .send();
+        let mut agents = Vec::new();
+        while let Some(found) = pages.next().await {
+            agents.push(agent_record(&found.attempt("scan the agents")?)?);
+        }
+        agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
+        Ok(agents)
+    }
+
+    /// Stores a new agent with its token.
+    pub async fn create(&self, record: &AgentRecord) -> Result<(), CreateError> {
+        let agent = self.put(agent_item(record)?).condition_expression("attribute_not_exists(id)");
+        let token = self
+            .put(token_item(record, &record.webhook.current, None))
+            .condition_expression("attribute_not_exists(id)");
+        let writes = vec![
+            TransactWriteItem::builder().put(agent.build().attempt("describe the agent")?).build(),
+            TransactWriteItem::builder().put(token.build().attempt("describe the token")?).build(),
+        ];
+        match self.db.transact_write_items().set_transact_items(Some(writes)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if condition_failed(&error) => Err(CreateError::TokenTaken),
+            Err(error) => Err(error).attempt("put the agent").map_err(CreateError::Store),
+        }
+    }
+
+    /// Replaces an agent and its tokens, if nobody changed it
+    /// since `read`.
+    pub async fn update(&self, read: &AgentRecord, record: &AgentRecord) -> Result<(), UpdateError> {
+        let agent = self
+            .put(agent_item(record)?)
+            .condition_expression("revision = :read")
+            .expression_attribute_values(":read", item::number(read.revision));
+        let mut writes =
+            vec![TransactWriteItem::builder().put(agent.build().attempt("describe the agent")?).build()];
+        let webhook = &record.webhook;
+        let previous = webhook.previous.iter().map(|(hash, until)| (hash, Some(*until)));
+        for (hash, until) in previous.chain([(&webhook.current, None)]) {
+            let token = self.put(token_item(record, hash, until)).build();
+            writes.push(TransactWriteItem::builder().put(token.attempt("describe the token")?).build());
+        }
+        for hash in read.webhook.hashes().filter(|hash| !webhook.hashes().any(|kept| kept == *hash)) {
+            let token = self.removal(token_key(hash)).build().attempt("describe the token")?;
+            writes.push(TransactWriteItem::builder().delete(token).build());
+        }
+        self.change(writes, "update the agent").await
+    }
+
+    /// Deletes an agent and its tokens, if nobody changed it since `read`.
+    pub async fn delete(&self, read: &AgentRecord) -> Result<(), UpdateError> {
+        let agent = self
+            .removal(agent_key(read.agent.id()))
+            .condition_expression("revision = :read")
+            .expression_attribute_values(":read", item::number(read.revision));
+        let mut writes =
+            vec![TransactWriteItem::builder().delete(agent.build().attempt("describe the agent")?).build()];
+        for hash in read.webhook.hashes() {
+            let token = self.removal(token_key(hash)).build().attempt("describe the token")?;
+            writes.push(TransactWriteItem::builder().delete(token).build());
+        }
+        self.change(writes, "delete the agent").await
+    }
+
+    async fn change(&self, writes: Vec<TransactWriteItem>, attempt: &'static str) -> Result<(), UpdateError> {
+        let result = self.db.transact_write_items().set_transact_items(Some(writes)).send().await;
+        self.by_token.clear();
+        self.by_id.clear();
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) if condition_failed(&error) => Err(UpdateError::Conflict),
+            Err(error) => Err(error).attempt(attempt).map_err(UpdateError::Store),
+        }
+    }
+
+    async fn read(&self, key: String, consistent: bool) -> Result<Option<Item>, StoreError> {
+        let get = self.db.get_item().table_name(&self.table).key("id", item::text(key));
+        let found = get.consistent_read(consistent).send().await.attempt("get the agent")?;
+        Ok(found.item)
+    }
+
+    fn put(&self, item: Item) -> aws_sdk_dynamodb::types::builders::PutBuilder {
+        Put::builder().table_name(&self.table).set_item(Some(item))
+    }
+
+    fn removal(&self, key: String) -> aws_sdk_dynamodb::types::builders::DeleteBuilder {
+        Delete::builder().table_name(&self.table).set_key(Some(item::key(key)))
+    }
+}
+
+fn agent_key(id: AgentId) -> String {
+    format!("agent#{id}")
+}
+
+fn token_key(hash: &TokenHash) -> String {
+    format!("token#{}", hash.as_str())
+}
+
+fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
+    let draft = serde_json::to_vec(record.agent.draft()).attempt("write the agent as JSON")?;
+    let webhook = &record.webhook;
+    let previous = webhook
+        .previous
+        .iter()
+        .map(|(hash, until)| {
+            AttributeValue::M(Item::from([
+                ("hash".to_owned(), item::text(hash.as_str())),
+                ("until".to_owned(), item::moment(*until)),
+            ]))
+        })
+        .collect();
+    Ok([
+        ("id", item::text(agent_key(record.agent.id()))),
+        ("v", item::number(RECORD_VERSION)),
+        ("agent_id", item::text(record.agent.id().to_string())),
+        ("draft", item::bytes(blob::pack(&draft))),
+        ("salt", item::bytes(record.salt.bytes().as_slice())),
+        ("webhook_version", item::number(webhook.version)),
+        ("imported", AttributeValue::Bool(webhook.imported)),
+        ("hash", item::text(webhook.current.as_str())),
+        ("previous", AttributeValue::L(previous)),
+        ("created_at", item::moment(record.created_at)),
+        ("updated_at", item::moment(record.updated_at)),
+        ("revision", item::number(record.revision)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into())
+}
+
+fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
+    let reader = Reader(found);
+    let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
+    let draft = AgentDraft::from_json(&json).map_err(|_| reader.damaged("draft"))?;
+    let (agent, _) = Agent::new(agent_id(reader)?, draft).map_err(|_| reader.damaged("draft"))?;
+    Ok(AgentRecord {
+        agent,
+        salt: salt(reader)?,
+        webhook: Webhook {
+            version: reader.count("webhook_version")?,
+            imported: reader.flag("imported")?,
+            current: TokenHash::from_stored(reader.text("hash")?.to_owned()),
+            previous: previous(reader)?,
+        },
+        created_at: reader.moment("created_at")?,
+        updated_at: reader.moment("updated_at")?,
+        revision: reader.number("revision")?,
+    })
+}
+
+fn previous(reader: Reader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreError> {
+    let list = reader.0.get("previous").and_then(|list| list.as_l().ok());
+    let entries = list.ok_or_else(|| reader.damaged("previous"))?;
+    entries
+        .iter()
+        .map(|entry| {
+            let entry = Reader(entry.as_m().map_err(|_| reader.damaged("previous"))?);
+            Ok((TokenHash::from_stored(entry.text("hash")?.to_owned()), entry.moment("until")?))
+        })
+        .collect()
+}
+
+fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<Moment>) -> Item {
+    let mut item = Item::from(
+        [
+            ("id", item::text(token_key(hash))),
+            ("v", item::number(RECORD_VERSION)),
+            ("hash", item::text(hash.as_str())),
+            ("agent_id", item::text(record.agent.id().to_string())),
+            ("salt", item::bytes(record.salt.bytes().as_slice())),
+            ("enabled", AttributeValue::Bool(record.agent.draft().enabled)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    if let Some(until) = until {
+        item.insert("until".to_owned(), item::moment(until));
+        item.insert("expires_at".to_owned(), item::number(until.ttl_seconds()));
+    }
+    item
+}
+
+fn token_record(reader: Reader<'_>) -> Result<TokenRecord, StoreError> {
+    Ok(TokenRecord {
+        agent_id: agent_id(reader)?,
+        salt: salt(reader)?,
+        enabled: reader.flag("enabled")?,
+        until: reader.optional_moment("until")?,
+    })
+}
+
+fn agent_id(reader: Reader<'_>) -> Result<AgentId, StoreError> {
+    AgentId::parse(reader.text("agent_id")?).ok_or_else(|| reader.damaged("agent_id"))
+}
+
+fn salt(reader: Reader<'_>) -> Result<Salt, StoreError> {
+    let bytes = reader.bytes("salt")?.try_into();
+    bytes.map(Salt::new).map_err(|_| reader.damaged("salt"))
+}
+
+/// Whether a condition of the transaction failed, rather than the store.
+fn condition_failed<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(CONDITION_FAILED))
+        }
+        _ => false,
+    }
+}

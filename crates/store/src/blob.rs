@@ -1,0 +1,155 @@
+//! Payloads and results as attributes: compressed when that helps, and spilled
+//! into items of their own when they would make every update of the task dear.
+//!
+//! DynamoDB charges each update for the whole item, 1 KB a write unit, and a
+//! task is written three times. Past a few kilobytes it is cheaper to write the
+//! bytes once beside the task; past 400 KB it is the only way.
+
+use std::io::{Read, Write};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::Moment;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use futures::future::try_join_all;
+
+use crate::StoreError;
+use crate::error::Attempt;
+use crate::item::{self, Item, Reader};
+
+/// Up to this many packed bytes stay in the task's own item.
+const INLINE_BYTES: usize = 8 * 1024;
+/// Bytes per spilled item, under DynamoDB's 400 KB with room for its other attributes.
+const PART_BYTES: usize = 350 * 1024;
+/// Smaller texts are not worth the attempt to compress them.
+const COMPRESS_FROM: usize = 256;
+/// Most bytes read back: payloads end at 4 MiB, results at 4 MiB and their JSON escapes.
+const MAX_UNPACKED: u64 = 32 * 1024 * 1024;
+
+const RAW: u8 = 0;
+const DEFLATE: u8 = 1;
+
+/// Stores `content` and returns the attribute that finds it. Spilled parts are
+/// written before anything refers to them, under a name of their own, so that a
+/// lost race for the task cannot damage the winner's; they expire on their own.
+pub(crate) async fn write(
+    db: &Client,
+    table: &str,
+    content: &[u8],
+    expires_at: Moment,
+) -> Result<AttributeValue, StoreError> {
+    let packed = pack(content);
+    if packed.len() <= INLINE_BYTES {
+        return Ok(item::bytes(packed));
+    }
+    let blob = random_name("blob-")?;
+    let parts: Vec<&[u8]> = packed.chunks(PART_BYTES).collect();
+    let writes = parts.iter().enumerate().map(|(index, part)| {
+        db.put_item()
+            .table_name(table)
+            .item("id", item::text(part_id(&blob, index)))
+            .item("data", item::bytes(*part))
+            .item("expires_at", item::number(expires_at.ttl_seconds()))
+            .send()
+    });
+    try_join_all(writes).await.attempt("put a spilled part")?;
+    Ok(AttributeValue::M(Item::from([
+        ("blob".to_owned(), item::text(blob)),
+        ("parts".to_owned(), item::number(parts.len() as u64)),
+    ])))
+}
+
+/// Reads back what [`write`] stored under the attribute `name`.
+pub(crate) async fn read(
+    db: &Client,
+    table: &str,
+    found: &Item,
+    name: &'static str,
+) -> Result<Vec<u8>, StoreError> {
+    let reader = Reader(found);
+    let packed = match found.get(name) {
+        Some(AttributeValue::B(packed)) => packed.as_ref().to_vec(),
+        Some(AttributeValue::M(spilled)) => read_parts(db, table, Reader(spilled)).await?,
+        _ => return Err(reader.damaged(name)),
+    };
+    unpack(&packed).ok_or_else(|| reader.damaged(name))
+}
+
+async fn read_parts(db: &Client, table: &str, spilled: Reader<'_>) -> Result<Vec<u8>, StoreError> {
+    let blob = spilled.text("blob")?;
+    let parts = usize::try_from(spilled.number("parts")?).map_err(|_| spilled.damaged("parts"))?;
+    let reads = (0..parts).map(|index| {
+        db.get_item()
+            .table_name(table)
+            .key("id", item::text(part_id(blob, index)))
+            .consistent_read(true)
+            .send()
+    });
+    let mut packed = Vec::new();
+    for part in try_join_all(reads).await.attempt("get a spilled part")? {
+        let part = part.item.unwrap_or_default();
+        packed.extend_from_slice(Reader(&part).bytes("data")?);
+    }
+    Ok(packed)
+}
+
+fn part_id(blob: &str, index: usize) -> String {
+    format!("{blob}.{index}")
+}
+
+/// A name that nobody else draws.
+pub(crate) fn random_name(prefix: &str) -> Result<String, StoreError> {
+    let mut entropy = [0; 16];
+    getrandom::fill(&mut entropy).attempt("draw random bits")?;
+    Ok(format!("{prefix}{:032x}", u128::from_be_bytes(entropy)))
+}
+
+pub(crate) fn pack(content: &[u8]) -> Vec<u8> {
+    if content.len() >= COMPRESS_FROM {
+        let mut encoder = DeflateEncoder::new(vec![DEFLATE], Compression::fast());
+        if encoder.write_all(content).is_ok()
+            && let Ok(packed) = encoder.finish()
+            && packed.len() <= content.len()
+        {
+            return packed;
+        }
+    }
+    [&[RAW], content].concat()
+}
+
+pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    match packed.split_first()? {
+        (&RAW, content) => Some(content.to_vec()),
+        (&DEFLATE, deflated) => {
+            let mut content = Vec::new();
+            let mut decoder = DeflateDecoder::new(deflated).take(MAX_UNPACKED);
+            decoder.read_to_end(&mut content).ok()?;
+            Some(content)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_packed_is_unpacked() {
+        let noise: Vec<u8> = (0..5000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for content in [b"".to_vec(), b"{}".to_vec(), b"a".repeat(100_000), noise] {
+            let packed = pack(&content);
+            assert!(packed.len() <= content.len() + 1);
+            assert_eq!(unpack(&packed), Some(content));
+        }
+    }
+
+    #[test]
+    fn bytes_that_were_never_packed_are_noticed() {
+        assert_eq!(unpack(b""), None);
+        assert_eq!(unpack(b"\x07x"), None);
+        assert_eq!(unpack(b"\x01\xff\xff\xff"), None);
+    }
+}

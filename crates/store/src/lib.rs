@@ -1,0 +1,28 @@
+//! DynamoDB, SQS and the secret store: conditional writes that carry out what
+//! `domain` decided. Nothing here decides, and nothing outside names an SDK type.
+//!
+//! - [`Tasks`]: one item is both the task and its idempotency record.
+//! - [`Agents`]: definitions, and webhook tokens by their hash.
+//! - [`Queue`]: task ids on their way to a runner.
+//! - [`Secrets`]: providers' API keys and imported tokens.
+
+mod agents;
+pub mod aws;
+mod blob;
+mod cache;
+mod clock;
+pub mod env;
+mod error;
+mod item;
+mod queue;
+mod secrets;
+mod tables;
+mod tasks;
+
+pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
+pub use clock::Clock;
+pub use error::StoreError;
+pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
+pub use secrets::{Secrets, read_secret};
+pub use tables::create_tables;
+pub use tasks::{Admission, Claim, Claimed, Finish, Tasks, Unended};

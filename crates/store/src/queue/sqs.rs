@@ -1,0 +1,53 @@
+//! The queue on AWS. Receiving and deleting is the event source mapping's work.
+
+use std::time::Duration;
+
+use domain::{AgentId, TaskId};
+
+use crate::StoreError;
+use crate::aws::Aws;
+use crate::error::Attempt;
+
+/// The longest a message can be hidden
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>).
+const MAX_VISIBILITY: Duration = Duration::from_secs(43_200);
+
+/// A standard SQS queue.
+#[derive(Debug)]
+pub struct SqsQueue {
+    client: aws_sdk_sqs::Client,
+    url: String,
+}
+
+impl SqsQueue {
+    /// The queue at this URL.
+    pub fn new(aws: &Aws, url: impl Into<String>) -> Self {
+        Self { client: aws.sqs(), url: url.into() }
+    }
+
+    pub(super) async fn send(&self, task: TaskId, agent: AgentId) -> Result<(), StoreError> {
+        self.client
+            .send_message()
+            .queue_url(&self.url)
+            .message_body(task.to_string())
+            .message_group_id(agent.to_string())
+            .send()
+            .await
+            .attempt("send the task to the queue")
+            .map(|_| ())
+    }
+
+    pub(super) async fn defer(&self, receipt: &str, delay: Duration) -> Result<(), StoreError> {
+        // Rounded up: a message that comes back early finds nothing to do.
+        let seconds = delay.min(MAX_VISIBILITY).as_millis().div_ceil(1000);
+        self.client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt)
+            .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .attempt("change the visibility of the message")
+            .map(|_| ())
+    }
+}

@@ -1,0 +1,55 @@
+//! Lambda 2: takes batches from the queue and from the dead-letter queue, and
+//! runs the agents.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use domain::Moment;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
+use store::aws::{Aws, AwsSettings};
+use store::env::Env;
+use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).without_time().init();
+    let env = Env::process();
+    let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let runner = &Arc::new(Runner {
+        tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
+        agents: Arc::new(Agents::from_env(&aws, &env)?),
+        secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
+        models: Models::new(PrivateHosts::from_env(&env).unwrap_or_else(PrivateHosts::none))?,
+        settings: RunSettings::from_env(&env)?,
+        clock: Clock::system(),
+    });
+    let queue = |name| Ok::<_, Error>(Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required(name)?))));
+    let (live, dead) = &(queue("AGENT_WEBHOOKS_QUEUE_URL")?, queue("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?);
+    let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+        let deadline = Moment::from_millis(event.context.deadline);
+        let deliveries: Vec<Delivery> =
+            event.payload.records.into_iter().map(|record| delivery(record, dead_arn)).collect();
+        // A batch comes from one queue.
+        let queue = if deliveries.iter().any(|delivery| delivery.dead_lettered) { dead } else { live };
+        let failed = run_batch(runner, queue, deliveries, deadline).await;
+        Ok::<_, Error>(response(failed))
+    }))
+    .await
+}
+
+fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
+    Delivery {
+        id: record.message_id.unwrap_or_default(),
+        receipt: record.receipt_handle.unwrap_or_default(),
+        body: record.body.unwrap_or_default(),
+        dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
+    }
+}
+
+fn response(failed: Vec<String>) -> SqsBatchResponse {
+    let mut response = SqsBatchResponse::default();
+    response.set_failures(failed);
+    response
+}

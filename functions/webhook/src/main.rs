@@ -1,0 +1,23 @@
+//! Lambda 1: takes a trigger, stores the task, queues its id and answers.
+
+use std::sync::Arc;
+
+use api::webhook::{self, Triggers};
+use store::aws::{Aws, AwsSettings};
+use store::env::Env;
+use store::{Agents, Clock, Queue, SqsQueue, Tasks};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).without_time().init();
+    let env = Env::process();
+    let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let triggers = Triggers {
+        agents: Arc::new(Agents::from_env(&aws, &env)?),
+        tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
+        queue: Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required("AGENT_WEBHOOKS_QUEUE_URL")?))),
+        clock: Clock::system(),
+        max_body_bytes: webhook::max_body_bytes(&env)?,
+    };
+    lambda_http::run(api::app(webhook::router(triggers))).await
+}

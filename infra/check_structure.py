@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Fail when an arrow between our crates points the wrong way.
+
+The rules are ARCHITECTURE.md's: functions and local -> api, runner -> store ->
+domain; `domain` decides and touches nothing; only `store` speaks DynamoDB.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+MAY_DEPEND_ON = {
+    "domain": set(),
+    "store": {"domain"},
+    "runner": {"domain", "store"},
+    "api": {"domain", "store"},
+}
+# The functions and the local server join the four above, and never each other.
+OUTERMOST = set(MAY_DEPEND_ON)
+
+# Crates that do I/O, by name or by the beginning of it.
+IO_CRATES = re.compile(r"(tokio|mio|socket2|hyper|reqwest|axum|tower|aws|rusqlite|libsqlite3|dynoxide|lambda|rustls|h2)([-_].*)?$")
+# What decides needs no clock, file, socket or await.
+IO_IN_DOMAIN = re.compile(r"\basync\s+(fn|move)\b|\.await\b|\bstd::(fs|net|env|process)\b|\b(SystemTime|Instant)::now\b|\bnow_utc\b")
+
+VENDOR_NAMES = re.compile(r"\bAttributeValue\b|\baws_sdk_\w+")
+# The embedded engine's HTTP connector answers the SDK's own requests.
+MAY_NAME_VENDOR = {Path("crates/local/src/engine.rs")}
+
+LONGEST_MAIN = 60
+
+
+def main():
+    problems = [*wrong_edges(), *io_below_domain(), *io_in_domain(), *vendor_names_outside_store(), *long_mains()]
+    for problem in problems:
+        print(problem)
+    sys.exit(1 if problems else 0)
+
+
+def wrong_edges():
+    metadata = json.loads(run("cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"))
+    ours = {package["name"] for package in metadata["packages"]}
+    for package in metadata["packages"]:
+        allowed = MAY_DEPEND_ON.get(package["name"], OUTERMOST)
+        for dependency in package["dependencies"]:
+            name = dependency["name"]
+            if dependency["kind"] != "dev" and name in ours - allowed:
+                yield f"{package['name']} depends on {name}; it may depend on: {', '.join(sorted(allowed)) or 'none of ours'}"
+
+
+def io_below_domain():
+    tree = run("cargo", "tree", "--locked", "--package", "domain", "--edges", "normal", "--prefix", "none", "--format", "{lib}")
+    for name in sorted(set(tree.split())):
+        if IO_CRATES.match(name):
+            yield f"domain reaches the I/O crate {name}; see: cargo tree -p domain -i {name}"
+
+
+def io_in_domain():
+    yield from lines_matching(IO_IN_DOMAIN, "domain does no I/O", lambda path: path.is_relative_to("crates/domain/src"))
+
+
+def vendor_names_outside_store():
+    yield from lines_matching(
+        VENDOR_NAMES, "only crates/store names the SDK's types",
+        lambda path: not path.is_relative_to("crates/store") and path not in MAY_NAME_VENDOR)
+
+
+def lines_matching(pattern, rule, concerned):
+    for file in sorted([*ROOT.glob("crates/**/*.rs"), *ROOT.glob("functions/**/*.rs")]):
+        path = file.relative_to(ROOT)
+        if concerned(path):
+            for number, line in enumerate(file.read_text().splitlines(), start=1):
+                if pattern.search(line) and not line.lstrip().startswith("//"):
+                    yield f"{path}:{number}: {rule}: {line.strip()}"
+
+
+def long_mains():
+    for file in sorted(ROOT.glob("functions/*/src/main.rs")):
+        length = len(file.read_text().splitlines())
+        if length >= LONGEST_MAIN:
+            yield f"{file.relative_to(ROOT)} has {length} lines; a function's main stays under {LONGEST_MAIN}"
+
+
+def run(*command):
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+if __name__ == "__main__":
+    main()

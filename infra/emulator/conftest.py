@@ -1,0 +1,274 @@
+"""What the tests share: one deployed stack, one fake model, and a client for both."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import boto3
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+STATE = ROOT / ".emulator" / "tests"
+# Short enough that a killed runner's task ends within the patience of a test.
+PARAMETERS = {
+    "AgentTimeoutSeconds": "10",
+    "MaxAttempts": "2",
+    "AgentCacheSeconds": "1",
+    "AllowedPrivateHosts": "127.0.0.1",
+}
+PATIENCE_SECONDS = 90
+
+
+@pytest.fixture(scope="session")
+def stack():
+    binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", ROOT / "target" / "release")
+    here = ROOT / "infra" / "emulator"
+    subprocess.run([here / "down", "--state", STATE], check=True)
+    parameters = [word for name, value in PARAMETERS.items() for word in ("--parameter", f"{name}={value}")]
+    up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
+                        check=True, stdout=subprocess.PIPE, text=True)
+    yield Stack(json.loads(up.stdout))
+    subprocess.run([here / "down", "--state", STATE], check=True)
+
+
+@pytest.fixture(scope="session")
+def model(stack):
+    fake = FakeModel(stack)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture(scope="session")
+def agents(stack, model):
+    return Agents(stack, model)
+
+
+class Stack:
+    """The deployed stack: its outputs, its HTTP API, and AWS as the root user sees it."""
+
+    def __init__(self, outputs):
+        self.outputs = outputs
+        self.base_url = outputs["base_url"]
+        self.emulator_pid = outputs["pid"]
+        self.account = "000000000000"
+        self.admin_token = self._run_admin_token_command()
+        self.resources = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
+        }
+
+    def aws(self, service, key="test", secret="test", token=None):
+        return boto3.client(service, endpoint_url=self.outputs["endpoint"], region_name=self.outputs["region"],
+                            aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token)
+
+    def _run_admin_token_command(self):
+        environment = {
+            "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
+            "AWS_ENDPOINT_URL": self.outputs["endpoint"],
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        done = subprocess.run(self.outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
+                              stdout=subprocess.PIPE, text=True)
+        return done.stdout.strip()
+
+    def call(self, method, path, **options):
+        return requests.request(method, f"{self.base_url}{path}", timeout=30, **options)
+
+    def manage(self, method, path, **options):
+        return self.call(method, path, headers={"Authorization": f"Bearer {self.admin_token}"}, **options)
+
+    def status(self, task_id):
+        return self.call("GET", "/api/task_status", params={"task_id": task_id})
+
+    def wait_for_end(self, task_id):
+        return wait_until(f"task {task_id} to end", lambda: self._ended(task_id))
+
+    def _ended(self, task_id):
+        answer = self.status(task_id)
+        assert answer.status_code == 200, answer.text
+        return answer.json() if answer.json()["status"] in ("SUCCESS", "FAILURE") else None
+
+    def wait_for_empty(self, queue):
+        wait_until(f"{queue} to be empty", lambda: self._messages(queue) == 0)
+
+    def _messages(self, queue):
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        attributes = self.aws("sqs").get_queue_attributes(QueueUrl=self.outputs[queue], AttributeNames=names)["Attributes"]
+        return sum(int(attributes[name]) for name in names)
+
+    def pause_queue(self):
+        return PausedMapping(self.aws("lambda"), self.resources["QueueToAgent"])
+
+    def kill_runners(self):
+        """kill -9 the agent function's processes: this emulator's, and no others."""
+        for pid in descendants(self.emulator_pid):
+            try:
+                environment = Path(f"/proc/{pid}/environ").read_bytes()
+            except OSError:
+                continue
+            # Only the agent function knows the dead-letter queue.
+            if b"AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL=" in environment:
+                os.kill(pid, signal.SIGKILL)
+
+
+class PausedMapping:
+    """Keeps the queue from its function, so that several tasks meet in one batch."""
+
+    def __init__(self, aws_lambda, mapping):
+        self.aws_lambda = aws_lambda
+        self.mapping = mapping
+
+    def __enter__(self):
+        self.aws_lambda.update_event_source_mapping(UUID=self.mapping, Enabled=False)
+        # A poll that had begun may still take messages.
+        time.sleep(1)
+
+    def __exit__(self, *_):
+        self.aws_lambda.update_event_source_mapping(UUID=self.mapping, Enabled=True)
+
+
+class Agents:
+    """Makes agents whose model behaves as asked, and triggers them."""
+
+    def __init__(self, stack, model):
+        self.stack = stack
+        self.model = model
+
+    def create(self, behaviour, **fields):
+        agent = {
+            "name": f"test-{behaviour}",
+            "prompt": "Answer the order.",
+            "model": {"provider": "openai", "base_url": self.model.base_url, "name": behaviour},
+            **fields,
+        }
+        answer = self.stack.manage("POST", "/api/agents", json=agent)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def trigger(self, agent, payload=None, key=None, **options):
+        headers = {"Idempotency-Key": key} if key else {}
+        if payload is not None:
+            options["json"] = payload
+        answer = requests.post(agent["webhook_url"], headers=headers, timeout=30, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["task_id"]
+
+
+class FakeModel:
+    """An OpenAI-compatible server that records its requests and behaves as the model's name says."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.requests = []
+        self.running = 0
+        self.most_at_once = 0
+        self.lock = threading.Lock()
+        self.closing = threading.Event()
+        fake = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                status, answer = fake.answer(self.path, self.headers, body)
+                data = json.dumps(answer).encode()
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+                except OSError:
+                    # The runner gave up, or was killed; that is what some tests are about.
+                    self.close_connection = True
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.base_url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.closing.set()
+        self.server.shutdown()
+
+    def answer(self, path, headers, body):
+        request = {"path": path, "authorization": headers.get("Authorization"), "text": body, "body": json.loads(body)}
+        with self.lock:
+            earlier = sum(earlier["text"] == body for earlier in self.requests)
+            self.requests.append(request)
+            self.running += 1
+            self.most_at_once = max(self.most_at_once, self.running)
+        try:
+            return self.behave(request["body"]["model"], earlier)
+        finally:
+            with self.lock:
+                self.running -= 1
+
+    def behave(self, behaviour, earlier):
+        if behaviour == "refuses":
+            return 400, {"error": {"message": "no such model", "type": "invalid_request_error"}}
+        if behaviour == "busy-once" and earlier == 0:
+            return 429, {"error": {"message": "slow down", "type": "rate_limit_error"}}
+        if behaviour == "broken-once" and earlier == 0:
+            return 500, {"error": {"message": "oops", "type": "server_error"}}
+        if behaviour == "kills-its-runner":
+            self.stack.kill_runners()
+        if behaviour == "slow":
+            self.closing.wait(30)
+        # Long enough that calls of one batch overlap.
+        self.closing.wait(0.5)
+        return 200, {
+            "id": f"chatcmpl-{uuid.uuid4()}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": behaviour,
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "All is well."}}],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
+        }
+
+    def calls_about(self, marker):
+        return [request for request in self.requests if marker in request["text"]]
+
+    def user_message_about(self, marker):
+        (request,) = self.calls_about(marker)
+        return [message["content"] for message in request["body"]["messages"] if message["role"] == "user"][-1]
+
+
+def descendants(pid):
+    """Every process below this one, by the parent each names in /proc."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                # The command's name, in parentheses, may hold spaces.
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = {pid}
+    while True:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {pid}
+        found |= more
+
+
+def wait_until(what, probe):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        result = probe()
+        if result:
+            return result
+        time.sleep(0.25)
+    raise AssertionError(f"waited {PATIENCE_SECONDS} s in vain for {what}; see {STATE / 'ministack.log'}")

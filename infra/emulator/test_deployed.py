@@ -1,0 +1,348 @@
+"""The deployed stack, driven over HTTP as its callers and operators do."""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+
+def a_marker():
+    """A word by which a task's calls are found among the model's requests."""
+    return f"marker-{uuid.uuid4().hex}"
+
+
+# ------------------------------------------------------------- The main path
+
+
+def test_a_trigger_runs_the_agent_and_the_status_tells_its_answer(agents, stack, model):
+    marker = a_marker()
+    agent = agents.create("answers")
+    task_id = agents.trigger(agent, {"order": marker})
+    end = stack.wait_for_end(task_id)
+
+    assert end["status"] == "SUCCESS", end
+    assert end["result"]["status"] == "success"
+    assert end["result"]["result"]["answer"] == "All is well."
+    assert end["task_id"] == task_id
+    assert end["agent_id"] == agent["agent_id"]
+    assert end["attempt"] == 1
+    assert end["error"] is None
+    assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (11, 4)
+    assert [call["path"] for call in model.calls_about(marker)] == ["/v1/chat/completions"]
+
+
+def test_the_model_receives_the_payload_as_it_was_sent(agents, stack, model):
+    marker = a_marker()
+    payload = f'{{"z":12345678901234567890123,"a":1.50,"text":"naïve 🦀","marker":"{marker}"}}'
+    # No content type: the gateway hands such a body over in base64.
+    task_id = agents.trigger(agents.create("answers"), data=payload.encode())
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    message = model.user_message_about(marker)
+    assert "12345678901234567890123" in message
+    assert "1.50" in message
+    assert list(json.loads(message)) == ["z", "a", "text", "marker"]
+    assert json.loads(message)["text"] == "naïve 🦀"
+
+
+def test_a_get_triggers_with_its_query_as_payload(agents, stack, model):
+    marker = a_marker()
+    url = agents.create("answers")["webhook_url"]
+    answer = requests.get(f"{url}?order={marker}&tag=a+b&tag=c%26d", timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert stack.wait_for_end(answer.json()["task_id"])["status"] == "SUCCESS"
+    assert json.loads(model.user_message_about(marker)) == {"order": marker, "tag": ["a b", "c&d"]}
+
+
+def test_a_form_triggers_with_its_fields_as_payload(agents, stack, model):
+    marker = a_marker()
+    task_id = agents.trigger(agents.create("answers"), data={"order": marker, "note": "ünïcode"})
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    assert json.loads(model.user_message_about(marker)) == {"order": marker, "note": "ünïcode"}
+
+
+def test_a_payload_just_under_the_limit_survives_whole_and_one_over_it_is_refused(agents, stack, model):
+    marker = a_marker()
+    agent = agents.create("answers")
+    # Random text does not compress, so it cannot fit one 400 KB item.
+    noise = "".join(uuid.uuid4().hex for _ in range(32_000))
+    task_id = agents.trigger(agent, {"marker": marker, "noise": noise})
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    assert json.loads(model.user_message_about(marker))["noise"] == noise
+
+    answer = requests.post(agent["webhook_url"], json={"noise": noise + noise}, timeout=30)
+    assert answer.status_code == 413, answer.text
+
+
+# --------------------------------------------------------------- Idempotency
+
+
+def test_twenty_concurrent_triggers_with_one_key_are_one_task_and_one_run(agents, stack, model):
+    marker = a_marker()
+    url = agents.create("answers")["webhook_url"]
+
+    def trigger(_):
+        return requests.post(url, json={"marker": marker}, headers={"Idempotency-Key": "one"}, timeout=60)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(trigger, range(20)))
+    assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+    task_ids = {answer.json()["task_id"] for answer in answers}
+    assert len(task_ids) == 1
+    assert sum(answer.headers.get("Idempotent-Replayed") == "true" for answer in answers) == 19
+
+    (task_id,) = task_ids
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    stack.wait_for_empty("Queue")
+    assert len(model.calls_about(marker)) == 1
+
+    by_get = requests.get(url, headers={"Idempotency-Key": "one"}, timeout=30)
+    assert (by_get.json()["task_id"], by_get.headers["Idempotent-Replayed"]) == (task_id, "true")
+    stack.wait_for_empty("Queue")
+    assert len(model.calls_about(marker)) == 1
+
+
+def test_other_keys_other_agents_and_no_key_are_tasks_of_their_own(agents):
+    first, second = agents.create("answers"), agents.create("answers")
+    task_ids = [
+        agents.trigger(first, {}, key="one"),
+        agents.trigger(first, {}, key="two"),
+        agents.trigger(second, {}, key="one"),
+        agents.trigger(first, {}),
+        agents.trigger(first, {}),
+    ]
+    assert len(set(task_ids)) == 5
+
+
+# -------------------------------------------------------------------- Faults
+
+
+def test_one_failing_task_of_a_batch_leaves_the_others_alone(agents, stack, model):
+    behaviours = ["answers"] * 7 + ["refuses", "busy-once", "broken-once"]
+    agent_of = {behaviour: agents.create(behaviour) for behaviour in set(behaviours)}
+    markers = [a_marker() for _ in behaviours]
+    model.most_at_once = 0
+    with stack.pause_queue():
+        task_ids = [agents.trigger(agent_of[b], {"marker": marker}) for b, marker in zip(behaviours, markers)]
+    ends = [stack.wait_for_end(task_id) for task_id in task_ids]
+
+    assert [end["status"] for end in ends] == ["SUCCESS"] * 7 + ["FAILURE", "SUCCESS", "SUCCESS"]
+    assert model.most_at_once > 1, "the tasks of a batch run at the same time"
+    calls = [len(model.calls_about(marker)) for marker in markers]
+    assert calls == [1] * 7 + [1, 2, 2], "a permanent fault is not tried again, a passing one is"
+    refused = ends[7]
+    assert refused["error"]["type"] == "model_error"
+    assert refused["error"]["retryable"] is False
+    assert isinstance(refused["result"], str)
+    stack.wait_for_empty("Queue")
+
+
+def test_an_agent_that_takes_too_long_ends_as_a_timeout(agents, stack):
+    agent = agents.create("slow", limits={"timeout_seconds": 2})
+    end = stack.wait_for_end(agents.trigger(agent, {}))
+    assert end["status"] == "FAILURE"
+    assert end["error"]["type"] == "timeout"
+
+
+def test_a_task_whose_runner_is_killed_every_time_ends_as_worker_lost(agents, stack, model):
+    marker = a_marker()
+    task_id = agents.trigger(agents.create("kills-its-runner"), {"marker": marker})
+    end = stack.wait_for_end(task_id)
+    assert end["status"] == "FAILURE"
+    assert end["error"]["type"] == "worker_lost"
+    assert len(model.calls_about(marker)) == 2, "as many attempts as MaxAttempts allows"
+    stack.wait_for_empty("Queue")
+
+    # The function is none the worse for it.
+    after = stack.wait_for_end(agents.trigger(agents.create("answers"), {}))
+    assert after["status"] == "SUCCESS"
+
+
+def test_the_dead_letter_queue_is_drained_and_ends_its_tasks(agents, stack, model):
+    marker = a_marker()
+    agent = agents.create("answers")
+    sqs = stack.aws("sqs")
+    with stack.pause_queue():
+        task_id = agents.trigger(agent, {"marker": marker})
+        pending = stack.status(task_id)
+        assert pending.json()["status"] == "PENDING"
+        assert "Retry-After" in pending.headers
+
+        (message,) = sqs.receive_message(QueueUrl=stack.outputs["Queue"], VisibilityTimeout=0)["Messages"]
+        assert message["Body"].strip('"') == task_id, "a message is a task id and nothing else"
+        sqs.send_message(QueueUrl=stack.outputs["DeadLetterQueue"], MessageBody=message["Body"],
+                         MessageGroupId=agent["agent_id"])
+        end = stack.wait_for_end(task_id)
+    assert end["status"] == "FAILURE"
+    assert end["error"]["type"] == "worker_lost"
+    stack.wait_for_empty("DeadLetterQueue")
+
+    # The message that was still in the queue comes late, and changes nothing.
+    stack.wait_for_empty("Queue")
+    assert stack.status(task_id).json() == end
+    assert model.calls_about(marker) == []
+
+
+def test_a_message_that_is_no_task_id_does_not_stay_in_the_queues(stack):
+    for queue in ("Queue", "DeadLetterQueue"):
+        stack.aws("sqs").send_message(QueueUrl=stack.outputs[queue], MessageBody="not a task id", MessageGroupId="stray")
+    stack.wait_for_empty("DeadLetterQueue")
+    stack.wait_for_empty("Queue")
+
+
+# --------------------------------------------------------- What callers see
+
+
+def test_health_answers_without_a_credential(stack):
+    answer = stack.call("GET", "/api/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+def test_an_unknown_token_and_an_unknown_task_are_not_found(stack):
+    for answer in (
+        stack.call("POST", "/api/webhooks/agents/nothing-here", data=b"not even JSON"),
+        stack.call("GET", "/api/task_status", params={"task_id": str(uuid.uuid4())}),
+    ):
+        assert (answer.status_code, answer.json()["success"]) == (404, False), answer.text
+
+
+def test_a_method_that_is_not_allowed_is_told_which_are(agents, stack):
+    url = agents.create("answers")["webhook_url"]
+    for answer in (requests.delete(url, timeout=30), requests.head(url, timeout=30)):
+        assert answer.status_code == 405
+        assert "POST" in answer.headers["Allow"]
+
+
+def test_the_agents_api_needs_the_admin_token(stack):
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        for method, path in (("GET", "/api/agents"), ("POST", "/api/agents"), ("GET", "/api/agents/any"),
+                             ("GET", "/api/agent_webhook?id=any")):
+            assert stack.call(method, path, headers=headers).status_code == 401, (method, path)
+
+
+def test_a_model_key_goes_to_the_secret_store_and_to_the_model_and_nowhere_else(agents, stack, model):
+    marker, key = a_marker(), f"sk-{uuid.uuid4().hex}"
+    agent = agents.create("answers", model={
+        "provider": "openai", "base_url": model.base_url, "name": "answers", "api_key": key,
+    })
+    assert key not in json.dumps(agent)
+    assert key not in stack.manage("GET", f"/api/agents/{agent['agent_id']}").text
+    table = stack.aws("dynamodb").scan(TableName=stack.outputs["AgentsTable"])
+    assert key not in str(table["Items"])
+    names = [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
+    assert any(name.startswith(f"{stack.outputs['stack']}/provider/") for name in names)
+
+    assert stack.wait_for_end(agents.trigger(agent, {"marker": marker}))["status"] == "SUCCESS"
+    (call,) = model.calls_about(marker)
+    assert call["authorization"] == f"Bearer {key}"
+
+
+def test_a_url_brought_along_from_another_system_works_and_can_be_shown_again(agents, stack):
+    token = uuid.uuid4().hex * 2
+    agent = agents.create("answers", webhook_token=token)
+    assert agent["webhook_url"].rpartition("/")[2].lower() == token
+    shown = stack.manage("GET", "/api/agent_webhook", params={"id": agent["agent_id"]})
+    assert shown.json()["webhook_url"] == agent["webhook_url"]
+    assert stack.wait_for_end(agents.trigger(agent, {}))["status"] == "SUCCESS"
+
+
+def test_the_webhook_url_can_be_shown_again_and_its_token_is_not_stored(agents, stack):
+    agent = agents.create("answers")
+    shown = stack.manage("GET", "/api/agent_webhook", params={"id": agent["agent_id"]})
+    assert shown.json() == {"success": True, "webhook_url": agent["webhook_url"]}
+    token = agent["webhook_url"].rpartition("/")[2]
+    assert token not in str(stack.aws("dynamodb").scan(TableName=stack.outputs["AgentsTable"])["Items"])
+
+
+# -------------------------------------------------------------- Permissions
+
+FUNCTIONS = ("webhook", "agent", "task-status", "console")
+
+
+def everything(stack):
+    """Each resource of the stack with the actions a function might try on it."""
+    arn = f"{stack.outputs['region']}:{stack.account}"
+    tables = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query", "BatchGetItem", "BatchWriteItem",
+              "DeleteTable", "UpdateTable"]
+    queues = ["SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes",
+              "PurgeQueue", "SetQueueAttributes"]
+    secrets = ["GetSecretValue", "CreateSecret", "PutSecretValue", "DeleteSecret"]
+    provider = f"arn:aws:secretsmanager:{arn}:secret:{stack.outputs['stack']}/provider/"
+    resources = {
+        "tasks": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['TasksTable']}", "dynamodb", tables),
+        "agents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['AgentsTable']}", "dynamodb", tables),
+        "queue": (f"arn:aws:sqs:{arn}:{stack.outputs['Queue'].rpartition('/')[2]}", "sqs", queues),
+        "dead letters": (f"arn:aws:sqs:{arn}:{stack.outputs['DeadLetterQueue'].rpartition('/')[2]}", "sqs", queues),
+        "model key": (f"{provider}agents/x/model-api-key-abcdef", "secretsmanager", secrets),
+        "imported token": (f"{provider}agents/x/webhook-token-abcdef", "secretsmanager", secrets),
+        "another secret": (f"arn:aws:secretsmanager:{arn}:secret:another-abcdef", "secretsmanager", secrets),
+    }
+    for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]:
+        for name in ("AdminToken", "SigningSecret"):
+            if f"-{name}-" in secret["Name"]:
+                resources[name] = (secret["ARN"], "secretsmanager", secrets)
+    for function in FUNCTIONS:
+        resources[f"{function} log"] = (
+            f"arn:aws:logs:{arn}:log-group:/aws/lambda/{stack.outputs['stack']}/{function}:log-stream:x", "logs",
+            ["CreateLogStream", "PutLogEvents", "DeleteLogGroup"])
+    return resources
+
+
+CONSUME = {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"}
+WRITE_SECRET = {"CreateSecret", "PutSecretValue", "DeleteSecret"}
+NEEDED = {
+    "WebhookRole": {
+        "agents": {"GetItem"}, "tasks": {"PutItem"}, "queue": {"SendMessage"},
+        "webhook log": {"CreateLogStream", "PutLogEvents"},
+    },
+    "AgentRole": {
+        "agents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
+        "queue": CONSUME, "dead letters": CONSUME, "model key": {"GetSecretValue"},
+        "agent log": {"CreateLogStream", "PutLogEvents"},
+    },
+    "TaskStatusRole": {
+        "tasks": {"GetItem"},
+        "task-status log": {"CreateLogStream", "PutLogEvents"},
+    },
+    "ConsoleRole": {
+        "agents": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan"},
+        "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
+        "model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
+        "console log": {"CreateLogStream", "PutLogEvents"},
+    },
+}
+
+
+@pytest.mark.parametrize("role", NEEDED)
+def test_each_role_may_do_what_its_function_needs_and_nothing_else(role, stack):
+    iam = stack.aws("iam")
+    role_arn = f"arn:aws:iam::{stack.account}:role/{stack.resources[role]}"
+    for name, (arn, service, actions) in everything(stack).items():
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=role_arn, ActionNames=[f"{service}:{action}" for action in actions], ResourceArns=[arn])
+        allowed = {
+            result["EvalActionName"].partition(":")[2]
+            for result in answer["EvaluationResults"] if result["EvalDecision"] == "allowed"
+        }
+        assert allowed == NEEDED[role].get(name, set()), f"{role} on {name}"
+
+
+@pytest.mark.parametrize("role, service, call", [
+    ("WebhookRole", "dynamodb", lambda aws, o: aws.scan(TableName=o["TasksTable"])),
+    ("WebhookRole", "sqs", lambda aws, o: aws.receive_message(QueueUrl=o["Queue"])),
+    ("AgentRole", "dynamodb", lambda aws, o: aws.scan(TableName=o["AgentsTable"])),
+    ("AgentRole", "sqs", lambda aws, o: aws.send_message(QueueUrl=o["Queue"], MessageBody="x")),
+    ("TaskStatusRole", "dynamodb", lambda aws, o: aws.delete_item(TableName=o["TasksTable"], Key={"id": {"S": "x"}})),
+    ("TaskStatusRole", "sqs", lambda aws, o: aws.send_message(QueueUrl=o["Queue"], MessageBody="x")),
+    ("ConsoleRole", "dynamodb", lambda aws, o: aws.get_item(TableName=o["TasksTable"], Key={"id": {"S": "x"}})),
+    ("ConsoleRole", "secretsmanager", lambda aws, o: aws.create_secret(Name="another", SecretString="x")),
+])
+def test_a_call_a_role_does_not_need_is_refused(role, service, call, stack):
+    credentials = stack.aws("sts").assume_role(
+        RoleArn=f"arn:aws:iam::{stack.account}:role/{stack.resources[role]}", RoleSessionName="test")["Credentials"]
+    aws = stack.aws(service, credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"])
+    with pytest.raises(ClientError) as refusal:
+        call(aws, stack.outputs)
+    assert "AccessDenied" in refusal.value.response["Error"]["Code"]
