@@ -19,7 +19,5 @@ pub use problem::Problem;
 
 /// Adds the answers for requests that no route takes.
 pub fn app(routes: Router) -> Router {
-    routes
-        .fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
+    routes.fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
 }

@@ -11,7 +11,7 @@ use axum::http::header::{ALLOW, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use store::StoreError;
+use store::{StoreError, error_chain};
 
 /// An answer other than success.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl IntoResponse for Problem {
         if let (Some(cause), Some(fields)) = (self.cause, body.as_object_mut()) {
             let reference = reference();
             let status = self.status.as_u16();
-            tracing::error!(reference, status, error = chain(cause.as_ref()), "request failed");
+            tracing::error!(reference, status, error = error_chain(cause.as_ref()), "request failed");
             fields.insert("reference".to_owned(), reference.into());
         }
         let mut response = (self.status, Json(body)).into_response();
@@ -106,15 +106,4 @@ fn reference() -> String {
     // Without randomness the reference is useless, not wrong.
     let _ = getrandom::fill(&mut entropy);
     format!("{:016x}", u64::from_be_bytes(entropy))
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -38,6 +38,7 @@ pub fn router(statuses: Statuses) -> Router {
         .route("/api/task_status", get(task_status))
         .route("/api/health", get(health))
         .with_state(statuses)
+        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(cors::any_origin())
 }
 

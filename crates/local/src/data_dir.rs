@@ -1,9 +1,10 @@
 //! The folder that holds everything a local server keeps.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use store::write_private_file;
 
 /// A local server's folder.
 #[derive(Clone, Debug)]
@@ -125,15 +126,7 @@ impl DataDir {
         getrandom::fill(&mut entropy)
             .map_err(|error| io("draw random bits for", &path)(std::io::Error::other(error)))?;
         let value: String = entropy.iter().map(|byte| format!("{byte:02x}")).collect();
-        let beside = path.with_extension("new");
-        let write = || {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(value.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)
-        };
-        write().map_err(io("write", &path))?;
+        write_private_file(&path, value.as_bytes()).map_err(io("write", &path))?;
         Ok(KeptSecret { value, is_new: true })
     }
 }

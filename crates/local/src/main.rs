@@ -6,17 +6,18 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use local::cli::{Cli, Command, LogFormat};
 use local::{client, fail, serve};
+use store::error_chain;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command() {
         Command::Serve(args) => {
             log_to_stderr(args.log_format);
-            serve::serve(args).await.map_err(|error| chain(&error))
+            serve::serve(args).await.map_err(|error| error_chain(&error))
         }
-        Command::Agent(command) => client::agent::run(command).await.map_err(|error| chain(&error)),
-        Command::Trigger(args) => client::trigger::run(args).await.map_err(|error| chain(&error)),
-        Command::Status(args) => client::status::run(args).await.map_err(|error| chain(&error)),
+        Command::Agent(command) => client::agent::run(command).await.map_err(|error| error_chain(&error)),
+        Command::Trigger(args) => client::trigger::run(args).await.map_err(|error| error_chain(&error)),
+        Command::Status(args) => client::status::run(args).await.map_err(|error| error_chain(&error)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,15 +36,4 @@ fn log_to_stderr(format: LogFormat) {
         LogFormat::Json => log.json().flatten_event(true).init(),
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

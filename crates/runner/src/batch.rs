@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::{Moment, TaskId};
 use futures::future::join_all;
-use store::Queue;
+use store::{Queue, error_chain};
 
 use crate::Runner;
 use crate::task::Disposition;
@@ -75,26 +75,14 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
         Ok(Disposition::Done) => return Verdict::Done,
         Ok(Disposition::ComeBackIn(pause)) => pause,
         Err(error) => {
-            let error = chain(&error);
+            let error = error_chain(&error);
             tracing::error!(task_id = %id, error, "task returns to the queue");
             STORAGE_PAUSE
         }
     };
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
         // It comes back all the same, when its visibility timeout is over.
-        tracing::warn!(task_id = %id, error = chain(&error), "visibility unchanged");
+        tracing::warn!(task_id = %id, error = error_chain(&error), "visibility unchanged");
     }
     Verdict::Again
-}
-
-/// An error with all its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -7,7 +7,7 @@ use domain::{
     Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Outcome, Payload, Provider, Run, Step, Usage,
     render_prompt,
 };
-use store::Claimed;
+use store::{Claimed, error_chain};
 
 use crate::model::{Models, Question};
 use crate::{Runner, passages};
@@ -52,7 +52,7 @@ pub(crate) async fn attempt(runner: &Runner, agent: &Agent, claimed: &Claimed, b
         Ok(Ok(ended)) => Attempt::Ended(ended),
         Ok(Err(fault)) => Attempt::Faulted { fault, usage: run.usage().cloned() },
         Err(_) => Attempt::Ended(Ended {
-            outcome: Outcome::Failure(Failure::timeout(draft.limits.timeout())),
+            outcome: Outcome::Failure(Failure::timeout(claimed.task.spent + budget)),
             usage: run.usage().cloned(),
         }),
     }
@@ -103,7 +103,7 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
                 Err(permanent(ErrorType::InvalidAgent, message))
             }
             Err(error) => {
-                tracing::error!(error = %error, "secret store failed");
+                tracing::error!(error = error_chain(&error), "secret store failed");
                 Err(Fault::Passing {
                     failure: Failure::passing(ErrorType::Internal, "The secret store could not be read"),
                     retry_after: None,

@@ -51,7 +51,7 @@ impl Runner {
         let now = self.clock.now();
         let lease_until = deadline.plus(LEASE_SLACK);
         match self.tasks.claim(id, now, lease_until, self.settings.max_attempts).await? {
-            Claim::Granted(claimed) => self.perform(claimed, deadline).await,
+            Claim::Granted(claimed) => self.perform(&claimed, deadline).await,
             Claim::Refused(ClaimRefusal::Exhausted) => self.bury(id).await,
             Claim::Refused(refusal) => Ok(leave(refusal, now)),
         }
@@ -69,27 +69,34 @@ impl Runner {
         }
     }
 
-    async fn perform(&self, claimed: Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
-        let agent = self.agents.remembered(claimed.task.agent_id).await?;
+    async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
+        let agent = match self.agents.remembered(claimed.task.agent_id).await {
+            Ok(agent) => agent,
+            Err(error) => {
+                // Nobody should have to wait for the lease of a run that never began.
+                self.tasks.release(claimed, claimed.task.spent).await?;
+                return Err(error);
+            }
+        };
         let Some(record) = agent else {
             let failure =
                 Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ran");
-            return self.finish(&claimed, &Ended::without_usage(failure)).await;
+            return self.finish(claimed, &Ended::without_usage(failure)).await;
         };
         let timeout = record.agent.draft().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
-        let attempt = drive::attempt(self, &record.agent, &claimed, budget);
-        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(&claimed));
+        let attempt = drive::attempt(self, &record.agent, claimed, budget);
+        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(claimed));
         match attempt {
-            Attempt::Ended(ended) => self.finish(&claimed, &ended).await,
+            Attempt::Ended(ended) => self.finish(claimed, &ended).await,
             Attempt::Faulted { fault, usage } => {
                 let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
                 let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
                 match after_fault(fault, claimed.task.attempt, spent, policy) {
-                    AttemptEnd::Release(pause) => self.release(&claimed, spent + pause, pause).await,
+                    AttemptEnd::Release(pause) => self.release(claimed, spent + pause, pause).await,
                     AttemptEnd::Fail(failure) => {
-                        self.finish(&claimed, &Ended { outcome: Outcome::Failure(failure), usage }).await
+                        self.finish(claimed, &Ended { outcome: Outcome::Failure(failure), usage }).await
                     }
                 }
             }

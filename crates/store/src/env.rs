@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 /// The variables of this process. An empty one counts as unset.
-pub struct Env(Box<dyn Fn(&str) -> Option<String>>);
+pub struct Env(Lookup);
+
+type Lookup = Box<dyn Fn(&str) -> Option<String>>;
 
 /// A variable that is missing or malformed, by its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -23,6 +23,18 @@ pub enum StoreError {
     },
 }
 
+/// An error with all its causes in one line, for the log.
+pub fn error_chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 impl StoreError {
     pub(crate) fn unavailable(attempt: &'static str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> Self {
         move |source| Self::Unavailable { attempt, source }

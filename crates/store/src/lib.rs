@@ -14,6 +14,7 @@ mod clock;
 pub mod env;
 mod error;
 mod item;
+mod private_file;
 mod queue;
 mod secrets;
 mod tables;
@@ -21,7 +22,8 @@ mod tasks;
 
 pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
 pub use clock::Clock;
-pub use error::StoreError;
+pub use error::{StoreError, error_chain};
+pub use private_file::write_private_file;
 pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
 pub use secrets::{Secrets, read_secret};
 pub use tables::create_tables;

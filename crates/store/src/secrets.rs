@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +15,7 @@ use crate::StoreError;
 use crate::aws::Aws;
 use crate::cache::Cache;
 use crate::error::Attempt;
+use crate::private_file::write_private_file;
 
 /// How long a secret read from Secrets Manager is remembered.
 const KEEP_FOR: Duration = Duration::from_secs(300);
@@ -166,21 +165,11 @@ impl SecretsFile {
         }
     }
 
-    /// Writes a new file beside the old one and renames it over: a crash leaves
-    /// one of the two, whole.
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<(), StoreError> {
         let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut secrets = self.read()?;
         change(&mut secrets);
         let json = serde_json::to_vec_pretty(&secrets).attempt("write the secrets file")?;
-        let beside = self.path.with_extension("new");
-        let write = || {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(&json)?;
-            file.sync_all()?;
-            fs::rename(&beside, &self.path)
-        };
-        write().attempt("write the secrets file")
+        write_private_file(&self.path, &json).attempt("write the secrets file")
     }
 }

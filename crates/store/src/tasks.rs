@@ -51,7 +51,7 @@ pub enum Admission {
 #[derive(Debug)]
 pub enum Claim {
     /// The caller holds the task until its lease ends.
-    Granted(Claimed),
+    Granted(Box<Claimed>),
     /// Somebody else does, or nobody can.
     Refused(ClaimRefusal),
 }
@@ -188,7 +188,7 @@ impl Tasks {
         match update.send().await {
             Ok(updated) => {
                 let item = updated.attributes.unwrap_or_default();
-                self.claimed(&item, now).await.map(Claim::Granted)
+                self.claimed(&item, now).await.map(|claimed| Claim::Granted(Box::new(claimed)))
             }
             Err(error) => match refused(&error) {
                 Some(found) => self.refusal(found, id, &holder, now).await,
@@ -352,7 +352,7 @@ impl Tasks {
         let ours = found.get("holder").is_some_and(|value| value == &item::text(holder));
         let task = self.task(found).await?;
         if ours && task.status == Status::Started {
-            return self.claimed(found, now).await.map(Claim::Granted);
+            return self.claimed(found, now).await.map(|claimed| Claim::Granted(Box::new(claimed)));
         }
         Ok(Claim::Refused(Task::claim_refusal(Some(&task), id, now)))
     }

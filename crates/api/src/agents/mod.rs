@@ -90,6 +90,7 @@ pub fn router(management: Management) -> Router {
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(management.clone(), admins_only))
         .with_state(management)

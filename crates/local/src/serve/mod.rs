@@ -113,6 +113,7 @@ pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
     let settings = Settings::from_env(&Env::process())?;
     let started = Instant::now();
     let signal = stop_signal()?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");
     let server = Server::start(&args, settings).await?;
     say(format!("listening on {}", server.url));
     demo::introduce(&server, started.elapsed()).await?;

@@ -1,0 +1,157 @@
+//! Managing agents.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{FakeModel, World, accepted, refused, string};
+
+#[tokio::test]
+async fn an_agent_is_made_listed_shown_changed_and_deleted() {
+    let world = World::start().await;
+    let agent = world.agent_as(json!({ "name": "triage", "prompt": "Hi {{ payload }}" })).await;
+    let path = format!("/api/agents/{}", agent.id);
+
+    let all: Value = world.manage(Method::GET, "/api/agents").send().await.unwrap().json().await.unwrap();
+    assert_eq!(all["agents"][0]["agent_id"], agent.id.as_str());
+    let patch = json!({ "name": "sorted", "prompt": null, "limits": { "max_turns": 3 } });
+    let changed: Value =
+        world.manage(Method::PATCH, &path).json(&patch).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&changed["name"], &changed["limits"]["max_turns"]), (&json!("sorted"), &json!(3)));
+    assert_eq!(changed["limits"]["timeout_seconds"], 240);
+    let shown: Value = world.manage(Method::GET, &path).send().await.unwrap().json().await.unwrap();
+    assert_eq!(shown, changed);
+    assert!(shown.get("prompt").is_none());
+
+    assert_eq!(world.manage(Method::DELETE, &path).send().await.unwrap().status(), 204);
+    refused(world.manage(Method::GET, &path).send().await.unwrap(), 404).await;
+    refused(world.manage(Method::DELETE, &path).send().await.unwrap(), 404).await;
+}
+
+#[tokio::test]
+async fn nothing_is_said_without_the_admin_token() {
+    let world = World::start().await;
+    let agent = world.agent_as(json!({})).await;
+    let webhook = format!("/api/agent_webhook?id={}", agent.id);
+    let unknown = "/api/agents/00000000-0000-4000-8000-000000000000";
+    for (method, path) in [
+        (Method::GET, "/api/agents"),
+        (Method::POST, "/api/agents"),
+        (Method::GET, unknown),
+        (Method::GET, &format!("/api/agents/{}", agent.id)),
+        (Method::DELETE, &format!("/api/agents/{}", agent.id)),
+        (Method::GET, &webhook),
+    ] {
+        for token in [None, Some(""), Some("wrong"), Some("an-admin-token-for-testz")] {
+            let mut request = world.http.request(method.clone(), format!("{}{path}", world.url));
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let response = request.send().await.unwrap();
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+            assert_eq!(refused(response, 401).await.1, "unauthorized");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_url_is_the_same_every_time_until_it_is_rotated() {
+    let world = World::start().await;
+    let agent = world.agent_as(json!({})).await;
+    let path = format!("/api/agent_webhook?id={}", agent.id);
+    for _ in 0..2 {
+        let shown: Value = world.manage(Method::GET, &path).send().await.unwrap().json().await.unwrap();
+        assert_eq!(shown, json!({ "success": true, "webhook_url": agent.url }));
+    }
+    assert!(agent.url.starts_with(&format!("{}/api/webhooks/agents/", world.url)));
+    refused(world.manage(Method::GET, "/api/agent_webhook").send().await.unwrap(), 400).await;
+    refused(world.manage(Method::GET, "/api/agent_webhook?id=x").send().await.unwrap(), 404).await;
+}
+
+#[tokio::test]
+async fn a_rotated_url_works_on_for_its_overlap_and_no_longer() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    let old = world.agent(&model, json!({})).await;
+    let rotate = async |overlap: Value| {
+        let path = format!("/api/agents/{}/webhook/rotate", old.id);
+        world.manage(Method::POST, &path).json(&overlap).send().await.unwrap()
+    };
+    let rotated: Value = rotate(json!({ "overlap_seconds": 60 })).await.json().await.unwrap();
+    let new = string(&rotated["webhook_url"]);
+    assert_ne!(new, old.url);
+    let key = |url: &str| world.http.post(url).header("idempotency-key", "k").body("{}").send();
+    let id = accepted(key(&new).await.unwrap()).await;
+    assert_eq!(accepted(key(&old.url).await.unwrap()).await, id, "one agent, one key, one task");
+    world.time.forward(Duration::from_secs(61));
+    refused(key(&old.url).await.unwrap(), 404).await;
+    accepted(key(&new).await.unwrap()).await;
+
+    let rotated: Value = rotate(json!({})).await.json().await.unwrap();
+    refused(key(&new).await.unwrap(), 404).await;
+    accepted(key(&string(&rotated["webhook_url"])).await.unwrap()).await;
+    refused(rotate(json!({ "overlap_seconds": 2_592_001 })).await, 400).await;
+    refused(rotate(json!({ "overlap": 1 })).await, 400).await;
+}
+
+#[tokio::test]
+async fn an_imported_token_works_is_shown_again_and_belongs_to_one_agent() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    let token = "3F2504E0-4F89-41D3-9A0C-0305E82C3301";
+    let agent = world.agent(&model, json!({ "webhook_token": token })).await;
+    assert_eq!(agent.url, format!("{}/api/webhooks/agents/{}", world.url, token.to_lowercase()));
+    accepted(
+        world
+            .http
+            .post(format!("{}/api/webhooks/agents/{token}", world.url))
+            .body("{}")
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
+    let again =
+        world.manage(Method::POST, "/api/agents").json(&json!({ "name": "b", "webhook_token": token }));
+    assert_eq!(refused(again.send().await.unwrap(), 409).await.1, "token_taken");
+    let patch = world
+        .manage(Method::PATCH, &format!("/api/agents/{}", agent.id))
+        .json(&json!({ "webhook_token": token }));
+    refused(patch.send().await.unwrap(), 400).await;
+    // The first agent's URL can still be shown after the second was refused.
+    let path = format!("/api/agents/{}/webhook/rotate", agent.id);
+    let rotated: Value = world.manage(Method::POST, &path).send().await.unwrap().json().await.unwrap();
+    assert_ne!(rotated["webhook_url"], agent.url);
+    refused(world.post(&agent, "{}").send().await.unwrap(), 404).await;
+}
+
+#[tokio::test]
+async fn an_api_key_never_comes_back() {
+    let world = World::start().await;
+    let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "sk-very-secret" });
+    let agent = world.agent_as(json!({ "model": model })).await;
+    let shown = world.manage(Method::GET, &format!("/api/agents/{}", agent.id)).send().await.unwrap();
+    let text = shown.text().await.unwrap();
+    assert!(!text.contains("sk-very-secret"), "{text}");
+    assert!(text.contains(&format!("agents/{}/model-api-key", agent.id)), "{text}");
+}
+
+#[tokio::test]
+async fn a_definition_that_is_wrong_is_answered_with_what_to_change() {
+    let world = World::start().await;
+    for (definition, says) in [
+        (json!({}), "missing field `name`"),
+        (json!({ "name": "a", "promt": "x" }), "unknown field `promt`, expected one of `name`, `prompt`"),
+        (
+            json!({ "name": "a", "limits": { "timeout_seconds": 900 } }),
+            "`limits.timeout_seconds` must be from 1 to 840",
+        ),
+        (json!([]), "not valid"),
+    ] {
+        let response = world.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
+        let (message, code) = refused(response, 400).await;
+        assert!(message.contains(says), "{message}");
+        assert_eq!(code, "invalid_agent");
+    }
+}

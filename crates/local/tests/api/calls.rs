@@ -1,0 +1,220 @@
+//! What each operation costs in calls, and what happens when one fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::agents::Management;
+use api::task_status::Statuses;
+use api::webhook::Triggers;
+use domain::AgentDraft;
+use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
+use serde_json::{Value, json};
+use store::aws::Aws;
+use store::env::Env;
+use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
+
+use crate::support::wire::Wire;
+use crate::support::{FakeModel, Reply, accepted, client, refused};
+
+/// The functions as on AWS, on one wire.
+struct Functions {
+    wire: Wire,
+    url: String,
+    webhook: String,
+    queue: Arc<Queue>,
+    runner: Arc<Runner>,
+}
+
+async fn functions(model: &FakeModel) -> Functions {
+    let wire = Wire::new();
+    let aws = Aws::embedded(wire.clone());
+    create_tables(&aws, &["tasks", "agents"]).await.unwrap();
+    let clock = Clock::system();
+    let tasks = Tasks::new(&aws, "tasks");
+    // Each function remembers agents for itself.
+    let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
+    let secrets = Arc::new(Secrets::file("/nonexistent/secrets"));
+    let queue = Arc::new(Queue::Sqs(SqsQueue::new(&aws, "http://embedded.invalid/queue")));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let management = Management {
+        agents: agents(),
+        secrets: Arc::clone(&secrets),
+        clock: clock.clone(),
+        admin_token: "t".into(),
+        signing_secret: "s".into(),
+        public_url: url.as_str().into(),
+    };
+    let definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
+    let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
+    let record = management.create(draft).await.unwrap();
+    let webhook = management.webhook_url(&record).await.unwrap();
+    let triggers = Triggers {
+        agents: agents(),
+        tasks: tasks.clone(),
+        queue: Arc::clone(&queue),
+        clock: clock.clone(),
+        max_body_bytes: 1024 * 1024,
+    };
+    let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
+    let app = api::app(api::webhook::router(triggers).merge(api::task_status::router(statuses)));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let runner = Runner {
+        tasks,
+        agents: agents(),
+        secrets,
+        models: Models::new(PrivateHosts::Any).unwrap(),
+        settings: RunSettings::from_env(&Env::from_fn(|_| None)).unwrap(),
+        clock,
+    };
+    wire.calls();
+    Functions { wire, url, webhook, queue, runner: Arc::new(runner) }
+}
+
+impl Functions {
+    async fn trigger(&self, key: Option<&str>) -> reqwest::Response {
+        let mut request = client().post(&self.webhook).body("{}");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        request.send().await.unwrap()
+    }
+
+    async fn status(&self, task: &str) -> reqwest::Response {
+        client().get(format!("{}/api/task_status?task_id={task}", self.url)).send().await.unwrap()
+    }
+
+    async fn deliver(&self, bodies: &[&str], dead_lettered: bool) -> Vec<String> {
+        let deliveries = bodies.iter().enumerate().map(|(n, body)| Delivery {
+            id: format!("message-{n}"),
+            receipt: format!("receipt-{n}"),
+            body: (*body).to_owned(),
+            dead_lettered,
+        });
+        let deadline = self.runner.clock.now().plus(Duration::from_secs(60));
+        run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    let cold = functions.wire.calls();
+    assert_eq!(cold, ["GetItem", "PutItem", "SendMessage"], "the agent is read once");
+    accepted(functions.trigger(None).await).await;
+    let plain = functions.wire.calls();
+    assert_eq!(plain, ["PutItem", "SendMessage"]);
+    let keyed_task = accepted(functions.trigger(Some("k")).await).await;
+    let keyed = functions.wire.calls();
+    assert_eq!(keyed, ["PutItem", "SendMessage"]);
+
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    let first_run = functions.wire.calls();
+    assert_eq!(first_run, ["UpdateItem", "GetItem", "UpdateItem"], "claim, agent, finish");
+    assert!(functions.deliver(&[&keyed_task], false).await.is_empty());
+    let run = functions.wire.calls();
+    assert_eq!(run, ["UpdateItem", "UpdateItem"]);
+
+    let status: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!(status["status"], "SUCCESS");
+    let poll = functions.wire.calls();
+    assert_eq!(poll, ["GetItem"]);
+
+    accepted(functions.trigger(Some("k")).await).await;
+    let repeat = functions.wire.calls();
+    assert_eq!(repeat, ["PutItem"], "the task has ended: nothing is queued");
+    println!(
+        "AWS calls: trigger {} (first of an agent {}), keyed {}, repeat {}, poll {}, run {} (first of an agent {})",
+        plain.len(),
+        cold.len(),
+        keyed.len(),
+        repeat.len(),
+        poll.len(),
+        run.len(),
+        first_run.len()
+    );
+}
+
+#[tokio::test]
+async fn a_batch_returns_only_what_must_come_again() {
+    let model =
+        FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
+            .await;
+    let functions = functions(&model).await;
+    let transient = accepted(functions.trigger(None).await).await;
+    assert_eq!(functions.deliver(&[&transient], false).await, ["message-0"]);
+    let good = accepted(functions.trigger(None).await).await;
+    let ended = good.clone();
+    let again = functions.deliver(&["not a task id", &good, &transient], false).await;
+    assert!(again.is_empty(), "{again:?}");
+    // Redelivered, and long done.
+    assert!(functions.deliver(&[&ended, "018f3f3e-0000-7abc-8def-0123456789ab"], false).await.is_empty());
+    assert_eq!(model.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn a_task_under_a_live_lease_is_left_alone_until_the_lease_is_over() {
+    let model = FakeModel::start(|_, _| Reply::Never).await;
+    let functions = Arc::new(functions(&model).await);
+    let task = accepted(functions.trigger(None).await).await;
+    let (holder, held) = (Arc::clone(&functions), task.clone());
+    let first = tokio::spawn(async move { holder.deliver(&[&held], false).await });
+    while model.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    functions.wire.calls();
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
+    assert_eq!(functions.wire.calls(), ["UpdateItem", "ChangeMessageVisibility"]);
+    assert_eq!(functions.deliver(&[&task], true).await, ["message-0"], "the dead-letter queue waits as well");
+    first.abort();
+}
+
+#[tokio::test]
+async fn a_dead_letter_ends_its_task_as_worker_lost() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    assert!(functions.deliver(&[&task], true).await.is_empty());
+    let status: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!((&status["status"], &status["error"]["type"]), (&json!("FAILURE"), &json!("worker_lost")));
+    assert!(functions.deliver(&[&task], false).await.is_empty(), "it has ended, once");
+    assert!(model.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_or_queued_is_a_503_and_retrying_with_the_key_is_safe() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    for operation in ["PutItem", "SendMessage"] {
+        functions.wire.break_down(operation);
+        let response = functions.trigger(Some(operation)).await;
+        assert_eq!(response.headers()["retry-after"], "1");
+        let body: Value = response.json().await.unwrap();
+        assert_eq!((&body["success"], &body["code"]), (&json!(false), &json!("unavailable")));
+        assert_eq!(body["reference"].as_str().map(str::len), Some(16));
+        assert!(!body.to_string().contains("broken"), "{body}");
+        functions.wire.mend();
+        functions.wire.calls();
+        let task = accepted(functions.trigger(Some(operation)).await).await;
+        assert!(functions.wire.calls().contains(&"SendMessage".to_owned()));
+        assert!(functions.deliver(&[&task], false).await.is_empty());
+        let status: Value = functions.status(&task).await.json().await.unwrap();
+        assert_eq!(status["status"], "SUCCESS");
+    }
+    functions.wire.break_down("GetItem");
+    let status = functions.status("018f3f3e-0000-7abc-8def-0123456789ab").await;
+    assert_eq!(refused(status, 503).await.1, "unavailable");
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_recorded_returns_the_message() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    functions.wire.break_down("UpdateItem");
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
+    functions.wire.mend();
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+}

@@ -1,0 +1,92 @@
+//! The client commands, as typed.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, FakeModel, Reply, World};
+
+async fn run(world: &World, args: &[&str]) -> Output {
+    let (url, args) = (world.url.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
+    command.args(args).env("AGENT_WEBHOOKS_URL", url).env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+fn text_of(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_is_made_triggered_watched_rotated_and_deleted_from_the_command_line() {
+    let model = FakeModel::start(|_, asked| match asked.user() {
+        "\"fail\"" => Reply::Status(400, vec![]),
+        _ => Reply::Text("All good."),
+    })
+    .await;
+    let world = World::start().await;
+    let made = run(
+        &world,
+        &[
+            "agent",
+            "create",
+            "--name",
+            "cli",
+            "--prompt",
+            "Hi",
+            "--model-url",
+            &model.url,
+            "--model",
+            "m",
+            "--json",
+        ],
+    )
+    .await;
+    let agent = json_of(&made);
+    assert_eq!((&agent["name"], &agent["model"]["provider"]), (&json!("cli"), &json!("openai")));
+
+    let listed = text_of(&run(&world, &["agent", "list"]).await);
+    assert!(listed.contains("cli"), "{listed}");
+    let ran = run(&world, &["trigger", "cli", "--data", r#"{"a":1}"#, "--key", "k", "--wait"]).await;
+    assert_eq!(ran.status.code(), Some(0));
+    assert!(text_of(&ran).contains("SUCCESS") && text_of(&ran).contains("All good."), "{ran:?}");
+    let again = json_of(
+        &run(&world, &["trigger", agent["webhook_url"].as_str().unwrap(), "--key", "k", "--json"]).await,
+    );
+    let status = json_of(&run(&world, &["status", again["task_id"].as_str().unwrap(), "--json"]).await);
+    assert_eq!(status["status"], "SUCCESS");
+
+    let failed = run(&world, &["trigger", "cli", "--data", "\"fail\"", "--wait", "--json"]).await;
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(json_of(&failed)["status"], "FAILURE");
+
+    let updated =
+        json_of(&run(&world, &["agent", "update", "cli", "--name", "renamed", "--disable", "--json"]).await);
+    assert_eq!((&updated["name"], &updated["enabled"]), (&json!("renamed"), &json!(false)));
+    let rotated = json_of(&run(&world, &["agent", "rotate", "renamed", "--overlap", "5", "--json"]).await);
+    assert_ne!(rotated["webhook_url"], agent["webhook_url"]);
+    assert_eq!(run(&world, &["agent", "delete", "renamed"]).await.status.code(), Some(0));
+    let gone = run(&world, &["agent", "show", "renamed"]).await;
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8(gone.stderr).unwrap().contains("no agent has the id or name"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_usage_is_exit_code_2_and_a_refusal_exit_code_1() {
+    let world = World::start().await;
+    assert_eq!(run(&world, &["agent", "crate"]).await.status.code(), Some(2));
+    assert_eq!(run(&world, &["trigger"]).await.status.code(), Some(2));
+    let refused = run(&world, &["agent", "create", "--name", " "]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8(refused.stderr).unwrap().contains("`name` must have 1 to 128 characters (HTTP 400")
+    );
+    let unknown = run(&world, &["status", "018f3f3e-0000-7abc-8def-0123456789ab"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    let nobody = run(&world, &["status", "x", "--url", "http://127.0.0.1:1"]).await;
+    assert!(String::from_utf8(nobody.stderr).unwrap().contains("is the server running?"));
+}

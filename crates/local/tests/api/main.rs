@@ -1,0 +1,22 @@
+//! The product through its front door: HTTP in, HTTP out, on the embedded
+//! engine; models are stood in for by an HTTP server that speaks their protocol.
+//! One binary, because linking is what takes time.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+
+mod agents;
+mod calls;
+mod client;
+mod contract;
+mod idempotency;
+mod kill;
+mod runs;
+mod status;
+mod support;
+mod triggers;

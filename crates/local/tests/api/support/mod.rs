@@ -1,0 +1,169 @@
+//! A server on a fresh folder, a model to go with it, and what a caller does.
+
+pub(crate) mod model;
+pub(crate) mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use local::cli::{LogFormat, ServeArgs};
+use local::serve::{Server, Settings};
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use store::Clock;
+use store::env::Env;
+use tempfile::TempDir;
+
+pub(crate) use model::{FakeModel, Reply};
+
+pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-for-tests";
+
+/// A running server and its folder.
+pub(crate) struct World {
+    pub(crate) http: Client,
+    pub(crate) url: String,
+    pub(crate) time: Time,
+    server: Server,
+    folder: TempDir,
+}
+
+/// A clock that can be set forward.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<AtomicU64>);
+
+/// An agent made for a test.
+pub(crate) struct Agent {
+    pub(crate) id: String,
+    pub(crate) url: String,
+}
+
+impl Time {
+    pub(crate) fn forward(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let (ahead, system) = (Arc::clone(&self.0), Clock::system());
+        Clock::new(move || system.now().plus(Duration::from_millis(ahead.load(Ordering::SeqCst))))
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_in(TempDir::new().unwrap(), change).await
+    }
+
+    async fn start_in(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+        let args = ServeArgs {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data_dir: folder.path().join("data"),
+            public_url: None,
+            log_format: LogFormat::Text,
+        };
+        let time = Time::default();
+        let mut settings = Settings::from_env(&Env::from_fn(|_| None)).unwrap();
+        settings.admin_token = Some(ADMIN_TOKEN.to_owned());
+        settings.clock = time.clock();
+        change(&mut settings);
+        let server = Server::start(&args, settings).await.unwrap();
+        Self { http: client(), url: server.url.clone(), time, server, folder }
+    }
+
+    /// Stops the server and starts another on the same folder.
+    pub(crate) async fn restart(self) -> Self {
+        self.server.stop().await;
+        Self::start_in(self.folder, |_| {}).await
+    }
+
+    pub(crate) fn manage(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(ADMIN_TOKEN)
+    }
+
+    /// An agent that asks `model`, with other fields on top.
+    pub(crate) async fn agent(&self, model: &FakeModel, mut definition: Value) -> Agent {
+        definition["model"] = json!({ "base_url": model.url, "name": "test-model" });
+        self.agent_as(definition).await
+    }
+
+    pub(crate) async fn agent_as(&self, mut definition: Value) -> Agent {
+        if definition.get("name").is_none() {
+            definition["name"] = json!("tested");
+        }
+        let response = self.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
+        let status = response.status();
+        let made: Value = response.json().await.unwrap();
+        assert_eq!(status, 201, "{made}");
+        Agent { id: string(&made["agent_id"]), url: string(&made["webhook_url"]) }
+    }
+
+    /// Triggers with a JSON body and returns the task's id.
+    pub(crate) async fn trigger(&self, agent: &Agent, payload: &str) -> String {
+        accepted(self.post(agent, payload).send().await.unwrap()).await
+    }
+
+    pub(crate) fn post(&self, agent: &Agent, payload: &str) -> RequestBuilder {
+        self.http.post(&agent.url).header("content-type", "application/json").body(payload.to_owned())
+    }
+
+    pub(crate) async fn status_response(&self, task: &str) -> Response {
+        self.http.get(format!("{}/api/task_status?task_id={task}", self.url)).send().await.unwrap()
+    }
+
+    pub(crate) async fn status(&self, task: &str) -> Value {
+        self.status_response(task).await.json().await.unwrap()
+    }
+
+    /// The status once the task has ended.
+    pub(crate) async fn ended(&self, task: &str) -> Value {
+        self.until(task, |status| status == "SUCCESS" || status == "FAILURE").await
+    }
+
+    /// The status once it is as wanted, within 30 seconds.
+    pub(crate) async fn until(&self, task: &str, wanted: impl Fn(&str) -> bool) -> Value {
+        for _ in 0..1500 {
+            let status = self.status(task).await;
+            if wanted(status["status"].as_str().unwrap_or_default()) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{task} did not get there: {}", self.status(task).await)
+    }
+
+    /// Triggers and waits for the end.
+    pub(crate) async fn run(&self, agent: &Agent, payload: &str) -> Value {
+        let task = self.trigger(agent, payload).await;
+        self.ended(&task).await
+    }
+}
+
+/// The task id of an accepted trigger.
+pub(crate) async fn accepted(response: Response) -> String {
+    let status = response.status();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["success"], true, "{body}");
+    string(&body["task_id"])
+}
+
+/// The sentence and code of a refusal, which must have the shape of every error.
+pub(crate) async fn refused(response: Response, status: u16) -> (String, String) {
+    assert_eq!(response.status(), status);
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(body["success"], false, "{body}");
+    (string(&body["message"]), string(&body["code"]))
+}
+
+pub(crate) fn string(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a string: {value}")).to_owned()
+}
+
+pub(crate) fn client() -> Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().build().unwrap()
+}
