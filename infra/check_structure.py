@@ -29,7 +29,7 @@ IO_IN_DOMAIN = re.compile(r"\basync\s+(fn|move)\b|\.await\b|\bstd::(fs|net|env|p
 
 VENDOR_NAMES = re.compile(r"\bAttributeValue\b|\baws_sdk_\w+")
 # The embedded engine's HTTP connector answers the SDK's own requests.
-MAY_NAME_VENDOR = {Path("crates/local/src/engine.rs")}
+MAY_NAME_VENDOR = {Path("crates/local/src/serve/engine.rs")}
 
 LONGEST_MAIN = 60
 

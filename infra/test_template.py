@@ -32,13 +32,12 @@ def test_the_outputs_are_those_promised():
 
 
 @pytest.mark.parametrize("table", ["TasksTable", "AgentsTable"])
-def test_tables_expire_items_are_backed_up_encrypted_protected_and_paid_by_request(table):
+def test_tables_expire_items_are_backed_up_protected_and_paid_by_request(table):
     wanted = {
         "BillingMode": "PAY_PER_REQUEST",
         "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
         "TimeToLiveSpecification": {"AttributeName": "expires_at", "Enabled": True},
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
-        "SSESpecification": {"SSEEnabled": True},
         "DeletionProtectionEnabled": {"Ref": "DeletionProtection"},
     }
     assert {name: properties(table).get(name) for name in wanted} == wanted

@@ -81,6 +81,23 @@ pub enum ErrorType {
     Internal,
 }
 
+impl ErrorType {
+    /// As stored and answered.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::ModelError => "model_error",
+            Self::ToolError => "tool_error",
+            Self::InvalidAgent => "invalid_agent",
+            Self::EmptyAnswer => "empty_answer",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::Cancelled => "cancelled",
+            Self::WorkerLost => "worker_lost",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl Failure {
     /// A failure that triggering again will not mend.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
@@ -112,4 +129,16 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_type_is_logged_as_it_is_answered() {
+        for kind in [ErrorType::Timeout, ErrorType::InvalidAgent, ErrorType::WorkerLost] {
+            assert_eq!(serde_json::json!(kind), kind.as_str());
+        }
+    }
 }

@@ -71,6 +71,24 @@ impl Payload {
         Self(json)
     }
 
+    /// The text of every string in it, names of fields left out: what a payload
+    /// says in words.
+    pub fn words(&self) -> String {
+        let mut words = String::new();
+        let mut rest = self.0.as_str();
+        while let Some(start) = rest.find('"') {
+            let from_quote = rest.split_at(start).1;
+            let (literal, after) = from_quote.split_at(literal_len(from_quote));
+            rest = after;
+            let is_name = after.trim_start().starts_with(':');
+            if !is_name && let Ok(text) = serde_json::from_str::<String>(literal) {
+                words.push_str(&text);
+                words.push('\n');
+            }
+        }
+        words
+    }
+
     /// The JSON text.
     pub fn as_json(&self) -> &str {
         &self.0
@@ -85,6 +103,20 @@ fn add_field(fields: &mut Map<String, Value>, name: String, value: Value) {
         Some(Value::Array(values)) => values.push(value),
         Some(single) => *single = Value::Array(vec![single.take(), value]),
     }
+}
+
+/// The length of the string literal that `json` begins with, quotes included.
+fn literal_len(json: &str) -> usize {
+    let mut escaped = false;
+    for (index, byte) in json.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return index + 1,
+            _ => {}
+        }
+    }
+    json.len()
 }
 
 /// The deepest nesting of brackets outside strings. Counted apart from the
@@ -180,6 +212,17 @@ mod tests {
         assert_eq!(form("a=1;b=2"), r#"{"a":"1;b=2"}"#);
     }
 
+    #[test]
+    fn the_words_of_a_payload_are_its_strings_without_names() {
+        let words = |text: &str| Payload(text.to_owned()).words();
+        assert_eq!(
+            words(r#"{"q" : "returned \"goods\"","n":1e999,"in":["\u00e9",{"x":"y"}]}"#),
+            "returned \"goods\"\né\ny\n"
+        );
+        assert_eq!(words(r#"["\ud800","x"]"#), "x\n");
+        assert_eq!(words("1"), "");
+    }
+
     proptest! {
         #[test]
         fn whatever_the_parser_of_the_runner_reads_is_accepted(value in any_json()) {
@@ -192,6 +235,9 @@ mod tests {
             let _ = Payload::from_json(&bytes);
             let form = Payload::from_form(&bytes);
             prop_assert!(Payload::from_json(form.0.as_bytes()).is_ok());
+            if let Ok(payload) = Payload::from_json(&bytes) {
+                let _ = payload.words();
+            }
         }
     }
 

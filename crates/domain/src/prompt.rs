@@ -4,8 +4,10 @@
 //! become template code.
 
 use std::fmt;
+use std::sync::Arc;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
+use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, ValueKind};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, escape_formatter};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -33,10 +35,19 @@ pub enum PromptError {
     TooLarge,
 }
 
-/// Whether `template` can be compiled.
+/// Whether `template` can be compiled, and names only filters, tests and
+/// functions that exist. What it does with a payload only the payload can show.
 pub fn check_template(template: &str) -> Result<(), PromptError> {
-    environment().template_from_str(template)?;
-    Ok(())
+    let environment = environment();
+    let template = environment.template_from_str(template)?;
+    match template.render(context! {}) {
+        Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+const fn is_unknown_name(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction)
 }
 
 /// The agent's prompt over one payload. Missing fields render as nothing.
@@ -67,8 +78,20 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
-    // Prompts are plain text: nothing is escaped for HTML or JSON.
+    // Prompts are plain text: nothing is escaped for HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    // And the payload is JSON, so its values are written as JSON writes them.
+    environment.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Bool => write!(out, "{}", value.is_true()).map_err(Into::into),
+        ValueKind::None => out.write_str("null").map_err(Into::into),
+        _ => escape_formatter(out, state, value),
+    });
+    environment.add_filter("tojson", |value: Value, indent: Option<Value>, args: Kwargs| {
+        match value.downcast_object_ref::<Container>() {
+            Some(container) if indent.is_none() => Ok(Value::from_safe_string(container.json.clone())),
+            _ => minijinja::filters::tojson(&value, indent, args),
+        }
+    });
     environment
 }
 
@@ -84,16 +107,62 @@ fn payload_value(payload: &Payload) -> Result<Value, PromptError> {
 fn value(raw: &RawValue) -> Value {
     let text = raw.get();
     match text.as_bytes().first() {
-        Some(b'{') => object(text),
-        Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(text)
-            .map(|items| items.into_iter().map(value).collect())
-            .unwrap_or_default(),
+        Some(b'{') => serde_json::from_str::<Fields<'_>>(text).map_or_else(
+            // A name that is no Unicode: the object stays as written.
+            |_| Value::from(text),
+            |fields| {
+                let fields = fields.0.into_iter().map(|(name, raw)| (name, value(raw)));
+                container(text, Value::from_pairs(fields))
+            },
+        ),
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+            container(text, items.into_iter().map(value).collect())
+        }
         // A lone surrogate is valid JSON and no Unicode: it stays as written.
         Some(b'"') => serde_json::from_str::<String>(text).map_or_else(|_| Value::from(text), Value::from),
         Some(b't') => Value::from(true),
         Some(b'f') => Value::from(false),
         Some(b'n') => Value::from(()),
         _ => number(text),
+    }
+}
+
+/// An object or array of the payload: values to look into, and its own text to
+/// be written with.
+#[derive(Debug)]
+struct Container {
+    json: String,
+    content: Value,
+}
+
+fn container(json: &str, content: Value) -> Value {
+    Value::from_object(Container { json: json.to_owned(), content })
+}
+
+impl Object for Container {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        match self.content.kind() {
+            ValueKind::Map => ObjectRepr::Map,
+            _ => ObjectRepr::Seq,
+        }
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.content.get_item(key).ok().filter(|value| !value.is_undefined())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        match self.content.kind() {
+            ValueKind::Map => {
+                Enumerator::Values(self.content.try_iter().map(Iterator::collect).unwrap_or_default())
+            }
+            _ => Enumerator::Seq(self.content.len().unwrap_or_default()),
+        }
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.json)
     }
 }
 
@@ -107,13 +176,6 @@ fn number(text: &str) -> Value {
         Ok(float) if float.to_string() == text => Value::from(float),
         _ => Value::from(text),
     }
-}
-
-fn object(text: &str) -> Value {
-    serde_json::from_str::<Fields<'_>>(text)
-        .map(|fields| Value::from_pairs(fields.0.into_iter().map(|(name, raw)| (name, value(raw)))))
-        // A name that is no Unicode: the object stays as written.
-        .unwrap_or_else(|_| Value::from(text))
 }
 
 /// An object's fields in their order, each value still text.
@@ -172,7 +234,32 @@ mod tests {
             ),
             "123456789012345678901234567890 1.50 1e999 big,price,huge,a,"
         );
-        assert_eq!(render("{{ payload + 1 }} {{ payload > 41 }}", "42"), "43 True");
+        assert_eq!(render("{{ payload + 1 }} {{ payload > 41 }}", "42"), "43 true");
+    }
+
+    #[test]
+    fn what_a_prompt_writes_of_the_payload_is_json() {
+        let payload = r#"{"order":{"z":1.10,"a":[true,null,"x"]},"ok":true,"no":null}"#;
+        let order = r#"{"z":1.10,"a":[true,null,"x"]}"#;
+        assert_eq!(render("{{ payload.order }}", payload), order);
+        assert_eq!(render("{{ payload.order | tojson }}", payload), order);
+        assert_eq!(render("{{ payload }}", payload), payload);
+        assert_eq!(
+            render("{{ payload.ok }} {{ payload.no }} {{ payload.order.a[2] }}", payload),
+            "true null x"
+        );
+        assert_eq!(render("{{ payload.order.a | length }} {{ payload | length }}", payload), "3 3");
+        assert_eq!(render("{{ payload.order.a | join('-') }}", r#"{"order":{"a":[1,2]}}"#), "1-2");
+        assert_eq!(
+            render("{{ payload[-1] }}{% for n in payload %}<{{ n }}>{% endfor %}", "[1,2]"),
+            "2<1><2>"
+        );
+    }
+
+    #[test]
+    fn a_filter_that_does_not_exist_is_noticed_before_any_payload() {
+        assert!(check_template("{{ payload.a | nofilter }}").is_err());
+        assert!(check_template("{{ payload.a / payload.b }}").is_ok());
     }
 
     #[test]

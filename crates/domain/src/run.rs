@@ -10,6 +10,9 @@
 
 use crate::{Answer, Ended, ErrorType, Failure, Limits, Outcome, Passage, Usage};
 
+/// Largest result, as JSON: a Lambda can answer 6 MB.
+const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
+
 /// One run of one agent over one payload.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -89,7 +92,7 @@ impl Run {
         let turns = self.count(&reply);
         let outcome = match failure_in(&reply, turns, self.max_turns) {
             Some(failure) => Outcome::Failure(failure),
-            None => Outcome::Success(Answer {
+            None => bounded(Answer {
                 answer: reply.text,
                 sources: std::mem::take(&mut self.sources),
                 thought: reply.thought,
@@ -113,6 +116,18 @@ impl Run {
         usage.output_tokens = usage.output_tokens.saturating_add(reply.output_tokens);
         usage.turns
     }
+}
+
+/// A SUCCESS that whoever asks for it can be handed.
+fn bounded(answer: Answer) -> Outcome {
+    let size = serde_json::to_vec(&answer).map_or(usize::MAX, |json| json.len());
+    if size <= MAX_RESULT_BYTES {
+        return Outcome::Success(answer);
+    }
+    Outcome::Failure(Failure::permanent(
+        ErrorType::BudgetExceeded,
+        "The result is larger than 4194304 bytes of JSON",
+    ))
 }
 
 /// A reply that must not become a SUCCESS.
@@ -192,6 +207,12 @@ mod tests {
             ErrorType::BudgetExceeded
         );
         assert_eq!(failure(ModelReply { finish: Finish::Filtered, ..reply("x") }), ErrorType::ModelError);
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_read_back_is_no_success() {
+        assert_eq!(failure(reply(&"x".repeat(4 * 1024 * 1024))), ErrorType::BudgetExceeded);
+        assert!(matches!(run(reply(&"x".repeat(4_000_000))).outcome, Outcome::Success(_)));
     }
 
     #[test]

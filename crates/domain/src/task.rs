@@ -7,7 +7,8 @@
 //!    └── release (a passing fault) ──┘ └─ lease over: claimed anew
 //! ```
 //! A claim holds a lease until its runner's own deadline: past it the runner is
-//! dead. `attempt` is the fencing token: only the holder of the latest attempt
+//! dead. A release leaves a lease that nobody holds for as long as the task is
+//! to rest, so that a second message cannot cut the pause short. `attempt` is the fencing token: only the holder of the latest attempt
 //! can finish or release. Past the last attempt the task ends as `worker_lost`.
 
 use std::time::Duration;
@@ -73,7 +74,8 @@ pub struct Task {
     pub started_at: Option<Moment>,
     /// The end.
     pub finished_at: Option<Moment>,
-    /// Until when its runner may be alive.
+    /// Until when nobody may claim it: its runner may be alive, or its last
+    /// attempt asked for a pause.
     pub lease_until: Option<Moment>,
     /// Time budget used by attempts that were released.
     pub spent: Duration,
@@ -90,7 +92,7 @@ pub enum ClaimRefusal {
     Gone,
     /// It has ended already: drop the message.
     Ended,
-    /// A runner may still hold it until then: leave the message.
+    /// A runner may still hold it, or it is to rest: leave the message.
     Held {
         /// The lease's end.
         until: Moment,
@@ -116,7 +118,7 @@ impl Task {
         match found {
             Some(task) if task.id == wanted => match (task.status, task.lease_until) {
                 (Status::Success | Status::Failure, _) => ClaimRefusal::Ended,
-                (Status::Started, Some(until)) if until >= now => ClaimRefusal::Held { until },
+                (_, Some(until)) if now < until => ClaimRefusal::Held { until },
                 (Status::Started | Status::Pending, _) => ClaimRefusal::Exhausted,
             },
             _ => ClaimRefusal::Gone,
@@ -141,6 +143,18 @@ pub enum Fault {
     },
     /// Will not pass.
     Permanent(Failure),
+}
+
+impl Fault {
+    /// A fault that trying again will not mend.
+    pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
+        Self::Permanent(Failure::permanent(kind, message))
+    }
+
+    /// A fault that may pass on its own.
+    pub fn passing(kind: ErrorType, message: impl Into<String>) -> Self {
+        Self::Passing { failure: Failure::passing(kind, message), retry_after: None }
+    }
 }
 
 /// How an attempt goes on after a fault.
@@ -241,6 +255,7 @@ mod tests {
         assert_eq!(refusal(&task(Status::Started, Some(later))), ClaimRefusal::Held { until: later });
         assert_eq!(refusal(&task(Status::Started, Some(earlier))), ClaimRefusal::Exhausted);
         assert_eq!(refusal(&task(Status::Pending, None)), ClaimRefusal::Exhausted);
+        assert_eq!(refusal(&task(Status::Pending, Some(later))), ClaimRefusal::Held { until: later });
         let stranger = TaskId::new(Moment::from_millis(2), TaskKey::random([0; 10]));
         let found = task(Status::Pending, None);
         assert_eq!(Task::claim_refusal(Some(&found), stranger, NOW), ClaimRefusal::Gone);

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use local::cli::{Cli, Command, LogFormat};
-use local::{client, fail, serve};
+use local::client::{self, ClientError};
+use local::fail;
+use local::serve::{ServeError, Settings, serve};
+use store::env::Env;
 use store::error_chain;
 
 #[tokio::main]
@@ -13,18 +16,31 @@ async fn main() -> ExitCode {
     let outcome = match Cli::parse().command() {
         Command::Serve(args) => {
             log_to_stderr(args.log_format);
-            serve::serve(args).await.map_err(|error| error_chain(&error))
+            return match Settings::from_env(&Env::process()) {
+                Ok(settings) => served(serve(args, settings).await),
+                Err(error) => served(Err(error.into())),
+            };
         }
-        Command::Agent(command) => client::agent::run(command).await.map_err(|error| error_chain(&error)),
-        Command::Trigger(args) => client::trigger::run(args).await.map_err(|error| error_chain(&error)),
-        Command::Status(args) => client::status::run(args).await.map_err(|error| error_chain(&error)),
+        Command::Agent(command) => client::agent::run(command).await,
+        Command::Trigger(args) => client::trigger::run(args).await,
+        Command::Status(args) => client::status::run(args).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            if !message.is_empty() {
-                fail(format!("error: {message}"));
-            }
+        // Its result is printed already.
+        Err(ClientError::TaskFailed) => ExitCode::FAILURE,
+        Err(error) => {
+            fail(format!("error: {}", error_chain(&error)));
+            ExitCode::from(if matches!(error, ClientError::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn served(outcome: Result<(), ServeError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(format!("error: {}", error_chain(&error)));
             ExitCode::FAILURE
         }
     }

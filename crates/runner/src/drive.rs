@@ -27,22 +27,28 @@ pub(crate) enum Attempt {
 }
 
 /// One attempt, within `budget`.
-pub(crate) async fn attempt(runner: &Runner, agent: &Agent, claimed: &Claimed, budget: Duration) -> Attempt {
+pub(crate) async fn attempt(
+    runner: &Runner,
+    agent: &Agent,
+    claimed: &Claimed,
+    payload: &Payload,
+    budget: Duration,
+) -> Attempt {
     let draft = agent.draft();
-    let passages = passages::best(&draft.sources, &passages::question(&claimed.payload));
+    let passages = passages::best(&draft.sources, &payload.words());
     let mut run = Run::new(&draft.limits, passages.clone());
     let driven = async {
         let now = runner.clock.now();
-        let prompt = render_prompt(agent, &claimed.payload, claimed.task.id, now).map_err(|error| {
+        let prompt = render_prompt(agent, payload, claimed.task.id, now).map_err(|error| {
             let message = format!("The agent's prompt cannot be rendered: {error}");
-            permanent(ErrorType::InvalidAgent, message)
+            Fault::permanent(ErrorType::InvalidAgent, message)
         })?;
         let model = draft.model.as_ref().unwrap_or(&runner.settings.default_model);
         let question = Question {
             model,
             api_key: api_key(runner, model).await?,
             system: system_message(prompt, &passages),
-            payload: &claimed.payload,
+            payload,
             passages: &passages,
             max_output_tokens: draft.limits.max_output_tokens,
         };
@@ -100,24 +106,12 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
             Ok(Some(key)) => Ok(Some(key)),
             Ok(None) => {
                 let message = format!("The secret `{}` for the model's API key does not exist", name.secret);
-                Err(permanent(ErrorType::InvalidAgent, message))
+                Err(Fault::permanent(ErrorType::InvalidAgent, message))
             }
             Err(error) => {
                 tracing::error!(error = error_chain(&error), "secret store failed");
-                Err(Fault::Passing {
-                    failure: Failure::passing(ErrorType::Internal, "The secret store could not be read"),
-                    retry_after: None,
-                })
+                Err(Fault::passing(ErrorType::Internal, "The secret store could not be read"))
             }
         },
     }
-}
-
-pub(crate) fn permanent(kind: ErrorType, message: impl Into<String>) -> Fault {
-    Fault::Permanent(Failure::permanent(kind, message))
-}
-
-/// What the model is sent as the user's message: the payload as it came.
-pub(crate) fn user_message(payload: &Payload) -> &str {
-    payload.as_json()
 }

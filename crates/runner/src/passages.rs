@@ -1,8 +1,7 @@
 //! Which parts of an agent's sources speak to a payload: BM25 over paragraphs.
 
 use bm25::{Document, Language, SearchEngineBuilder};
-use domain::{Passage, Payload, Source};
-use serde_json::Value;
+use domain::{Passage, Source};
 
 /// Passages handed to the model, or given as the answer.
 const MOST: usize = 3;
@@ -24,41 +23,41 @@ pub(crate) fn best(sources: &[Source], question: &str) -> Vec<Passage> {
     found.into_iter().filter_map(|hit| passages.get(hit.document.id).cloned()).collect()
 }
 
-/// What a payload asks: the text of all its strings, or the value itself.
-pub(crate) fn question(payload: &Payload) -> String {
-    let mut words = String::new();
-    if let Ok(value) = serde_json::from_str(payload.as_json()) {
-        collect(&value, &mut words);
-    }
-    words
-}
-
-fn collect(value: &Value, words: &mut String) {
-    match value {
-        Value::String(text) => {
-            words.push_str(text);
-            words.push('\n');
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect(item, words)),
-        Value::Object(fields) => fields.values().for_each(|field| collect(field, words)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Paragraphs, joined while they are short; a Markdown heading starts a new passage.
+/// Paragraphs, joined while they are short; a Markdown heading starts a new
+/// passage, and a fenced block is never cut.
 fn split(source: &Source) -> Vec<Passage> {
     let mut texts: Vec<String> = Vec::new();
-    for paragraph in source.text.split("\n\n").map(str::trim).filter(|text| !text.is_empty()) {
+    for paragraph in paragraphs(&source.text) {
         match texts.last_mut() {
             Some(last) if !paragraph.starts_with('#') && last.len() + paragraph.len() < PASSAGE_BYTES => {
                 last.push_str("\n\n");
-                last.push_str(paragraph);
+                last.push_str(&paragraph);
             }
-            _ => texts.push(paragraph.to_owned()),
+            _ => texts.push(paragraph),
         }
     }
     let passage = |text| Passage { title: source.title.clone(), text, source: source.title.clone() };
     texts.into_iter().map(passage).collect()
+}
+
+/// Runs of lines between blank lines.
+fn paragraphs(text: &str) -> Vec<String> {
+    let (mut paragraphs, mut paragraph, mut fenced) = (Vec::new(), String::new(), false);
+    for line in text.lines().map(str::trim_end).chain([""]) {
+        fenced ^= line.trim_start().starts_with("```");
+        if line.is_empty() && !fenced {
+            if !paragraph.is_empty() {
+                paragraphs.push(std::mem::take(&mut paragraph));
+            }
+            continue;
+        }
+        if !paragraph.is_empty() {
+            paragraph.push('\n');
+        }
+        paragraph.push_str(line);
+    }
+    paragraphs.extend((!paragraph.is_empty()).then_some(paragraph));
+    paragraphs
 }
 
 #[cfg(test)]
@@ -75,8 +74,7 @@ mod tests {
             source("Shipping", "Orders ship within two days.\n\n# Abroad\n\nCustoms may add a week."),
             source("Returns", "Goods can be returned within 30 days."),
         ];
-        let payload = Payload::from_json(br#"{"n":1,"q":"How do I return goods?"}"#).unwrap();
-        let found = best(&sources, &question(&payload));
+        let found = best(&sources, "How do I return goods?");
         assert_eq!(found[0].title, "Returns");
         assert_eq!(found[0].text, "Goods can be returned within 30 days.");
     }
@@ -93,5 +91,11 @@ mod tests {
         let texts: Vec<String> =
             split(&source("Doc", "a\n\nb\n\n# c\n\nd")).into_iter().map(|p| p.text).collect();
         assert_eq!(texts, ["a\n\nb", "# c\n\nd"]);
+    }
+
+    #[test]
+    fn a_fenced_block_is_kept_whole() {
+        let text = "Try:\n\n```sh\n  a\n\n# b\n```\n\nc";
+        assert_eq!(paragraphs(text), ["Try:", "```sh\n  a\n\n# b\n```", "c"]);
     }
 }

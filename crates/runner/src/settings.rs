@@ -9,7 +9,8 @@ use store::env::{Env, EnvError};
 /// The operator's choices, from the environment.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
-    /// `AGENT_WEBHOOKS_MAX_ATTEMPTS`: claims a task may have in all, 1 to 20; 5 by default.
+    /// `AGENT_WEBHOOKS_MAX_ATTEMPTS`: claims a task may have in all, 1 to 9; 5 by default.
+    /// Below the queue's limit on receives, so that a task ends by its own rules.
     pub max_attempts: u32,
     /// `AGENT_WEBHOOKS_RESULT_TTL_SECONDS`: how long an ended task can be read,
     /// 60 s to 30 days; 86400 by default.
@@ -23,7 +24,7 @@ impl RunSettings {
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let retention = env.number("AGENT_WEBHOOKS_RESULT_TTL_SECONDS", 86_400, 60, 2_592_000)?;
         Ok(Self {
-            max_attempts: env.number("AGENT_WEBHOOKS_MAX_ATTEMPTS", 5, 1, 20)?,
+            max_attempts: env.number("AGENT_WEBHOOKS_MAX_ATTEMPTS", 5, 1, 9)?,
             retention: Duration::from_secs(retention),
             default_model: default_model(env)?,
         })

@@ -8,13 +8,16 @@ use domain::{
     AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId, after_fault,
 };
 use futures::FutureExt as _;
-use store::{Agents, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks};
+use store::{Agents, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
 
 use crate::drive::{self, Attempt};
 use crate::{Models, RunSettings};
 
 /// Kept free at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
+/// Waits between tries to record how a run ended.
+const FINISH_PAUSES: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
 /// A lease outlives its invocation by this much, for clocks that disagree.
 const LEASE_SLACK: Duration = Duration::from_secs(5);
 
@@ -70,11 +73,15 @@ impl Runner {
     }
 
     async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
-        let agent = match self.agents.remembered(claimed.task.agent_id).await {
-            Ok(agent) => agent,
+        let read = async {
+            let payload = self.tasks.payload(claimed).await?;
+            Ok((payload, self.agents.remembered(claimed.task.agent_id).await?))
+        };
+        let (payload, agent) = match read.await {
+            Ok(read) => read,
             Err(error) => {
                 // Nobody should have to wait for the lease of a run that never began.
-                self.tasks.release(claimed, claimed.task.spent).await?;
+                self.tasks.release(claimed, claimed.task.spent, self.clock.now()).await?;
                 return Err(error);
             }
         };
@@ -86,36 +93,45 @@ impl Runner {
         let timeout = record.agent.draft().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
-        let attempt = drive::attempt(self, &record.agent, claimed, budget);
+        let attempt = drive::attempt(self, &record.agent, claimed, &payload, budget);
         let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(claimed));
-        match attempt {
-            Attempt::Ended(ended) => self.finish(claimed, &ended).await,
-            Attempt::Faulted { fault, usage } => {
-                let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
-                let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
-                match after_fault(fault, claimed.task.attempt, spent, policy) {
-                    AttemptEnd::Release(pause) => self.release(claimed, spent + pause, pause).await,
-                    AttemptEnd::Fail(failure) => {
-                        self.finish(claimed, &Ended { outcome: Outcome::Failure(failure), usage }).await
-                    }
-                }
+        self.settle(claimed, attempt, timeout).await
+    }
+
+    /// Records the end of the task, or gives it back for another attempt.
+    async fn settle(
+        &self,
+        claimed: &Claimed,
+        attempt: Attempt,
+        timeout: Duration,
+    ) -> Result<Disposition, StoreError> {
+        let (fault, usage) = match attempt {
+            Attempt::Ended(ended) => return self.finish(claimed, &ended).await,
+            Attempt::Faulted { fault, usage } => (fault, usage),
+        };
+        let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
+        let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
+        match after_fault(fault, claimed.task.attempt, spent, policy) {
+            AttemptEnd::Release(pause) => self.release(claimed, spent, pause).await,
+            AttemptEnd::Fail(failure) => {
+                self.finish(claimed, &Ended { outcome: Outcome::Failure(failure), usage }).await
             }
         }
     }
 
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
-        let finish = self.tasks.finish(claimed, ended, now, self.settings.retention).await?;
+        let finish = self.record(claimed, ended, now).await?;
         let error_type = match &ended.outcome {
             Outcome::Success(_) => None,
-            Outcome::Failure(failure) => Some(failure.kind),
+            Outcome::Failure(failure) => Some(failure.kind.as_str()),
         };
         tracing::info!(
             task_id = %claimed.task.id,
             agent_id = %claimed.task.agent_id,
             attempt = claimed.task.attempt,
             status = ended.status().as_str(),
-            error.r#type = error_type.map(tracing::field::debug),
+            error.r#type = error_type,
             run_ms = millis(now.since(claimed.claimed_at)),
             total_ms = millis(now.since(claimed.task.id.created_at())),
             fenced = finish == Finish::Fenced,
@@ -124,13 +140,31 @@ impl Runner {
         Ok(Disposition::Done)
     }
 
+    /// Records the end, trying for some seconds: without it the model would be
+    /// asked, and paid, again.
+    async fn record(&self, claimed: &Claimed, ended: &Ended, now: Moment) -> Result<Finish, StoreError> {
+        let retention = self.settings.retention;
+        for pause in FINISH_PAUSES {
+            match self.tasks.finish(claimed, ended, now, retention).await {
+                Ok(finish) => return Ok(finish),
+                Err(error) => {
+                    let (task_id, error) = (claimed.task.id, error_chain(&error));
+                    tracing::warn!(%task_id, error, "end not recorded yet");
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.tasks.finish(claimed, ended, now, retention).await
+    }
+
     async fn release(
         &self,
         claimed: &Claimed,
         spent: Duration,
         pause: Duration,
     ) -> Result<Disposition, StoreError> {
-        match self.tasks.release(claimed, spent).await? {
+        let not_before = self.clock.now().plus(pause);
+        match self.tasks.release(claimed, spent + pause, not_before).await? {
             Finish::Fenced => Ok(Disposition::Done),
             Finish::Recorded => {
                 tracing::warn!(
@@ -149,7 +183,7 @@ impl Runner {
 fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
-        ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now) + Duration::from_secs(1)),
+        ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now)),
         // Changed between two looks at it: look again.
         ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
     }

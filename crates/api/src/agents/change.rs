@@ -87,7 +87,11 @@ impl Management {
         let draft = AgentDraft::from_json(definition.to_string().as_bytes())?;
         let (agent, _) = Agent::new(read.agent.id(), draft)?;
         let agent = self.keep_api_key(agent).await?;
-        self.replace(read, AgentRecord { agent, ..read.clone() }).await
+        let record = self.replace(read, AgentRecord { agent, ..read.clone() }).await?;
+        if keeps_own_api_key(read) && !keeps_own_api_key(&record) {
+            self.secrets.remove(&api_key_name(read.agent.id())).await?;
+        }
+        Ok(record)
     }
 
     async fn rotate(&self, read: &AgentRecord, overlap: Duration) -> Result<AgentRecord, ManageError> {
@@ -116,18 +120,23 @@ impl Management {
         Ok(record)
     }
 
-    async fn forget_secrets(&self, read: &AgentRecord) -> Result<(), ManageError> {
-        let id = read.agent.id();
-        if read.webhook.imported {
+    pub(super) async fn forget_secrets(&self, record: &AgentRecord) -> Result<(), ManageError> {
+        let id = record.agent.id();
+        if record.webhook.imported {
             self.secrets.remove(&imported_token_name(id)).await?;
         }
-        let own = api_key_name(id);
-        let key = read.agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
-        if matches!(key, Some(ApiKey::Stored(name)) if name.secret == own) {
-            self.secrets.remove(&own).await?;
+        if keeps_own_api_key(record) {
+            self.secrets.remove(&api_key_name(id)).await?;
         }
         Ok(())
     }
+}
+
+/// Whether the agent's API key came with its definition, rather than being one
+/// that its owner keeps in the secret store.
+fn keeps_own_api_key(record: &AgentRecord) -> bool {
+    let key = record.agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
+    matches!(key, Some(ApiKey::Stored(name)) if name.secret == api_key_name(record.agent.id()))
 }
 
 /// JSON merge patch, RFC 7396 section 2. The nesting is that of a parsed value,

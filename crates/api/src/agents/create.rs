@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use domain::{Agent, AgentDraft, AgentId, Salt, WebhookToken};
 use serde_json::Value;
-use store::{AgentRecord, Webhook};
+use store::{AgentRecord, CreateError, Webhook};
 
 use super::{ManageError, Management, imported_token_name};
 use crate::Problem;
@@ -39,7 +39,13 @@ impl Management {
             updated_at: now,
             revision: 1,
         };
-        self.agents.create(&record).await?;
+        match self.agents.create(&record).await {
+            Err(CreateError::TokenTaken) => {
+                self.forget_secrets(&record).await?;
+                return Err(ManageError::TokenTaken);
+            }
+            created => created?,
+        }
         tracing::info!(agent_id = %record.agent.id(), "agent created");
         Ok(record)
     }

@@ -23,8 +23,13 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
 }
 
 async fn create(definition: &Definition, deployment: &Deployment) -> Result<(), ClientError> {
-    let client = Client::new(deployment)?;
     let body = fields(definition)?;
+    if body.get("name").is_none() {
+        return Err(ClientError::Usage(
+            "an agent needs a name: --name NAME, or \"name\" in the file of --from",
+        ));
+    }
+    let client = Client::new(deployment)?;
     let agent = client.manage(Method::POST, "/api/agents", Some(&body)).await?;
     print(&client, &agent);
     Ok(())

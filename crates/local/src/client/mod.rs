@@ -30,6 +30,9 @@ pub enum ClientError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The command lacks something.
+    #[error("{0}")]
+    Usage(&'static str),
     /// The server refused.
     #[error("{message} (HTTP {status})")]
     Refused {
@@ -68,7 +71,7 @@ pub enum ClientError {
         what: String,
     },
     /// The task ended FAILURE; its result is printed already.
-    #[error("")]
+    #[error("the task failed")]
     TaskFailed,
 }
 
@@ -84,15 +87,15 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(deployment: &Deployment) -> Result<Self, ClientError> {
         let data_dir = DataDir::new(&deployment.data_dir);
-        let given = deployment.url.clone();
-        let url = given.or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let set = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
+        let url = set(&deployment.url).or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
         // Installed once a process; a second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).build();
         Ok(Self {
             http: http.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?,
             url: url.trim_end_matches('/').to_owned(),
-            admin_token: deployment.admin_token.clone().or_else(|| data_dir.admin_token()),
+            admin_token: set(&deployment.admin_token).or_else(|| data_dir.admin_token()),
             json: deployment.json,
         })
     }
@@ -109,13 +112,13 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let (_, value) = self.answer(request.send().await).await?;
+        let (_, value) = self.answer(&self.url, request.send().await).await?;
         Ok(value)
     }
 
     pub(crate) async fn status(&self, task: &str) -> Result<Value, ClientError> {
         let request = self.http.get(format!("{}/api/task_status?{}", self.url, query("task_id", task)));
-        let (_, value) = self.answer(request.send().await).await?;
+        let (_, value) = self.answer(&self.url, request.send().await).await?;
         Ok(value)
     }
 
@@ -129,7 +132,10 @@ impl Client {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let (_, value) = self.answer(request.send().await).await?;
+        // Without the path, which holds the webhook's token.
+        let origin = url::Url::parse(url).map(|url| url.origin().ascii_serialization());
+        let origin = origin.unwrap_or_else(|_| self.url.clone());
+        let (_, value) = self.answer(&origin, request.send().await).await?;
         Ok(value)
     }
 
@@ -152,13 +158,21 @@ impl Client {
         }
     }
 
-    async fn answer(&self, sent: reqwest::Result<Response>) -> Result<(StatusCode, Value), ClientError> {
-        let response = sent.map_err(|source| ClientError::Unreachable { url: self.url.clone(), source })?;
+    async fn answer(
+        &self,
+        url: &str,
+        sent: reqwest::Result<Response>,
+    ) -> Result<(StatusCode, Value), ClientError> {
+        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
+            url: url.to_owned(),
+            source: source.without_url(),
+        };
+        let response = sent.map_err(unreachable)?;
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
             return Ok((status, Value::Null));
         }
-        let nonsense = |_| ClientError::Nonsense { url: self.url.clone() };
+        let nonsense = |_| ClientError::Nonsense { url: url.to_owned() };
         let value: Value = response.json().await.map_err(nonsense)?;
         if status.is_success() {
             return Ok((status, value));

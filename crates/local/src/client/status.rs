@@ -40,6 +40,9 @@ fn report(client: &Client, status: &Value) -> Result<(), ClientError> {
         say(status.to_string());
     } else {
         say(format!("status   {state}"));
+        if let Some(kind) = status.pointer("/error/type").and_then(Value::as_str) {
+            say(format!("error    {kind}, after {} attempts", status.get("attempt").unwrap_or(&Value::Null)));
+        }
         let answer = status.pointer("/result/result/answer").and_then(Value::as_str);
         let sentence = status.get("result").and_then(Value::as_str);
         if let Some(words) = answer.or(sentence) {

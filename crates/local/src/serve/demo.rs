@@ -23,7 +23,7 @@ pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), Ser
         agents = vec![management.create(demo_agent()).await?];
     }
     if server.resumed > 0 {
-        say(format!("resumed {} tasks that had not ended", server.resumed));
+        say(format!("tasks resumed that had not ended: {}", server.resumed));
     }
     let demo = agents.iter().find(|record| record.agent.draft().name == NAME);
     let url = match demo {
@@ -35,6 +35,7 @@ pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), Ser
         say(format!("  curl -s -H 'Content-Type: application/json' -d '{QUESTION}' {url}"));
         say(format!("  curl -s '{}/api/task_status?task_id=<task_id>'\n", server.url));
     }
+    say(format!("manage agents at {}/api/agents, or with `agent-webhooks agent --help`", server.url));
     if server.admin_token.is_new {
         say(format!("admin token (shown once, kept in the data folder): {}", server.admin_token.value));
     }

@@ -109,8 +109,7 @@ pub struct Server {
 }
 
 /// `agent-webhooks serve`: until SIGINT or SIGTERM.
-pub async fn serve(args: ServeArgs) -> Result<(), ServeError> {
-    let settings = Settings::from_env(&Env::process())?;
+pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError> {
     let started = Instant::now();
     let signal = stop_signal()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");

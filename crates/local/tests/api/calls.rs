@@ -11,10 +11,10 @@ use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use store::{Agents, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
 use crate::support::wire::Wire;
-use crate::support::{FakeModel, Reply, accepted, client, refused};
+use crate::support::{FakeModel, Reply, Time, accepted, client, refused};
 
 /// The functions as on AWS, on one wire.
 struct Functions {
@@ -23,13 +23,15 @@ struct Functions {
     webhook: String,
     queue: Arc<Queue>,
     runner: Arc<Runner>,
+    time: Time,
 }
 
 async fn functions(model: &FakeModel) -> Functions {
     let wire = Wire::new();
     let aws = Aws::embedded(wire.clone());
     create_tables(&aws, &["tasks", "agents"]).await.unwrap();
-    let clock = Clock::system();
+    let time = Time::default();
+    let clock = time.clock();
     let tasks = Tasks::new(&aws, "tasks");
     // Each function remembers agents for itself.
     let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
@@ -68,7 +70,7 @@ async fn functions(model: &FakeModel) -> Functions {
         clock,
     };
     wire.calls();
-    Functions { wire, url, webhook, queue, runner: Arc::new(runner) }
+    Functions { wire, url, webhook, queue, runner: Arc::new(runner), time }
 }
 
 impl Functions {
@@ -145,6 +147,10 @@ async fn a_batch_returns_only_what_must_come_again() {
     let functions = functions(&model).await;
     let transient = accepted(functions.trigger(None).await).await;
     assert_eq!(functions.deliver(&[&transient], false).await, ["message-0"]);
+    // A message sent twice cannot cut the pause short.
+    assert_eq!(functions.deliver(&[&transient], false).await, ["message-0"]);
+    assert_eq!(model.asked().len(), 1);
+    functions.time.forward(Duration::from_secs(1));
     let good = accepted(functions.trigger(None).await).await;
     let ended = good.clone();
     let again = functions.deliver(&["not a task id", &good, &transient], false).await;

@@ -3,11 +3,10 @@
 use domain::{ErrorType, Fault, ModelReply};
 
 use super::Question;
-use crate::drive::permanent;
 
 pub(super) fn ask(question: &Question<'_>) -> Result<ModelReply, Fault> {
     if question.passages.is_empty() {
-        return Err(permanent(
+        return Err(Fault::permanent(
             ErrorType::EmptyAnswer,
             "No passage of the agent's sources speaks to this payload; add sources or give the agent a model",
         ));

@@ -12,7 +12,6 @@ use url::Url;
 
 use super::{ModelsError, Question};
 use crate::PrivateHosts;
-use crate::drive::{permanent, user_message};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of a reply; past it the run fails rather than fill the memory.
@@ -39,7 +38,7 @@ pub(super) async fn ask(
 ) -> Result<ModelReply, Fault> {
     let url = endpoint(question)?;
     private_hosts.check(&url).map_err(|refused| {
-        permanent(ErrorType::InvalidAgent, format!("The model's address is refused: {refused}"))
+        Fault::permanent(ErrorType::InvalidAgent, format!("The model's address is refused: {refused}"))
     })?;
     let mut request = http.post(url.clone()).json(&request_body(&url, question));
     if let Some(key) = &question.api_key {
@@ -51,7 +50,10 @@ pub(super) async fn ask(
     }
     let body = read_body(response).await?;
     let completion = serde_json::from_slice::<Completion>(&body).map_err(|_| {
-        permanent(ErrorType::ModelError, "The model's server answered something that is no chat completion")
+        Fault::permanent(
+            ErrorType::ModelError,
+            "The model's server answered something that is no chat completion",
+        )
     })?;
     completion.into_reply()
 }
@@ -59,7 +61,7 @@ pub(super) async fn ask(
 fn endpoint(question: &Question<'_>) -> Result<Url, Fault> {
     let base = question.model.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
     Url::parse(&format!("{base}/chat/completions"))
-        .map_err(|_| permanent(ErrorType::InvalidAgent, "The agent's model.base_url is not a URL"))
+        .map_err(|_| Fault::permanent(ErrorType::InvalidAgent, "The agent's model.base_url is not a URL"))
 }
 
 fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
@@ -72,7 +74,7 @@ fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
         "model": question.model.name,
         "messages": [
             { "role": "system", "content": question.system },
-            { "role": "user", "content": user_message(question.payload) },
+            { "role": "user", "content": question.payload.as_json() },
         ],
         limit: question.max_output_tokens,
         "stream": false,
@@ -83,7 +85,10 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unreachable_server(&error))? {
         if body.len() + chunk.len() > MAX_REPLY_BYTES {
-            return Err(permanent(ErrorType::ModelError, "The model's server answered more than 8 MiB"));
+            return Err(Fault::permanent(
+                ErrorType::ModelError,
+                "The model's server answered more than 8 MiB",
+            ));
         }
         body.extend_from_slice(&chunk);
     }
@@ -95,7 +100,10 @@ fn unreachable_server(error: &reqwest::Error) -> Fault {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(refused) = error.downcast_ref::<crate::egress::Refused>() {
-            return permanent(ErrorType::InvalidAgent, format!("The model's address is refused: {refused}"));
+            return Fault::permanent(
+                ErrorType::InvalidAgent,
+                format!("The model's address is refused: {refused}"),
+            );
         }
         cause = error.source();
     }
@@ -103,7 +111,7 @@ fn unreachable_server(error: &reqwest::Error) -> Fault {
         true => "The model's server could not be reached",
         false => "The connection to the model's server broke",
     };
-    Fault::Passing { failure: Failure::passing(ErrorType::ModelError, message), retry_after: None }
+    Fault::passing(ErrorType::ModelError, message)
 }
 
 /// 408, 429 and 5xx may pass (RFC 9110 section 15); anything else will not.
@@ -120,7 +128,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap) -> Fault {
         StatusCode::NOT_FOUND => ": check the agent's model.base_url and model.name",
         _ => "",
     };
-    permanent(ErrorType::ModelError, message + hint)
+    Fault::permanent(ErrorType::ModelError, message + hint)
 }
 
 /// Whole seconds (RFC 9110 section 10.2.3); the form with a date is ignored.
@@ -181,7 +189,10 @@ impl Completion {
     fn into_reply(self) -> Result<ModelReply, Fault> {
         let counts = self.usage.unwrap_or_default();
         let Some(choice) = self.choices.into_iter().next() else {
-            return Err(permanent(ErrorType::ModelError, "The model's server answered without a choice"));
+            return Err(Fault::permanent(
+                ErrorType::ModelError,
+                "The model's server answered without a choice",
+            ));
         };
         let message = choice.message;
         Ok(ModelReply {

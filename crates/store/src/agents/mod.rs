@@ -2,23 +2,24 @@
 //! `token#<hash>`. A token's item holds all a trigger needs to know, so a
 //! trigger reads one item; both change together in one transaction.
 
+mod record;
+
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
-use domain::{Agent, AgentDraft, AgentId, Moment, Salt, TokenHash};
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
+use domain::{Agent, AgentId, Moment, Salt, TokenHash};
 
+use crate::StoreError;
 use crate::aws::Aws;
 use crate::cache::Cache;
 use crate::env::{Env, EnvError};
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
-use crate::{StoreError, blob};
+use record::{agent_item, agent_key, agent_record, token_item, token_key, token_record};
 
-/// Written into every record, so that a later version knows what it reads.
-const RECORD_VERSION: u64 = 1;
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
 /// The agents table, with a memory of what was read lately.
@@ -257,114 +258,6 @@ impl Agents {
     fn removal(&self, key: String) -> aws_sdk_dynamodb::types::builders::DeleteBuilder {
         Delete::builder().table_name(&self.table).set_key(Some(item::key(key)))
     }
-}
-
-fn agent_key(id: AgentId) -> String {
-    format!("agent#{id}")
-}
-
-fn token_key(hash: &TokenHash) -> String {
-    format!("token#{}", hash.as_str())
-}
-
-fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
-    let draft = serde_json::to_vec(record.agent.draft()).attempt("write the agent as JSON")?;
-    let webhook = &record.webhook;
-    let previous = webhook
-        .previous
-        .iter()
-        .map(|(hash, until)| {
-            AttributeValue::M(Item::from([
-                ("hash".to_owned(), item::text(hash.as_str())),
-                ("until".to_owned(), item::moment(*until)),
-            ]))
-        })
-        .collect();
-    Ok([
-        ("id", item::text(agent_key(record.agent.id()))),
-        ("v", item::number(RECORD_VERSION)),
-        ("agent_id", item::text(record.agent.id().to_string())),
-        ("draft", item::bytes(blob::pack(&draft))),
-        ("salt", item::bytes(record.salt.bytes().as_slice())),
-        ("webhook_version", item::number(webhook.version)),
-        ("imported", AttributeValue::Bool(webhook.imported)),
-        ("hash", item::text(webhook.current.as_str())),
-        ("previous", AttributeValue::L(previous)),
-        ("created_at", item::moment(record.created_at)),
-        ("updated_at", item::moment(record.updated_at)),
-        ("revision", item::number(record.revision)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into())
-}
-
-fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
-    let reader = Reader(found);
-    let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
-    let draft = AgentDraft::from_json(&json).map_err(|_| reader.damaged("draft"))?;
-    let (agent, _) = Agent::new(agent_id(reader)?, draft).map_err(|_| reader.damaged("draft"))?;
-    Ok(AgentRecord {
-        agent,
-        salt: salt(reader)?,
-        webhook: Webhook {
-            version: reader.count("webhook_version")?,
-            imported: reader.flag("imported")?,
-            current: TokenHash::from_stored(reader.text("hash")?.to_owned()),
-            previous: previous(reader)?,
-        },
-        created_at: reader.moment("created_at")?,
-        updated_at: reader.moment("updated_at")?,
-        revision: reader.number("revision")?,
-    })
-}
-
-fn previous(reader: Reader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreError> {
-    let list = reader.0.get("previous").and_then(|list| list.as_l().ok());
-    let entries = list.ok_or_else(|| reader.damaged("previous"))?;
-    entries
-        .iter()
-        .map(|entry| {
-            let entry = Reader(entry.as_m().map_err(|_| reader.damaged("previous"))?);
-            Ok((TokenHash::from_stored(entry.text("hash")?.to_owned()), entry.moment("until")?))
-        })
-        .collect()
-}
-
-fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<Moment>) -> Item {
-    let mut item = Item::from(
-        [
-            ("id", item::text(token_key(hash))),
-            ("v", item::number(RECORD_VERSION)),
-            ("hash", item::text(hash.as_str())),
-            ("agent_id", item::text(record.agent.id().to_string())),
-            ("salt", item::bytes(record.salt.bytes().as_slice())),
-            ("enabled", AttributeValue::Bool(record.agent.draft().enabled)),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
-    if let Some(until) = until {
-        item.insert("until".to_owned(), item::moment(until));
-        item.insert("expires_at".to_owned(), item::number(until.ttl_seconds()));
-    }
-    item
-}
-
-fn token_record(reader: Reader<'_>) -> Result<TokenRecord, StoreError> {
-    Ok(TokenRecord {
-        agent_id: agent_id(reader)?,
-        salt: salt(reader)?,
-        enabled: reader.flag("enabled")?,
-        until: reader.optional_moment("until")?,
-    })
-}
-
-fn agent_id(reader: Reader<'_>) -> Result<AgentId, StoreError> {
-    AgentId::parse(reader.text("agent_id")?).ok_or_else(|| reader.damaged("agent_id"))
-}
-
-fn salt(reader: Reader<'_>) -> Result<Salt, StoreError> {
-    let bytes = reader.bytes("salt")?.try_into();
-    bytes.map(Salt::new).map_err(|_| reader.damaged("salt"))
 }
 
 /// Whether a condition of the transaction failed, rather than the store.

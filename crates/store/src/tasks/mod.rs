@@ -1,0 +1,192 @@
+//! The tasks table: one item is both the task and its idempotency record.
+//!
+//! | operation | call |
+//! | --- | --- |
+//! | [`Tasks::admit`] | one conditional put, which hands back the earlier task of the same key |
+//! | [`Tasks::get`] | one strongly consistent read |
+//! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
+//!
+//! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
+
+mod record;
+mod transitions;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId};
+
+use crate::error::Attempt;
+use crate::item::{self, Item, Reader};
+use crate::{StoreError, blob};
+use record::{agent_id, status, task_id};
+
+/// Written into every record, so that a later version knows what it reads.
+const RECORD_VERSION: u64 = 1;
+
+/// The tasks table.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    db: Client,
+    table: String,
+}
+
+/// What became of a trigger.
+#[derive(Debug)]
+pub enum Admission {
+    /// A new task.
+    Created,
+    /// The key had this task already.
+    Repeated {
+        /// Its id: only on a lost answer the one that was offered.
+        id: TaskId,
+        /// Where it stands.
+        status: Status,
+    },
+}
+
+/// What became of an attempt to claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// The caller holds the task until its lease ends.
+    Granted(Box<Claimed>),
+    /// Somebody else does, or nobody can.
+    Refused(ClaimRefusal),
+}
+
+/// A task held by this runner.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The task as claimed; its `attempt` is the fencing token.
+    pub task: Task,
+    /// When this attempt began.
+    pub claimed_at: Moment,
+    item: Item,
+}
+
+/// What became of an attempt to finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The end is recorded.
+    Recorded,
+    /// The task had ended, or a newer attempt holds it: this result is void.
+    Fenced,
+}
+
+/// A task found not to have ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Unended {
+    /// Which.
+    pub id: TaskId,
+    /// Whose.
+    pub agent_id: AgentId,
+    /// Whether a runner held it.
+    pub status: Status,
+}
+
+impl Tasks {
+    /// The table of this name.
+    pub fn new(aws: &crate::aws::Aws, table: impl Into<String>) -> Self {
+        Self { db: aws.dynamodb(), table: table.into() }
+    }
+
+    /// Stores a new PENDING task, unless its key names one that is not yet 24
+    /// hours old or has not ended: then that one stays and is handed back.
+    pub async fn admit(
+        &self,
+        id: TaskId,
+        agent: AgentId,
+        payload: &Payload,
+    ) -> Result<Admission, StoreError> {
+        let created_at = id.created_at();
+        let expires_at = Task::initial_expiry(created_at);
+        let payload = blob::write(&self.db, &self.table, payload.as_json().as_bytes(), expires_at).await?;
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .item("id", item::text(id.key().as_hex()))
+            .item("v", item::number(RECORD_VERSION))
+            .item("agent_id", item::text(agent.to_string()))
+            .item("status", item::text(Status::Pending.as_str()))
+            .item("attempt", item::number(0_u64))
+            .item("spent_ms", item::number(0_u64))
+            .item("created_at", item::moment(created_at))
+            .item("expires_at", item::number(expires_at.ttl_seconds()))
+            .item("payload", payload)
+            .condition_expression(
+                "attribute_not_exists(id) OR (created_at <= :window AND #status IN (:success, :failure))",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(
+                ":window",
+                item::moment(created_at.minus(domain::IDEMPOTENCY_WINDOW)),
+            )
+            .expression_attribute_values(":success", item::text(Status::Success.as_str()))
+            .expression_attribute_values(":failure", item::text(Status::Failure.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Admission::Created),
+            Err(error) => match earlier_item(&error) {
+                Some(found) => {
+                    let reader = Reader(found);
+                    Ok(Admission::Repeated { id: task_id(reader)?, status: status(reader)? })
+                }
+                None => Err(error).attempt("put the task"),
+            },
+        }
+    }
+
+    /// The task as it stands now.
+    pub async fn get(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let found = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key("id", item::text(id.key().as_hex()))
+            .consistent_read(true)
+            .send()
+            .await
+            .attempt("get the task")?;
+        match found.item {
+            Some(found) => self.task(&found).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Every task that has not ended. A scan: for a server's start, never for a request.
+    pub async fn unended(&self) -> Result<Vec<Unended>, StoreError> {
+        let mut pages = self
+            .db
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("#status IN (:pending, :started)")
+            .projection_expression("id, #status, agent_id, created_at")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .into_paginator()
+            .items()
+            .send();
+        let mut unended = Vec::new();
+        while let Some(found) = pages.next().await {
+            let found = found.attempt("scan the tasks")?;
+            let reader = Reader(&found);
+            unended.push(Unended {
+                id: task_id(reader)?,
+                agent_id: agent_id(reader)?,
+                status: status(reader)?,
+            });
+        }
+        Ok(unended)
+    }
+}
+
+fn earlier_item<R>(error: &SdkError<PutItemError, R>) -> Option<&Item> {
+    match error.as_service_error()? {
+        PutItemError::ConditionalCheckFailedException(failed) => failed.item.as_ref(),
+        _ => None,
+    }
+}

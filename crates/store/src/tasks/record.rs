@@ -1,0 +1,48 @@
+//! A task's item, read.
+
+use std::time::Duration;
+
+use domain::{AgentId, Moment, Status, Task, TaskId, TaskKey};
+
+use super::Tasks;
+use crate::item::{Item, Reader};
+use crate::{StoreError, blob};
+
+impl Tasks {
+    /// The task an item holds; a spilled outcome is read from its own items.
+    pub(super) async fn task(&self, found: &Item) -> Result<Task, StoreError> {
+        let reader = Reader(found);
+        let ended = match found.contains_key("outcome") {
+            true => {
+                let json = blob::read(&self.db, &self.table, found, "outcome").await?;
+                Some(serde_json::from_slice(&json).map_err(|_| reader.damaged("outcome"))?)
+            }
+            false => None,
+        };
+        Ok(Task {
+            id: task_id(reader)?,
+            agent_id: agent_id(reader)?,
+            status: status(reader)?,
+            attempt: reader.count("attempt")?,
+            started_at: reader.optional_moment("started_at")?,
+            finished_at: reader.optional_moment("finished_at")?,
+            lease_until: reader.optional_moment("lease_until")?,
+            spent: Duration::from_millis(reader.number("spent_ms")?),
+            ended,
+            expires_at: Moment::from_millis(reader.number("expires_at")?.saturating_mul(1000)),
+        })
+    }
+}
+
+pub(super) fn task_id(reader: Reader<'_>) -> Result<TaskId, StoreError> {
+    let key = TaskKey::from_hex(reader.text("id")?).ok_or_else(|| reader.damaged("id"))?;
+    Ok(TaskId::new(reader.moment("created_at")?, key))
+}
+
+pub(super) fn agent_id(reader: Reader<'_>) -> Result<AgentId, StoreError> {
+    AgentId::parse(reader.text("agent_id")?).ok_or_else(|| reader.damaged("agent_id"))
+}
+
+pub(super) fn status(reader: Reader<'_>) -> Result<Status, StoreError> {
+    Status::parse(reader.text("status")?).ok_or_else(|| reader.damaged("status"))
+}

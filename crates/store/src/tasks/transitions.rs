@@ -1,0 +1,228 @@
+//! Claim, finish, release: one conditional update each, fenced by the attempt.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use domain::{ClaimRefusal, Ended, Failure, Moment, Payload, Status, Task, TaskId};
+
+use super::{Claim, Claimed, Finish, Tasks};
+use crate::blob::random_name;
+use crate::error::Attempt;
+use crate::item::{self, Item, Reader};
+use crate::{StoreError, blob};
+
+impl Tasks {
+    /// Takes the task for this runner until `lease_until`, if it has not ended,
+    /// no lease is on it, and an attempt is left.
+    pub async fn claim(
+        &self,
+        id: TaskId,
+        now: Moment,
+        lease_until: Moment,
+        max_attempts: u32,
+    ) -> Result<Claim, StoreError> {
+        let holder = random_name("")?;
+        let update = self
+            .update(id)
+            .update_expression(
+                "SET #status = :started, attempt = attempt + :one, lease_until = :lease, \
+                 holder = :holder, started_at = if_not_exists(started_at, :now)",
+            )
+            .condition_expression(
+                "created_at = :created_at AND attempt < :max_attempts AND \
+                 #status IN (:pending, :started) AND \
+                 (attribute_not_exists(lease_until) OR lease_until <= :now)",
+            )
+            .expression_attribute_values(":one", item::number(1_u64))
+            .expression_attribute_values(":max_attempts", item::number(max_attempts))
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":lease", item::moment(lease_until))
+            .expression_attribute_values(":holder", item::text(&holder))
+            .expression_attribute_values(":now", item::moment(now))
+            .return_values(ReturnValue::AllNew);
+        match update.send().await {
+            Ok(updated) => {
+                let item = updated.attributes.unwrap_or_default();
+                self.claimed(item, now).await
+            }
+            Err(error) => match refused(&error) {
+                Some(found) => self.refusal(found, id, &holder, now).await,
+                None => Err(error).attempt("claim the task"),
+            },
+        }
+    }
+
+    /// Records the end of a claimed task, unless a newer attempt holds it.
+    pub async fn finish(
+        &self,
+        claimed: &Claimed,
+        ended: &Ended,
+        now: Moment,
+        retention: Duration,
+    ) -> Result<Finish, StoreError> {
+        let id = claimed.task.id;
+        let update = self
+            .end(id, ended, now, retention)
+            .await?
+            .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
+        written(update.send().await, "finish the task")
+    }
+
+    /// Gives a claimed task back: PENDING again, with the time it has used up, and
+    /// nobody's until `not_before`.
+    pub async fn release(
+        &self,
+        claimed: &Claimed,
+        spent: Duration,
+        not_before: Moment,
+    ) -> Result<Finish, StoreError> {
+        let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
+        let update = self
+            .update(claimed.task.id)
+            .update_expression(
+                "SET #status = :pending, spent_ms = :spent, lease_until = :not_before REMOVE holder",
+            )
+            .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":attempt", item::number(claimed.task.attempt))
+            .expression_attribute_values(":not_before", item::moment(not_before))
+            .expression_attribute_values(":spent", item::number(spent_ms));
+        written(update.send().await, "release the task")
+    }
+
+    /// Ends a task that no living runner holds as `worker_lost`. If one does,
+    /// or it has ended, or is gone, says so.
+    pub async fn end_lost(
+        &self,
+        id: TaskId,
+        now: Moment,
+        retention: Duration,
+    ) -> Result<Option<ClaimRefusal>, StoreError> {
+        let ended = Ended::without_usage(Failure::worker_lost());
+        let update = self
+            .end(id, &ended, now, retention)
+            .await?
+            .condition_expression(
+                "created_at = :created_at AND \
+                 (#status = :pending OR (#status = :started AND lease_until <= :now))",
+            )
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => match refused(&error) {
+                Some(None) => Ok(Some(ClaimRefusal::Gone)),
+                Some(Some(found)) => {
+                    let found = self.task(found).await?;
+                    Ok(Some(Task::claim_refusal(Some(&found), id, now)))
+                }
+                None => Err(error).attempt("end the lost task"),
+            },
+        }
+    }
+
+    /// Ends the lease of a runner that is known to be dead.
+    pub async fn break_lease(&self, id: TaskId) -> Result<Finish, StoreError> {
+        let update = self
+            .update(id)
+            .update_expression("SET lease_until = :past")
+            .condition_expression("created_at = :created_at AND #status = :started")
+            .expression_attribute_values(":past", item::number(0_u64))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()));
+        written(update.send().await, "break the lease of the task")
+    }
+
+    fn update(&self, id: TaskId) -> UpdateItemFluentBuilder {
+        self.db
+            .update_item()
+            .table_name(&self.table)
+            .key("id", item::text(id.key().as_hex()))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":created_at", item::moment(id.created_at()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+    }
+
+    async fn end(
+        &self,
+        id: TaskId,
+        ended: &Ended,
+        now: Moment,
+        retention: Duration,
+    ) -> Result<UpdateItemFluentBuilder, StoreError> {
+        let expires_at = Task::final_expiry(id.created_at(), now, retention);
+        let content = serde_json::to_vec(ended).attempt("write the outcome as JSON")?;
+        let outcome = blob::write(&self.db, &self.table, &content, expires_at).await?;
+        Ok(self
+            .update(id)
+            .update_expression(
+                "SET #status = :ended, outcome = :outcome, finished_at = :now, \
+                 expires_at = :expires_at REMOVE lease_until, holder",
+            )
+            .expression_attribute_values(":ended", item::text(ended.status().as_str()))
+            .expression_attribute_values(":outcome", outcome)
+            .expression_attribute_values(":now", item::moment(now))
+            .expression_attribute_values(":expires_at", item::number(expires_at.ttl_seconds())))
+    }
+
+    /// What a claimed task was triggered with.
+    pub async fn payload(&self, claimed: &Claimed) -> Result<Payload, StoreError> {
+        let found = &claimed.item;
+        let json = blob::read(&self.db, &self.table, found, "payload").await?;
+        String::from_utf8(json).map(Payload::from_stored).map_err(|_| Reader(found).damaged("payload"))
+    }
+
+    async fn claimed(&self, item: Item, claimed_at: Moment) -> Result<Claim, StoreError> {
+        let task = self.task(&item).await?;
+        Ok(Claim::Granted(Box::new(Claimed { task, claimed_at, item })))
+    }
+
+    /// A refusal, unless the record bears this very claim: then its answer was
+    /// lost on the way back and the SDK tried again.
+    async fn refusal(
+        &self,
+        found: Option<&Item>,
+        id: TaskId,
+        holder: &str,
+        now: Moment,
+    ) -> Result<Claim, StoreError> {
+        let Some(found) = found else { return Ok(Claim::Refused(ClaimRefusal::Gone)) };
+        let ours = found.get("holder").is_some_and(|value| value == &item::text(holder));
+        let task = self.task(found).await?;
+        if ours && task.status == Status::Started {
+            return self.claimed(found.clone(), now).await;
+        }
+        Ok(Claim::Refused(Task::claim_refusal(Some(&task), id, now)))
+    }
+}
+
+/// `Some` if the condition failed, with the item as it stands, if there is one.
+fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
+    match error.as_service_error()? {
+        UpdateItemError::ConditionalCheckFailedException(failed) => {
+            Some(failed.item.as_ref().filter(|item| !item.is_empty()))
+        }
+        _ => None,
+    }
+}
+
+fn written<T, R>(
+    result: Result<T, SdkError<UpdateItemError, R>>,
+    attempt: &'static str,
+) -> Result<Finish, StoreError>
+where
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match result {
+        Ok(_) => Ok(Finish::Recorded),
+        Err(error) if refused(&error).is_some() => Ok(Finish::Fenced),
+        Err(error) => Err(error).attempt(attempt),
+    }
+}
