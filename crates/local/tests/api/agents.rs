@@ -115,6 +115,8 @@ async fn an_imported_token_works_is_shown_again_and_belongs_to_one_agent() {
     let again =
         world.manage(Method::POST, "/api/agents").json(&json!({ "name": "b", "webhook_token": token }));
     assert_eq!(refused(again.send().await.unwrap(), 409).await.1, "token_taken");
+    let kept = std::fs::read_to_string(world.secrets_file()).unwrap();
+    assert_eq!(kept.matches("webhook-token").count(), 1, "the refused agent left nothing: {kept}");
     let patch = world
         .manage(Method::PATCH, &format!("/api/agents/{}", agent.id))
         .json(&json!({ "webhook_token": token }));
@@ -135,6 +137,12 @@ async fn an_api_key_never_comes_back() {
     let text = shown.text().await.unwrap();
     assert!(!text.contains("sk-very-secret"), "{text}");
     assert!(text.contains(&format!("agents/{}/model-api-key", agent.id)), "{text}");
+    let kept = || std::fs::read_to_string(world.secrets_file()).unwrap();
+    assert!(kept().contains("sk-very-secret"));
+    // A key that is replaced or whose agent has no model any more is forgotten.
+    let path = format!("/api/agents/{}", agent.id);
+    world.manage(Method::PATCH, &path).json(&json!({ "model": null })).send().await.unwrap();
+    assert!(!kept().contains("sk-very-secret"));
 }
 
 #[tokio::test]

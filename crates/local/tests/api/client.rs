@@ -80,6 +80,7 @@ async fn wrong_usage_is_exit_code_2_and_a_refusal_exit_code_1() {
     let world = World::start().await;
     assert_eq!(run(&world, &["agent", "crate"]).await.status.code(), Some(2));
     assert_eq!(run(&world, &["trigger"]).await.status.code(), Some(2));
+    assert_eq!(run(&world, &["agent", "create"]).await.status.code(), Some(2));
     let refused = run(&world, &["agent", "create", "--name", " "]).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(

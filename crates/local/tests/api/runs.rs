@@ -147,6 +147,8 @@ async fn without_a_model_the_best_passages_answer_with_their_sources() {
         json!({ "title": "Returns", "text": "Goods can be returned within 30 days.", "source": "Returns" });
     assert_eq!(ended["result"]["result"]["sources"], json!([passage]));
     assert_eq!(ended["usage"], Value::Null);
+    let odd = r#"{"question":"When can goods be returned?","n":1e999,"lone":"\ud800"}"#;
+    assert_eq!(world.run(&agent, odd).await["status"], "SUCCESS");
     let ended = world.run(&agent, r#"{"question":"zebra"}"#).await;
     assert_eq!(ended["error"]["type"], "empty_answer");
 }

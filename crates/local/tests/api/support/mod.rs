@@ -80,6 +80,10 @@ impl World {
         Self::start_in(self.folder, |_| {}).await
     }
 
+    pub(crate) fn secrets_file(&self) -> std::path::PathBuf {
+        self.folder.path().join("data/secrets.json")
+    }
+
     pub(crate) fn manage(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(ADMIN_TOKEN)
     }
