@@ -276,6 +276,7 @@ def everything(stack):
         "queue": (f"arn:aws:sqs:{arn}:{stack.outputs['Queue'].rpartition('/')[2]}", "sqs", queues),
         "dead letters": (f"arn:aws:sqs:{arn}:{stack.outputs['DeadLetterQueue'].rpartition('/')[2]}", "sqs", queues),
         "model key": (f"{provider}agents/x/model-api-key-abcdef", "secretsmanager", secrets),
+        "default model key": (f"{provider}openai-abcdef", "secretsmanager", secrets),
         "imported token": (f"{provider}agents/x/webhook-token-abcdef", "secretsmanager", secrets),
         "another secret": (f"arn:aws:secretsmanager:{arn}:secret:another-abcdef", "secretsmanager", secrets),
     }
@@ -299,7 +300,7 @@ NEEDED = {
     },
     "AgentRole": {
         "agents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
-        "queue": CONSUME, "dead letters": CONSUME, "model key": {"GetSecretValue"},
+        "queue": CONSUME, "dead letters": CONSUME, "model key": {"GetSecretValue"}, "default model key": {"GetSecretValue"},
         "agent log": {"CreateLogStream", "PutLogEvents"},
     },
     "TaskStatusRole": {
@@ -307,7 +308,7 @@ NEEDED = {
         "task-status log": {"CreateLogStream", "PutLogEvents"},
     },
     "ConsoleRole": {
-        "agents": {"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan"},
+        "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"},
         "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
         "model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
         "console log": {"CreateLogStream", "PutLogEvents"},

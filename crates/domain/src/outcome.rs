@@ -111,10 +111,7 @@ impl Failure {
 
     /// The task whose runner was killed every time.
     pub fn worker_lost() -> Self {
-        Self::passing(
-            ErrorType::WorkerLost,
-            "The worker running this task was lost and its attempts are used up",
-        )
+        Self::passing(ErrorType::WorkerLost, "No worker could bring this task to an end")
     }
 }
 

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 /// How deep arrays and objects may nest in a payload.
 const MAX_DEPTH: usize = 128;
 
+/// RFC 8259 section 2.
+const JSON_WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// Any JSON value but `null`, as sent: digits, key order and escapes are kept,
 /// because the text is never parsed into numbers and written back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ impl Payload {
     /// From a JSON body. A leading byte-order mark is dropped.
     pub fn from_json(body: &[u8]) -> Result<Self, PayloadError> {
         let text = std::str::from_utf8(body).map_err(|_| PayloadError::NotUtf8)?;
-        let json = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+        let json = text.strip_prefix('\u{feff}').unwrap_or(text).trim_matches(JSON_WHITE_SPACE);
         if json.is_empty() {
             return Err(PayloadError::Empty);
         }
@@ -185,6 +188,7 @@ mod tests {
     #[test]
     fn what_is_no_payload_says_why() {
         assert_eq!(json(""), Err(PayloadError::Empty));
+        assert!(matches!(json("\u{a0}{}"), Err(PayloadError::NotJson { .. })));
         assert_eq!(json(" null "), Err(PayloadError::Null));
         assert_eq!(Payload::from_json(b"\"\xff\""), Err(PayloadError::NotUtf8));
         assert_eq!(

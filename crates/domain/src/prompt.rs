@@ -4,7 +4,8 @@
 //! become template code.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, escape_formatter};
@@ -62,7 +63,7 @@ pub fn render_prompt(
     let rendered = environment.render_str(
         template,
         context! {
-            payload => payload_value(payload)?,
+            payload => payload_value(payload),
             agent => context! { name => agent.draft().name.as_str() },
             task_id => task.to_string(),
             now => now.rfc3339(),
@@ -88,36 +89,27 @@ fn environment() -> Environment<'static> {
     });
     environment.add_filter("tojson", |value: Value, indent: Option<Value>, args: Kwargs| {
         match value.downcast_object_ref::<Container>() {
-            Some(container) if indent.is_none() => Ok(Value::from_safe_string(container.json.clone())),
+            Some(container) if indent.is_none() => Ok(Value::from_safe_string(container.text().to_owned())),
             _ => minijinja::filters::tojson(&value, indent, args),
         }
     });
     environment
 }
 
-fn payload_value(payload: &Payload) -> Result<Value, PromptError> {
-    let raw: &RawValue = serde_json::from_str(payload.as_json())
-        .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-    Ok(value(raw))
+fn payload_value(payload: &Payload) -> Value {
+    let json: Arc<str> = payload.as_json().into();
+    let whole = 0..json.len();
+    value(&json, whole)
 }
 
 /// JSON as template values. A number whose digits a float would change
 /// (`1.50`, big integers) becomes its digits as text; `| float` makes it a
 /// number again.
-fn value(raw: &RawValue) -> Value {
-    let text = raw.get();
+fn value(json: &Arc<str>, range: Range<usize>) -> Value {
+    let text = json.get(range.clone()).unwrap_or_default();
     match text.as_bytes().first() {
-        Some(b'{') => serde_json::from_str::<Fields<'_>>(text).map_or_else(
-            // A name that is no Unicode: the object stays as written.
-            |_| Value::from(text),
-            |fields| {
-                let fields = fields.0.into_iter().map(|(name, raw)| (name, value(raw)));
-                container(text, Value::from_pairs(fields))
-            },
-        ),
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-            container(text, items.into_iter().map(value).collect())
+        Some(b'{' | b'[') => {
+            Value::from_object(Container { json: Arc::clone(json), range, content: OnceLock::new() })
         }
         // A lone surrogate is valid JSON and no Unicode: it stays as written.
         Some(b'"') => serde_json::from_str::<String>(text).map_or_else(|_| Value::from(text), Value::from),
@@ -128,41 +120,64 @@ fn value(raw: &RawValue) -> Value {
     }
 }
 
-/// An object or array of the payload: values to look into, and its own text to
-/// be written with.
+/// An object or array of the payload: a part of its text, looked into only when
+/// a template does, one level at a time, so that deep payloads cost nothing.
 #[derive(Debug)]
 struct Container {
-    json: String,
-    content: Value,
+    json: Arc<str>,
+    range: Range<usize>,
+    content: OnceLock<Value>,
 }
 
-fn container(json: &str, content: Value) -> Value {
-    Value::from_object(Container { json: json.to_owned(), content })
+impl Container {
+    fn text(&self) -> &str {
+        self.json.get(self.range.clone()).unwrap_or_default()
+    }
+
+    fn is_map(&self) -> bool {
+        self.text().starts_with('{')
+    }
+
+    fn content(&self) -> &Value {
+        self.content.get_or_init(|| {
+            let text = self.text();
+            if self.is_map() {
+                // A name that is no Unicode hides its object's fields, not its text.
+                let fields = serde_json::from_str(text).unwrap_or(Fields(Vec::new()));
+                Value::from_pairs(fields.0.into_iter().map(|(name, raw)| (name, self.child(raw))))
+            } else {
+                let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+                items.into_iter().map(|raw| self.child(raw)).collect()
+            }
+        })
+    }
+
+    /// A value inside this one, as a part of the same text.
+    fn child(&self, raw: &RawValue) -> Value {
+        let start = raw.get().as_ptr().addr().saturating_sub(self.json.as_ptr().addr());
+        value(&self.json, start..start + raw.get().len())
+    }
 }
 
 impl Object for Container {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
-        match self.content.kind() {
-            ValueKind::Map => ObjectRepr::Map,
-            _ => ObjectRepr::Seq,
-        }
+        if self.is_map() { ObjectRepr::Map } else { ObjectRepr::Seq }
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.content.get_item(key).ok().filter(|value| !value.is_undefined())
+        self.content().get_item(key).ok().filter(|value| !value.is_undefined())
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        match self.content.kind() {
-            ValueKind::Map => {
-                Enumerator::Values(self.content.try_iter().map(Iterator::collect).unwrap_or_default())
-            }
-            _ => Enumerator::Seq(self.content.len().unwrap_or_default()),
+        if self.is_map() {
+            Enumerator::Values(self.content().try_iter().map(Iterator::collect).unwrap_or_default())
+        } else {
+            Enumerator::Seq(self.content().len().unwrap_or_default())
         }
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.json)
+        f.write_str(self.text())
     }
 }
 
@@ -254,6 +269,13 @@ mod tests {
             render("{{ payload[-1] }}{% for n in payload %}<{{ n }}>{% endfor %}", "[1,2]"),
             "2<1><2>"
         );
+    }
+
+    #[test]
+    fn a_deep_payload_can_be_looked_into_and_written() {
+        let deep = format!("{}\"x\"{}", "[".repeat(127), "]".repeat(127));
+        let inside = format!("{{{{ payload{} }}}} {{{{ payload }}}}", "[0]".repeat(127));
+        assert_eq!(render(&inside, &deep), format!("x {deep}"));
     }
 
     #[test]

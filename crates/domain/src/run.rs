@@ -8,7 +8,7 @@
 //! The loop never waits, retries or reads a clock: time and retries belong to
 //! the task's budget, which the runner keeps.
 
-use crate::{Answer, Ended, ErrorType, Failure, Limits, Outcome, Passage, Usage};
+use crate::{Answer, Ended, ErrorType, Failure, Outcome, Passage, Usage};
 
 /// Largest result, as JSON: a Lambda can answer 6 MB.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
@@ -16,7 +16,6 @@ const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 /// One run of one agent over one payload.
 #[derive(Clone, Debug)]
 pub struct Run {
-    max_turns: u32,
     usage: Option<Usage>,
     sources: Vec<Passage>,
     state: State,
@@ -49,7 +48,7 @@ pub struct ModelReply {
     /// Names of the tools it wants called.
     pub tools_wanted: Vec<String>,
     /// Why it stopped.
-    pub finish: Finish,
+    pub stop: StopReason,
     /// Tokens read.
     pub input_tokens: u64,
     /// Tokens written.
@@ -58,7 +57,7 @@ pub struct ModelReply {
 
 /// Why a model stopped writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Finish {
+pub enum StopReason {
     /// It was done.
     #[default]
     Stop,
@@ -70,8 +69,8 @@ pub enum Finish {
 
 impl Run {
     /// A run that answers on these passages.
-    pub const fn new(limits: &Limits, sources: Vec<Passage>) -> Self {
-        Self { max_turns: limits.max_turns, usage: None, sources, state: State::AwaitingModel }
+    pub const fn new(sources: Vec<Passage>) -> Self {
+        Self { usage: None, sources, state: State::AwaitingModel }
     }
 
     /// What to do now.
@@ -89,8 +88,8 @@ impl Run {
 
     /// Takes in what the model said.
     pub fn model_replied(&mut self, reply: ModelReply) {
-        let turns = self.count(&reply);
-        let outcome = match failure_in(&reply, turns, self.max_turns) {
+        self.count(&reply);
+        let outcome = match failure_in(&reply) {
             Some(failure) => Outcome::Failure(failure),
             None => bounded(Answer {
                 answer: reply.text,
@@ -108,13 +107,12 @@ impl Run {
         self.usage = None;
     }
 
-    fn count(&mut self, reply: &ModelReply) -> u32 {
+    fn count(&mut self, reply: &ModelReply) {
         let usage = self.usage.get_or_insert_default();
         usage.model.clone_from(&reply.model);
         usage.turns += 1;
         usage.input_tokens = usage.input_tokens.saturating_add(reply.input_tokens);
         usage.output_tokens = usage.output_tokens.saturating_add(reply.output_tokens);
-        usage.turns
     }
 }
 
@@ -131,28 +129,25 @@ fn bounded(answer: Answer) -> Outcome {
 }
 
 /// A reply that must not become a SUCCESS.
-fn failure_in(reply: &ModelReply, turns: u32, max_turns: u32) -> Option<Failure> {
+fn failure_in(reply: &ModelReply) -> Option<Failure> {
     let permanent = |kind, message: &str| Some(Failure::permanent(kind, message));
-    if turns > max_turns {
-        return permanent(ErrorType::BudgetExceeded, "The run used all of limits.max_turns");
-    }
     if let Some(tool) = reply.tools_wanted.first() {
         let message = format!("The model asked for the tool `{tool}`, which this agent does not have");
         return Some(Failure::permanent(ErrorType::ToolError, message));
     }
-    match reply.finish {
-        Finish::Length => permanent(
+    match reply.stop {
+        StopReason::Length => permanent(
             ErrorType::BudgetExceeded,
             "The model's answer was cut off at its limit of output tokens; raise limits.max_output_tokens",
         ),
-        Finish::Filtered => permanent(
+        StopReason::Filtered => permanent(
             ErrorType::ModelError,
             "The model's server withheld the answer because of its content filter",
         ),
-        Finish::Stop if reply.text.trim().is_empty() => {
+        StopReason::Stop if reply.text.trim().is_empty() => {
             permanent(ErrorType::EmptyAnswer, "The model answered nothing")
         }
-        Finish::Stop => None,
+        StopReason::Stop => None,
     }
 }
 
@@ -161,7 +156,7 @@ mod tests {
     use super::*;
 
     fn run(reply: ModelReply) -> Ended {
-        let mut run = Run::new(&Limits::default(), Vec::new());
+        let mut run = Run::new(Vec::new());
         assert_eq!(run.next(), Step::CallModel);
         run.model_replied(reply);
         match run.next() {
@@ -203,10 +198,10 @@ mod tests {
     #[test]
     fn a_truncated_or_withheld_answer_is_no_success() {
         assert_eq!(
-            failure(ModelReply { finish: Finish::Length, ..reply("half an") }),
+            failure(ModelReply { stop: StopReason::Length, ..reply("half an") }),
             ErrorType::BudgetExceeded
         );
-        assert_eq!(failure(ModelReply { finish: Finish::Filtered, ..reply("x") }), ErrorType::ModelError);
+        assert_eq!(failure(ModelReply { stop: StopReason::Filtered, ..reply("x") }), ErrorType::ModelError);
     }
 
     #[test]

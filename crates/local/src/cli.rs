@@ -1,6 +1,5 @@
 //! What can be typed.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,14 +30,14 @@ pub enum Command {
 /// Options of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Address to listen on; port 0 picks a free one
+    /// Address to listen on, HOST:PORT; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "AGENT_WEBHOOKS_LISTEN", default_value = "127.0.0.1:7091")]
-    pub listen: SocketAddr,
+    pub listen: String,
     /// Folder for the database, the secrets and the admin token
     #[arg(long, value_name = "DIR", env = "AGENT_WEBHOOKS_DATA_DIR", default_value = ".agent-webhooks")]
     pub data_dir: PathBuf,
     /// URL under which callers reach this server [default: http://ADDR]
-    #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_PUBLIC_URL")]
+    #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_PUBLIC_URL", value_parser = http_url)]
     pub public_url: Option<String>,
     /// How the log on stderr reads
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -166,7 +165,7 @@ pub struct TriggerArgs {
     #[arg(value_name = "ID|NAME|WEBHOOK_URL")]
     pub agent: String,
     /// The payload: JSON, @FILE, or - for standard input
-    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}")]
+    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
     pub data: String,
     /// Idempotency key: the same key triggers one task within 24 hours
     #[arg(long, value_name = "KEY")]
@@ -191,6 +190,13 @@ pub struct StatusArgs {
     /// Where
     #[command(flatten)]
     pub deployment: Deployment,
+}
+
+fn http_url(text: &str) -> Result<String, &'static str> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
+        _ => Err("it must begin with http:// or https://"),
+    }
 }
 
 impl Cli {

@@ -1,7 +1,7 @@
 //! The folder that holds everything a local server keeps.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use store::write_private_file;
@@ -77,6 +77,18 @@ impl DataDir {
     /// The database file.
     pub fn database(&self) -> PathBuf {
         self.0.join("tables.sqlite")
+    }
+
+    /// Makes the database file for its owner only, as SQLite would not. Whether
+    /// it was not there before.
+    pub fn make_database_file(&self) -> Result<bool, DataDirError> {
+        let path = self.database();
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        match made {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(io("make", &path)(error)),
+        }
     }
 
     /// The secrets file.

@@ -11,8 +11,11 @@ use store::{Queue, error_chain};
 use crate::Runner;
 use crate::task::Disposition;
 
-/// When our own storage fails, the message comes back after this long.
-const STORAGE_PAUSE: Duration = Duration::from_secs(30);
+/// When our own storage fails, the message comes back after this long, doubled
+/// at each time up to [`LONGEST_PAUSE`]: some hours in all, before it counts as
+/// a dead letter.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
 /// One message, as the event source hands it over.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Delivery {
     pub receipt: String,
     /// A task id.
     pub body: String,
+    /// How often it was received, this time included.
+    pub receives: u32,
     /// It comes from the dead-letter queue.
     pub dead_lettered: bool,
 }
@@ -77,7 +82,7 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
         Err(error) => {
             let error = error_chain(&error);
             tracing::error!(task_id = %id, error, "task returns to the queue");
-            STORAGE_PAUSE
+            storage_pause(delivery.receives)
         }
     };
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
@@ -85,4 +90,8 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
         tracing::warn!(task_id = %id, error = error_chain(&error), "visibility unchanged");
     }
     Verdict::Again
+}
+
+fn storage_pause(receives: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }

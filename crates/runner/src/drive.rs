@@ -36,12 +36,15 @@ pub(crate) async fn attempt(
 ) -> Attempt {
     let draft = agent.draft();
     let passages = passages::best(&draft.sources, &payload.words());
-    let mut run = Run::new(&draft.limits, passages.clone());
+    let mut run = Run::new(passages.clone());
     let driven = async {
         let now = runner.clock.now();
         let prompt = render_prompt(agent, payload, claimed.task.id, now).map_err(|error| {
-            let message = format!("The agent's prompt cannot be rendered: {error}");
-            Fault::permanent(ErrorType::InvalidAgent, message)
+            tracing::error!(task_id = %claimed.task.id, %error, "prompt not rendered");
+            Fault::permanent(
+                ErrorType::InvalidAgent,
+                "The agent's prompt cannot be rendered over this payload",
+            )
         })?;
         let model = draft.model.as_ref().unwrap_or(&runner.settings.default_model);
         let question = Question {
@@ -105,8 +108,8 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
         Some(ApiKey::Stored(name)) => match runner.secrets.get(&name.secret).await {
             Ok(Some(key)) => Ok(Some(key)),
             Ok(None) => {
-                let message = format!("The secret `{}` for the model's API key does not exist", name.secret);
-                Err(Fault::permanent(ErrorType::InvalidAgent, message))
+                tracing::error!(secret = name.secret, "the secret of a model's API key does not exist");
+                Err(Fault::permanent(ErrorType::InvalidAgent, "The API key of the agent's model is missing"))
             }
             Err(error) => {
                 tracing::error!(error = error_chain(&error), "secret store failed");

@@ -48,11 +48,21 @@ impl PrivateHosts {
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(_)) | None => return Ok(()),
+            Some(Host::Domain(name)) => return self.check_port(name, url.port_or_known_default()),
+            None => return Ok(()),
         };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         if is_private(address) && !self.allows(host, url.port_or_known_default()) {
             return Err(Refused(host.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A name that is listed for one port only is refused at any other; whether
+    /// its address is private shows when it is resolved.
+    fn check_port(&self, name: &str, port: Option<u16>) -> Result<(), Refused> {
+        if self.allows(name, None) && !self.allows(name, port) {
+            return Err(Refused(name.to_owned()));
         }
         Ok(())
     }
@@ -173,6 +183,8 @@ mod tests {
         assert!(check("http://127.0.0.1:8080/v1", "localhost, 127.0.0.1:8080"));
         assert!(!check("http://127.0.0.1:9001/", "127.0.0.1:8080"));
         assert!(check("http://10.0.0.7/", "*"));
+        assert!(check("http://localhost:8080/v1", "localhost:8080"));
+        assert!(!check("http://localhost:9001/", "localhost:8080"));
     }
 
     #[tokio::test]

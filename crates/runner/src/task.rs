@@ -79,6 +79,12 @@ impl Runner {
         };
         let (payload, agent) = match read.await {
             Ok(read) => read,
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(task_id = %claimed.task.id, error = error_chain(&error), "damaged record");
+                let failure =
+                    Failure::permanent(ErrorType::Internal, "What this task needs cannot be read back");
+                return self.finish(claimed, &Ended::without_usage(failure)).await;
+            }
             Err(error) => {
                 // Nobody should have to wait for the lease of a run that never began.
                 self.tasks.release(claimed, claimed.task.spent, self.clock.now()).await?;
@@ -165,7 +171,9 @@ impl Runner {
     ) -> Result<Disposition, StoreError> {
         let not_before = self.clock.now().plus(pause);
         match self.tasks.release(claimed, spent + pause, not_before).await? {
-            Finish::Fenced => Ok(Disposition::Done),
+            // Perhaps by our own write, tried again after a lost answer: only the
+            // next look at the task can tell whether its message is needed.
+            Finish::Fenced => Ok(Disposition::ComeBackIn(pause)),
             Finish::Recorded => {
                 tracing::warn!(
                     task_id = %claimed.task.id,

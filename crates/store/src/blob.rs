@@ -89,7 +89,8 @@ async fn read_parts(db: &Client, table: &str, spilled: Reader<'_>) -> Result<Vec
     });
     let mut packed = Vec::new();
     for part in try_join_all(reads).await.attempt("get a spilled part")? {
-        let part = part.item.unwrap_or_default();
+        let missing = || StoreError::Damaged { id: blob.to_owned(), attribute: "part" };
+        let part = part.item.ok_or_else(missing)?;
         packed.extend_from_slice(Reader(&part).bytes("data")?);
     }
     Ok(packed)

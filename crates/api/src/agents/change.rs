@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use bytes::Bytes;
-use domain::agent::ApiKey;
 use domain::{Agent, AgentDraft};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{AgentRecord, Webhook};
 
-use super::{ManageError, Management, api_key_name, imported_token_name};
+use super::{AgentPath, Body, ManageError, Management, imported_token_name, own_api_key};
 use crate::Problem;
 
 /// Longest time an old URL may go on working: 30 days.
@@ -24,11 +22,12 @@ const MAX_PREVIOUS_TOKENS: usize = 10;
 /// `PATCH /api/agents/{id}`: a JSON merge patch (RFC 7396) of the definition.
 pub(super) async fn update(
     State(management): State<Management>,
-    Path(id): Path<String>,
-    body: Bytes,
+    id: AgentPath,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let read = management.find(&id).await?;
-    let patch = serde_json::from_slice(&body).map_err(|_| ManageError::NotAnObject)?;
+    let read = management.find(id).await?;
+    let patch =
+        serde_json::from_slice(&body.map_err(ManageError::Body)?).map_err(|_| ManageError::NotAnObject)?;
     let record = management.update(&read, patch).await?;
     Ok(Json(management.view(&record).await?))
 }
@@ -36,10 +35,10 @@ pub(super) async fn update(
 /// `DELETE /api/agents/{id}`: its webhook answers 404, its queued tasks end FAILURE.
 pub(super) async fn delete(
     State(management): State<Management>,
-    Path(id): Path<String>,
+    id: AgentPath,
 ) -> Result<StatusCode, Problem> {
-    let read = management.find(&id).await?;
-    management.agents.delete(&read).await.map_err(ManageError::from)?;
+    let read = management.find(id).await?;
+    management.agents.delete(&read, management.clock.now()).await.map_err(ManageError::from)?;
     management.forget_secrets(&read).await?;
     tracing::info!(agent_id = %read.agent.id(), "agent deleted");
     Ok(StatusCode::NO_CONTENT)
@@ -48,11 +47,11 @@ pub(super) async fn delete(
 /// `POST /api/agents/{id}/webhook/rotate`
 pub(super) async fn rotate(
     State(management): State<Management>,
-    Path(id): Path<String>,
-    body: Bytes,
+    id: AgentPath,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let read = management.find(&id).await?;
-    let record = management.rotate(&read, overlap(&body)?).await?;
+    let read = management.find(id).await?;
+    let record = management.rotate(&read, overlap(&body.map_err(ManageError::Body)?)?).await?;
     let webhook_url = management.webhook_url(&record).await?;
     tracing::info!(agent_id = %read.agent.id(), "webhook rotated");
     Ok(Json(json!({ "success": true, "webhook_url": webhook_url })))
@@ -68,7 +67,9 @@ struct Rotation {
 fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
     let rotation = match body.trim_ascii() {
         [] => Rotation::default(),
-        json => serde_json::from_slice(json).map_err(|_| ManageError::Overlap)?,
+        // An object: an array would be read as one, by position.
+        json @ [b'{', ..] => serde_json::from_slice(json).map_err(|_| ManageError::Overlap)?,
+        _ => return Err(ManageError::NotAnObject),
     };
     if rotation.overlap_seconds > MAX_OVERLAP_SECONDS {
         return Err(ManageError::Overlap);
@@ -87,15 +88,23 @@ impl Management {
         let draft = AgentDraft::from_json(definition.to_string().as_bytes())?;
         let (agent, _) = Agent::new(read.agent.id(), draft)?;
         let agent = self.keep_api_key(agent).await?;
-        let record = self.replace(read, AgentRecord { agent, ..read.clone() }).await?;
-        if keeps_own_api_key(read) && !keeps_own_api_key(&record) {
-            self.secrets.remove(&api_key_name(read.agent.id())).await?;
+        let replaced = self.replace(read, AgentRecord { agent: agent.clone(), ..read.clone() }).await;
+        // Whichever key nobody uses now is forgotten.
+        let unused = match &replaced {
+            Ok(_) => own_api_key(&read.agent).filter(|old| own_api_key(&agent) != Some(*old)),
+            Err(ManageError::Conflict) => {
+                own_api_key(&agent).filter(|new| own_api_key(&read.agent) != Some(*new))
+            }
+            Err(_) => None,
+        };
+        if let Some(name) = unused {
+            self.secrets.remove(name).await?;
         }
-        Ok(record)
+        replaced
     }
 
     async fn rotate(&self, read: &AgentRecord, overlap: Duration) -> Result<AgentRecord, ManageError> {
-        let now = self.now();
+        let now = self.clock.now();
         let version = read.webhook.version + 1;
         let mut previous = read.webhook.previous.clone();
         previous.push((read.webhook.current.clone(), now.plus(overlap)));
@@ -115,7 +124,10 @@ impl Management {
     }
 
     async fn replace(&self, read: &AgentRecord, record: AgentRecord) -> Result<AgentRecord, ManageError> {
-        let record = AgentRecord { updated_at: self.now(), revision: read.revision + 1, ..record };
+        let now = self.clock.now();
+        let mut record = AgentRecord { updated_at: now, revision: read.revision + 1, ..record };
+        // An expired token may belong to another agent by now.
+        record.webhook.previous.retain(|(_, until)| now < *until);
         self.agents.update(read, &record).await?;
         Ok(record)
     }
@@ -125,18 +137,11 @@ impl Management {
         if record.webhook.imported {
             self.secrets.remove(&imported_token_name(id)).await?;
         }
-        if keeps_own_api_key(record) {
-            self.secrets.remove(&api_key_name(id)).await?;
+        if let Some(name) = own_api_key(&record.agent) {
+            self.secrets.remove(name).await?;
         }
         Ok(())
     }
-}
-
-/// Whether the agent's API key came with its definition, rather than being one
-/// that its owner keeps in the secret store.
-fn keeps_own_api_key(record: &AgentRecord) -> bool {
-    let key = record.agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
-    matches!(key, Some(ApiKey::Stored(name)) if name.secret == api_key_name(record.agent.id()))
 }
 
 /// JSON merge patch, RFC 7396 section 2. The nesting is that of a parsed value,

@@ -3,20 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use bytes::Bytes;
 use domain::{Agent, AgentDraft, AgentId, Salt, WebhookToken};
 use serde_json::Value;
 use store::{AgentRecord, CreateError, Webhook};
 
-use super::{ManageError, Management, imported_token_name};
+use super::{Body, ManageError, Management, imported_token_name};
 use crate::Problem;
 
 /// `POST /api/agents`
 pub(super) async fn create(
     State(management): State<Management>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let draft = AgentDraft::from_json(&body).map_err(ManageError::Invalid)?;
+    let draft = AgentDraft::from_json(&body.map_err(ManageError::Body)?).map_err(ManageError::Invalid)?;
     let record = management.create(draft).await?;
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
 }
@@ -30,7 +29,7 @@ impl Management {
         let (agent, imported) = Agent::new(AgentId::random(id), draft)?;
         let agent = self.keep_api_key(agent).await?;
         let webhook = self.first_webhook(agent.id(), imported).await?;
-        let now = self.now();
+        let now = self.clock.now();
         let record = AgentRecord {
             agent,
             salt: Salt::new(salt),

@@ -8,14 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
+use bytes::Bytes;
 use domain::agent::ApiKey;
-use domain::{Agent, AgentError, AgentId, Moment, WebhookToken};
+use domain::{Agent, AgentError, AgentId, WebhookToken};
 use serde_json::{Value, json};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
 use subtle::ConstantTimeEq as _;
@@ -24,6 +26,11 @@ use crate::Problem;
 
 /// Largest agent definition taken: sources and prompt at their limits, with room for JSON escapes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The `{id}` of a path, malformed ones included.
+type AgentPath = Result<Path<String>, PathRejection>;
+/// A body, or why there is none.
+type Body = Result<Bytes, BytesRejection>;
 
 /// What managing agents needs.
 #[derive(Clone)]
@@ -75,6 +82,9 @@ pub enum ManageError {
     /// A change that is no object.
     #[error("The request body must be a JSON object")]
     NotAnObject,
+    /// The body is too large, or did not arrive.
+    #[error("The request body could not be read; it may have at most 1048576 bytes")]
+    Body(#[from] BytesRejection),
     /// The system has no randomness.
     #[error("failed to draw random bits")]
     Entropy(#[from] getrandom::Error),
@@ -116,8 +126,8 @@ async fn admins_only(
 }
 
 impl Management {
-    async fn find(&self, id: &str) -> Result<AgentRecord, ManageError> {
-        let id = AgentId::parse(id).ok_or(ManageError::NotFound)?;
+    async fn find(&self, id: AgentPath) -> Result<AgentRecord, ManageError> {
+        let id = id.ok().and_then(|Path(id)| AgentId::parse(&id)).ok_or(ManageError::NotFound)?;
         self.agents.get(id).await?.ok_or(ManageError::NotFound)
     }
 
@@ -139,12 +149,14 @@ impl Management {
         WebhookToken::derive(self.signing_secret.as_bytes(), id, version)
     }
 
-    /// Moves an API key given in clear to the secret store.
+    /// Moves an API key given in clear to the secret store, under a name of its
+    /// own: the agent's earlier key stays until the agent has changed.
     async fn keep_api_key(&self, agent: Agent) -> Result<Agent, ManageError> {
-        let id = agent.id();
         let key = agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
         let Some(ApiKey::Inline(key)) = key else { return Ok(agent) };
-        let name = api_key_name(id);
+        let mut entropy = [0; 8];
+        getrandom::fill(&mut entropy)?;
+        let name = format!("{}{:016x}", api_key_prefix(agent.id()), u64::from_be_bytes(entropy));
         self.secrets.put(&name, key).await?;
         Ok(agent.with_stored_api_key(name))
     }
@@ -160,14 +172,19 @@ impl Management {
         }
         Ok(view)
     }
-
-    fn now(&self) -> Moment {
-        self.clock.now()
-    }
 }
 
-fn api_key_name(id: AgentId) -> String {
-    format!("agents/{id}/model-api-key")
+fn api_key_prefix(id: AgentId) -> String {
+    format!("agents/{id}/model-api-key-")
+}
+
+/// The name of the agent's API key if it came with its definition, rather than
+/// being one that its owner keeps in the secret store.
+fn own_api_key(agent: &Agent) -> Option<&str> {
+    match agent.draft().model.as_ref()?.api_key.as_ref()? {
+        ApiKey::Stored(name) if name.secret.starts_with(&api_key_prefix(agent.id())) => Some(&name.secret),
+        ApiKey::Stored(_) | ApiKey::Inline(_) => None,
+    }
 }
 
 fn imported_token_name(id: AgentId) -> String {
@@ -200,6 +217,7 @@ impl From<ManageError> for Problem {
             ManageError::NoId => Self::bad_request("agent_id_required", message),
             ManageError::Invalid(_) | ManageError::TokenFixed => Self::bad_request("invalid_agent", message),
             ManageError::Overlap | ManageError::NotAnObject => Self::bad_request("invalid_request", message),
+            ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
             ManageError::Entropy(_) => Self::internal(error),

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use serde_json::{Value, json};
 
-use super::{ManageError, Management};
+use super::{AgentPath, ManageError, Management};
 use crate::Problem;
 
 /// `GET /api/agents`
@@ -20,9 +20,9 @@ pub(super) async fn list(State(management): State<Management>) -> Result<Json<Va
 /// `GET /api/agents/{id}`
 pub(super) async fn show(
     State(management): State<Management>,
-    Path(id): Path<String>,
+    id: AgentPath,
 ) -> Result<Json<Value>, Problem> {
-    let record = management.find(&id).await?;
+    let record = management.find(id).await?;
     Ok(Json(management.view(&record).await?))
 }
 
@@ -35,6 +35,6 @@ pub(super) async fn webhook_url(
     let id = form_urlencoded::parse(query.as_bytes())
         .find(|(name, value)| name == "id" && !value.is_empty())
         .ok_or(ManageError::NoId)?;
-    let record = management.find(&id.1).await?;
+    let record = management.find(Ok(Path(id.1.into_owned()))).await?;
     Ok(Json(json!({ "success": true, "webhook_url": management.webhook_url(&record).await? })))
 }

@@ -47,6 +47,7 @@ pub(super) async fn payload(parts: &Parts, body: Body, limit: usize) -> Result<P
     match format {
         Format::Json => Ok(Payload::from_json(&bytes)?),
         Format::Form if std::str::from_utf8(&bytes).is_err() => Err(PayloadError::NotUtf8.into()),
+        Format::Form if bytes.is_empty() => Err(PayloadError::Empty.into()),
         Format::Form => Ok(Payload::from_form(&bytes)),
     }
 }
@@ -63,8 +64,9 @@ fn format(headers: &HeaderMap) -> Result<Format, BodyError> {
     let mut pieces = text.split(';').map(str::trim);
     let media_type = pieces.next().unwrap_or_default();
     let utf8 = pieces
-        .filter_map(|parameter| parameter.strip_prefix("charset="))
-        .all(|charset| matches!(charset.trim_matches('"'), "utf-8" | "utf8" | "us-ascii"));
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(name, _)| name.trim() == "charset")
+        .all(|(_, charset)| matches!(charset.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii"));
     match media_type {
         _ if !utf8 => Err(BodyError::MediaType(text)),
         "" | "application/json" | "text/json" => Ok(Format::Json),

@@ -88,16 +88,27 @@ impl Client {
     pub(crate) fn new(deployment: &Deployment) -> Result<Self, ClientError> {
         let data_dir = DataDir::new(&deployment.data_dir);
         let set = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
-        let url = set(&deployment.url).or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let given = set(&deployment.url);
+        // The local server's token is for the local server only.
+        let local_token = given.is_none().then(|| data_dir.admin_token()).flatten();
+        let url = given.or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
         // Installed once a process; a second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).build();
         Ok(Self {
             http: http.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?,
             url: url.trim_end_matches('/').to_owned(),
-            admin_token: set(&deployment.admin_token).or_else(|| data_dir.admin_token()),
+            admin_token: set(&deployment.admin_token).or(local_token),
             json: deployment.json,
         })
+    }
+
+    /// The same client for the deployment that this webhook URL belongs to.
+    pub(crate) fn at_webhook(mut self, webhook_url: &str) -> Self {
+        if let Some((base, _)) = webhook_url.split_once("/api/webhooks/") {
+            base.clone_into(&mut self.url);
+        }
+        self
     }
 
     /// A call of the management API.
@@ -112,14 +123,12 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let (_, value) = self.answer(&self.url, request.send().await).await?;
-        Ok(value)
+        self.answer(request.send().await).await
     }
 
     pub(crate) async fn status(&self, task: &str) -> Result<Value, ClientError> {
         let request = self.http.get(format!("{}/api/task_status?{}", self.url, query("task_id", task)));
-        let (_, value) = self.answer(&self.url, request.send().await).await?;
-        Ok(value)
+        self.answer(request.send().await).await
     }
 
     pub(crate) async fn trigger(
@@ -132,11 +141,7 @@ impl Client {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        // Without the path, which holds the webhook's token.
-        let origin = url::Url::parse(url).map(|url| url.origin().ascii_serialization());
-        let origin = origin.unwrap_or_else(|_| self.url.clone());
-        let (_, value) = self.answer(&origin, request.send().await).await?;
-        Ok(value)
+        self.answer(request.send().await).await
     }
 
     /// The agent of this id or name.
@@ -158,24 +163,20 @@ impl Client {
         }
     }
 
-    async fn answer(
-        &self,
-        url: &str,
-        sent: reqwest::Result<Response>,
-    ) -> Result<(StatusCode, Value), ClientError> {
-        let unreachable = |source: reqwest::Error| ClientError::Unreachable {
-            url: url.to_owned(),
-            source: source.without_url(),
-        };
-        let response = sent.map_err(unreachable)?;
+    async fn answer(&self, sent: reqwest::Result<Response>) -> Result<Value, ClientError> {
+        let response = sent.map_err(|source| match source.is_builder() {
+            true => ClientError::Usage("an option holds characters that HTTP cannot carry"),
+            // Without its URL, which may hold a webhook's token.
+            false => ClientError::Unreachable { url: self.url.clone(), source: source.without_url() },
+        })?;
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
-            return Ok((status, Value::Null));
+            return Ok(Value::Null);
         }
-        let nonsense = |_| ClientError::Nonsense { url: url.to_owned() };
+        let nonsense = |_| ClientError::Nonsense { url: self.url.clone() };
         let value: Value = response.json().await.map_err(nonsense)?;
         if status.is_success() {
-            return Ok((status, value));
+            return Ok(value);
         }
         Err(ClientError::Refused { message: text(&value, "message").to_owned(), status })
     }

@@ -9,6 +9,7 @@ pub async fn run(args: TriggerArgs) -> Result<(), ClientError> {
     let client = Client::new(&args.deployment)?;
     let payload = argument(&args.data)?;
     let url = webhook_url(&client, &args.agent).await?;
+    let client = client.at_webhook(&url);
     let accepted = client.trigger(&url, payload, args.key.as_deref()).await?;
     let task = text(&accepted, "task_id");
     if args.wait {

@@ -15,11 +15,11 @@ const SOURCES: [(&str, &str); 2] = [
     ("Architecture", include_str!("../../../../ARCHITECTURE.md")),
 ];
 
-/// Makes the demo agent if there is no agent at all, and says what to do next.
+/// Makes the demo agent at the very first start, and says what to do next.
 pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), ServeError> {
     let management = &server.management;
     let mut agents = management.agents.list().await?;
-    if agents.is_empty() {
+    if server.is_new {
         agents = vec![management.create(demo_agent()).await?];
     }
     if server.resumed > 0 {

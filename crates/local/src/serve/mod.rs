@@ -5,8 +5,6 @@ mod engine;
 mod poller;
 mod recovery;
 
-use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use store::aws::Aws;
 use store::env::{Env, EnvError};
 use store::{Agents, Clock, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How often expired items are deleted; readers never see them anyway.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// As on AWS: a message handed out this often is a dead letter.
-const MAX_RECEIVES: u32 = 10;
+const MAX_RECEIVES: u32 = 25;
 /// As on AWS: longer than any invocation.
 const VISIBILITY: Duration = Duration::from_secs(900);
 /// What was read of agents is forgotten at every change made in this process,
@@ -82,7 +81,7 @@ pub enum ServeError {
     #[error("failed to listen on {address}; choose another address with --listen")]
     Listen {
         /// Which.
-        address: SocketAddr,
+        address: String,
         /// Why.
         source: std::io::Error,
     },
@@ -98,10 +97,13 @@ pub struct Server {
     pub url: String,
     /// Manages its agents.
     pub management: Management,
+    /// Nothing was here before this start.
+    pub is_new: bool,
     /// Tasks that the process before this one had accepted and not ended.
     pub resumed: usize,
     /// The admin token, and whether this start made it.
     pub admin_token: KeptSecret,
+    tasks: Tasks,
     stop: CancellationToken,
     http: JoinHandle<()>,
     poller: JoinHandle<usize>,
@@ -111,16 +113,19 @@ pub struct Server {
 /// `agent-webhooks serve`: until SIGINT or SIGTERM.
 pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError> {
     let started = Instant::now();
-    let signal = stop_signal()?;
+    let mut signals = StopSignals::listen()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");
     let server = Server::start(&args, settings).await?;
     say(format!("listening on {}", server.url));
     demo::introduce(&server, started.elapsed()).await?;
-    signal.await;
-    say("stopping: runs under way have 10 s to end");
-    match server.stop().await {
-        0 => say("stopped"),
-        left => say(format!("stopped; {left} runs go on at the next start")),
+    signals.next().await;
+    say("stopping: runs under way have 10 s to end; once more stops at once");
+    tokio::select! {
+        left = server.stop() => match left? {
+            0 => say("stopped"),
+            left => say(format!("stopped; runs that go on at the next start: {left}")),
+        },
+        () = signals.next() => say("stopped at once; what was under way goes on at the next start"),
     }
     Ok(())
 }
@@ -144,6 +149,7 @@ impl Server {
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
+        let is_new = data_dir.make_database_file()?;
         let engine = Engine::open(&data_dir.database())?;
         let aws = Aws::embedded(engine.clone());
         create_tables(&aws, &["tasks", "agents"]).await?;
@@ -155,11 +161,11 @@ impl Server {
         let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
         let resumed = recovery::resume(&tasks, &queue).await?;
 
+        let (listener, url) = listen(&args.listen).await?;
         let admin_token = match settings.admin_token {
             Some(value) => KeptSecret { value, is_new: false },
             None => data_dir.keep_admin_token()?,
         };
-        let (listener, url) = listen(args.listen).await?;
         data_dir.note_url(&url)?;
         let management = Management {
             agents: Arc::clone(&agents),
@@ -178,7 +184,14 @@ impl Server {
         };
         let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
         let models = Models::new(settings.private_hosts)?;
-        let runner = Arc::new(Runner { tasks, agents, secrets, models, settings: settings.runs, clock });
+        let runner = Arc::new(Runner {
+            tasks: tasks.clone(),
+            agents,
+            secrets,
+            models,
+            settings: settings.runs,
+            clock,
+        });
 
         let stop = CancellationToken::new();
         let routes = api::webhook::router(triggers)
@@ -187,21 +200,25 @@ impl Server {
         let http = tokio::spawn(answer(listener, api::app(routes), stop.clone()));
         let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));
         tokio::spawn(sweep(engine, stop.clone()));
-        Ok(Self { url, management, resumed, admin_token, stop, http, poller, _lock: lock })
+        Ok(Self { url, management, is_new, resumed, admin_token, tasks, stop, http, poller, _lock: lock })
     }
 
-    /// Stops answering, gives runs a moment, and returns how many were left.
-    pub async fn stop(self) -> usize {
+    /// Stops answering, gives runs a moment, and returns how many were left. Those
+    /// go on at the next start, and this attempt is not counted.
+    pub async fn stop(self) -> Result<usize, StoreError> {
         self.stop.cancel();
         let left = self.poller.await.unwrap_or_default();
+        if left > 0 {
+            recovery::give_back(&self.tasks).await?;
+        }
         // Connections that stay open do not hold the process up.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
-        left
+        Ok(left)
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, String), ServeError> {
-    let failed = |source| ServeError::Listen { address, source };
+async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
+    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, format!("http://{bound}")))
@@ -221,15 +238,24 @@ async fn sweep(engine: Engine, stop: CancellationToken) {
     }
 }
 
-/// Resolves at the first SIGINT or SIGTERM.
-fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    Ok(async move {
+/// SIGINT and SIGTERM.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, ServeError> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(ServeError::Signals)?,
+            terminate: signal(SignalKind::terminate()).map_err(ServeError::Signals)?,
+        })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    })
+    }
 }

@@ -43,7 +43,9 @@ pub(crate) async fn poll(
     let ended = async { while runs.join_next().await.is_some() {} };
     // Whoever is late goes on at the next start.
     let _ = tokio::time::timeout(grace, ended).await;
-    runs.len()
+    let left = runs.len();
+    runs.shutdown().await;
+    left
 }
 
 async fn invoke(queue: &Arc<MemoryQueue>, runner: &Arc<Runner>, message: Message) {
@@ -52,6 +54,7 @@ async fn invoke(queue: &Arc<MemoryQueue>, runner: &Arc<Runner>, message: Message
         id: message.receipt.clone(),
         receipt: message.receipt.clone(),
         body: message.body,
+        receives: message.receives,
         dead_lettered: message.dead_lettered,
     };
     let source = Arc::new(Queue::Memory(Arc::clone(queue)));

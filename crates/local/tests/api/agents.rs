@@ -129,6 +129,20 @@ async fn an_imported_token_works_is_shown_again_and_belongs_to_one_agent() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_answered_in_json_with_what_to_change() {
+    let world = World::start().await;
+    let agent = world.agent_as(json!({})).await;
+    let huge =
+        world.manage(Method::POST, "/api/agents").body("x".repeat(1024 * 1024 + 1)).send().await.unwrap();
+    assert_eq!(refused(huge, 413).await.1, "unreadable_body");
+    refused(world.manage(Method::GET, "/api/agents/%FF").send().await.unwrap(), 404).await;
+    let rotate = world.manage(Method::POST, &format!("/api/agents/{}/webhook/rotate", agent.id)).body("[]");
+    refused(rotate.send().await.unwrap(), 400).await;
+    let shown = world.manage(Method::GET, &format!("/api/agents/{}", agent.id)).send().await.unwrap();
+    assert_eq!(shown.json::<Value>().await.unwrap()["webhook_url"], agent.url.as_str());
+}
+
+#[tokio::test]
 async fn an_api_key_never_comes_back() {
     let world = World::start().await;
     let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "sk-very-secret" });
@@ -155,7 +169,7 @@ async fn a_definition_that_is_wrong_is_answered_with_what_to_change() {
             json!({ "name": "a", "limits": { "timeout_seconds": 900 } }),
             "`limits.timeout_seconds` must be from 1 to 840",
         ),
-        (json!([]), "not valid"),
+        (json!([]), "must be a JSON object"),
     ] {
         let response = world.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
         let (message, code) = refused(response, 400).await;

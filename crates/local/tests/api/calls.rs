@@ -7,11 +7,13 @@ use api::agents::Management;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use domain::AgentDraft;
+use reqwest::Method;
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
 use store::{Agents, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use tempfile::TempDir;
 
 use crate::support::wire::Wire;
 use crate::support::{FakeModel, Reply, Time, accepted, client, refused};
@@ -24,18 +26,22 @@ struct Functions {
     queue: Arc<Queue>,
     runner: Arc<Runner>,
     time: Time,
+    _folder: TempDir,
 }
 
 async fn functions(model: &FakeModel) -> Functions {
-    let wire = Wire::new();
+    functions_at(model, Time::default()).await
+}
+
+async fn functions_at(model: &FakeModel, time: Time) -> Functions {
+    let (wire, folder) = (Wire::new(), TempDir::new().unwrap());
     let aws = Aws::embedded(wire.clone());
     create_tables(&aws, &["tasks", "agents"]).await.unwrap();
-    let time = Time::default();
     let clock = time.clock();
     let tasks = Tasks::new(&aws, "tasks");
     // Each function remembers agents for itself.
     let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
-    let secrets = Arc::new(Secrets::file("/nonexistent/secrets"));
+    let secrets = Arc::new(Secrets::file(folder.path().join("secrets.json")));
     let queue = Arc::new(Queue::Sqs(SqsQueue::new(&aws, "http://embedded.invalid/queue")));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -59,7 +65,10 @@ async fn functions(model: &FakeModel) -> Functions {
         max_body_bytes: 1024 * 1024,
     };
     let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
-    let app = api::app(api::webhook::router(triggers).merge(api::task_status::router(statuses)));
+    let routes = api::webhook::router(triggers)
+        .merge(api::task_status::router(statuses))
+        .merge(api::agents::router(management));
+    let app = api::app(routes);
     tokio::spawn(async move { axum::serve(listener, app).await });
     let runner = Runner {
         tasks,
@@ -70,7 +79,7 @@ async fn functions(model: &FakeModel) -> Functions {
         clock,
     };
     wire.calls();
-    Functions { wire, url, webhook, queue, runner: Arc::new(runner), time }
+    Functions { wire, url, webhook, queue, runner: Arc::new(runner), time, _folder: folder }
 }
 
 impl Functions {
@@ -91,6 +100,7 @@ impl Functions {
             id: format!("message-{n}"),
             receipt: format!("receipt-{n}"),
             body: (*body).to_owned(),
+            receives: 1,
             dead_lettered,
         });
         let deadline = self.runner.clock.now().plus(Duration::from_secs(60));
@@ -194,7 +204,7 @@ async fn what_cannot_be_stored_or_queued_is_a_503_and_retrying_with_the_key_is_s
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     for operation in ["PutItem", "SendMessage"] {
-        functions.wire.break_down(operation);
+        functions.wire.refuse(operation, 0);
         let response = functions.trigger(Some(operation)).await;
         assert_eq!(response.headers()["retry-after"], "1");
         let body: Value = response.json().await.unwrap();
@@ -209,18 +219,92 @@ async fn what_cannot_be_stored_or_queued_is_a_503_and_retrying_with_the_key_is_s
         let status: Value = functions.status(&task).await.json().await.unwrap();
         assert_eq!(status["status"], "SUCCESS");
     }
-    functions.wire.break_down("GetItem");
+    functions.wire.refuse("GetItem", 0);
     let status = functions.status("018f3f3e-0000-7abc-8def-0123456789ab").await;
     assert_eq!(refused(status, 503).await.1, "unavailable");
 }
 
 #[tokio::test]
-async fn a_result_that_cannot_be_recorded_returns_the_message() {
+async fn a_result_that_cannot_be_recorded_at_first_is_kept_until_it_can_be() {
     let model = FakeModel::saying("x").await;
-    let functions = functions(&model).await;
+    let functions = Arc::new(functions(&model).await);
     let task = accepted(functions.trigger(None).await).await;
-    functions.wire.break_down("UpdateItem");
-    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
+    // The claim succeeds; recording the end does not, for a while.
+    functions.wire.refuse("UpdateItem", 1);
+    let (runner, ran) = (Arc::clone(&functions), task.clone());
+    let run = tokio::spawn(async move { runner.deliver(&[&ran], false).await });
+    while functions.wire.calls().iter().filter(|call| *call == "UpdateItem").count() < 1
+        || model.asked().is_empty()
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     functions.wire.mend();
-    assert!(functions.deliver(&[&task], false).await.is_empty());
+    assert!(run.await.unwrap().is_empty());
+    let status: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!(status["status"], "SUCCESS");
+    assert_eq!(model.asked().len(), 1, "the model was asked once");
+}
+
+#[tokio::test]
+async fn an_answer_lost_after_its_effect_harms_no_flow() {
+    let (mut explored, mut before) = (0, 0);
+    loop {
+        // The whole life of a task: trigger, a passing fault, the second attempt, the poll.
+        let model =
+            FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
+                .await;
+        let functions = functions(&model).await;
+        functions.wire.lose_answer_after(before);
+        let task = accepted(functions.trigger(Some("k")).await).await;
+        assert_eq!(accepted(functions.trigger(Some("k")).await).await, task);
+        let mut deliveries = 0;
+        while !functions.deliver(&[&task], false).await.is_empty() {
+            functions.time.forward(Duration::from_secs(2));
+            deliveries += 1;
+            assert!(deliveries < 10, "call {before}: the task does not end");
+        }
+        let status: Value = functions.status(&task).await.json().await.unwrap();
+        assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "call {before}");
+        assert_eq!(model.asked().len(), 2, "call {before}");
+        if !functions.wire.has_lost_an_answer() {
+            break;
+        }
+        explored += 1;
+        before += 1;
+    }
+    assert!(explored > 8, "{explored}");
+    println!(
+        "{explored} calls of a task's life lost their answer, one at a time: one id, two attempts, SUCCESS"
+    );
+}
+
+#[tokio::test]
+async fn an_expired_token_that_another_agent_brought_along_is_that_agents() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions_at(&model, Time::long_ago()).await;
+    let call = async |method: Method, path: &str, body: Value| {
+        let request =
+            client().request(method, format!("{}/api/agents{path}", functions.url)).bearer_auth("t");
+        let response = request.json(&body).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+        response.json::<Value>().await.unwrap_or_default()
+    };
+    let definition = json!({ "name": "a", "webhook_token": "3f2504e0-4f89-41d3-9a0c-0305e82c3301" });
+    let first = call(Method::POST, "", definition.clone()).await;
+    let path = format!("/{}", first["agent_id"].as_str().unwrap());
+    call(Method::POST, &format!("{path}/webhook/rotate"), json!({ "overlap_seconds": 1 })).await;
+    functions.time.forward(Duration::from_secs(2));
+    functions.wire.engine.sweep().await;
+
+    let second = call(Method::POST, "", definition).await;
+    let trigger = async || {
+        functions.time.forward(Duration::from_secs(1));
+        let url = second["webhook_url"].as_str().unwrap();
+        accepted(client().post(url).body("{}").send().await.unwrap()).await
+    };
+    call(Method::PATCH, &path, json!({ "name": "renamed" })).await;
+    trigger().await;
+    call(Method::DELETE, &path, json!({})).await;
+    let status: Value = functions.status(&trigger().await).await.json().await.unwrap();
+    assert_eq!(status["agent_id"], second["agent_id"]);
 }

@@ -11,7 +11,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, client, string};
+use crate::support::{ADMIN_TOKEN, FakeModel, client, string};
 
 const TRIGGERS: usize = 200;
 
@@ -50,12 +50,12 @@ impl Drop for Killable {
     }
 }
 
-async fn agent(url: &str) -> String {
-    let sources = json!([{ "title": "Doc", "text": "The answer is in here." }]);
+async fn agent(url: &str, model: &FakeModel) -> String {
+    let model = json!({ "base_url": model.url, "name": "m" });
     let made: Value = client()
         .post(format!("{url}/api/agents"))
         .bearer_auth(ADMIN_TOKEN)
-        .json(&json!({ "name": "extractive", "sources": sources }))
+        .json(&json!({ "name": "killed", "model": model }))
         .send()
         .await
         .unwrap()
@@ -69,24 +69,35 @@ async fn status(url: &str, task: &str) -> Option<Value> {
     client().get(format!("{url}/api/task_status?task_id={task}")).send().await.ok()?.json().await.ok()
 }
 
+async fn ended(url: &str, task: &str) -> Value {
+    for _ in 0..3000 {
+        let status = status(url, task).await.unwrap();
+        if status["finished_at"].is_string() {
+            return status;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{task} does not end")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_was_answered_200_before_a_kill_ends_success_after_the_restart() {
     for kill_after in [1, 60, 150] {
         let folder = TempDir::new().unwrap();
         let server = Mutex::new(Killable::start(folder.path()));
         let url = server.lock().unwrap().url.clone();
-        let path = agent(&url).await;
+        let model = FakeModel::saying("x").await;
+        let path = agent(&url, &model).await;
         let answered = AtomicUsize::new(0);
         let send = async |n: usize| {
-            let request =
-                client().post(format!("{url}{path}")).body(format!("{{\"q\":\"the answer\",\"n\":{n}}}"));
+            let request = client().post(format!("{url}{path}")).body(n.to_string());
             let response: Value = request.send().await.ok()?.json().await.ok()?;
             if answered.fetch_add(1, Ordering::SeqCst) + 1 == kill_after {
                 server.lock().unwrap().kill();
             }
-            response["task_id"].as_str().map(str::to_owned)
+            Some((n, response["task_id"].as_str()?.to_owned()))
         };
-        let tasks: Vec<String> = stream::iter(0..TRIGGERS)
+        let tasks: Vec<(usize, String)> = stream::iter(0..TRIGGERS)
             .map(send)
             .buffer_unordered(16)
             .filter_map(async |id| id)
@@ -96,16 +107,13 @@ async fn whatever_was_answered_200_before_a_kill_ends_success_after_the_restart(
 
         let restarted = Killable::start(folder.path());
         let mut attempts = 0;
-        for task in &tasks {
-            let ended = loop {
-                let status = status(&restarted.url, task).await.unwrap();
-                if status["finished_at"].is_string() {
-                    break status;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            };
+        for (n, task) in &tasks {
+            let ended = ended(&restarted.url, task).await;
             assert_eq!(ended["status"], "SUCCESS", "{ended}");
-            attempts += ended["attempt"].as_u64().unwrap();
+            let runs = model.asked().iter().filter(|asked| asked.user() == n.to_string()).count() as u64;
+            let attempt = ended["attempt"].as_u64().unwrap();
+            assert!((1..=attempt).contains(&runs), "{task}: {runs} runs in {attempt} attempts");
+            attempts += attempt;
         }
         println!(
             "killed after {kill_after} answers: {} tasks accepted, all SUCCESS, {attempts} attempts",
@@ -118,27 +126,25 @@ async fn whatever_was_answered_200_before_a_kill_ends_success_after_the_restart(
 async fn a_task_that_ended_before_a_kill_is_not_run_again() {
     let folder = TempDir::new().unwrap();
     let mut server = Killable::start(folder.path());
-    let path = agent(&server.url).await;
+    let model = FakeModel::saying("x").await;
+    let path = agent(&server.url, &model).await;
     let mut before = Vec::new();
     for n in 0..20 {
-        let request = client()
-            .post(format!("{}{path}", server.url))
-            .body(format!("{{\"q\":\"the answer\",\"n\":{n}}}"));
+        let request = client().post(format!("{}{path}", server.url)).body(n.to_string());
         let accepted: Value = request.send().await.unwrap().json().await.unwrap();
         let task = string(&accepted["task_id"]);
-        before.push((status(&server.url, &task).await.unwrap(), task));
+        before.push((ended(&server.url, &task).await, task));
     }
     server.kill();
     let restarted = Killable::start(folder.path());
-    let mut kept = 0;
     for (old, task) in &before {
-        let new = status(&restarted.url, task).await.unwrap();
-        if old["finished_at"].is_string() {
-            assert_eq!(old, &new);
-            kept += 1;
-        }
+        assert_eq!(old, &status(&restarted.url, task).await.unwrap());
     }
-    println!("{kept} of {} had ended before the kill and read the same after it", before.len());
+    // A task after them all has had its turn: nothing of theirs is queued any more.
+    let request = client().post(format!("{}{path}", restarted.url)).body("{}");
+    let accepted: Value = request.send().await.unwrap().json().await.unwrap();
+    ended(&restarted.url, &string(&accepted["task_id"])).await;
+    assert_eq!(model.asked().len(), before.len() + 1, "each was run once");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{ErrorType, Failure, Fault, Finish, ModelReply};
+use domain::{ErrorType, Failure, Fault, ModelReply, StopReason};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Deserialize;
@@ -14,6 +14,9 @@ use super::{ModelsError, Question};
 use crate::PrivateHosts;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that is gone without a word is noticed after a few of these; one that
+/// is only slow has the run's whole time.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Most bytes of a reply; past it the run fails rather than fill the memory.
 const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 
@@ -23,6 +26,7 @@ pub(super) fn http_client(private_hosts: PrivateHosts) -> Result<Client, ModelsE
     let _ = tls.install_default();
     let client = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(KEEPALIVE)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .dns_resolver(std::sync::Arc::new(private_hosts))
@@ -37,9 +41,7 @@ pub(super) async fn ask(
     question: &Question<'_>,
 ) -> Result<ModelReply, Fault> {
     let url = endpoint(question)?;
-    private_hosts.check(&url).map_err(|refused| {
-        Fault::permanent(ErrorType::InvalidAgent, format!("The model's address is refused: {refused}"))
-    })?;
+    private_hosts.check(&url).map_err(|refused| refused_address(&refused))?;
     let mut request = http.post(url.clone()).json(&request_body(&url, question));
     if let Some(key) = &question.api_key {
         request = request.bearer_auth(key);
@@ -95,15 +97,18 @@ async fn read_body(mut response: Response) -> Result<Vec<u8>, Fault> {
     Ok(body)
 }
 
+/// The log names the address; who may read a task need not learn it.
+fn refused_address(refused: &crate::egress::Refused) -> Fault {
+    tracing::error!(%refused, "call to a model refused");
+    Fault::permanent(ErrorType::InvalidAgent, "The address of the agent's model is not allowed here")
+}
+
 /// Connections fail and break: worth another try, unless the address is refused.
 fn unreachable_server(error: &reqwest::Error) -> Fault {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
         if let Some(refused) = error.downcast_ref::<crate::egress::Refused>() {
-            return Fault::permanent(
-                ErrorType::InvalidAgent,
-                format!("The model's address is refused: {refused}"),
-            );
+            return refused_address(refused);
         }
         cause = error.source();
     }
@@ -200,10 +205,10 @@ impl Completion {
             text: message.content.unwrap_or_default(),
             thought: message.reasoning_content.or(message.reasoning).unwrap_or_default(),
             tools_wanted: message.tool_calls.into_iter().flatten().map(|call| call.function.name).collect(),
-            finish: match choice.finish_reason.as_deref() {
-                Some("length") => Finish::Length,
-                Some("content_filter") => Finish::Filtered,
-                _ => Finish::Stop,
+            stop: match choice.finish_reason.as_deref() {
+                Some("length") => StopReason::Length,
+                Some("content_filter") => StopReason::Filtered,
+                _ => StopReason::Stop,
             },
             input_tokens: counts.prompt_tokens,
             output_tokens: counts.completion_tokens,

@@ -20,6 +20,8 @@ use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
 use record::{agent_item, agent_key, agent_record, token_item, token_key, token_record};
 
+/// A token that expired may since have been brought along by another agent.
+const OWN_TOKEN: &str = "attribute_not_exists(id) OR agent_id = :agent";
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
 /// The agents table, with a memory of what was read lately.
@@ -62,6 +64,12 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    /// Those that have not expired: an expired one may be another agent's by now.
+    fn working_at(&self, now: Moment) -> impl Iterator<Item = &TokenHash> {
+        let previous = self.previous.iter().filter(move |(_, until)| now < *until);
+        previous.map(|(hash, _)| hash).chain([&self.current])
+    }
+
     fn hashes(&self) -> impl Iterator<Item = &TokenHash> {
         self.previous.iter().map(|(hash, _)| hash).chain([&self.current])
     }
@@ -128,7 +136,7 @@ impl Agents {
         let record = match self.by_token.get(&key) {
             Some(record) => record,
             None => {
-                let Some(found) = self.read(token_key(hash), false).await? else { return Ok(None) };
+                let Some(found) = self.read(token_key(hash)).await? else { return Ok(None) };
                 let reader = Reader(&found);
                 if TokenHash::from_stored(reader.text("hash")?.to_owned()) != *hash {
                     return Err(reader.damaged("hash"));
@@ -156,7 +164,7 @@ impl Agents {
 
     /// The agent as it is now.
     pub async fn get(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
-        let found = self.read(agent_key(id), true).await?;
+        let found = self.read(agent_key(id)).await?;
         found.as_ref().map(agent_record).transpose()
     }
 
@@ -209,29 +217,42 @@ impl Agents {
         let webhook = &record.webhook;
         let previous = webhook.previous.iter().map(|(hash, until)| (hash, Some(*until)));
         for (hash, until) in previous.chain([(&webhook.current, None)]) {
-            let token = self.put(token_item(record, hash, until)).build();
-            writes.push(TransactWriteItem::builder().put(token.attempt("describe the token")?).build());
+            let token = self
+                .put(token_item(record, hash, until))
+                .condition_expression(OWN_TOKEN)
+                .expression_attribute_values(":agent", item::text(record.agent.id().to_string()));
+            let token = token.build().attempt("describe the token")?;
+            writes.push(TransactWriteItem::builder().put(token).build());
         }
-        for hash in read.webhook.hashes().filter(|hash| !webhook.hashes().any(|kept| kept == *hash)) {
-            let token = self.removal(token_key(hash)).build().attempt("describe the token")?;
-            writes.push(TransactWriteItem::builder().delete(token).build());
+        let now = record.updated_at;
+        for hash in read.webhook.working_at(now).filter(|hash| !webhook.hashes().any(|kept| kept == *hash)) {
+            writes.push(self.token_removal(hash, read.agent.id())?);
         }
         self.change(writes, "update the agent").await
     }
 
     /// Deletes an agent and its tokens, if nobody changed it since `read`.
-    pub async fn delete(&self, read: &AgentRecord) -> Result<(), UpdateError> {
+    pub async fn delete(&self, read: &AgentRecord, now: Moment) -> Result<(), UpdateError> {
         let agent = self
             .removal(agent_key(read.agent.id()))
             .condition_expression("revision = :read")
             .expression_attribute_values(":read", item::number(read.revision));
         let mut writes =
             vec![TransactWriteItem::builder().delete(agent.build().attempt("describe the agent")?).build()];
-        for hash in read.webhook.hashes() {
-            let token = self.removal(token_key(hash)).build().attempt("describe the token")?;
-            writes.push(TransactWriteItem::builder().delete(token).build());
+        for hash in read.webhook.working_at(now) {
+            writes.push(self.token_removal(hash, read.agent.id())?);
         }
         self.change(writes, "delete the agent").await
+    }
+
+    fn token_removal(&self, hash: &TokenHash, agent: AgentId) -> Result<TransactWriteItem, StoreError> {
+        let token = self
+            .removal(token_key(hash))
+            .condition_expression(OWN_TOKEN)
+            .expression_attribute_values(":agent", item::text(agent.to_string()))
+            .build()
+            .attempt("describe the token")?;
+        Ok(TransactWriteItem::builder().delete(token).build())
     }
 
     async fn change(&self, writes: Vec<TransactWriteItem>, attempt: &'static str) -> Result<(), UpdateError> {
@@ -245,9 +266,9 @@ impl Agents {
         }
     }
 
-    async fn read(&self, key: String, consistent: bool) -> Result<Option<Item>, StoreError> {
+    async fn read(&self, key: String) -> Result<Option<Item>, StoreError> {
         let get = self.db.get_item().table_name(&self.table).key("id", item::text(key));
-        let found = get.consistent_read(consistent).send().await.attempt("get the agent")?;
+        let found = get.consistent_read(true).send().await.attempt("get the agent")?;
         Ok(found.item)
     }
 

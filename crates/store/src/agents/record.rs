@@ -53,10 +53,9 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
 pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
     let reader = Reader(found);
     let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
-    let draft = AgentDraft::from_json(&json).map_err(|_| reader.damaged("draft"))?;
-    let (agent, _) = Agent::new(agent_id(reader)?, draft).map_err(|_| reader.damaged("draft"))?;
+    let draft: AgentDraft = serde_json::from_slice(&json).map_err(|_| reader.damaged("draft"))?;
     Ok(AgentRecord {
-        agent,
+        agent: Agent::from_stored(agent_id(reader)?, draft),
         salt: salt(reader)?,
         webhook: Webhook {
             version: reader.count("webhook_version")?,

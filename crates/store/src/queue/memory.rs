@@ -16,6 +16,8 @@ pub struct Message {
     pub receipt: String,
     /// What was sent.
     pub body: String,
+    /// How often it was received, this time included.
+    pub receives: u32,
     /// It was received too often without being deleted.
     pub dead_lettered: bool,
 }
@@ -112,6 +114,7 @@ impl MemoryQueue {
         let message = Message {
             receipt: receipt.to_string(),
             body: entry.task.to_string(),
+            receives: entry.receives,
             dead_lettered: entry.receives > self.max_receives,
         };
         state.hide(receipt, entry);

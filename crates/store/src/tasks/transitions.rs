@@ -129,6 +129,20 @@ impl Tasks {
         }
     }
 
+    /// Makes a task PENDING again whose run was broken off by a clean stop, as if
+    /// it had not been claimed. Only for a process that knows itself to be the
+    /// one runner, and has ended its runs: `attempt` goes back.
+    pub async fn give_back(&self, id: TaskId) -> Result<Finish, StoreError> {
+        let update = self
+            .update(id)
+            .update_expression("SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder")
+            .condition_expression("created_at = :created_at AND #status = :started")
+            .expression_attribute_values(":one", item::number(1_u64))
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()));
+        written(update.send().await, "give back the task")
+    }
+
     /// Ends the lease of a runner that is known to be dead.
     pub async fn break_lease(&self, id: TaskId) -> Result<Finish, StoreError> {
         let update = self

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use domain::Moment;
 use local::cli::{LogFormat, ServeArgs};
 use local::serve::{Server, Settings};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -29,8 +30,11 @@ pub(crate) struct World {
 }
 
 /// A clock that can be set forward.
-#[derive(Clone, Default)]
-pub(crate) struct Time(Arc<AtomicU64>);
+#[derive(Clone)]
+pub(crate) struct Time {
+    origin: Clock,
+    ahead: Arc<AtomicU64>,
+}
 
 /// An agent made for a test.
 pub(crate) struct Agent {
@@ -38,14 +42,25 @@ pub(crate) struct Agent {
     pub(crate) url: String,
 }
 
+impl Default for Time {
+    fn default() -> Self {
+        Self { origin: Clock::system(), ahead: Arc::default() }
+    }
+}
+
 impl Time {
+    /// Stands still in 1970, so that whatever expires has expired for the engine.
+    pub(crate) fn long_ago() -> Self {
+        Self { origin: Clock::new(|| Moment::from_millis(1_000_000)), ahead: Arc::default() }
+    }
+
     pub(crate) fn forward(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.ahead.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     pub(crate) fn clock(&self) -> Clock {
-        let (ahead, system) = (Arc::clone(&self.0), Clock::system());
-        Clock::new(move || system.now().plus(Duration::from_millis(ahead.load(Ordering::SeqCst))))
+        let (ahead, origin) = (Arc::clone(&self.ahead), self.origin.clone());
+        Clock::new(move || origin.now().plus(Duration::from_millis(ahead.load(Ordering::SeqCst))))
     }
 }
 
@@ -60,7 +75,7 @@ impl World {
 
     async fn start_in(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let args = ServeArgs {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: "127.0.0.1:0".to_owned(),
             data_dir: folder.path().join("data"),
             public_url: None,
             log_format: LogFormat::Text,
@@ -76,7 +91,7 @@ impl World {
 
     /// Stops the server and starts another on the same folder.
     pub(crate) async fn restart(self) -> Self {
-        self.server.stop().await;
+        self.server.stop().await.unwrap();
         Self::start_in(self.folder, |_| {}).await
     }
 

@@ -1,19 +1,15 @@
 //! An agent: its definition as its owner sends it, checked and completed.
 
+mod check;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
+use serde_json::Value;
 
-use crate::{AgentId, PromptError, WebhookToken, check_template};
-
-/// Most bytes of all inline source texts of one agent, so that the agent stays
-/// within one DynamoDB item (400 KB).
-pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
-/// Most bytes of a prompt.
-pub const MAX_PROMPT_BYTES: usize = 64 * 1024;
-/// Longest run an agent may ask for: a Lambda invocation ends after 900 s.
-pub const MAX_TIMEOUT_SECONDS: u64 = 840;
+use crate::{AgentId, PromptError, WebhookToken};
+pub use check::check_model;
+use check::{check_limits, check_shape, check_texts};
 
 /// An agent as its owner describes it. Only `name` is required.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +141,9 @@ pub enum AgentError {
     /// No JSON, or a field that is unknown or of the wrong type.
     #[error("The agent is not valid: {0}")]
     Shape(serde_json::Error),
+    /// Something else than an object.
+    #[error("{0} must be a JSON object")]
+    NotAnObject(&'static str),
     /// The name is blank or too long.
     #[error("`name` must have 1 to 128 characters")]
     Name,
@@ -171,12 +170,17 @@ pub enum AgentError {
     /// The model lacks what its provider needs.
     #[error("`model.{0}` is required for the provider `openai`")]
     ModelField(&'static str),
+    /// The model's name is too long.
+    #[error("`model.name` must have at most 256 characters")]
+    ModelName,
     /// The base URL is none.
-    #[error("`model.base_url` must be an absolute http or https URL without credentials")]
+    #[error(
+        "`model.base_url` must be an absolute http or https URL without credentials, of at most 2048 characters"
+    )]
     BaseUrl,
     /// The API key or secret name is malformed.
     #[error(
-        "`model.api_key` must be printable ASCII, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
+        "`model.api_key` must be up to 4096 printable ASCII characters, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
     )]
     ApiKey,
     /// The imported token is malformed.
@@ -206,6 +210,11 @@ impl Agent {
             None => None,
         };
         Ok((Self { id, draft }, token))
+    }
+
+    /// An agent that was checked before it was stored.
+    pub const fn from_stored(id: AgentId, draft: AgentDraft) -> Self {
+        Self { id, draft }
     }
 
     /// Who it is.
@@ -245,69 +254,9 @@ impl AgentDraft {
 
     /// Reads a definition; unknown fields are named in the error.
     pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
-        serde_json::from_slice(json).map_err(AgentError::Shape)
-    }
-}
-
-/// A model configuration that can be used: `openai` knows where and what to ask.
-pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
-    check_api_key(model.api_key.as_ref())?;
-    if model.provider == Provider::Extractive {
-        return Ok(());
-    }
-    let base_url = model.base_url.as_deref().ok_or(AgentError::ModelField("base_url"))?;
-    if model.name.as_deref().is_none_or(|name| name.trim().is_empty()) {
-        return Err(AgentError::ModelField("name"));
-    }
-    let url = Url::parse(base_url).map_err(|_| AgentError::BaseUrl)?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none();
-    if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
-}
-
-fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
-    let well_formed = match key {
-        None => true,
-        Some(ApiKey::Inline(key)) => !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()),
-        Some(ApiKey::Stored(name)) => {
-            (1..=256).contains(&name.secret.len())
-                && name.secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-        }
-    };
-    if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
-}
-
-fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
-    if !(1..=128).contains(&draft.name.chars().count()) {
-        return Err(AgentError::Name);
-    }
-    if let Some(prompt) = &draft.prompt {
-        if prompt.len() > MAX_PROMPT_BYTES {
-            return Err(AgentError::PromptTooLong);
-        }
-        check_template(prompt)?;
-    }
-    if !draft.tools.is_empty() {
-        return Err(AgentError::Tools);
-    }
-    let bytes: usize = draft.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
-    if bytes > MAX_SOURCE_BYTES {
-        return Err(AgentError::SourcesTooLarge);
-    }
-    Ok(())
-}
-
-fn check_limits(limits: &Limits) -> Result<(), AgentError> {
-    let ranges = [
-        ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
-        ("max_turns", u64::from(limits.max_turns), 100),
-        ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
-    ];
-    match ranges.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
-        Some((field, _, max)) => Err(AgentError::Limit { field, max }),
-        None => Ok(()),
+        let value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
+        check_shape(&value)?;
+        serde_json::from_value(value).map_err(AgentError::Shape)
     }
 }
 
@@ -353,7 +302,15 @@ mod tests {
             ),
             (r#"{"name":"a","model":{"provider":"magic"}}"#, "unknown variant `magic`"),
             (r#"{"name":"a","webhook_token":"short"}"#, "`webhook_token`"),
-            ("[]", "not valid"),
+            ("[]", "The agent must be a JSON object"),
+            ("{", "not valid"),
+            (r#"{"name":"a","limits":[5]}"#, "`limits` must be"),
+            (r#"{"name":"a","sources":[["t","x"]]}"#, "Each of `sources` must be"),
+            (r#"{"name":"a","model":["openai"]}"#, "`model` must be"),
+            (
+                r#"{"name":"a","model":{"provider":"extractive","api_key":{"secretx":"a"}}}"#,
+                "`model.api_key`",
+            ),
         ] {
             let message = check(json).unwrap_err();
             assert!(message.contains(says), "{json}: {message}");

@@ -1,0 +1,114 @@
+//! What an agent's definition must be.
+
+use serde_json::Value;
+use url::Url;
+
+use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider};
+use crate::check_template;
+
+/// Most bytes of all inline source texts of one agent, so that the agent stays
+/// within one DynamoDB item (400 KB).
+const MAX_SOURCE_BYTES: usize = 256 * 1024;
+/// Most bytes of a prompt.
+const MAX_PROMPT_BYTES: usize = 64 * 1024;
+/// Longest run an agent may ask for: a Lambda invocation ends after 900 s.
+const MAX_TIMEOUT_SECONDS: u64 = 840;
+
+/// Objects are objects: an array would otherwise be read as one, by position.
+pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
+    let object = |value: &Value, what| value.is_object().then_some(()).ok_or(AgentError::NotAnObject(what));
+    object(value, "The agent")?;
+    if let Some(limits) = value.get("limits") {
+        object(limits, "`limits`")?;
+    }
+    for source in value.get("sources").and_then(Value::as_array).into_iter().flatten() {
+        object(source, "Each of `sources`")?;
+    }
+    match value.get("model") {
+        None | Some(Value::Null) => Ok(()),
+        Some(model) => {
+            object(model, "`model`")?;
+            check_key_shape(model.get("api_key").unwrap_or(&Value::Null))
+        }
+    }
+}
+
+fn check_key_shape(key: &Value) -> Result<(), AgentError> {
+    match key {
+        Value::Null | Value::String(_) => Ok(()),
+        Value::Object(fields) if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) => {
+            Ok(())
+        }
+        _ => Err(AgentError::ApiKey),
+    }
+}
+
+/// A model configuration that can be used: `openai` knows where and what to ask.
+pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
+    check_api_key(model.api_key.as_ref())?;
+    if model.provider == Provider::Extractive {
+        return Ok(());
+    }
+    let base_url = model.base_url.as_deref().ok_or(AgentError::ModelField("base_url"))?;
+    if model.name.as_deref().is_none_or(|name| name.trim().is_empty()) {
+        return Err(AgentError::ModelField("name"));
+    }
+    if model.name.as_deref().is_some_and(|name| name.chars().count() > 256) {
+        return Err(AgentError::ModelName);
+    }
+    if base_url.len() > 2048 {
+        return Err(AgentError::BaseUrl);
+    }
+    let url = Url::parse(base_url).map_err(|_| AgentError::BaseUrl)?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
+}
+
+fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
+    let well_formed = match key {
+        None => true,
+        Some(ApiKey::Inline(key)) => {
+            (1..=4096).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        }
+        Some(ApiKey::Stored(name)) => {
+            (1..=256).contains(&name.secret.len())
+                && name.secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        }
+    };
+    if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
+}
+
+pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
+    if !(1..=128).contains(&draft.name.chars().count()) {
+        return Err(AgentError::Name);
+    }
+    if let Some(prompt) = &draft.prompt {
+        if prompt.len() > MAX_PROMPT_BYTES {
+            return Err(AgentError::PromptTooLong);
+        }
+        check_template(prompt)?;
+    }
+    if !draft.tools.is_empty() {
+        return Err(AgentError::Tools);
+    }
+    let bytes: usize = draft.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
+    if bytes > MAX_SOURCE_BYTES {
+        return Err(AgentError::SourcesTooLarge);
+    }
+    Ok(())
+}
+
+pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {
+    let ranges = [
+        ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
+        ("max_turns", u64::from(limits.max_turns), 100),
+        ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
+    ];
+    match ranges.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
+        Some((field, _, max)) => Err(AgentError::Limit { field, max }),
+        None => Ok(()),
+    }
+}
