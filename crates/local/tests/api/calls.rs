@@ -3,110 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::agents::Management;
-use api::task_status::Statuses;
-use api::webhook::Triggers;
-use domain::AgentDraft;
 use reqwest::Method;
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use serde_json::{Value, json};
-use store::aws::Aws;
-use store::env::Env;
-use store::{Agents, Queue, Secrets, SqsQueue, Tasks, create_tables};
-use tempfile::TempDir;
 
-use crate::support::wire::Wire;
+use crate::support::functions::{functions, functions_at};
 use crate::support::{FakeModel, Reply, Time, accepted, client, refused};
-
-/// The functions as on AWS, on one wire.
-struct Functions {
-    wire: Wire,
-    url: String,
-    webhook: String,
-    queue: Arc<Queue>,
-    runner: Arc<Runner>,
-    time: Time,
-    _folder: TempDir,
-}
-
-async fn functions(model: &FakeModel) -> Functions {
-    functions_at(model, Time::default()).await
-}
-
-async fn functions_at(model: &FakeModel, time: Time) -> Functions {
-    let (wire, folder) = (Wire::new(), TempDir::new().unwrap());
-    let aws = Aws::embedded(wire.clone());
-    create_tables(&aws, &["tasks", "agents"]).await.unwrap();
-    let clock = time.clock();
-    let tasks = Tasks::new(&aws, "tasks");
-    // Each function remembers agents for itself.
-    let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
-    let secrets = Arc::new(Secrets::file(folder.path().join("secrets.json")));
-    let queue = Arc::new(Queue::Sqs(SqsQueue::new(&aws, "http://embedded.invalid/queue")));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let management = Management {
-        agents: agents(),
-        secrets: Arc::clone(&secrets),
-        clock: clock.clone(),
-        admin_token: "t".into(),
-        signing_secret: "s".into(),
-        public_url: url.as_str().into(),
-    };
-    let definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
-    let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
-    let record = management.create(draft).await.unwrap();
-    let webhook = management.webhook_url(&record).await.unwrap();
-    let triggers = Triggers {
-        agents: agents(),
-        tasks: tasks.clone(),
-        queue: Arc::clone(&queue),
-        clock: clock.clone(),
-        max_body_bytes: 1024 * 1024,
-    };
-    let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
-    let routes = api::webhook::router(triggers)
-        .merge(api::task_status::router(statuses))
-        .merge(api::agents::router(management));
-    let app = api::app(routes);
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let runner = Runner {
-        tasks,
-        agents: agents(),
-        secrets,
-        models: Models::new(PrivateHosts::Any).unwrap(),
-        settings: RunSettings::from_env(&Env::from_fn(|_| None)).unwrap(),
-        clock,
-    };
-    wire.calls();
-    Functions { wire, url, webhook, queue, runner: Arc::new(runner), time, _folder: folder }
-}
-
-impl Functions {
-    async fn trigger(&self, key: Option<&str>) -> reqwest::Response {
-        let mut request = client().post(&self.webhook).body("{}");
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        request.send().await.unwrap()
-    }
-
-    async fn status(&self, task: &str) -> reqwest::Response {
-        client().get(format!("{}/api/task_status?task_id={task}", self.url)).send().await.unwrap()
-    }
-
-    async fn deliver(&self, bodies: &[&str], dead_lettered: bool) -> Vec<String> {
-        let deliveries = bodies.iter().enumerate().map(|(n, body)| Delivery {
-            id: format!("message-{n}"),
-            receipt: format!("receipt-{n}"),
-            body: (*body).to_owned(),
-            receives: 1,
-            dead_lettered,
-        });
-        let deadline = self.runner.clock.now().plus(Duration::from_secs(60));
-        run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await
-    }
-}
 
 #[tokio::test]
 async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
@@ -243,39 +144,6 @@ async fn a_result_that_cannot_be_recorded_at_first_is_kept_until_it_can_be() {
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!(status["status"], "SUCCESS");
     assert_eq!(model.asked().len(), 1, "the model was asked once");
-}
-
-#[tokio::test]
-async fn an_answer_lost_after_its_effect_harms_no_flow() {
-    let (mut explored, mut before) = (0, 0);
-    loop {
-        // The whole life of a task: trigger, a passing fault, the second attempt, the poll.
-        let model =
-            FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
-                .await;
-        let functions = functions(&model).await;
-        functions.wire.lose_answer_after(before);
-        let task = accepted(functions.trigger(Some("k")).await).await;
-        assert_eq!(accepted(functions.trigger(Some("k")).await).await, task);
-        let mut deliveries = 0;
-        while !functions.deliver(&[&task], false).await.is_empty() {
-            functions.time.forward(Duration::from_secs(2));
-            deliveries += 1;
-            assert!(deliveries < 10, "call {before}: the task does not end");
-        }
-        let status: Value = functions.status(&task).await.json().await.unwrap();
-        assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "call {before}");
-        assert_eq!(model.asked().len(), 2, "call {before}");
-        if !functions.wire.has_lost_an_answer() {
-            break;
-        }
-        explored += 1;
-        before += 1;
-    }
-    assert!(explored > 8, "{explored}");
-    println!(
-        "{explored} calls of a task's life lost their answer, one at a time: one id, two attempts, SUCCESS"
-    );
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod agents;
 mod calls;
 mod client;
 mod contract;
+mod faults;
 mod idempotency;
 mod kill;
 mod runs;

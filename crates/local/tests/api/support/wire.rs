@@ -1,6 +1,6 @@
 //! AWS at the wire: DynamoDB calls go to the embedded engine, SQS calls get the
-//! answers SQS gives; each call is recorded, can be refused, and can have its
-//! answer lost after it took effect.
+//! answers SQS gives; each call is recorded, and can be
+//! made to fail in every way a network and a process can.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,23 +12,49 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use local::serve::Engine;
+use tokio::sync::Notify;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     pub(crate) engine: Engine,
     state: Arc<Mutex<State>>,
+    death: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     calls: Vec<String>,
     refused: Option<(&'static str, usize)>,
-    lost: Option<usize>,
+    armed: Option<Armed>,
+}
+
+/// What can happen to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is refused.
+    Unreachable,
+    /// Answered 500, without effect.
+    Failed,
+    /// Answered as DynamoDB and SQS do when they are asked too often.
+    Throttled,
+    /// It takes effect, and the answer is lost.
+    AnswerLost,
+    /// The process dies before it is sent.
+    DiedBefore,
+    /// The process dies after its effect, before the answer.
+    DiedAfter,
+}
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    before: usize,
+    times: usize,
 }
 
 impl Wire {
     pub(crate) fn new() -> Self {
-        Self { engine: Engine::in_memory().unwrap(), state: Arc::default() }
+        Self { engine: Engine::in_memory().unwrap(), state: Arc::default(), death: Arc::default() }
     }
 
     /// The operations called since the last look.
@@ -46,32 +72,42 @@ impl Wire {
         self.state.lock().unwrap().refused = None;
     }
 
-    /// Lets the call after the next `before` ones take effect and loses its answer.
-    pub(crate) fn lose_answer_after(&self, before: usize) {
-        self.state.lock().unwrap().lost = Some(before);
+    /// Makes `times` calls in a row fail, after the next `before` ones.
+    pub(crate) fn arm(&self, fault: Fault, before: usize, times: usize) {
+        self.state.lock().unwrap().armed = Some(Armed { fault, before, times });
     }
 
-    /// Whether that call has come.
-    pub(crate) fn has_lost_an_answer(&self) -> bool {
-        self.state.lock().unwrap().lost.is_none()
+    /// No fault from here on. Whether all of it had come.
+    pub(crate) fn disarm(&self) -> bool {
+        self.state.lock().unwrap().armed.take().is_none()
+    }
+
+    /// Resolves when the process has died, and forgets that it did.
+    pub(crate) async fn death(&self) {
+        self.death.notified().await;
     }
 }
 
 impl State {
-    /// Whether this call is refused, and whether its answer is lost.
-    fn note(&mut self, operation: &str) -> (bool, bool) {
+    /// What happens to this call.
+    fn note(&mut self, operation: &str) -> Option<Fault> {
         self.calls.push(operation.to_owned());
-        let refused = match &mut self.refused {
-            Some((name, 0)) => *name == operation,
-            Some((name, good)) if *name == operation => {
-                *good -= 1;
-                false
-            }
-            _ => false,
-        };
-        let lost = self.lost == Some(0);
-        self.lost = self.lost.and_then(|before| before.checked_sub(1));
-        (refused, lost)
+        match &mut self.refused {
+            Some((name, 0)) if *name == operation => return Some(Fault::Failed),
+            Some((name, good)) if *name == operation => *good -= 1,
+            _ => {}
+        }
+        let armed = self.armed.as_mut()?;
+        if armed.before > 0 {
+            armed.before -= 1;
+            return None;
+        }
+        let fault = armed.fault;
+        armed.times -= 1;
+        if armed.times == 0 {
+            self.armed = None;
+        }
+        Some(fault)
     }
 }
 
@@ -85,19 +121,43 @@ impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let (refused, lost) = self.state.lock().unwrap().note(&operation);
-        let answer = match operation.as_str() {
-            _ if refused => answer(500, r#"{"__type":"InternalServerError","message":"broken"}"#),
-            "SendMessage" => {
-                answer(200, r#"{"MessageId":"00000000-0000-4000-8000-000000000000","MD5OfMessageBody":"x"}"#)
-            }
-            "ChangeMessageVisibility" => answer(200, "{}"),
-            _ => self.engine.call(request),
-        };
+        let fault = self.state.lock().unwrap().note(&operation);
+        let (engine, death) = (self.engine.clone(), Arc::clone(&self.death));
         HttpConnectorFuture::new(async move {
-            let answer = answer.await;
-            if lost { Err(ConnectorError::io("the answer was lost".into())) } else { answer }
+            match fault {
+                None => effect(&engine, &operation, request).await,
+                Some(Fault::Unreachable) => Err(ConnectorError::io("connection refused".into())),
+                Some(Fault::Failed) => {
+                    answer(500, r#"{"__type":"InternalServerError","message":"broken"}"#).await
+                }
+                Some(Fault::Throttled) => {
+                    answer(400, r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#).await
+                }
+                Some(Fault::AnswerLost) => {
+                    effect(&engine, &operation, request).await.ok();
+                    Err(ConnectorError::io("the answer was lost".into()))
+                }
+                Some(Fault::DiedBefore) => {
+                    death.notify_one();
+                    std::future::pending().await
+                }
+                Some(Fault::DiedAfter) => {
+                    effect(&engine, &operation, request).await.ok();
+                    death.notify_one();
+                    std::future::pending().await
+                }
+            }
         })
+    }
+}
+
+fn effect(engine: &Engine, operation: &str, request: HttpRequest) -> HttpConnectorFuture {
+    match operation {
+        "SendMessage" => {
+            answer(200, r#"{"MessageId":"00000000-0000-4000-8000-000000000000","MD5OfMessageBody":"x"}"#)
+        }
+        "ChangeMessageVisibility" => answer(200, "{}"),
+        _ => engine.call(request),
     }
 }
 
