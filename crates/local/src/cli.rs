@@ -5,12 +5,23 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A secret webhook URL for every AI agent.
+///
+/// Without a command it serves: `agent-webhooks` is `agent-webhooks serve`.
 #[derive(Debug, Parser)]
-#[command(name = "agent-webhooks", version, about, max_term_width = 100)]
+#[command(
+    name = "agent-webhooks",
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    command: Option<Command>,
+    /// Options of `serve`, which need not be said.
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 /// What the command can do.
@@ -121,7 +132,7 @@ pub enum AgentCommand {
         #[arg(value_name = "ID|NAME")]
         agent: String,
         /// Seconds for which the old URL works on
-        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
         overlap: u64,
         /// Where
         #[command(flatten)]
@@ -153,7 +164,8 @@ pub struct Definition {
     /// The model's name on that server
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// A file with the definition as JSON; flags win over it
+    /// A file with the whole definition as JSON, such as model.api_key, limits and
+    /// sources (README, Agents); flags win over it
     #[arg(long, value_name = "FILE.json")]
     pub from: Option<PathBuf>,
 }
@@ -202,6 +214,6 @@ fn http_url(text: &str) -> Result<String, &'static str> {
 impl Cli {
     /// The command, `serve` with its defaults if none is given.
     pub fn command(self) -> Command {
-        self.command.unwrap_or_else(|| Cli::parse_from(["agent-webhooks", "serve"]).command())
+        self.command.unwrap_or(Command::Serve(self.serve))
     }
 }

@@ -5,6 +5,8 @@ use domain::{Passage, Source};
 
 /// Passages handed to the model, or given as the answer.
 const MOST: usize = 3;
+/// Of the best passage's score; weaker ones speak of something else.
+const WORTH_TELLING: f32 = 0.5;
 /// A passage grows paragraph by paragraph up to about this many bytes.
 const PASSAGE_BYTES: usize = 800;
 
@@ -20,7 +22,9 @@ pub(crate) fn best(sources: &[Source], question: &str) -> Vec<Passage> {
         .map(|(index, passage)| Document::new(index, format!("{}\n{}", passage.title, passage.text)));
     let engine = SearchEngineBuilder::<usize>::with_documents(Language::English, documents).build();
     let found = engine.search(question, MOST);
-    found.into_iter().filter_map(|hit| passages.get(hit.document.id).cloned()).collect()
+    let enough = found.first().map_or(0.0, |best| best.score * WORTH_TELLING);
+    let worth_telling = found.into_iter().filter(|hit| hit.score >= enough);
+    worth_telling.filter_map(|hit| passages.get(hit.document.id).cloned()).collect()
 }
 
 /// Paragraphs, joined while they are short; a Markdown heading starts a new

@@ -93,7 +93,7 @@ impl Runner {
         };
         let Some(record) = agent else {
             let failure =
-                Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ran");
+                Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ended");
             return self.finish(claimed, &Ended::without_usage(failure)).await;
         };
         let timeout = record.agent.draft().limits.timeout();
@@ -128,16 +128,17 @@ impl Runner {
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
         let finish = self.record(claimed, ended, now).await?;
-        let error_type = match &ended.outcome {
+        let failure = match &ended.outcome {
             Outcome::Success(_) => None,
-            Outcome::Failure(failure) => Some(failure.kind.as_str()),
+            Outcome::Failure(failure) => Some(failure),
         };
         tracing::info!(
             task_id = %claimed.task.id,
             agent_id = %claimed.task.agent_id,
             attempt = claimed.task.attempt,
             status = ended.status().as_str(),
-            error.r#type = error_type,
+            error.r#type = failure.map(|failure| failure.kind.as_str()),
+            error.message = failure.map(|failure| failure.message.as_str()),
             run_ms = millis(now.since(claimed.claimed_at)),
             total_ms = millis(now.since(claimed.task.id.created_at())),
             fenced = finish == Finish::Fenced,

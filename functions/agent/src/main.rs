@@ -40,15 +40,12 @@ async fn main() -> Result<(), Error> {
 }
 
 fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
+    let receives = record.attributes.get("ApproximateReceiveCount");
     Delivery {
         id: record.message_id.unwrap_or_default(),
         receipt: record.receipt_handle.unwrap_or_default(),
         body: record.body.unwrap_or_default(),
-        receives: record
-            .attributes
-            .get("ApproximateReceiveCount")
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(1),
+        receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
         dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
     }
 }

@@ -68,7 +68,7 @@ fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
     let rotation = match body.trim_ascii() {
         [] => Rotation::default(),
         // An object: an array would be read as one, by position.
-        json @ [b'{', ..] => serde_json::from_slice(json).map_err(|_| ManageError::Overlap)?,
+        json @ [b'{', ..] => serde_json::from_slice(json).map_err(ManageError::Rotation)?,
         _ => return Err(ManageError::NotAnObject),
     };
     if rotation.overlap_seconds > MAX_OVERLAP_SECONDS {

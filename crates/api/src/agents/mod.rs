@@ -79,6 +79,9 @@ pub enum ManageError {
     /// The overlap is out of range, or the body is none.
     #[error("`overlap_seconds` must be from 0 to 2592000")]
     Overlap,
+    /// The body of a rotation is no such object.
+    #[error("The rotation is not valid: {0}")]
+    Rotation(serde_json::Error),
     /// A change that is no object.
     #[error("The request body must be a JSON object")]
     NotAnObject,
@@ -120,7 +123,10 @@ async fn admins_only(
     if bool::from(given.ct_eq(management.admin_token.as_bytes())) {
         return Ok(next.run(request).await);
     }
-    let message = "Send the admin token as `Authorization: Bearer <token>`";
+    let message = match given {
+        [] => "Send the admin token as `Authorization: Bearer <token>`",
+        _ => "The admin token is wrong",
+    };
     Err(Problem::caller(StatusCode::UNAUTHORIZED, "unauthorized", message)
         .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
 }
@@ -216,7 +222,9 @@ impl From<ManageError> for Problem {
             ManageError::NotFound => Self::not_found("agent_not_found", "Agent not found"),
             ManageError::NoId => Self::bad_request("agent_id_required", message),
             ManageError::Invalid(_) | ManageError::TokenFixed => Self::bad_request("invalid_agent", message),
-            ManageError::Overlap | ManageError::NotAnObject => Self::bad_request("invalid_request", message),
+            ManageError::Overlap | ManageError::Rotation(_) | ManageError::NotAnObject => {
+                Self::bad_request("invalid_request", message)
+            }
             ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),

@@ -138,9 +138,12 @@ const fn enabled() -> bool {
 /// What is wrong with an agent's definition, in words for its owner.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// No JSON, or a field that is unknown or of the wrong type.
+    /// No JSON.
     #[error("The agent is not valid: {0}")]
     Shape(serde_json::Error),
+    /// A field that is unknown or of the wrong type, with its path.
+    #[error("The agent is not valid: {0}")]
+    Field(serde_path_to_error::Error<serde_json::Error>),
     /// Something else than an object.
     #[error("{0} must be a JSON object")]
     NotAnObject(&'static str),
@@ -256,7 +259,7 @@ impl AgentDraft {
     pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
         let value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
         check_shape(&value)?;
-        serde_json::from_value(value).map_err(AgentError::Shape)
+        serde_path_to_error::deserialize(value).map_err(AgentError::Field)
     }
 }
 
@@ -304,6 +307,10 @@ mod tests {
             (r#"{"name":"a","webhook_token":"short"}"#, "`webhook_token`"),
             ("[]", "The agent must be a JSON object"),
             ("{", "not valid"),
+            (
+                r#"{"name":"a","limits":{"timeout_seconds":"5"}}"#,
+                "limits.timeout_seconds: invalid type: string \"5\"",
+            ),
             (r#"{"name":"a","limits":[5]}"#, "`limits` must be"),
             (r#"{"name":"a","sources":[["t","x"]]}"#, "Each of `sources` must be"),
             (r#"{"name":"a","model":["openai"]}"#, "`model` must be"),

@@ -34,8 +34,10 @@ pub enum ClientError {
     #[error("{0}")]
     Usage(&'static str),
     /// The server refused.
-    #[error("{message} (HTTP {status})")]
+    #[error("{message} (HTTP {}, {code})", status.as_u16())]
     Refused {
+        /// The server's code.
+        code: String,
         /// The server's sentence.
         message: String,
         /// Its status.
@@ -48,8 +50,8 @@ pub enum ClientError {
         url: String,
     },
     /// No admin token is known.
-    #[error("no admin token: set AGENT_WEBHOOKS_ADMIN_TOKEN, or run this in the folder of the local server")]
-    NoAdminToken,
+    #[error("no admin token: {0}, or give one with --admin-token or AGENT_WEBHOOKS_ADMIN_TOKEN")]
+    NoAdminToken(&'static str),
     /// No agent has this name or id.
     #[error("no agent has the id or name {0:?}; `agent list` shows all")]
     UnknownAgent(String),
@@ -80,6 +82,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     admin_token: Option<String>,
+    token_hint: &'static str,
     /// Whether stdout is for programs.
     pub(crate) json: bool,
 }
@@ -90,8 +93,12 @@ impl Client {
         let set = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
         let given = set(&deployment.url);
         // The local server's token is for the local server only.
-        let local_token = given.is_none().then(|| data_dir.admin_token()).flatten();
+        let is_local = given.is_none() || given == data_dir.url();
+        let local_token = is_local.then(|| data_dir.admin_token()).flatten();
         let url = given.or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(ClientError::Usage("--url must begin with http:// or https://"));
+        }
         // Installed once a process; a second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).build();
@@ -99,6 +106,10 @@ impl Client {
             http: http.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?,
             url: url.trim_end_matches('/').to_owned(),
             admin_token: set(&deployment.admin_token).or(local_token),
+            token_hint: match is_local {
+                true => "no server has run in this data folder; start it, or name its folder with --data-dir",
+                false => "the local server's token is not sent to another --url",
+            },
             json: deployment.json,
         })
     }
@@ -118,7 +129,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let token = self.admin_token.as_deref().ok_or(ClientError::NoAdminToken)?;
+        let token = self.admin_token.as_deref().ok_or(ClientError::NoAdminToken(self.token_hint))?;
         let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
@@ -131,17 +142,21 @@ impl Client {
         self.answer(request.send().await).await
     }
 
+    /// The accepted task, and whether its key had named it before.
     pub(crate) async fn trigger(
         &self,
         url: &str,
         payload: String,
         key: Option<&str>,
-    ) -> Result<Value, ClientError> {
+    ) -> Result<(Value, bool), ClientError> {
         let mut request = self.http.post(url).header("content-type", "application/json").body(payload);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        self.answer(request.send().await).await
+        let sent = request.send().await;
+        let replayed =
+            sent.as_ref().is_ok_and(|response| response.headers().contains_key("idempotent-replayed"));
+        Ok((self.answer(sent).await?, replayed))
     }
 
     /// The agent of this id or name.
@@ -178,7 +193,8 @@ impl Client {
         if status.is_success() {
             return Ok(value);
         }
-        Err(ClientError::Refused { message: text(&value, "message").to_owned(), status })
+        let (message, code) = (text(&value, "message").to_owned(), text(&value, "code").to_owned());
+        Err(ClientError::Refused { code, message, status })
     }
 }
 

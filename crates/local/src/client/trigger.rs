@@ -2,7 +2,7 @@
 
 use super::{Client, ClientError, argument, status, text};
 use crate::cli::TriggerArgs;
-use crate::say;
+use crate::{fail, say};
 
 /// Triggers an agent, and perhaps waits for the task's end.
 pub async fn run(args: TriggerArgs) -> Result<(), ClientError> {
@@ -10,8 +10,11 @@ pub async fn run(args: TriggerArgs) -> Result<(), ClientError> {
     let payload = argument(&args.data)?;
     let url = webhook_url(&client, &args.agent).await?;
     let client = client.at_webhook(&url);
-    let accepted = client.trigger(&url, payload, args.key.as_deref()).await?;
+    let (accepted, replayed) = client.trigger(&url, payload, args.key.as_deref()).await?;
     let task = text(&accepted, "task_id");
+    if replayed && !client.json {
+        fail("this key named this task before: nothing new was triggered");
+    }
     if args.wait {
         if !client.json {
             say(format!("task     {task}"));

@@ -43,7 +43,19 @@ pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), Ser
     Ok(())
 }
 
+/// A document without its fenced blocks, which answer no question.
+fn prose(document: &str) -> String {
+    let blocks = document.split("\n```").enumerate();
+    let outside = blocks.filter(|(index, _)| index % 2 == 0);
+    let texts = outside.map(|(index, text)| match index {
+        0 => text,
+        // What follows the closing fence on its line.
+        _ => text.split_once('\n').map_or("", |(_, rest)| rest),
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
 fn demo_agent() -> AgentDraft {
-    let sources = SOURCES.map(|(title, text)| Source { title: title.into(), text: text.into() });
+    let sources = SOURCES.map(|(title, text)| Source { title: title.into(), text: prose(text) });
     AgentDraft::named(NAME, sources.into())
 }

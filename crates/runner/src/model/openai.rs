@@ -8,6 +8,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Deserialize;
 use serde_json::json;
+use store::error_chain;
 use url::Url;
 
 use super::{ModelsError, Question};
@@ -46,8 +47,10 @@ pub(super) async fn ask(
     if let Some(key) = &question.api_key {
         request = request.bearer_auth(key);
     }
-    let response = request.send().await.map_err(|error| unreachable_server(&error))?;
+    let response = request.send().await.map_err(unreachable_server)?;
     if !response.status().is_success() {
+        let server = url.origin().ascii_serialization();
+        tracing::warn!(server, status = response.status().as_u16(), "the model's server refused");
         return Err(refusal(response.status(), response.headers()));
     }
     let body = read_body(response).await?;
@@ -85,7 +88,7 @@ fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
 
 async fn read_body(mut response: Response) -> Result<Vec<u8>, Fault> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable_server(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(unreachable_server)? {
         if body.len() + chunk.len() > MAX_REPLY_BYTES {
             return Err(Fault::permanent(
                 ErrorType::ModelError,
@@ -104,15 +107,18 @@ fn refused_address(refused: &crate::egress::Refused) -> Fault {
 }
 
 /// Connections fail and break: worth another try, unless the address is refused.
-fn unreachable_server(error: &reqwest::Error) -> Fault {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+fn unreachable_server(error: reqwest::Error) -> Fault {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         if let Some(refused) = error.downcast_ref::<crate::egress::Refused>() {
             return refused_address(refused);
         }
         cause = error.source();
     }
-    let message = match error.is_connect() {
+    let server = error.url().map(|url| url.origin().ascii_serialization());
+    let is_connect = error.is_connect();
+    tracing::warn!(server, error = error_chain(&error.without_url()), "call to a model failed");
+    let message = match is_connect {
         true => "The model's server could not be reached",
         false => "The connection to the model's server broke",
     };
