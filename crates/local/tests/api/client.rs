@@ -91,3 +91,18 @@ async fn wrong_usage_is_exit_code_2_and_a_refusal_exit_code_1() {
     let nobody = run(&world, &["status", "x", "--url", "http://127.0.0.1:1"]).await;
     assert!(String::from_utf8(nobody.stderr).unwrap().contains("is the server running?"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_local_servers_admin_token_is_never_sent_to_another_deployment() {
+    let stranger = FakeModel::saying("x").await;
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("admin-token"), "of-the-local-server").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
+    command.args(["agent", "list", "--url", &stranger.url, "--data-dir"]).arg(folder.path());
+    command.env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN");
+    let refused = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("is not sent to another --url"), "{message}");
+    assert!(stranger.asked().is_empty());
+}
