@@ -114,8 +114,7 @@ impl Tasks {
                  (#status = :pending OR (#status = :started AND lease_until <= :now))",
             )
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()));
         match update.send().await {
             Ok(_) => Ok(None),
             Err(error) => match refused(&error) {
