@@ -2,6 +2,9 @@
 
 pub(crate) mod functions;
 pub(crate) mod model;
+pub(crate) mod plan;
+pub(crate) mod secrets_manager;
+pub(crate) mod sqs;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -31,7 +34,7 @@ pub(crate) struct World {
 }
 
 /// A clock that can be set forward.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Time {
     origin: Clock,
     ahead: Arc<AtomicU64>,
