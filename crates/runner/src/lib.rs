@@ -11,6 +11,7 @@ mod egress;
 mod model;
 mod passages;
 mod settings;
+mod slots;
 mod task;
 
 pub use batch::{Delivery, run_batch};

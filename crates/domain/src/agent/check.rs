@@ -13,6 +13,11 @@ const MAX_SOURCE_BYTES: usize = 256 * 1024;
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// Longest run an agent may ask for: a Lambda invocation ends after 900 s.
 const MAX_TIMEOUT_SECONDS: u64 = 840;
+/// Most runs of one agent at a time, if it limits them: its slots share an item.
+const MAX_SLOTS: u64 = 100;
+/// Most triggers a minute, if an agent limits them: its counter is one item, and
+/// DynamoDB takes 1,000 writes a second of one.
+const MAX_RATE: u64 = 60_000;
 
 /// Objects are objects: an array would otherwise be read as one, by position.
 pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
@@ -106,6 +111,8 @@ pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {
         ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
         ("max_turns", u64::from(limits.max_turns), 100),
         ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
+        ("max_concurrent_runs", limits.max_concurrent_runs.map_or(1, u64::from), MAX_SLOTS),
+        ("triggers_per_minute", limits.triggers_per_minute.map_or(1, u64::from), MAX_RATE),
     ];
     match ranges.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
         Some((field, _, max)) => Err(AgentError::Limit { field, max }),

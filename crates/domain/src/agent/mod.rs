@@ -116,11 +116,24 @@ pub struct Limits {
     pub max_turns: u32,
     /// Tokens the model may write in one turn. 1 to 1,000,000.
     pub max_output_tokens: u32,
+    /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_runs: Option<u32>,
+    /// Triggers taken in a minute of the clock; further ones are refused. 1 to
+    /// 60,000, none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub triggers_per_minute: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout_seconds: 240, max_turns: 12, max_output_tokens: 4096 }
+        Self {
+            timeout_seconds: 240,
+            max_turns: 12,
+            max_output_tokens: 4096,
+            max_concurrent_runs: None,
+            triggers_per_minute: None,
+        }
     }
 }
 
@@ -295,6 +308,8 @@ mod tests {
             (r#"{"name":"a","tools":[{}]}"#, "`tools`"),
             (r#"{"name":"a","limits":{"timeout_seconds":0}}"#, "`limits.timeout_seconds`"),
             (r#"{"name":"a","limits":{"max_turns":101}}"#, "from 1 to 100"),
+            (r#"{"name":"a","limits":{"max_concurrent_runs":0}}"#, "`limits.max_concurrent_runs`"),
+            (r#"{"name":"a","limits":{"triggers_per_minute":60001}}"#, "from 1 to 60000"),
             (r#"{"name":"a","model":{"name":"m"}}"#, "`model.base_url` is required"),
             (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
             (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),

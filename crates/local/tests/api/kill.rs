@@ -11,7 +11,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, FakeModel, client, string};
+use crate::support::{ADMIN_TOKEN, FakeModel, Reply, client, string};
 
 const TRIGGERS: usize = 200;
 
@@ -51,11 +51,15 @@ impl Drop for Killable {
 }
 
 async fn agent(url: &str, model: &FakeModel) -> String {
+    limited_agent(url, model, json!({})).await
+}
+
+async fn limited_agent(url: &str, model: &FakeModel, limits: Value) -> String {
     let model = json!({ "base_url": model.url, "name": "m" });
     let made: Value = client()
         .post(format!("{url}/api/agents"))
         .bearer_auth(ADMIN_TOKEN)
-        .json(&json!({ "name": "killed", "model": model }))
+        .json(&json!({ "name": "killed", "model": model, "limits": limits }))
         .send()
         .await
         .unwrap()
@@ -145,6 +149,22 @@ async fn a_task_that_ended_before_a_kill_is_not_run_again() {
     let accepted: Value = request.send().await.unwrap().json().await.unwrap();
     ended(&restarted.url, &string(&accepted["task_id"])).await;
     assert_eq!(model.asked().len(), before.len() + 1, "each was run once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_slot_that_was_held_at_a_kill_is_free_after_the_restart() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Killable::start(folder.path());
+    let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
+    let path = limited_agent(&server.url, &model, json!({ "max_concurrent_runs": 1 })).await;
+    let accepted = client().post(format!("{}{path}", server.url)).body("{}").send().await.unwrap();
+    let task = string(&accepted.json::<Value>().await.unwrap()["task_id"]);
+    while model.asked().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    server.kill();
+    let restarted = Killable::start(folder.path());
+    assert_eq!(ended(&restarted.url, &task).await["status"], "SUCCESS");
 }
 
 #[tokio::test]

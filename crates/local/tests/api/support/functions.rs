@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::agents::Management;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
-use domain::AgentDraft;
+use domain::{AgentDraft, AgentId};
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use serde_json::json;
 use store::aws::Aws;
@@ -23,6 +23,7 @@ pub(crate) struct Functions {
     pub(crate) wire: Wire,
     pub(crate) url: String,
     pub(crate) webhook: String,
+    pub(crate) agent: AgentId,
     pub(crate) queue: Arc<Queue>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) time: Time,
@@ -79,7 +80,8 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
         clock,
     };
     wire.calls();
-    Functions { wire, url, webhook, queue, runner: Arc::new(runner), time, _folder: folder }
+    let agent = record.agent.id();
+    Functions { wire, url, webhook, agent, queue, runner: Arc::new(runner), time, _folder: folder }
 }
 
 impl Functions {
@@ -100,6 +102,7 @@ impl Functions {
             id: format!("message-{n}"),
             receipt: format!("receipt-{n}"),
             body: (*body).to_owned(),
+            agent: Some(self.agent),
             receives: 1,
             dead_lettered,
         });

@@ -74,7 +74,8 @@ impl World {
         Self::start_in(TempDir::new().unwrap(), change).await
     }
 
-    async fn start_in(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+    /// On the folder `data` in `folder`.
+    pub(crate) async fn start_in(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let args = ServeArgs {
             listen: "127.0.0.1:0".to_owned(),
             data_dir: folder.path().join("data"),
