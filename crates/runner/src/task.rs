@@ -166,7 +166,8 @@ impl Runner {
     }
 
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
+        // An earlier attempt may have begun by a clock that is ahead of this one.
+        let now = self.clock.now().max(claimed.task.started_at.unwrap_or(claimed.claimed_at));
         let finish = self.record(claimed, ended, now).await?;
         let failure = match &ended.outcome {
             Outcome::Success(_) => None,

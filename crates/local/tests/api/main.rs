@@ -13,6 +13,7 @@
 mod agents;
 mod calls;
 mod client;
+mod clock;
 mod contract;
 mod faults;
 mod idempotency;

@@ -29,7 +29,7 @@ impl Tasks {
             .update(id)
             .update_expression(
                 "SET #status = :started, attempt = attempt + :one, lease_until = :lease, \
-                 holder = :holder, started_at = if_not_exists(started_at, :now)",
+                 holder = :holder, started_at = if_not_exists(started_at, :started_at)",
             )
             .condition_expression(
                 "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND \
@@ -44,6 +44,8 @@ impl Tasks {
             .expression_attribute_values(":lease", item::moment(lease_until))
             .expression_attribute_values(":holder", item::text(&holder))
             .expression_attribute_values(":now", item::moment(now))
+            // Another function's clock may be behind the trigger's.
+            .expression_attribute_values(":started_at", item::moment(now.max(id.created_at())))
             .return_values(ReturnValue::AllNew);
         match update.send().await {
             Ok(updated) => {
