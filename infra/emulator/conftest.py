@@ -12,6 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import redaction
 import requests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,7 @@ PARAMETERS = {
     "AllowedPrivateHosts": "127.0.0.1",
 }
 PATIENCE_SECONDS = 90
+ANSWER = "All is well."
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +36,12 @@ def stack():
     parameters = [word for name, value in PARAMETERS.items() for word in ("--parameter", f"{name}={value}")]
     up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
                         check=True, stdout=subprocess.PIPE, text=True)
-    yield Stack(json.loads(up.stdout))
+    redaction.begin()
+    stack = Stack(json.loads(up.stdout))
+    redaction.secret("admin token", stack.admin_token)
+    redaction.secret("signing secret", stack.signing_secret())
+    yield stack
+    redaction.keep_logs(stack.aws("logs"))
     subprocess.run([here / "down", "--state", STATE], check=True)
 
 
@@ -78,6 +85,10 @@ class Stack:
         done = subprocess.run(self.outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
                               stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
+
+    def signing_secret(self):
+        secrets = self.aws("secretsmanager")
+        return secrets.get_secret_value(SecretId=self.resources["SigningSecret"])["SecretString"]
 
     def call(self, method, path, **options):
         return requests.request(method, f"{self.base_url}{path}", timeout=30, **options)
@@ -151,10 +162,13 @@ class Agents:
         }
         answer = self.stack.manage("POST", "/api/agents", json=agent)
         assert answer.status_code == 201, answer.text
+        redaction.definition(agent)
+        redaction.webhook(answer.json()["webhook_url"])
         return answer.json()
 
     def trigger(self, agent, payload=None, key=None, **options):
         headers = {"Idempotency-Key": key} if key else {}
+        redaction.secret("idempotency key", key or "")
         if payload is not None:
             options["json"] = payload
         answer = requests.post(agent["webhook_url"], headers=headers, timeout=30, **options)
@@ -205,6 +219,10 @@ class FakeModel:
 
     def answer(self, path, headers, body):
         request = {"path": path, "authorization": headers.get("Authorization"), "text": body, "body": json.loads(body)}
+        redaction.payload(request["body"]["messages"][-1]["content"])
+        if request["authorization"]:
+            redaction.secret("API key", request["authorization"].removeprefix("Bearer "))
+        redaction.secret("answer", ANSWER)
         with self.lock:
             earlier = sum(earlier["text"] == body for earlier in self.requests)
             self.requests.append(request)
@@ -234,7 +252,7 @@ class FakeModel:
             "object": "chat.completion",
             "created": int(time.time()),
             "model": behaviour,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "All is well."}}],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}],
             "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
         }
 

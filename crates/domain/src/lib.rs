@@ -31,4 +31,4 @@ pub use run::{ModelReply, Run, Step, StopReason};
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault, slot_pause,
 };
-pub use token::{Salt, TokenHash, WebhookToken};
+pub use token::{Salt, TokenHash, WebhookToken, is_secret};

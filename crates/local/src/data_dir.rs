@@ -1,5 +1,6 @@
 //! The folder that holds everything a local server keeps.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ pub enum DataDirError {
     /// Another process serves it.
     #[error("another server is running in {}; stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
+    /// Somebody emptied it: with an empty secret nothing would be one.
+    #[error("{} is empty; put its content back, or delete it to have a new one made", .0.display())]
+    Empty(PathBuf),
     /// The file system refused.
     #[error("failed to {attempt} {}", path.display())]
     Io {
@@ -36,12 +40,17 @@ pub struct Lock {
 }
 
 /// A secret that is made at the first start and kept.
-#[derive(Debug)]
 pub struct KeptSecret {
     /// The secret.
     pub value: String,
     /// Whether it was made just now.
     pub is_new: bool,
+}
+
+impl fmt::Debug for KeptSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptSecret").field("is_new", &self.is_new).finish_non_exhaustive()
+    }
 }
 
 impl DataDir {
@@ -128,6 +137,7 @@ impl DataDir {
     fn keep(&self, name: &str) -> Result<KeptSecret, DataDirError> {
         let path = self.0.join(name);
         match fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => return Err(DataDirError::Empty(path)),
             Ok(text) => return Ok(KeptSecret { value: text.trim().to_owned(), is_new: false }),
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(io("read", &path)(error));

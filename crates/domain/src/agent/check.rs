@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider};
-use crate::check_template;
+use crate::{AgentId, check_template};
 
 /// Most bytes of all inline source texts of one agent, so that the agent stays
 /// within one DynamoDB item (400 KB).
@@ -70,6 +70,42 @@ pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
         && url.username().is_empty()
         && url.password().is_none();
     if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
+}
+
+/// Under this prefix each agent's own secrets are kept, by us alone.
+const AGENTS_SECRETS: &str = "agents/";
+
+/// A name for an API key that came with the agent's definition.
+pub fn new_api_key_name(id: AgentId, entropy: u64) -> String {
+    format!("{}{entropy:016x}", api_key_prefix(id))
+}
+
+/// Whether a secret of this name came with the agent's definition.
+pub fn is_own_api_key(id: AgentId, name: &str) -> bool {
+    let rest = name.strip_prefix(&api_key_prefix(id));
+    rest.is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The name of the token that the agent brought along from another system.
+pub fn imported_token_name(id: AgentId) -> String {
+    format!("{AGENTS_SECRETS}{id}/webhook-token")
+}
+
+fn api_key_prefix(id: AgentId) -> String {
+    format!("{AGENTS_SECRETS}{id}/model-api-key-")
+}
+
+/// What is kept for one agent is sent to no other agent's model, and a webhook
+/// token to none at all.
+pub(super) fn check_secret_owner(id: AgentId, model: &ModelConfig) -> Result<(), AgentError> {
+    match &model.api_key {
+        Some(ApiKey::Stored(name))
+            if name.secret.starts_with(AGENTS_SECRETS) && !is_own_api_key(id, &name.secret) =>
+        {
+            Err(AgentError::ForeignSecret)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {

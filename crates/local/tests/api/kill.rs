@@ -11,7 +11,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, FakeModel, Reply, client, string};
+use crate::support::{ADMIN_TOKEN, FakeModel, Reply, client, redaction, string};
 
 const TRIGGERS: usize = 200;
 
@@ -27,7 +27,7 @@ impl Killable {
             .arg(folder)
             .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(redaction::spawned_log())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -66,6 +66,8 @@ async fn limited_agent(url: &str, model: &FakeModel, limits: Value) -> String {
         .json()
         .await
         .unwrap();
+    redaction::secret("admin token", ADMIN_TOKEN);
+    redaction::webhook(&string(&made["webhook_url"]));
     string(&made["webhook_url"]).replace(url, "")
 }
 

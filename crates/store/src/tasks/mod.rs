@@ -153,13 +153,32 @@ impl Tasks {
     }
 
     /// The task that a key names at this moment, and where it stands: as
-    /// [`Self::admit`] would find it, without storing anything.
+    /// [`Self::admit`] would find it, without storing anything. A put that never
+    /// takes effect, because the webhook function may put tasks and read none.
     pub async fn named_by(&self, key: TaskKey, now: Moment) -> Result<Option<(TaskId, Status)>, StoreError> {
-        let Some(found) = self.read(key).await? else { return Ok(None) };
-        let reader = Reader(&found).of_version(RECORD_VERSION)?;
-        let (id, status) = (task_id(reader)?, status(reader)?);
-        let free_again = status.has_ended() && id.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
-        Ok((!free_again).then_some((id, status)))
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .item("id", item::text(key.as_hex()))
+            .condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                let Some(found) = earlier_item(&error) else { return Ok(None) };
+                let reader = Reader(found).of_version(RECORD_VERSION)?;
+                let (id, status) = (task_id(reader)?, status(reader)?);
+                let free_again =
+                    status.has_ended() && id.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
+                Ok((!free_again).then_some((id, status)))
+            }
+            Err(error) => Err(error).attempt("look for the key's task"),
+            Ok(_) => Ok(None),
+        }
     }
 
     /// Whose task this is.
@@ -205,7 +224,9 @@ impl Tasks {
 
 fn earlier_item<R>(error: &SdkError<PutItemError, R>) -> Option<&Item> {
     match error.as_service_error()? {
-        PutItemError::ConditionalCheckFailedException(failed) => failed.item.as_ref(),
+        PutItemError::ConditionalCheckFailedException(failed) => {
+            failed.item.as_ref().filter(|item| !item.is_empty())
+        }
         _ => None,
     }
 }

@@ -16,7 +16,11 @@ use store::{Agents, Queue, Secrets, SqsQueue, Tasks, create_tables};
 use tempfile::TempDir;
 
 use super::wire::Wire;
-use super::{FakeModel, Time, client};
+use super::{FakeModel, Time, client, redaction};
+
+/// What is triggered with: a text that no log may hold.
+const PAYLOAD: &str = r#"{"iban":"DE89370400440532013000"}"#;
+const SIGNING_SECRET: &str = "the-functions-signing-secret";
 
 /// The functions as on AWS, on one wire.
 pub(crate) struct Functions {
@@ -35,6 +39,9 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
+    redaction::keep_log();
+    redaction::secret("signing secret", SIGNING_SECRET);
+    redaction::payload(PAYLOAD.as_bytes());
     let (wire, folder) = (Wire::new(), TempDir::new().unwrap());
     let aws = Aws::embedded(wire.clone());
     create_tables(&aws, &["tasks", "agents"]).await.unwrap();
@@ -51,13 +58,14 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
         secrets: Arc::clone(&secrets),
         clock: clock.clone(),
         admin_token: "t".into(),
-        signing_secret: "s".into(),
+        signing_secret: SIGNING_SECRET.into(),
         public_url: url.as_str().into(),
     };
     let definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
     let record = management.create(draft).await.unwrap();
     let webhook = management.webhook_url(&record).await.unwrap();
+    redaction::webhook(&webhook);
     let triggers = Triggers {
         agents: agents(),
         tasks: tasks.clone(),
@@ -86,8 +94,9 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
 
 impl Functions {
     pub(crate) async fn trigger(&self, key: Option<&str>) -> reqwest::Response {
-        let mut request = client().post(&self.webhook).body("{}");
+        let mut request = client().post(&self.webhook).body(PAYLOAD);
         if let Some(key) = key {
+            redaction::secret("idempotency key", key);
             request = request.header("idempotency-key", key);
         }
         request.send().await.unwrap()
