@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -16,6 +17,8 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
+# What is read from template.yaml is read in one place.
+sys.path.append(str(ROOT / "infra"))
 # Short enough that a killed runner's task ends within the patience of a test.
 PARAMETERS = {
     "AgentTimeoutSeconds": "10",
@@ -103,6 +106,20 @@ class Stack:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.aws("sqs").get_queue_attributes(QueueUrl=self.outputs[queue], AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
+
+    def lines_of_task(self, function, task_id):
+        """What a function logged about a task, in order: the lines that bear its id."""
+        pages = self.aws("logs").get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{self.outputs['stack']}/{function}", filterPattern=f'"{task_id}"')
+        messages = [event["message"] for page in pages for event in page["events"]]
+        return [line for line in map(json.loads, messages) if line.get("task_id") == task_id]
+
+    def wait_for_metrics(self, task_id):
+        """The one line that tells the metrics of a task, once the emulator has it."""
+        def found():
+            return [line for line in self.lines_of_task("agent", task_id) if "_aws" in line]
+        (line,) = wait_until(f"metrics of {task_id}", found)
+        return line
 
     def pause_queue(self):
         return PausedMapping(self.aws("lambda"), self.resources["QueueToAgent"])

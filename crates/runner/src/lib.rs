@@ -12,6 +12,7 @@ mod model;
 mod passages;
 mod settings;
 mod task;
+mod told;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;

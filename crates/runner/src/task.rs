@@ -8,10 +8,10 @@ use domain::{
     AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId, after_fault,
 };
 use futures::FutureExt as _;
-use store::{Agents, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
+use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
 
 use crate::drive::{self, Attempt};
-use crate::{Models, RunSettings};
+use crate::{Models, RunSettings, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
@@ -64,15 +64,16 @@ impl Runner {
     pub(crate) async fn bury(&self, id: TaskId) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
         match self.tasks.end_lost(id, now, self.settings.retention).await? {
-            None => {
-                tracing::error!(task_id = %id, status = "FAILURE", error.r#type = "worker_lost", "task ended");
+            Burial::Ended(task) => {
+                told::end_of_lost(&task, now);
                 Ok(Disposition::Done)
             }
-            Some(refusal) => Ok(leave(refusal, now)),
+            Burial::Refused(refusal) => Ok(leave(refusal, now)),
         }
     }
 
     async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
+        told::start(claimed);
         let read = async {
             let payload = self.tasks.payload(claimed).await?;
             Ok((payload, self.agents.remembered(claimed.task.agent_id).await?))
@@ -80,7 +81,7 @@ impl Runner {
         let (payload, agent) = match read.await {
             Ok(read) => read,
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(task_id = %claimed.task.id, error = error_chain(&error), "damaged record");
+                tracing::error!(error = error_chain(&error), "damaged record");
                 let failure =
                     Failure::permanent(ErrorType::Internal, "What this task needs cannot be read back");
                 return self.finish(claimed, &Ended::without_usage(failure)).await;
@@ -100,7 +101,7 @@ impl Runner {
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
         let attempt = drive::attempt(self, &record.agent, claimed, &payload, budget);
-        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(claimed));
+        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
         self.settle(claimed, attempt, timeout).await
     }
 
@@ -127,23 +128,10 @@ impl Runner {
 
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
-        let finish = self.record(claimed, ended, now).await?;
-        let failure = match &ended.outcome {
-            Outcome::Success(_) => None,
-            Outcome::Failure(failure) => Some(failure),
-        };
-        tracing::info!(
-            task_id = %claimed.task.id,
-            agent_id = %claimed.task.agent_id,
-            attempt = claimed.task.attempt,
-            status = ended.status().as_str(),
-            error.r#type = failure.map(|failure| failure.kind.as_str()),
-            error.message = failure.map(|failure| failure.message.as_str()),
-            run_ms = millis(now.since(claimed.claimed_at)),
-            total_ms = millis(now.since(claimed.task.id.created_at())),
-            fenced = finish == Finish::Fenced,
-            "task ended"
-        );
+        match self.record(claimed, ended, now).await? {
+            Finish::Recorded => told::end(claimed, ended, now),
+            Finish::Fenced => tracing::warn!("result dropped: the task had ended, or has a newer attempt"),
+        }
         Ok(Disposition::Done)
     }
 
@@ -154,10 +142,7 @@ impl Runner {
         for pause in FINISH_PAUSES {
             match self.tasks.finish(claimed, ended, now, retention).await {
                 Ok(finish) => return Ok(finish),
-                Err(error) => {
-                    let (task_id, error) = (claimed.task.id, error_chain(&error));
-                    tracing::warn!(%task_id, error, "end not recorded yet");
-                }
+                Err(error) => tracing::warn!(error = error_chain(&error), "end not recorded yet"),
             }
             tokio::time::sleep(pause).await;
         }
@@ -176,13 +161,7 @@ impl Runner {
             // next look at the task can tell whether its message is needed.
             Finish::Fenced => Ok(Disposition::ComeBackIn(pause)),
             Finish::Recorded => {
-                tracing::warn!(
-                    task_id = %claimed.task.id,
-                    agent_id = %claimed.task.agent_id,
-                    attempt = claimed.task.attempt,
-                    retry_in_ms = millis(pause),
-                    "task released after a passing fault"
-                );
+                told::release(pause);
                 Ok(Disposition::ComeBackIn(pause))
             }
         }
@@ -198,12 +177,8 @@ fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     }
 }
 
-fn panicked(claimed: &Claimed) -> Attempt {
-    tracing::error!(task_id = %claimed.task.id, "run panicked");
+fn panicked() -> Attempt {
+    tracing::error!("run panicked");
     let failure = Failure::permanent(ErrorType::Internal, "The run failed inside the server");
     Attempt::Ended(Ended::without_usage(failure))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
