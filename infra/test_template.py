@@ -190,6 +190,28 @@ def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm(
         assert [part for part in parts if part not in section] == [], name
 
 
+# The words of a CloudWatch Logs Insights query that are no fields of ours: its
+# language, its own fields, names given within a query, and Lambda's own lines.
+INSIGHTS = {"fields", "filter", "sort", "desc", "limit", "stats", "by", "as", "and", "or", "in", "like", "count", "max", "pct",
+            "timestamp", "log", "n", "longest", "p99",
+            "type", "platform", "record", "requestId", "errorType", "metrics", "maxMemoryUsedMB", "durationMs"}
+
+
+def test_the_runbook_asks_the_log_for_what_the_code_writes():
+    sources = "".join(file.read_text() for file in sorted(ROOT.glob("crates/*/src/**/*.rs")))
+    table = re.findall(r"^//! \| (`.*?) \|", (ROOT / "crates" / "logs" / "src" / "lib.rs").read_text(), re.M)
+    fields = set(re.findall(r"`(\w+)`", " ".join(table)))
+    queries = re.findall(r'insights "([^"]*)"', RUNBOOK)
+    assert len(queries) > 10 and len(fields) > 10
+    for query in queries:
+        for message in re.findall(r"message (?:=|like) '([^']*)'", query):
+            assert re.search(rf'"[^"\n]*{message}[^"\n]*"', sources), message
+        for outcomes in re.findall(r"outcome (?:!=|in) (\[.*?\]|'\w+')", query):
+            assert set(re.findall(r"\w+", outcomes)) <= outcomes_of_the_code(), query
+        words = set(re.findall(r"[A-Za-z]\w*", re.sub(r"'[^']*'", "", query)))
+        assert words - INSIGHTS - fields == set(), query
+
+
 def test_every_link_within_the_runbook_leads_somewhere():
     anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", RUNBOOK, re.M)}
     assert [link for link in re.findall(r"\]\(#([^)]+)\)", RUNBOOK) if link not in anchors] == []

@@ -61,7 +61,7 @@ class Stack:
         self.base_url = outputs["base_url"]
         self.emulator_pid = outputs["pid"]
         self.account = "000000000000"
-        self.admin_token = self._run_admin_token_command()
+        self.admin_token = self.shell(outputs["AdminTokenCommand"])
         self.resources = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
@@ -71,15 +71,17 @@ class Stack:
         return boto3.client(service, endpoint_url=self.outputs["endpoint"], region_name=self.outputs["region"],
                             aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token)
 
-    def _run_admin_token_command(self):
+    def shell(self, command, **variables):
+        """What a command prints that an operator types."""
         environment = {
             "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
             "AWS_ENDPOINT_URL": self.outputs["endpoint"],
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": self.outputs["region"],
+            **variables,
         }
-        done = subprocess.run(self.outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
-                              stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(["bash", "-c", command], env=environment, check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
 
     def call(self, method, path, **options):

@@ -1,6 +1,7 @@
 """The deployed stack, driven over HTTP as its callers and operators do."""
 
 import json
+import re
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from test_template import ALARMS, metrics_of, metrics_of_the_dashboard
+from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard
 
 
 def a_marker():
@@ -317,6 +318,15 @@ def test_a_task_that_is_lost_is_counted_as_such_and_tells_whose_it_was(agents, s
     assert (end["level"], end["outcome"], end["agent_id"]) == ("ERROR", "worker_lost", agent["agent_id"])
     assert "queue_ms" not in end and "run_ms" not in end
     assert [metric["Name"] for metric in end["_aws"]["CloudWatchMetrics"][1]["Metrics"]] == ["total_ms"]
+
+
+def test_the_runbook_finds_a_task_in_the_table(agents, stack):
+    agent = agents.create("answers")
+    task_id = agents.trigger(agent, {})
+    stack.wait_for_end(task_id)
+    (command,) = re.findall(r"```sh\n(ID=.*?)```", RUNBOOK, re.S)
+    item = json.loads(stack.shell(command, TASK=task_id, TASKS=stack.outputs["TasksTable"]))["Item"]
+    assert (item["status"]["S"], item["agent_id"]["S"]) == ("SUCCESS", agent["agent_id"])
 
 
 def size(line):

@@ -6,10 +6,14 @@
 //! | `level`, `message` | what happened |
 //! | `timestamp` | when; on AWS the log stream knows |
 //! | `task_id`, `agent_id`, `attempt` | what it is about |
-//! | `request_id` | the Lambda invocation, as Lambda's own lines name it |
-//! | `reference` | what a caller was told with a 5xx |
+//! | `request_id` | the Lambda invocation: `record.requestId` in Lambda's own lines |
+//! | `message_id` | the queue's message, when it names no task |
 //! | `error` | why, with the chain of causes |
-//! | `outcome`, `queue_ms`, `run_ms`, `total_ms`, `input_tokens`, `output_tokens` | how a task ended ([`Metrics`]) |
+//! | `reference` | what a caller was told with a 5xx |
+//! | `status`, `server` | the HTTP status; of a model's server, which |
+//! | `replayed` | the trigger's key named this task before |
+//! | `retry_in_ms` | how long a released task rests |
+//! | `outcome`, `queue_ms`, `run_ms`, `total_ms`, `input_tokens`, `output_tokens` | how a task ended: see [`Metrics`] |
 
 mod line;
 mod metrics;

@@ -4,8 +4,9 @@ use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
+use domain::{ClaimRefusal, Ended, ErrorType, Failure, TaskId};
 use serde_json::{Value, json};
-use store::{Claim, Finish};
+use store::{Burial, Claim, Finish};
 use tempfile::TempDir;
 
 use crate::support::functions::functions;
@@ -121,16 +122,23 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
 async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let id = accepted(functions.trigger(None).await).await;
-    let id = domain::TaskId::parse(&id).unwrap();
+    let id = TaskId::parse(&id).unwrap();
     let (tasks, hour) = (&functions.runner.tasks, Duration::from_secs(3600));
     let now = functions.time.clock().now();
     let Claim::Granted(claimed) = tasks.claim(id, now, now.plus(hour), 5).await.unwrap() else {
         panic!("nobody holds it")
     };
-    let failure = domain::Failure::permanent(domain::ErrorType::Internal, "x");
-    let ended = domain::Ended::without_usage(failure);
+    let failure = Failure::permanent(ErrorType::Internal, "x");
+    let ended = Ended::without_usage(failure);
     let finish = async |at| tasks.finish(&claimed, &ended, at, hour).await.unwrap();
     assert_eq!(finish(now).await, Finish::Recorded);
     assert_eq!(finish(now).await, Finish::Recorded, "the same try, sent again");
     assert_eq!(finish(now.plus(hour)).await, Finish::Fenced, "another end, which comes late");
+
+    let lost = accepted(functions.trigger(None).await).await;
+    let lost = TaskId::parse(&lost).unwrap();
+    let bury = async |at| tasks.end_lost(lost, at, hour).await.unwrap();
+    assert!(matches!(bury(now).await, Burial::Ended(_)));
+    assert!(matches!(bury(now).await, Burial::Ended(_)), "the same try, sent again");
+    assert!(matches!(bury(now.plus(hour)).await, Burial::Refused(ClaimRefusal::Ended)));
 }
