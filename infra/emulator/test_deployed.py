@@ -308,6 +308,20 @@ def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_tells(agents
     assert ours - told == set()
 
 
+def test_the_dashboard_is_deployed_and_shows_this_stack(stack):
+    cloudwatch = stack.aws("cloudwatch")
+    body = json.loads(cloudwatch.get_dashboard(DashboardName=stack.outputs["stack"])["DashboardBody"])
+    text = json.dumps(body)
+    assert "${" not in text.replace("${PROP('Dim.outcome')}", "")
+    for resource in ("AgentFunction", "HttpApi"):
+        assert f'"{stack.resources[resource]}"' in text
+    for queue in ("Queue", "DeadLetterQueue"):
+        assert f'"{stack.outputs[queue].rpartition("/")[2]}"' in text
+    # The emulator knows no alarms over an expression.
+    alarms = {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
+    assert alarms == {f"{stack.outputs['stack']}-{name}" for name, alarm in ALARMS.items() if "Metrics" not in alarm}
+
+
 def test_a_task_that_is_lost_is_counted_as_such_and_tells_whose_it_was(agents, stack):
     agent = agents.create("answers")
     with stack.pause_queue():

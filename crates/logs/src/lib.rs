@@ -12,7 +12,7 @@
 //! | `reference` | what a caller was told with a 5xx |
 //! | `status`, `server` | the HTTP status; of a model's server, which |
 //! | `replayed` | the trigger's key named this task before |
-//! | `retry_in_ms` | how long a released task rests |
+//! | `retry_in_ms` | how long a task rests, or is left alone |
 //! | `outcome`, `queue_ms`, `run_ms`, `total_ms`, `input_tokens`, `output_tokens` | how a task ended: see [`Metrics`] |
 
 mod line;

@@ -171,7 +171,11 @@ impl Runner {
 fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
-        ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now)),
+        ClaimRefusal::Held { until } => {
+            let pause = until.since(now);
+            told::left(pause);
+            Disposition::ComeBackIn(pause)
+        }
         // Changed between two looks at it: look again.
         ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
     }

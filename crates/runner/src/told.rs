@@ -27,6 +27,11 @@ pub(crate) fn release(pause: Duration) {
     tracing::warn!(retry_in_ms = millis(pause), "task released after a passing fault");
 }
 
+/// A message is put off, because its task is held by a living runner, or rests.
+pub(crate) fn left(pause: Duration) {
+    tracing::info!(retry_in_ms = millis(pause), "task left alone until its lease ends");
+}
+
 /// The task ended: the one line that is a metric too.
 pub(crate) fn end(claimed: &Claimed, ended: &Ended, now: Moment) {
     task_ended(&claimed.task, ended, Some(now.since(claimed.claimed_at)), now);
