@@ -20,8 +20,9 @@ MAY_DEPEND_ON = {
     "store": {"domain"},
     "runner": {"domain", "store"},
     "api": {"domain", "store"},
+    "logs": {"domain", "store"},
 }
-# The functions and the local server join the four above, and never each other.
+# The functions and the local server join those above, and never each other.
 OUTERMOST = set(MAY_DEPEND_ON)
 
 # Crates that do I/O, by name or by the beginning of it.

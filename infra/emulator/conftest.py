@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -17,6 +18,8 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
+# What is read from template.yaml is read in one place.
+sys.path.append(str(ROOT / "infra"))
 # Short enough that a killed runner's task ends within the patience of a test.
 PARAMETERS = {
     "AgentTimeoutSeconds": "10",
@@ -65,7 +68,7 @@ class Stack:
         self.base_url = outputs["base_url"]
         self.emulator_pid = outputs["pid"]
         self.account = "000000000000"
-        self.admin_token = self._run_admin_token_command()
+        self.admin_token = self.shell(outputs["AdminTokenCommand"])
         self.resources = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
@@ -75,15 +78,17 @@ class Stack:
         return boto3.client(service, endpoint_url=self.outputs["endpoint"], region_name=self.outputs["region"],
                             aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token)
 
-    def _run_admin_token_command(self):
+    def shell(self, command, **variables):
+        """What a command prints that an operator types."""
         environment = {
             "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
             "AWS_ENDPOINT_URL": self.outputs["endpoint"],
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": self.outputs["region"],
+            **variables,
         }
-        done = subprocess.run(self.outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
-                              stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(["bash", "-c", command], env=environment, check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
 
     def signing_secret(self):
@@ -114,6 +119,20 @@ class Stack:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.aws("sqs").get_queue_attributes(QueueUrl=self.outputs[queue], AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
+
+    def lines_of_task(self, function, task_id):
+        """What a function logged about a task, in order: the lines that bear its id."""
+        pages = self.aws("logs").get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{self.outputs['stack']}/{function}", filterPattern=f'"{task_id}"')
+        messages = [event["message"] for page in pages for event in page["events"]]
+        return [line for line in map(json.loads, messages) if line.get("task_id") == task_id]
+
+    def wait_for_metrics(self, task_id):
+        """The one line that tells the metrics of a task, once the emulator has it."""
+        def found():
+            return [line for line in self.lines_of_task("agent", task_id) if "_aws" in line]
+        (line,) = wait_until(f"metrics of {task_id}", found)
+        return line
 
     def pause_queue(self):
         return PausedMapping(self.aws("lambda"), self.resources["QueueToAgent"])

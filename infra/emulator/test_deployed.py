@@ -1,12 +1,16 @@
 """The deployed stack, driven over HTTP as its callers and operators do."""
 
 import json
+import re
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 from botocore.exceptions import ClientError
+
+from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard
 
 
 def a_marker():
@@ -254,6 +258,93 @@ def test_the_webhook_url_can_be_shown_again_and_its_token_is_not_stored(agents, 
     assert shown.json() == {"success": True, "webhook_url": agent["webhook_url"]}
     token = agent["webhook_url"].rpartition("/")[2]
     assert token not in str(stack.aws("dynamodb").scan(TableName=stack.outputs["AgentsTable"])["Items"])
+
+
+# ------------------------------------------------------------ Log and metrics
+
+
+def test_the_lines_of_a_task_bear_its_id_and_the_last_one_is_its_metrics(agents, stack):
+    agent = agents.create("busy-once")
+    payload = {"order": a_marker()}
+    task_id = agents.trigger(agent, payload)
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    end = stack.wait_for_metrics(task_id)
+
+    (accepted,) = stack.lines_of_task("webhook", task_id)
+    assert (accepted["message"], accepted["agent_id"]) == ("trigger accepted", agent["agent_id"])
+    lines = stack.lines_of_task("agent", task_id)
+    assert [(line["message"], line["attempt"]) for line in lines] == [
+        ("attempt started", 1), ("the model's server refused", 1), ("task released after a passing fault", 1),
+        ("attempt started", 2), ("task ended", 2)]
+    assert {line["agent_id"] for line in lines} == {agent["agent_id"]}
+    # The agent function's two invocations, and the webhook's.
+    assert len({line["request_id"] for line in [accepted, *lines]}) == 3
+
+    assert end == lines[-1]
+    assert {name: end[name] for name in ("stack", "outcome", "tasks", "input_tokens", "output_tokens")} == {
+        "stack": stack.outputs["stack"], "outcome": "success", "tasks": 1, "input_tokens": 11, "output_tokens": 4}
+    assert 0 <= end["queue_ms"] < end["total_ms"]
+    # The model takes half a second, and the pause before the second attempt one.
+    assert 500 <= end["run_ms"] and end["run_ms"] + 1000 <= end["total_ms"] < 60_000
+    assert abs(end["_aws"]["Timestamp"] / 1000 - time.time()) < 300
+    for directive in end["_aws"]["CloudWatchMetrics"]:
+        assert directive["Namespace"] == "AgentWebhooks"
+        for name in [name for names in directive["Dimensions"] for name in names]:
+            assert isinstance(end[name], str), name
+        for metric in directive["Metrics"]:
+            assert isinstance(end[metric["Name"]], int), metric
+    assert payload["order"] not in json.dumps([accepted, *lines])
+    print(f"bytes: trigger accepted {size(accepted)}, attempt started {size(lines[0])}, task ended {size(end)}")
+
+
+def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_tells(agents, stack):
+    end = stack.wait_for_metrics(agents.trigger(agents.create("answers"), {}))
+    told = {(metric["Name"], frozenset(dimensions))
+            for directive in end["_aws"]["CloudWatchMetrics"]
+            for dimensions in directive["Dimensions"] for metric in directive["Metrics"]}
+    watched = [*metrics_of_the_dashboard(), *(metric for alarm in ALARMS.values() for metric in metrics_of(alarm))]
+    ours = {(name, frozenset(dimensions)) for namespace, name, dimensions in watched if namespace == "AgentWebhooks"}
+    assert ours
+    assert ours - told == set()
+
+
+def test_the_dashboard_is_deployed_and_shows_this_stack(stack):
+    cloudwatch = stack.aws("cloudwatch")
+    body = json.loads(cloudwatch.get_dashboard(DashboardName=stack.outputs["stack"])["DashboardBody"])
+    text = json.dumps(body)
+    assert "${" not in text.replace("${PROP('Dim.outcome')}", "")
+    for resource in ("AgentFunction", "HttpApi"):
+        assert f'"{stack.resources[resource]}"' in text
+    for queue in ("Queue", "DeadLetterQueue"):
+        assert f'"{stack.outputs[queue].rpartition("/")[2]}"' in text
+    # The emulator knows no alarms over an expression.
+    alarms = {alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]}
+    assert alarms == {f"{stack.outputs['stack']}-{name}" for name, alarm in ALARMS.items() if "Metrics" not in alarm}
+
+
+def test_a_task_that_is_lost_is_counted_as_such_and_tells_whose_it_was(agents, stack):
+    agent = agents.create("answers")
+    with stack.pause_queue():
+        task_id = agents.trigger(agent, {})
+        stack.aws("sqs").send_message(QueueUrl=stack.outputs["DeadLetterQueue"], MessageBody=task_id,
+                                      MessageGroupId=agent["agent_id"])
+        end = stack.wait_for_metrics(task_id)
+    assert (end["level"], end["outcome"], end["agent_id"]) == ("ERROR", "worker_lost", agent["agent_id"])
+    assert "queue_ms" not in end and "run_ms" not in end
+    assert [metric["Name"] for metric in end["_aws"]["CloudWatchMetrics"][1]["Metrics"]] == ["total_ms"]
+
+
+def test_the_runbook_finds_a_task_in_the_table(agents, stack):
+    agent = agents.create("answers")
+    task_id = agents.trigger(agent, {})
+    stack.wait_for_end(task_id)
+    (command,) = re.findall(r"```sh\n(ID=.*?)```", RUNBOOK, re.S)
+    item = json.loads(stack.shell(command, TASK=task_id, TASKS=stack.outputs["TasksTable"]))["Item"]
+    assert (item["status"]["S"], item["agent_id"]["S"]) == ("SUCCESS", agent["agent_id"])
+
+
+def size(line):
+    return len(json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 # -------------------------------------------------------------- Permissions

@@ -13,6 +13,7 @@ mod passages;
 mod settings;
 mod slots;
 mod task;
+mod told;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;

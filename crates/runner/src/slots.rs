@@ -4,8 +4,8 @@
 use domain::{AgentId, Failure, Moment, TaskId, slot_pause};
 use store::{Slot, SlotAnswer, StoreError, error_chain};
 
-use crate::Runner;
 use crate::task::Disposition;
+use crate::{Runner, told};
 
 /// Whether a task may run now.
 pub(crate) enum Turn {
@@ -55,16 +55,19 @@ impl Runner {
     /// Lets the task wait, or ends it if it has waited for too long.
     pub(crate) async fn wait_for_slot(&self, id: TaskId, agent: AgentId) -> Result<Disposition, StoreError> {
         match slot_pause(self.clock.now().since(id.created_at())) {
-            Some(pause) => Ok(Disposition::SendAgain { agent, pause }),
+            Some(pause) => {
+                told::no_slot(pause);
+                Ok(Disposition::SendAgain { agent, pause })
+            }
             None => self.end_unheld(id, Failure::no_slot()).await,
         }
     }
 
-    pub(crate) async fn give_back(&self, id: TaskId, slot: Option<Slot>) {
+    pub(crate) async fn give_back(&self, slot: Option<Slot>) {
         let Some(slot) = slot else { return };
         if let Err(error) = self.tasks.free_slot(&slot).await {
             // It is free again when its lease is over.
-            tracing::warn!(task_id = %id, error = error_chain(&error), "run slot not given back");
+            tracing::warn!(error = error_chain(&error), "run slot not given back");
         }
     }
 }

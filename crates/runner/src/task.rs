@@ -9,11 +9,11 @@ use domain::{
     after_fault,
 };
 use futures::FutureExt as _;
-use store::{Agents, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
+use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
 
 use crate::drive::{self, Attempt};
 use crate::slots::Turn;
-use crate::{Models, RunSettings};
+use crate::{Models, RunSettings, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
@@ -73,7 +73,7 @@ impl Runner {
             Turn::Wait(agent) => self.wait_for_slot(id, agent).await,
             Turn::Go(slot) => {
                 let disposition = self.claim(id, deadline, lease_until).await;
-                self.give_back(id, slot).await;
+                self.give_back(slot).await;
                 disposition
             }
         }
@@ -101,17 +101,17 @@ impl Runner {
     /// Ends a task that nobody holds; one that is held is left for later.
     pub(crate) async fn end_unheld(&self, id: TaskId, failure: Failure) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
-        let kind = failure.kind.as_str();
         match self.tasks.end_unheld(id, failure, now, self.settings.retention).await? {
-            None => {
-                tracing::error!(task_id = %id, status = "FAILURE", error.r#type = kind, "task ended");
+            Burial::Ended(task) => {
+                told::end_unheld(&task, now);
                 Ok(Disposition::Done)
             }
-            Some(refusal) => Ok(leave(refusal, now)),
+            Burial::Refused(refusal) => Ok(leave(refusal, now)),
         }
     }
 
     async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
+        told::start(claimed);
         let read = async {
             let payload = self.tasks.payload(claimed).await?;
             Ok((payload, self.agents.remembered(claimed.task.agent_id).await?))
@@ -119,7 +119,7 @@ impl Runner {
         let (payload, agent) = match read.await {
             Ok(read) => read,
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(task_id = %claimed.task.id, error = error_chain(&error), "damaged record");
+                tracing::error!(error = error_chain(&error), "damaged record");
                 let failure =
                     Failure::permanent(ErrorType::Internal, "What this task needs cannot be read back");
                 return self.finish(claimed, &Ended::without_usage(failure)).await;
@@ -140,7 +140,7 @@ impl Runner {
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
         let attempt = drive::attempt(self, &record.agent, claimed, &payload, budget);
-        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(claimed));
+        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
         self.settle(claimed, attempt, timeout).await
     }
 
@@ -168,23 +168,10 @@ impl Runner {
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
         // An earlier attempt may have begun by a clock that is ahead of this one.
         let now = self.clock.now().max(claimed.task.started_at.unwrap_or(claimed.claimed_at));
-        let finish = self.record(claimed, ended, now).await?;
-        let failure = match &ended.outcome {
-            Outcome::Success(_) => None,
-            Outcome::Failure(failure) => Some(failure),
-        };
-        tracing::info!(
-            task_id = %claimed.task.id,
-            agent_id = %claimed.task.agent_id,
-            attempt = claimed.task.attempt,
-            status = ended.status().as_str(),
-            error.r#type = failure.map(|failure| failure.kind.as_str()),
-            error.message = failure.map(|failure| failure.message.as_str()),
-            run_ms = millis(now.since(claimed.claimed_at)),
-            total_ms = millis(now.since(claimed.task.id.created_at())),
-            fenced = finish == Finish::Fenced,
-            "task ended"
-        );
+        match self.record(claimed, ended, now).await? {
+            Finish::Recorded => told::end(claimed, ended, now),
+            Finish::Fenced => tracing::warn!("result dropped: the task had ended, or has a newer attempt"),
+        }
         Ok(Disposition::Done)
     }
 
@@ -195,10 +182,7 @@ impl Runner {
         for pause in FINISH_PAUSES {
             match self.tasks.finish(claimed, ended, now, retention).await {
                 Ok(finish) => return Ok(finish),
-                Err(error) => {
-                    let (task_id, error) = (claimed.task.id, error_chain(&error));
-                    tracing::warn!(%task_id, error, "end not recorded yet");
-                }
+                Err(error) => tracing::warn!(error = error_chain(&error), "end not recorded yet"),
             }
             tokio::time::sleep(pause).await;
         }
@@ -217,13 +201,7 @@ impl Runner {
             // next look at the task can tell whether its message is needed.
             Finish::Fenced => Ok(Disposition::ComeBackIn(pause)),
             Finish::Recorded => {
-                tracing::warn!(
-                    task_id = %claimed.task.id,
-                    agent_id = %claimed.task.agent_id,
-                    attempt = claimed.task.attempt,
-                    retry_in_ms = millis(pause),
-                    "task released after a passing fault"
-                );
+                told::release(pause);
                 Ok(Disposition::ComeBackIn(pause))
             }
         }
@@ -233,18 +211,18 @@ impl Runner {
 fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
-        ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now)),
+        ClaimRefusal::Held { until } => {
+            let pause = until.since(now);
+            told::left(pause);
+            Disposition::ComeBackIn(pause)
+        }
         // Changed between two looks at it: look again.
         ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
     }
 }
 
-fn panicked(claimed: &Claimed) -> Attempt {
-    tracing::error!(task_id = %claimed.task.id, "run panicked");
+fn panicked() -> Attempt {
+    tracing::error!("run panicked");
     let failure = Failure::permanent(ErrorType::Internal, "The run failed inside the server");
     Attempt::Ended(Ended::without_usage(failure))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

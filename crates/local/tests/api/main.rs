@@ -19,6 +19,7 @@ mod faults;
 mod idempotency;
 mod kill;
 mod limits;
+mod logs;
 mod redaction;
 mod runs;
 mod security;

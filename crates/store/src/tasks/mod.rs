@@ -80,6 +80,15 @@ pub enum Finish {
     Fenced,
 }
 
+/// What became of an attempt to end a task that no runner could end.
+#[derive(Debug)]
+pub enum Burial {
+    /// It has ended now, as it stands.
+    Ended(Box<Task>),
+    /// Somebody may still hold it, or it needs no end.
+    Refused(ClaimRefusal),
+}
+
 /// A task found not to have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Unended {

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{ClaimRefusal, Ended, Failure, Moment, Payload, Status, Task, TaskId};
 
-use super::{Claim, Claimed, Finish, RECORD_VERSION, Tasks};
+use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks};
 use crate::blob::random_name;
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
@@ -74,7 +74,12 @@ impl Tasks {
             .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
-        written(update.send().await, "finish the task")
+        match update.send().await {
+            Err(error) if refused(&error).flatten().is_some_and(|found| is_ours(found, claimed, now)) => {
+                Ok(Finish::Recorded)
+            }
+            result => written(result, "finish the task"),
+        }
     }
 
     /// Gives a claimed task back: PENDING again, with the time it has used up, and
@@ -125,7 +130,7 @@ impl Tasks {
         failure: Failure,
         now: Moment,
         retention: Duration,
-    ) -> Result<Option<ClaimRefusal>, StoreError> {
+    ) -> Result<Burial, StoreError> {
         let ended = Ended::without_usage(failure);
         let update = self
             .end(id, &ended, now, retention)
@@ -135,14 +140,22 @@ impl Tasks {
                  (#status = :pending OR (#status = :started AND lease_until <= :now))",
             )
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()));
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .return_values(ReturnValue::AllNew);
         match update.send().await {
-            Ok(_) => Ok(None),
+            Ok(updated) => {
+                let item = updated.attributes.unwrap_or_default();
+                Ok(Burial::Ended(Box::new(self.task(&item).await?)))
+            }
             Err(error) => match refused(&error) {
-                Some(None) => Ok(Some(ClaimRefusal::Gone)),
+                Some(None) => Ok(Burial::Refused(ClaimRefusal::Gone)),
                 Some(Some(found)) => {
                     let found = self.task(found).await?;
-                    Ok(Some(Task::claim_refusal(Some(&found), id, now)))
+                    // This very end: the answer to the first try was lost on the way back.
+                    if found.finished_at == Some(now) && found.ended.as_ref() == Some(&ended) {
+                        return Ok(Burial::Ended(Box::new(found)));
+                    }
+                    Ok(Burial::Refused(Task::claim_refusal(Some(&found), id, now)))
                 }
                 None => Err(error).attempt("end the task that nobody holds"),
             },
@@ -245,6 +258,13 @@ fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
         }
         _ => None,
     }
+}
+
+/// Whether an ended task bears this very end: then the answer to the first try was
+/// lost on the way back, and this is a later one.
+fn is_ours(found: &Item, claimed: &Claimed, finished_at: Moment) -> bool {
+    found.get("attempt") == Some(&item::number(claimed.task.attempt))
+        && found.get("finished_at") == Some(&item::moment(finished_at))
 }
 
 fn written<T, R>(
