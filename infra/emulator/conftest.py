@@ -13,7 +13,7 @@ import boto3
 import pytest
 import requests
 
-from processes import kill_runners
+from running import admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
@@ -59,7 +59,7 @@ class Stack:
         self.base_url = outputs["base_url"]
         self.emulator_pid = outputs["pid"]
         self.account = "000000000000"
-        self.admin_token = self._run_admin_token_command()
+        self.admin_token = admin_token(outputs)
         self.resources = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
@@ -68,17 +68,6 @@ class Stack:
     def aws(self, service, key="test", secret="test", token=None):
         return boto3.client(service, endpoint_url=self.outputs["endpoint"], region_name=self.outputs["region"],
                             aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token)
-
-    def _run_admin_token_command(self):
-        environment = {
-            "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
-            "AWS_ENDPOINT_URL": self.outputs["endpoint"],
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-        }
-        done = subprocess.run(self.outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
-                              stdout=subprocess.PIPE, text=True)
-        return done.stdout.strip()
 
     def call(self, method, path, **options):
         return requests.request(method, f"{self.base_url}{path}", timeout=30, **options)

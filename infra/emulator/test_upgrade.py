@@ -143,11 +143,12 @@ def call_console(target, url):
 
 
 def in_flight(upgrade, step):
-    """Runs begun before a step and not answered when it began."""
-    began = upgrade.steps[step]["began"]
-    count = {kind: sum(event["kind"] == kind and event["at"] < began for event in upgrade.history.events)
-             for kind in ("run", "run_answered")}
-    return count["run"] - count["run_answered"]
+    """Runs begun before a step ended and not answered when it began."""
+    times, events = upgrade.steps[step], upgrade.history.events
+    begun = {(event["marker"], event["run"]) for event in events if event["kind"] == "run" and event["at"] < times["ended"]}
+    answered = {(event["marker"], event["run"]) for event in events
+                if event["kind"] == "run_answered" and event["at"] < times["began"]}
+    return len(begun - answered)
 
 
 def test_nothing_is_lost_or_ended_twice_and_keys_keep_their_ids(upgrade):
@@ -160,6 +161,11 @@ def test_every_accepted_task_ended_in_success(upgrade):
     counted = figures(upgrade.history.events, [])
     assert counted["tasks"] >= 4 * BETWEEN
     assert counted["SUCCESS"] == counted["tasks"]
+
+
+def test_runs_were_broken_off_and_run_again(upgrade):
+    counted = figures(upgrade.history.events, [])
+    assert counted["re-runs"] > counted["passing faults"]
 
 
 @pytest.mark.parametrize("step", ["update", "failed update", "rollback"])

@@ -1,7 +1,6 @@
 """The deployed stack on the emulator, whose runners are killed."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EMULATOR = ROOT / "infra" / "emulator"
 sys.path.insert(0, str(EMULATOR))
 
-from processes import kill_runners  # noqa: E402
+from running import admin_token, kill_runners  # noqa: E402
 
 MAX_ATTEMPTS = 9
 PARAMETERS = {
@@ -56,15 +55,3 @@ class DeployedStack:
 
     def _kill(self, when):
         self.history.note("killed", pids=kill_runners(self.pid), when=when)
-
-
-def admin_token(outputs):
-    environment = {
-        "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
-        "AWS_ENDPOINT_URL": outputs["endpoint"],
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    done = subprocess.run(outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
-                          stdout=subprocess.PIPE, text=True)
-    return done.stdout.strip()

@@ -1,12 +1,28 @@
-"""The emulator's function processes: this emulator's, and no others."""
+"""What can be done with a running emulator and its stack."""
 
 import os
 import signal
+import subprocess
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def admin_token(outputs):
+    """As the stack's output says that it is read."""
+    environment = {
+        "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
+        "AWS_ENDPOINT_URL": outputs["endpoint"],
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    done = subprocess.run(outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
+                          stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
 
 
 def kill_runners(emulator_pid):
-    """kill -9 the agent function's processes; returns their ids."""
+    """kill -9 the agent function's processes, this emulator's and no others; returns their ids."""
     killed = []
     for pid in descendants(emulator_pid):
         try:
