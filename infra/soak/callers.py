@@ -1,6 +1,7 @@
 """The callers: each does what its plan says, and retries as a sane client does."""
 
 import heapq
+import itertools
 import json
 import random
 import threading
@@ -72,23 +73,22 @@ class Callers:
             copy.result()
 
     def _trigger(self, intent, why):
-        """Until it is answered: same key, same body, with back-off and Retry-After."""
+        """Until it is answered, or patience ends: same key, same body, with back-off and Retry-After."""
         # Of its own, so that the number of retries changes nothing in the plan.
         jitter = random.Random(f"{self.plan.seed}/jitter/{intent.marker}/{why}")
         deadline = time.monotonic() + self.patience
-        for number in range(10_000):
+        for number in itertools.count():
             request = Request(intent, why, number)
             wanted = self._attempt(request)
             if wanted is None:
                 return
             if time.monotonic() > deadline:
-                break
-            pause = jitter.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(number, 10)))
+                return
+            pause = jitter.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(number, 6)))
             time.sleep(max(pause, wanted))
-        self.history.note("gave_up", **request.noted())
 
     def _attempt(self, request):
-        """None when it is settled; else the seconds that were asked for before the next attempt."""
+        """None when it is settled; else the seconds that the next attempt was asked to wait."""
         noted = request.noted()
         url = self.webhook_urls[request.intent.agent]
         self.history.note("sent", **noted)

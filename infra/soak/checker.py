@@ -109,8 +109,8 @@ def several_ids_for_one_key(facts, _):
 def one_id_for_several_triggers(facts, _):
     for task_id, answers in facts.answers_of.items():
         triggers = {tuple(answer["scope"] or [answer["request"]]) for answer in answers}
-        if len(triggers) > 1:
-            yield f"{task_id} was answered to {sorted(map(str, triggers))}"
+        if len(triggers) > 1 or len(facts.markers(task_id)) > 1:
+            yield f"{task_id} was answered to {sorted(map(str, triggers))} with {sorted(facts.markers(task_id))}"
 
 
 def several_first_answers(facts, _):
@@ -127,9 +127,11 @@ def unwelcome_answers(facts, limits):
             yield f"{answer['request']} was answered {answer['status']}: {answer.get('text')}"
 
 
-def gave_up(facts, _):
-    for event in facts.of_kind["gave_up"]:
-        yield f"{event['request']} was never taken, however often it was tried"
+def never_taken(facts, _):
+    """The last part of a request's name counts the attempts at it."""
+    taken = {answer["request"].rpartition("/")[0] for answer in facts.accepted}
+    for trigger in sorted({sent["request"].rpartition("/")[0] for sent in facts.of_kind["sent"]} - taken):
+        yield f"{trigger} was never taken, however often it was tried"
 
 
 def went_backwards(facts, _):
@@ -211,7 +213,7 @@ RULES = (
     ("one id for several triggers", one_id_for_several_triggers),
     ("several first answers", several_first_answers),
     ("unwelcome answer", unwelcome_answers),
-    ("gave up", gave_up),
+    ("never taken", never_taken),
     ("went backwards", went_backwards),
     ("more runs than attempts", more_runs_than_attempts),
     ("run without a reason", runs_without_a_reason),

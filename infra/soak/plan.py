@@ -93,7 +93,7 @@ def _caller(seed, caller, share, pause):
     intents = []
     for number in range(share):
         # The same key under another agent is another task.
-        if intents and intents[-1].key and rng.random() < SHARED_KEY:
+        if intents and _has_own_key(seed, intents[-1]) and rng.random() < SHARED_KEY:
             key, agent = intents[-1].key, (intents[-1].agent + 1) % AGENTS
         else:
             key, agent = _key(rng, seed, caller, number), rng.randrange(AGENTS)
@@ -102,7 +102,15 @@ def _caller(seed, caller, share, pause):
 
 
 def _key(rng, seed, caller, number):
-    return f"key-{seed}-{caller}-{number}-ü" if rng.random() < KEYED else None
+    return _own_key(seed, caller, number) if rng.random() < KEYED else None
+
+
+def _own_key(seed, caller, number):
+    return f"key-{seed}-{caller}-{number}-ü"
+
+
+def _has_own_key(seed, intent):
+    return intent.key == _own_key(seed, intent.caller, intent.number)
 
 
 def _intent(rng, seed, caller, number, agent, key, pause):

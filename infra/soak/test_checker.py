@@ -100,7 +100,8 @@ VIOLATIONS = {
     "a replay without a key": ("several first answers", trigger(1, scope=None, replayed=True)),
     "an answer that should not be": (
         "unwelcome answer", [*SOUND, {"kind": "answered", "at": 11, "status": 500, "request": "x"}]),
-    "a trigger that was never taken": ("gave up", [*SOUND, {"kind": "gave_up", "at": 11, "request": "x"}]),
+    "a trigger that was never taken": ("never taken", [*SOUND, *trigger(11, marker="soak-3")[:1]]),
+    "a task with two bodies": ("one id for several triggers", [*SOUND, *trigger(11, marker="soak-3", replayed=True)]),
     "an attempt that was uncounted": ("went backwards", [*trigger(1), seen(2, "STARTED", attempt=2), seen(3, "PENDING")]),
     "a status that there is not": ("went backwards", [*trigger(1), seen(2, "RETRY")]),
     "more runs than attempts": ("more runs than attempts", [*SOUND, *run(7.5, number=3)]),
@@ -134,7 +135,7 @@ def test_a_history_above_breaks_each_rule(name, rule):
 
 
 def test_the_figures_count_what_happened():
-    counted = figures(SOUND, [("lost", ""), ("ended twice", ""), ("gave up", "")])
+    counted = figures(SOUND, [("lost", ""), ("ended twice", ""), ("never taken", "")])
     expected = {
         "tasks": 1, "triggers sent": 2, "answered 200": 2, "answered otherwise": 0, "unanswered": 0, "retries": 0,
         "replays": 1, "kills": 1, "processes killed": 1, "starts": 0, "runs": 2, "re-runs": 1, "passing faults": 0,

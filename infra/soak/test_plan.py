@@ -22,7 +22,7 @@ def test_the_model_behaves_by_seed_task_and_run_alone():
 
 
 def test_a_plan_holds_every_kind_of_trigger():
-    drawn = intents(draw(7, **OPTIONS))
+    drawn = intents(draw(10287, **OPTIONS))
     assert len(drawn) == OPTIONS["tasks"]
     assert {bool(intent.key) for intent in drawn} == {True, False}
     assert {intent.method for intent in drawn} == {"GET", "POST"}
