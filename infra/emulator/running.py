@@ -23,15 +23,20 @@ def admin_token(outputs):
 
 def kill_runners(emulator_pid):
     """kill -9 the agent function's processes, this emulator's and no others; returns their ids."""
+    # Only the agent function knows the dead-letter queue.
+    return kill_functions(emulator_pid, that_know=b"AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL=")
+
+
+def kill_functions(emulator_pid, that_know=b"AGENT_WEBHOOKS_"):
+    """kill -9 the processes of the functions that have this in their environment; returns their ids."""
     killed = []
     for pid in descendants(emulator_pid):
         try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-            # Only the agent function knows the dead-letter queue.
-            if b"AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL=" in environment:
+            if that_know in Path(f"/proc/{pid}/environ").read_bytes():
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
         except OSError:
+            # It is gone already.
             continue
     return killed
 

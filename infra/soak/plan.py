@@ -51,6 +51,8 @@ class Kill:
     delay: float
     # The restart is killed too, so many seconds into its start, for each entry.
     during_start: tuple[float, ...] = ()
+    # Where there are several functions: all of them, not only the runners.
+    everything: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +139,7 @@ def _kills(rng, kills, tasks, longest_start):
             accepted=point,
             delay=rng.uniform(0, 0.3),
             during_start=tuple(rng.uniform(0, longest_start) for _ in range(rng.choice((0, 0, 0, 1, 2)))),
+            everything=rng.random() < 0.5,
         )
         for point in points
     )

@@ -43,6 +43,7 @@ def test_kills_are_spread_over_the_load_and_some_hit_a_start():
     assert len(points) == OPTIONS["kills"]
     assert points == sorted(points) and points[-1] < OPTIONS["tasks"]
     assert {bool(kill.during_start) for kill in kills} == {True, False}
+    assert {kill.everything for kill in kills} == {True, False}
 
 
 def test_no_task_can_run_out_of_attempts_because_of_its_model():
