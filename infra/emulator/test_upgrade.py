@@ -2,12 +2,17 @@
 
 The load, and the checker of everything that was seen, are those of infra/soak.
 
-The emulator is harsher here than AWS, and simpler. It kills a function's
-processes as soon as its code or its settings change, and so breaks off what they
-were doing; AWS lets invocations under way end on the old version and sends new
-ones to the new. It updates one resource after another, never two at once, and
-has no drift, no stack policy and no deletion protection in an update. That old
-and new code serve side by side for a while, as on AWS, is not reproduced.
+What the emulator does otherwise than AWS:
+- It kills a function's processes, and so breaks off what they were doing, at
+  every change of its code or settings: twice in each update. AWS lets the
+  invocations under way end on the old version. Here a run lost to an update
+  costs an attempt and waits for its lease; there it should not be lost at all.
+- A new version serves from one moment to the next. On AWS old and new
+  instances answer side by side for a while, which is not reproduced: that both
+  can read each other's records rests on the record's version, not on this test.
+- It changes one resource after another. AWS changes independent ones at once.
+- What it ignores in a template (TTL, deletion protection, throttling) it
+  ignores in an update too.
 """
 
 import json
@@ -67,6 +72,7 @@ class Upgrade:
         self.found = {}
 
     def perform(self, callers):
+        self.callers = callers
         self.url = callers.webhook_urls[0]
         self.let_tasks_come()
         self.find("before")
@@ -88,7 +94,7 @@ class Upgrade:
         self.find(name)
 
     def let_tasks_come(self):
-        self.history.wait_for_accepted(self.history.accepted + BETWEEN, over=lambda: False)
+        self.history.wait_for_accepted(self.history.accepted + BETWEEN, self.callers.are_done, PACE.patience)
 
     def find(self, name):
         shown = call_console(self.target, self.url)

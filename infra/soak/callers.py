@@ -27,6 +27,7 @@ class Callers:
         self.copies = ThreadPoolExecutor(64, thread_name_prefix="copy")
         self.at_work = []
         self.begun = []
+        self.abandoned = False
 
     def start(self):
         self.at_work = [self.pool.submit(self._work, intents) for intents in self.plan.callers]
@@ -38,6 +39,11 @@ class Callers:
 
     def stop(self):
         """Begin nothing new; what was begun is seen through."""
+        self.stopping.set()
+
+    def abandon(self):
+        """There is nobody left to call."""
+        self.abandoned = True
         self.stopping.set()
 
     def join(self):
@@ -80,9 +86,7 @@ class Callers:
         for number in itertools.count():
             request = Request(intent, why, number)
             wanted = self._attempt(request)
-            if wanted is None:
-                return
-            if time.monotonic() > deadline:
+            if wanted is None or self.abandoned or time.monotonic() > deadline:
                 return
             pause = jitter.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(number, 6)))
             time.sleep(max(pause, wanted))

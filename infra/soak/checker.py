@@ -204,6 +204,7 @@ def died(facts, _):
 
 
 RULES = (
+    ("died", died),
     ("lost", never_ended),
     ("lost", not_found),
     ("ended twice", changed_after_its_end),
@@ -221,7 +222,6 @@ RULES = (
     ("more attempts than allowed", more_attempts_than_allowed),
     ("not the model's answer", success_without_that_answer),
     ("failed without a reason", failed_without_a_reason),
-    ("died", died),
 )
 
 

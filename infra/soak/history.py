@@ -5,6 +5,10 @@ import threading
 import time
 
 
+class Stalled(Exception):
+    """Nothing goes on any more."""
+
+
 class History:
     """Events are plain dictionaries: `kind`, `at` (seconds since the start), and what the kind has."""
 
@@ -28,10 +32,14 @@ class History:
     def accepted(self):
         return len(self._accepted)
 
-    def wait_for_accepted(self, count, over):
+    def wait_for_accepted(self, count, over, patience):
         """Until so many tasks were accepted, or `over()` says that no more will be."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._accepted) >= count or over(), timeout=None)
+            while len(self._accepted) < count and not over():
+                before = len(self._accepted)
+                self._changed.wait_for(lambda: len(self._accepted) > before or over(), timeout=patience)
+                if len(self._accepted) == before and not over():
+                    raise Stalled(f"no task was accepted for {patience} s")
 
     def wake(self):
         """Something that an `over()` looks at has changed."""

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import math
 import time
 
 from callers import Callers
+from history import Stalled
 from http_call import call
 from local import ServerDied
 from model import Model
@@ -30,13 +32,8 @@ def run(plan, target, history, pace, trouble, slow=SLOW):
     model = Model(plan.seed, history, slow)
     try:
         target.start(plan.births)
-        watch = Watch(target.base_url, history, pace.watchers, pace.poll_pause)
-        callers = Callers(plan, create_agents(target, model), history, watch, pace.patience)
-        watch.start()
-        callers.start()
-        trouble(callers)
-        finish(callers, watch, target, pace)
-    except ServerDied as death:
+        load(plan, target, history, pace, trouble, model)
+    except (ServerDied, Stalled) as death:
         history.note("died", text=str(death))
     finally:
         target.close()
@@ -45,18 +42,33 @@ def run(plan, target, history, pace, trouble, slow=SLOW):
         history.note("ended", **line)
 
 
-def kills(plan, target, history):
+def load(plan, target, history, pace, trouble, model):
+    watch = Watch(target.base_url, history, pace.watchers, pace.poll_pause)
+    callers = Callers(plan, create_agents(target, model), history, watch, pace.patience)
+    watch.start()
+    callers.start()
+    try:
+        trouble(callers)
+        finish(callers, watch, target, history, pace)
+    except BaseException:
+        callers.abandon()
+        watch.stop()
+        raise
+
+
+def kills(plan, target, history, pace):
     """The trouble of a soak."""
     def make(callers):
         for kill in plan.kills:
-            history.wait_for_accepted(kill.accepted, over=callers.are_done)
+            history.wait_for_accepted(kill.accepted, callers.are_done, pace.patience)
             time.sleep(kill.delay)
             target.disturb(kill)
     return make
 
 
-def finish(callers, watch, target, pace):
+def finish(callers, watch, target, history, pace):
     """See everything to its end, repeat some keys, kill once more, and look at every task again."""
+    history.wait_for_accepted(math.inf, callers.are_done, pace.patience)
     callers.join()
     watch.wait_until_all_ended(pace.patience)
     callers.repeat_after_all()
