@@ -25,7 +25,7 @@ def body(status, attempt=1, answer=ANSWER, error=None, task_id=TASK):
 
 
 def seen(at, status, code=200, task_id=TASK, **fields):
-    return {"kind": "seen", "at": at, "asked_at": at, "task_id": task_id, "status": code,
+    return {"kind": "seen", "at": at, "task_id": task_id, "status": code,
             "body": body(status, task_id=task_id, **fields)}
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from history import Stalled
 from http_call import NO_ANSWER, call
 
 TERMINAL = ("SUCCESS", "FAILURE")
@@ -19,7 +20,6 @@ class Watch:
         self.pause = pause
         self.shards = [Shard(self) for _ in range(threads)]
         self.stopping = threading.Event()
-        self.polls = 0
 
     def start(self):
         for shard in self.shards:
@@ -85,27 +85,27 @@ class Shard:
     def confirm(self, patience):
         deadline = time.monotonic() + patience
         for task_id in list(self.ended):
-            while not self.ask(task_id) and time.monotonic() < deadline:
+            while not self.ask(task_id):
+                if time.monotonic() > deadline:
+                    raise Stalled(f"the status of {task_id} could not be asked for any more")
                 time.sleep(self.watch.pause)
 
     def ask(self, task_id):
         """Whether there was an answer."""
-        asked_at = self.watch.history.now()
         try:
             answer = call("GET", f"{self.watch.base_url}/api/task_status?task_id={task_id}")
         except NO_ANSWER:
             return False
         if answer.status >= 500 or answer.status == 429:
             return False
-        self.watch.polls += 1
-        self._note(task_id, asked_at, answer.status, answer.json())
+        self._note(task_id, answer.status, answer.json())
         return True
 
-    def _note(self, task_id, asked_at, status, body):
+    def _note(self, task_id, status, body):
         if (status, body) == self.last[task_id]:
             return
         self.last[task_id] = (status, body)
-        self.watch.history.note("seen", task_id=task_id, asked_at=asked_at, status=status, body=body)
+        self.watch.history.note("seen", task_id=task_id, status=status, body=body)
         if task_id in self.open and (body.get("status") in TERMINAL or status != 200):
             self.ended.append(task_id)
             with self.lock:
