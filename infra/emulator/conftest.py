@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ import boto3
 import pytest
 import redaction
 import requests
+
+from running import admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
@@ -68,7 +69,7 @@ class Stack:
         self.base_url = outputs["base_url"]
         self.emulator_pid = outputs["pid"]
         self.account = "000000000000"
-        self.admin_token = self.shell(outputs["AdminTokenCommand"])
+        self.admin_token = admin_token(outputs)
         self.resources = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
@@ -138,15 +139,7 @@ class Stack:
         return PausedMapping(self.aws("lambda"), self.resources["QueueToAgent"])
 
     def kill_runners(self):
-        """kill -9 the agent function's processes: this emulator's, and no others."""
-        for pid in descendants(self.emulator_pid):
-            try:
-                environment = Path(f"/proc/{pid}/environ").read_bytes()
-            except OSError:
-                continue
-            # Only the agent function knows the dead-letter queue.
-            if b"AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL=" in environment:
-                os.kill(pid, signal.SIGKILL)
+        kill_runners(self.emulator_pid)
 
 
 class PausedMapping:
@@ -281,24 +274,6 @@ class FakeModel:
     def user_message_about(self, marker):
         (request,) = self.calls_about(marker)
         return [message["content"] for message in request["body"]["messages"] if message["role"] == "user"][-1]
-
-
-def descendants(pid):
-    """Every process below this one, by the parent each names in /proc."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The command's name, in parentheses, may hold spaces.
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    found = {pid}
-    while True:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {pid}
-        found |= more
 
 
 def wait_until(what, probe):

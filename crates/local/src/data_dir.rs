@@ -88,16 +88,40 @@ impl DataDir {
         self.0.join("tables.sqlite")
     }
 
-    /// Makes the database file for its owner only, as SQLite would not. Whether
-    /// it was not there before.
-    pub fn make_database_file(&self) -> Result<bool, DataDirError> {
+    /// Whether a database was made here: only a whole one has this name.
+    pub fn has_database(&self) -> Result<bool, DataDirError> {
         let path = self.database();
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(io("make", &path)(error)),
+        path.try_exists().map_err(io("look for", &path))
+    }
+
+    /// An empty file to make the database in, for its owner only, as SQLite would
+    /// not. What a start that was killed had made of it is gone.
+    pub fn draft_database(&self) -> Result<PathBuf, DataDirError> {
+        let path = self.0.join("tables.draft");
+        for suffix in ["", "-wal", "-shm"] {
+            let left = self.0.join(format!("tables.draft{suffix}"));
+            match fs::remove_file(&left) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io("remove", &left)(error));
+                }
+                _ => {}
+            }
         }
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        made.map(|_| path.clone()).map_err(io("make", &path))
+    }
+
+    /// Gives the finished draft, which must be closed, the database's name.
+    pub fn keep_draft_database(&self, draft: &Path) -> Result<(), DataDirError> {
+        let log = self.0.join("tables.draft-wal");
+        if log.exists() {
+            // What is in there would be lost with its name.
+            return Err(io("close", draft)(std::io::ErrorKind::ResourceBusy.into()));
+        }
+        let database = self.database();
+        fs::rename(draft, &database).map_err(io("make", &database))?;
+        // The name is to be on the disk before anything is accepted.
+        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(io("write", &self.0))
     }
 
     /// The secrets file.

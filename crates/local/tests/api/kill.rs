@@ -22,14 +22,7 @@ struct Killable {
 
 impl Killable {
     fn start(folder: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder)
-            .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
-            .stdout(Stdio::piped())
-            .stderr(redaction::spawned_log())
-            .spawn()
-            .unwrap();
+        let mut process = serve(folder);
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let url = lines
             .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
@@ -48,6 +41,17 @@ impl Drop for Killable {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn serve(folder: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder)
+        .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
+        .stdout(Stdio::piped())
+        .stderr(redaction::spawned_log())
+        .spawn()
+        .unwrap()
 }
 
 async fn agent(url: &str, model: &FakeModel) -> String {
@@ -167,6 +171,21 @@ async fn a_run_slot_that_was_held_at_a_kill_is_free_after_the_restart() {
     server.kill();
     let restarted = Killable::start(folder.path());
     assert_eq!(ended(&restarted.url, &task).await["status"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_folder_whose_first_start_was_killed_at_any_moment_can_be_used() {
+    // A first start takes some 50 ms here; the last of these lets a slow one through.
+    for killed_after_ms in (0..80).step_by(2) {
+        let folder = TempDir::new().unwrap();
+        let mut first = serve(folder.path());
+        tokio::time::sleep(std::time::Duration::from_millis(killed_after_ms)).await;
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let second = Killable::start(folder.path());
+        let made = client().get(format!("{}/api/agents", second.url)).bearer_auth(ADMIN_TOKEN).send().await;
+        assert_eq!(made.unwrap().status(), 200, "killed after {killed_after_ms} ms");
+    }
 }
 
 #[tokio::test]
