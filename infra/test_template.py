@@ -198,7 +198,8 @@ INSIGHTS = {"fields", "filter", "sort", "desc", "limit", "stats", "by", "as", "a
 
 
 def test_the_runbook_asks_the_log_for_what_the_code_writes():
-    sources = "".join(file.read_text() for file in sorted(ROOT.glob("crates/*/src/**/*.rs")))
+    files = [file for crate in ("api", "runner") for file in sorted(ROOT.glob(f"crates/{crate}/src/**/*.rs"))]
+    sources = "".join(file.read_text() for file in files)
     table = re.findall(r"^//! \| (`.*?) \|", (ROOT / "crates" / "logs" / "src" / "lib.rs").read_text(), re.M)
     fields = set(re.findall(r"`(\w+)`", " ".join(table)))
     queries = re.findall(r'insights "([^"]*)"', RUNBOOK)
