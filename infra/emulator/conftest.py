@@ -3,8 +3,8 @@
 import http.server
 import json
 import os
-import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -12,10 +12,15 @@ from pathlib import Path
 
 import boto3
 import pytest
+import redaction
 import requests
+
+from running import admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
+# What is read from template.yaml is read in one place.
+sys.path.append(str(ROOT / "infra"))
 # Short enough that a killed runner's task ends within the patience of a test.
 PARAMETERS = {
     "AgentTimeoutSeconds": "10",
@@ -24,6 +29,7 @@ PARAMETERS = {
     "AllowedPrivateHosts": "127.0.0.1",
 }
 PATIENCE_SECONDS = 90
+ANSWER = "All is well."
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +40,12 @@ def stack():
     parameters = [word for name, value in PARAMETERS.items() for word in ("--parameter", f"{name}={value}")]
     up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
                         check=True, stdout=subprocess.PIPE, text=True)
-    yield Stack(json.loads(up.stdout))
+    redaction.begin()
+    stack = Stack(json.loads(up.stdout))
+    redaction.secret("admin token", stack.admin_token)
+    redaction.secret("signing secret", stack.signing_secret())
+    yield stack
+    redaction.keep_logs(stack.aws("logs"))
     subprocess.run([here / "down", "--state", STATE], check=True)
 
 
@@ -58,7 +69,7 @@ class Stack:
         self.base_url = outputs["base_url"]
         self.emulator_pid = outputs["pid"]
         self.account = "000000000000"
-        self.admin_token = self._run_admin_token_command()
+        self.admin_token = admin_token(outputs)
         self.resources = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
@@ -68,16 +79,22 @@ class Stack:
         return boto3.client(service, endpoint_url=self.outputs["endpoint"], region_name=self.outputs["region"],
                             aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token)
 
-    def _run_admin_token_command(self):
+    def shell(self, command, **variables):
+        """What a command prints that an operator types."""
         environment = {
             "PATH": f"{ROOT / '.tools/venv/bin'}:{os.environ['PATH']}",
             "AWS_ENDPOINT_URL": self.outputs["endpoint"],
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": self.outputs["region"],
+            **variables,
         }
-        done = subprocess.run(self.outputs["AdminTokenCommand"], shell=True, env=environment, check=True,
-                              stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(["bash", "-c", command], env=environment, check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
+
+    def signing_secret(self):
+        secrets = self.aws("secretsmanager")
+        return secrets.get_secret_value(SecretId=self.resources["SigningSecret"])["SecretString"]
 
     def call(self, method, path, **options):
         return requests.request(method, f"{self.base_url}{path}", timeout=30, **options)
@@ -104,19 +121,25 @@ class Stack:
         attributes = self.aws("sqs").get_queue_attributes(QueueUrl=self.outputs[queue], AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
 
+    def lines_of_task(self, function, task_id):
+        """What a function logged about a task, in order: the lines that bear its id."""
+        pages = self.aws("logs").get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{self.outputs['stack']}/{function}", filterPattern=f'"{task_id}"')
+        messages = [event["message"] for page in pages for event in page["events"]]
+        return [line for line in map(json.loads, messages) if line.get("task_id") == task_id]
+
+    def wait_for_metrics(self, task_id):
+        """The one line that tells the metrics of a task, once the emulator has it."""
+        def found():
+            return [line for line in self.lines_of_task("agent", task_id) if "_aws" in line]
+        (line,) = wait_until(f"metrics of {task_id}", found)
+        return line
+
     def pause_queue(self):
         return PausedMapping(self.aws("lambda"), self.resources["QueueToAgent"])
 
     def kill_runners(self):
-        """kill -9 the agent function's processes: this emulator's, and no others."""
-        for pid in descendants(self.emulator_pid):
-            try:
-                environment = Path(f"/proc/{pid}/environ").read_bytes()
-            except OSError:
-                continue
-            # Only the agent function knows the dead-letter queue.
-            if b"AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL=" in environment:
-                os.kill(pid, signal.SIGKILL)
+        kill_runners(self.emulator_pid)
 
 
 class PausedMapping:
@@ -151,10 +174,13 @@ class Agents:
         }
         answer = self.stack.manage("POST", "/api/agents", json=agent)
         assert answer.status_code == 201, answer.text
+        redaction.definition(agent)
+        redaction.webhook(answer.json()["webhook_url"])
         return answer.json()
 
     def trigger(self, agent, payload=None, key=None, **options):
         headers = {"Idempotency-Key": key} if key else {}
+        redaction.secret("idempotency key", key or "")
         if payload is not None:
             options["json"] = payload
         answer = requests.post(agent["webhook_url"], headers=headers, timeout=30, **options)
@@ -205,6 +231,10 @@ class FakeModel:
 
     def answer(self, path, headers, body):
         request = {"path": path, "authorization": headers.get("Authorization"), "text": body, "body": json.loads(body)}
+        redaction.payload(request["body"]["messages"][-1]["content"])
+        if request["authorization"]:
+            redaction.secret("API key", request["authorization"].removeprefix("Bearer "))
+        redaction.secret("answer", ANSWER)
         with self.lock:
             earlier = sum(earlier["text"] == body for earlier in self.requests)
             self.requests.append(request)
@@ -234,7 +264,7 @@ class FakeModel:
             "object": "chat.completion",
             "created": int(time.time()),
             "model": behaviour,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "All is well."}}],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}],
             "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
         }
 
@@ -244,24 +274,6 @@ class FakeModel:
     def user_message_about(self, marker):
         (request,) = self.calls_about(marker)
         return [message["content"] for message in request["body"]["messages"] if message["role"] == "user"][-1]
-
-
-def descendants(pid):
-    """Every process below this one, by the parent each names in /proc."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The command's name, in parentheses, may hold spaces.
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    found = {pid}
-    while True:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {pid}
-        found |= more
 
 
 def wait_until(what, probe):

@@ -77,7 +77,7 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } => Self::unavailable(error),
+            StoreError::Unavailable { .. } | StoreError::Newer { .. } => Self::unavailable(error),
             StoreError::Damaged { .. } => Self::internal(error),
         }
     }

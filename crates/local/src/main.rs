@@ -47,9 +47,12 @@ fn served(outcome: Result<(), ServeError>) -> ExitCode {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_target(false).with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => logs::to_stderr(),
+        LogFormat::Text => tracing_subscriber::fmt()
+            .with_target(false)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
     }
 }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Moment, TaskId};
+use domain::{AgentId, Moment, TaskId};
 use futures::future::join_all;
 use store::{Queue, error_chain};
+use tracing::Instrument as _;
 
-use crate::Runner;
 use crate::task::Disposition;
+use crate::{Runner, told};
 
 /// When our own storage fails, the message comes back after this long, doubled
 /// at each time up to [`LONGEST_PAUSE`]: some hours in all, before it counts as
@@ -26,6 +27,9 @@ pub struct Delivery {
     pub receipt: String,
     /// A task id.
     pub body: String,
+    /// Whose task it is, as the message's group says. If nothing says it, the
+    /// task's record is asked.
+    pub agent: Option<AgentId>,
     /// How often it was received, this time included.
     pub receives: u32,
     /// It comes from the dead-letter queue.
@@ -43,8 +47,9 @@ pub async fn run_batch(
     let runs = deliveries.into_iter().map(|delivery| {
         let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
         // A task of its own: a panic in one run must not end the others.
-        let id = delivery.id.clone();
-        let run = tokio::spawn(async move { deliver(&runner, &queue, delivery, deadline).await });
+        let (id, span) = (delivery.id.clone(), told::span(&delivery));
+        let run = async move { deliver(&runner, &queue, delivery, deadline).await };
+        let run = tokio::spawn(run.instrument(span));
         async move { (id, run.await) }
     });
     let outcomes = join_all(runs).await;
@@ -73,21 +78,28 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
         return Verdict::Done;
     };
     let disposition = match delivery.dead_lettered {
-        false => runner.run(id, deadline).await,
+        false => runner.run(id, delivery.agent, deadline).await,
         true => runner.bury(id).await,
     };
     let pause = match disposition {
         Ok(Disposition::Done) => return Verdict::Done,
         Ok(Disposition::ComeBackIn(pause)) => pause,
+        Ok(Disposition::SendAgain { agent, pause }) => match queue.send_later(id, agent, pause).await {
+            Ok(()) => return Verdict::Done,
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "message kept, as no new one can be sent");
+                pause
+            }
+        },
         Err(error) => {
             let error = error_chain(&error);
-            tracing::error!(task_id = %id, error, "task returns to the queue");
+            tracing::error!(error, "task returns to the queue");
             storage_pause(delivery.receives)
         }
     };
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
         // It comes back all the same, when its visibility timeout is over.
-        tracing::warn!(task_id = %id, error = error_chain(&error), "visibility unchanged");
+        tracing::warn!(error = error_chain(&error), "visibility unchanged");
     }
     Verdict::Again
 }

@@ -11,7 +11,9 @@ mod egress;
 mod model;
 mod passages;
 mod settings;
+mod slots;
 mod task;
+mod told;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId, after_fault,
+    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId,
+    after_fault,
 };
 use futures::FutureExt as _;
-use store::{Agents, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
+use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
 
 use crate::drive::{self, Attempt};
-use crate::{Models, RunSettings};
+use crate::slots::Turn;
+use crate::{Models, RunSettings, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
 /// Waits between tries to record how a run ended.
 const FINISH_PAUSES: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
-/// A lease outlives its invocation by this much, for clocks that disagree.
-const LEASE_SLACK: Duration = Duration::from_secs(5);
+/// A lease outlives its invocation by this much: so much may the clocks of two
+/// functions disagree, each of them wrong by up to 5 s.
+const LEASE_SLACK: Duration = Duration::from_secs(10);
 
 /// Everything a run needs.
 #[derive(Debug)]
@@ -45,14 +48,44 @@ pub(crate) enum Disposition {
     Done,
     /// Hand it out again after this long.
     ComeBackIn(Duration),
+    /// Delete it, and send a new one that is handed out after this long: waiting
+    /// for a run slot is no fault, and must not use up the message's receives.
+    SendAgain {
+        /// Whose task it is.
+        agent: AgentId,
+        /// How long it waits.
+        pause: Duration,
+    },
 }
 
 impl Runner {
-    /// Runs a task if it can be claimed. `deadline` is when this process may die:
-    /// the lease ends then, and needs no heartbeat.
-    pub(crate) async fn run(&self, id: TaskId, deadline: Moment) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
+    /// Runs a task if its agent has a run slot for it and it can be claimed.
+    /// `deadline` is when this process may die: the leases end then, and need no
+    /// heartbeat.
+    pub(crate) async fn run(
+        &self,
+        id: TaskId,
+        agent: Option<AgentId>,
+        deadline: Moment,
+    ) -> Result<Disposition, StoreError> {
         let lease_until = deadline.plus(LEASE_SLACK);
+        match self.turn(id, agent, lease_until).await? {
+            Turn::Wait(agent) => self.wait_for_slot(id, agent).await,
+            Turn::Go(slot) => {
+                let disposition = self.claim(id, deadline, lease_until).await;
+                self.give_back(slot).await;
+                disposition
+            }
+        }
+    }
+
+    async fn claim(
+        &self,
+        id: TaskId,
+        deadline: Moment,
+        lease_until: Moment,
+    ) -> Result<Disposition, StoreError> {
+        let now = self.clock.now();
         match self.tasks.claim(id, now, lease_until, self.settings.max_attempts).await? {
             Claim::Granted(claimed) => self.perform(&claimed, deadline).await,
             Claim::Refused(ClaimRefusal::Exhausted) => self.bury(id).await,
@@ -62,17 +95,23 @@ impl Runner {
 
     /// Ends a task that used up its attempts or its deliveries, as `worker_lost`.
     pub(crate) async fn bury(&self, id: TaskId) -> Result<Disposition, StoreError> {
+        self.end_unheld(id, Failure::worker_lost()).await
+    }
+
+    /// Ends a task that nobody holds; one that is held is left for later.
+    pub(crate) async fn end_unheld(&self, id: TaskId, failure: Failure) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
-        match self.tasks.end_lost(id, now, self.settings.retention).await? {
-            None => {
-                tracing::error!(task_id = %id, status = "FAILURE", error.r#type = "worker_lost", "task ended");
+        match self.tasks.end_unheld(id, failure, now, self.settings.retention).await? {
+            Burial::Ended(task) => {
+                told::end_unheld(&task, now);
                 Ok(Disposition::Done)
             }
-            Some(refusal) => Ok(leave(refusal, now)),
+            Burial::Refused(refusal) => Ok(leave(refusal, now)),
         }
     }
 
     async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
+        told::start(claimed);
         let read = async {
             let payload = self.tasks.payload(claimed).await?;
             Ok((payload, self.agents.remembered(claimed.task.agent_id).await?))
@@ -80,14 +119,15 @@ impl Runner {
         let (payload, agent) = match read.await {
             Ok(read) => read,
             Err(error @ StoreError::Damaged { .. }) => {
-                tracing::error!(task_id = %claimed.task.id, error = error_chain(&error), "damaged record");
+                tracing::error!(error = error_chain(&error), "damaged record");
                 let failure =
                     Failure::permanent(ErrorType::Internal, "What this task needs cannot be read back");
                 return self.finish(claimed, &Ended::without_usage(failure)).await;
             }
             Err(error) => {
-                // Nobody should have to wait for the lease of a run that never began.
-                self.tasks.release(claimed, claimed.task.spent, self.clock.now()).await?;
+                // Nobody should have to wait for the lease of a run that never began,
+                // and it was no attempt.
+                self.tasks.unclaim(claimed).await?;
                 return Err(error);
             }
         };
@@ -100,7 +140,7 @@ impl Runner {
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
         let attempt = drive::attempt(self, &record.agent, claimed, &payload, budget);
-        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked(claimed));
+        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
         self.settle(claimed, attempt, timeout).await
     }
 
@@ -126,24 +166,12 @@ impl Runner {
     }
 
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
-        let finish = self.record(claimed, ended, now).await?;
-        let failure = match &ended.outcome {
-            Outcome::Success(_) => None,
-            Outcome::Failure(failure) => Some(failure),
-        };
-        tracing::info!(
-            task_id = %claimed.task.id,
-            agent_id = %claimed.task.agent_id,
-            attempt = claimed.task.attempt,
-            status = ended.status().as_str(),
-            error.r#type = failure.map(|failure| failure.kind.as_str()),
-            error.message = failure.map(|failure| failure.message.as_str()),
-            run_ms = millis(now.since(claimed.claimed_at)),
-            total_ms = millis(now.since(claimed.task.id.created_at())),
-            fenced = finish == Finish::Fenced,
-            "task ended"
-        );
+        // An earlier attempt may have begun by a clock that is ahead of this one.
+        let now = self.clock.now().max(claimed.task.started_at.unwrap_or(claimed.claimed_at));
+        match self.record(claimed, ended, now).await? {
+            Finish::Recorded => told::end(claimed, ended, now),
+            Finish::Fenced => tracing::warn!("result dropped: the task had ended, or has a newer attempt"),
+        }
         Ok(Disposition::Done)
     }
 
@@ -154,10 +182,7 @@ impl Runner {
         for pause in FINISH_PAUSES {
             match self.tasks.finish(claimed, ended, now, retention).await {
                 Ok(finish) => return Ok(finish),
-                Err(error) => {
-                    let (task_id, error) = (claimed.task.id, error_chain(&error));
-                    tracing::warn!(%task_id, error, "end not recorded yet");
-                }
+                Err(error) => tracing::warn!(error = error_chain(&error), "end not recorded yet"),
             }
             tokio::time::sleep(pause).await;
         }
@@ -176,13 +201,7 @@ impl Runner {
             // next look at the task can tell whether its message is needed.
             Finish::Fenced => Ok(Disposition::ComeBackIn(pause)),
             Finish::Recorded => {
-                tracing::warn!(
-                    task_id = %claimed.task.id,
-                    agent_id = %claimed.task.agent_id,
-                    attempt = claimed.task.attempt,
-                    retry_in_ms = millis(pause),
-                    "task released after a passing fault"
-                );
+                told::release(pause);
                 Ok(Disposition::ComeBackIn(pause))
             }
         }
@@ -192,18 +211,18 @@ impl Runner {
 fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
-        ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now)),
+        ClaimRefusal::Held { until } => {
+            let pause = until.since(now);
+            told::left(pause);
+            Disposition::ComeBackIn(pause)
+        }
         // Changed between two looks at it: look again.
         ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
     }
 }
 
-fn panicked(claimed: &Claimed) -> Attempt {
-    tracing::error!(task_id = %claimed.task.id, "run panicked");
+fn panicked() -> Attempt {
+    tracing::error!("run panicked");
     let failure = Failure::permanent(ErrorType::Internal, "The run failed inside the server");
     Attempt::Ended(Ended::without_usage(failure))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

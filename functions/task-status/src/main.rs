@@ -7,7 +7,7 @@ use store::{Clock, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).without_time().init();
+    logs::to_lambda(None);
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let statuses = Statuses {

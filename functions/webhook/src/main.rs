@@ -9,7 +9,7 @@ use store::{Agents, Clock, Queue, SqsQueue, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).without_time().init();
+    logs::to_lambda(None);
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let triggers = Triggers {

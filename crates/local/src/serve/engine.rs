@@ -82,6 +82,7 @@ fn answer(database: &Database, request: &HttpRequest) -> (u16, String) {
     match target.rsplit('.').next().unwrap_or_default() {
         "PutItem" => call(body, |request| database.put_item(request)),
         "GetItem" => call(body, |request| database.get_item(request)),
+        "DeleteItem" => call(body, |request| database.delete_item(request)),
         "UpdateItem" => call(body, |request| database.update_item(request)),
         "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
         "Scan" => call(body, |request| database.scan(request)),

@@ -5,6 +5,7 @@ mod engine;
 mod poller;
 mod recovery;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ const VISIBILITY: Duration = Duration::from_secs(900);
 const REMEMBER_AGENTS: Duration = Duration::from_secs(10);
 
 /// The operator's choices that are not on the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// How runs are run.
     pub runs: RunSettings,
@@ -54,6 +55,12 @@ pub struct Settings {
     pub admin_token: Option<String>,
     /// Tells the time.
     pub clock: Clock,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("runs", &self.runs).finish_non_exhaustive()
+    }
 }
 
 /// Why the server does not start.
@@ -149,10 +156,12 @@ impl Server {
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
-        let is_new = data_dir.make_database_file()?;
+        let is_new = !data_dir.has_database()?;
+        if is_new {
+            make_database(&data_dir).await?;
+        }
         let engine = Engine::open(&data_dir.database())?;
         let aws = Aws::embedded(engine.clone());
-        create_tables(&aws, &["tasks", "agents"]).await?;
 
         let tasks = Tasks::new(&aws, "tasks");
         let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
@@ -215,6 +224,15 @@ impl Server {
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
         Ok(left)
     }
+}
+
+/// Makes the database beside its place, since the engine makes a table in several
+/// steps: a first start that is killed leaves nothing that a later one trips over.
+async fn make_database(data_dir: &DataDir) -> Result<(), ServeError> {
+    let draft = data_dir.draft_database()?;
+    // The engine closes its file with the last of its clients, which is this one.
+    create_tables(&Aws::embedded(Engine::open(&draft)?), &["tasks", "agents"]).await?;
+    Ok(data_dir.keep_draft_database(&draft)?)
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {

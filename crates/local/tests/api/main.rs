@@ -13,11 +13,17 @@
 mod agents;
 mod calls;
 mod client;
+mod clock;
 mod contract;
 mod faults;
 mod idempotency;
 mod kill;
+mod limits;
+mod logs;
+mod redaction;
 mod runs;
+mod security;
 mod status;
 mod support;
 mod triggers;
+mod upgrade;

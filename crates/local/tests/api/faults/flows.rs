@@ -60,6 +60,7 @@ pub(crate) const FLOWS: &[Flow] = &[
         ..PLAIN
     },
     Flow { name: "large payload and result", life: |world| Box::pin(large(world)), ..PLAIN },
+    Flow { name: "run two with one slot", life: |world| Box::pin(limited(world)), ..PLAIN },
     Flow { name: "retry", life: |world| Box::pin(run(world)), model: busy_at_first, ..PLAIN },
     Flow { name: "whole life", life: |world| Box::pin(whole(world)), model: busy_at_first, ..PLAIN },
     Flow {
@@ -151,6 +152,16 @@ async fn batch(world: &World) {
         world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
     }
     world.faults_from_here();
+    world.drain().await;
+}
+
+async fn limited(world: &World) {
+    let limits = json!({ "max_concurrent_runs": 1, "triggers_per_minute": 60 });
+    let agent = world.agent(json!({ "limits": limits })).await;
+    world.faults_from_here();
+    for order in 0..2 {
+        world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
+    }
     world.drain().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
-use domain::{Moment, TaskId, TaskKey};
+use domain::{AgentId, Moment, TaskId, TaskKey};
 use runner::{Delivery, run_batch};
 use serde_json::{Value, json};
 use store::Clock;
@@ -354,6 +354,7 @@ fn delivery(message: &Received, queue: &str) -> Delivery {
         id: message.id.clone(),
         receipt: message.receipt.clone(),
         body: message.body.clone(),
+        agent: AgentId::parse(&message.group),
         receives: message.receives,
         dead_lettered: queue == DEAD,
     }

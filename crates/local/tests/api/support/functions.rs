@@ -8,7 +8,7 @@ use api::agents::Management;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use axum::Router;
-use domain::AgentDraft;
+use domain::{AgentDraft, AgentId};
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use serde_json::json;
 use store::aws::Aws;
@@ -17,9 +17,12 @@ use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
 use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
-use super::{FakeModel, Time, client};
+use super::{FakeModel, Time, client, redaction};
 
 pub(crate) const SMALL_ADMIN_TOKEN: &str = "t";
+/// What is triggered with: a text that no log may hold.
+const PAYLOAD: &str = r#"{"iban":"DE89370400440532013000"}"#;
+const SIGNING_SECRET: &str = "the-functions-signing-secret";
 
 /// The functions in one process. What it remembers is lost with it.
 pub(crate) struct Process {
@@ -46,7 +49,7 @@ impl Process {
             secrets: secrets(),
             clock: clock.clone(),
             admin_token: SMALL_ADMIN_TOKEN.into(),
-            signing_secret: "s".into(),
+            signing_secret: SIGNING_SECRET.into(),
             public_url: url.into(),
         };
         let triggers = Triggers {
@@ -92,6 +95,7 @@ pub(crate) struct Functions {
     pub(crate) wire: Wire,
     pub(crate) url: String,
     pub(crate) webhook: String,
+    pub(crate) agent: AgentId,
     pub(crate) queue: Arc<Queue>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) time: Time,
@@ -102,6 +106,9 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
+    redaction::keep_log();
+    redaction::secret("signing secret", SIGNING_SECRET);
+    redaction::payload(PAYLOAD.as_bytes());
     let wire = Wire::new(time.clone());
     create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents"]).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -111,16 +118,18 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
     let record = process.management.create(draft).await.unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();
-    let app = process.app;
+    redaction::webhook(&webhook);
+    let (app, agent) = (process.app, record.agent.id());
     tokio::spawn(async move { axum::serve(listener, app).await });
     wire.calls();
-    Functions { wire, url, webhook, queue: process.queue, runner: process.runner, time }
+    Functions { wire, url, webhook, agent, queue: process.queue, runner: process.runner, time }
 }
 
 impl Functions {
     pub(crate) async fn trigger(&self, key: Option<&str>) -> reqwest::Response {
-        let mut request = client().post(&self.webhook).body("{}");
+        let mut request = client().post(&self.webhook).body(PAYLOAD);
         if let Some(key) = key {
+            redaction::secret("idempotency key", key);
             request = request.header("idempotency-key", key);
         }
         request.send().await.unwrap()
@@ -135,6 +144,7 @@ impl Functions {
             id: format!("message-{n}"),
             receipt: format!("receipt-{n}"),
             body: (*body).to_owned(),
+            agent: Some(self.agent),
             receives: 1,
             dead_lettered,
         });

@@ -1,0 +1,144 @@
+//! The real binary's log, as JSON lines.
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use domain::{ClaimRefusal, Ended, ErrorType, Failure, TaskId};
+use serde_json::{Value, json};
+use store::{Burial, Claim, Finish};
+use tempfile::TempDir;
+
+use crate::support::functions::functions;
+use crate::support::{ADMIN_TOKEN, FakeModel, Reply, accepted, client, string};
+
+/// The server, and what it logs until it is told to stop.
+struct Logging {
+    process: Child,
+    url: String,
+    log: Lines<BufReader<ChildStderr>>,
+    _folder: TempDir,
+}
+
+impl Logging {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .arg(folder.path().join("data"))
+            .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(process.stderr.take().unwrap()).lines();
+        let url = BufReader::new(process.stdout.take().unwrap())
+            .lines()
+            .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
+            .expect("the server says where it listens");
+        Self { process, url, log, _folder: folder }
+    }
+
+    /// Every line until this task ended, with what is seldom the same left out.
+    fn lines_until_the_end_of(&mut self, task: &str) -> Vec<Value> {
+        let mut lines = Vec::new();
+        for line in &mut self.log {
+            let line: Value = serde_json::from_str(&line.unwrap()).expect("a line is a JSON object");
+            let is_last = line["message"] == "task ended" && line["task_id"] == task;
+            lines.push(line);
+            if is_last {
+                break;
+            }
+        }
+        lines
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+async fn agent(url: &str, model: &FakeModel) -> Value {
+    let model = json!({ "base_url": model.url, "name": "m", "api_key": "sk-secret" });
+    let request = client().post(format!("{url}/api/agents")).bearer_auth(ADMIN_TOKEN);
+    let made = request.json(&json!({ "name": "logged", "prompt": "p-secret", "model": model }));
+    made.send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothing_secret_is_told() {
+    let model = FakeModel::start(|call, _| match call {
+        0 => Reply::Status(503, vec![]),
+        _ => Reply::Text("answer-secret"),
+    })
+    .await;
+    let mut server = Logging::start();
+    let made = agent(&server.url, &model).await;
+    let (agent_id, webhook) = (string(&made["agent_id"]), string(&made["webhook_url"]));
+    let trigger = client().post(&webhook).header("idempotency-key", "key-secret");
+    let task = accepted(trigger.body(r#"{"a":"payload-secret"}"#).send().await.unwrap()).await;
+    let lines = server.lines_until_the_end_of(&task);
+
+    let about: Vec<&Value> = lines.iter().filter(|line| line["task_id"] == task.as_str()).collect();
+    let told: Vec<(&str, &str, &Value)> = about
+        .iter()
+        .map(|line| (line["level"].as_str().unwrap(), line["message"].as_str().unwrap(), &line["attempt"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("INFO", "trigger accepted", &Value::Null),
+            ("INFO", "attempt started", &json!(1)),
+            ("WARN", "the model's server refused", &json!(1)),
+            ("WARN", "task released after a passing fault", &json!(1)),
+            ("INFO", "attempt started", &json!(2)),
+            ("INFO", "task ended", &json!(2)),
+        ]
+    );
+    for line in &about {
+        assert_eq!(line["agent_id"], agent_id.as_str(), "{line}");
+        assert!(line["timestamp"].is_string(), "{line}");
+    }
+    let end = about.last().unwrap();
+    assert_eq!(
+        (&end["outcome"], &end["input_tokens"], &end["output_tokens"]),
+        (&json!("success"), &json!(11), &json!(7))
+    );
+    let millis = |name: &str| end[name].as_u64().unwrap_or_else(|| panic!("no {name}: {end}"));
+    assert!(millis("queue_ms") + millis("run_ms") + 1000 <= millis("total_ms"), "a pause of 1 s: {end}");
+    assert!(end.get("_aws").is_none(), "metrics are for AWS: {end}");
+
+    let text = Value::from(lines.clone()).to_string();
+    let token = webhook.rsplit_once('/').unwrap().1;
+    for secret in ["-secret", token, ADMIN_TOKEN] {
+        assert!(!text.contains(secret), "the log tells {secret}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end() {
+    let functions = functions(&FakeModel::saying("x").await).await;
+    let id = accepted(functions.trigger(None).await).await;
+    let id = TaskId::parse(&id).unwrap();
+    let (tasks, hour) = (&functions.runner.tasks, Duration::from_secs(3600));
+    let now = functions.time.clock().now();
+    let Claim::Granted(claimed) = tasks.claim(id, now, now.plus(hour), 5).await.unwrap() else {
+        panic!("nobody holds it")
+    };
+    let failure = Failure::permanent(ErrorType::Internal, "x");
+    let ended = Ended::without_usage(failure);
+    let finish = async |at| tasks.finish(&claimed, &ended, at, hour).await.unwrap();
+    assert_eq!(finish(now).await, Finish::Recorded);
+    assert_eq!(finish(now).await, Finish::Recorded, "the same try, sent again");
+    assert_eq!(finish(now.plus(hour)).await, Finish::Fenced, "another end, which comes late");
+
+    let lost = accepted(functions.trigger(None).await).await;
+    let lost = TaskId::parse(&lost).unwrap();
+    let bury = async |at| tasks.end_unheld(lost, Failure::worker_lost(), at, hour).await.unwrap();
+    assert!(matches!(bury(now).await, Burial::Ended(_)));
+    assert!(matches!(bury(now).await, Burial::Ended(_)), "the same try, sent again");
+    assert!(matches!(bury(now.plus(hour)).await, Burial::Refused(ClaimRefusal::Ended)));
+}

@@ -1,0 +1,223 @@
+//! A log line: what its spans say, what the event says on top, and on AWS the
+//! metrics that are in it.
+
+use std::fmt;
+use std::io::Write as _;
+
+use serde_json::{Map, Value};
+use store::Clock;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::Metrics;
+
+/// Writes every event as one line of JSON. `tracing_subscriber`'s own format
+/// nests spans, so that a task's id would have two names.
+pub(crate) struct JsonLines<W> {
+    writer: W,
+    clock: Clock,
+    timestamps: bool,
+    metrics: Option<Metrics>,
+}
+
+impl<W> JsonLines<W> {
+    pub(crate) fn new(writer: W) -> Self {
+        Self { writer, clock: Clock::system(), timestamps: false, metrics: None }
+    }
+
+    pub(crate) fn with_timestamps(self) -> Self {
+        Self { timestamps: true, ..self }
+    }
+
+    pub(crate) fn with_metrics(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+}
+
+impl<S, W> Layer<S> for JsonLines<W>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'writer> MakeWriter<'writer> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let now = self.clock.now();
+        let mut line = Fields::default();
+        if self.timestamps {
+            line.put("timestamp", now.rfc3339());
+        }
+        line.put("level", event.metadata().level().as_str());
+        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+            if let Some(Fields(fields)) = span.extensions().get() {
+                line.0.extend(fields.clone());
+            }
+        }
+        event.record(&mut line);
+        let Fields(mut line) = line;
+        if let (Some(metrics), Metrics::TARGET) = (&self.metrics, event.metadata().target()) {
+            metrics.embed(&mut line, now);
+        }
+        let mut text = Value::Object(line).to_string();
+        text.push('\n');
+        // One write, so that no other line comes between. There is nowhere to
+        // report that a log cannot be written.
+        let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
+    }
+}
+
+/// The fields of a span or an event, as JSON.
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+
+    /// As our lines name it: the Lambda runtime's span speaks another dialect, and
+    /// its trace id leads nowhere, because nothing here is traced.
+    fn put_field(&mut self, field: &Field, value: impl Into<Value>) {
+        match field.name() {
+            "requestId" => self.put("request_id", value),
+            "xrayTraceId" => {}
+            name => self.put(name.trim_start_matches("r#"), value),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put_field(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put_field(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put_field(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put_field(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put_field(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put_field(field, format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    /// The lines that `events` writes.
+    fn lines(
+        change: impl FnOnce(JsonLines<Written>) -> JsonLines<Written>,
+        events: impl FnOnce(),
+    ) -> Vec<Value> {
+        let written = Written::default();
+        let layer = change(JsonLines::new(written.clone()));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), events);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line is a JSON object"))
+            .collect()
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for &Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'writer> MakeWriter<'writer> for Written {
+        type Writer = &'writer Self;
+
+        fn make_writer(&'writer self) -> Self::Writer {
+            self
+        }
+    }
+
+    #[test]
+    fn a_line_is_flat_and_says_what_its_spans_say_under_our_names() {
+        let written = lines(
+            |layer| layer,
+            || {
+                let invocation = tracing::info_span!("invoke", requestId = "r-1", xrayTraceId = "Root=1");
+                let _invocation = invocation.enter();
+                let task =
+                    tracing::info_span!("task", task_id = %"t-1", agent_id = tracing::field::Empty).entered();
+                task.record("agent_id", "a-1");
+                tracing::warn!(status = 503, slow = true, "line\nbreak and \"quotes\"");
+            },
+        );
+        assert_eq!(
+            written,
+            [json!({
+                "level": "WARN", "message": "line\nbreak and \"quotes\"", "status": 503, "slow": true,
+                "request_id": "r-1", "task_id": "t-1", "agent_id": "a-1",
+            })]
+        );
+    }
+
+    #[test]
+    fn an_event_outside_of_any_span_stands_for_itself_and_a_timestamp_is_added_if_asked_for() {
+        let written = lines(JsonLines::with_timestamps, || tracing::info!("ready"));
+        assert_eq!((&written[0]["level"], &written[0]["message"]), (&json!("INFO"), &json!("ready")));
+        assert!(written[0]["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn only_what_is_told_as_a_metric_becomes_one_and_only_on_aws() {
+        let events = || {
+            tracing::info!(target: "metrics", outcome = "success", total_ms = 5, "task ended");
+            tracing::info!(outcome = "success", "something else");
+        };
+        let has_metrics = |lines: Vec<Value>| -> Vec<bool> {
+            lines.iter().map(|line| line.get("_aws").is_some()).collect()
+        };
+        let metrics = Some(Metrics::of_stack("agents"));
+        assert_eq!(has_metrics(lines(|layer| layer.with_metrics(metrics), events)), [true, false]);
+        assert_eq!(has_metrics(lines(|layer| layer, events)), [false, false]);
+    }
+}
