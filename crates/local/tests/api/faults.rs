@@ -43,12 +43,10 @@ const MORE_CALLS: usize = 4;
 /// For calls that change something.
 const WRITE_FAULTS: &[(Fault, usize)] = &[
     (Fault::Unreachable, 1),
-    (Fault::Unreachable, SDK_TRIES),
     (Fault::Failed, SDK_TRIES),
     (Fault::Throttled, 1),
     (Fault::Throttled, SDK_TRIES),
     (Fault::Overloaded, 1),
-    (Fault::Overloaded, SDK_TRIES),
     (Fault::AnswerLost, 1),
     (Fault::AnswerLost, SDK_TRIES),
     (Fault::Stalled, 1),
@@ -67,9 +65,8 @@ const WRITE_FAULTS: &[(Fault, usize)] = &[
 
 /// For calls that only read: whether they took effect makes no difference.
 const READ_FAULTS: &[(Fault, usize)] = &[
-    (Fault::Unreachable, 1),
     (Fault::Unreachable, SDK_TRIES),
-    (Fault::Failed, SDK_TRIES),
+    (Fault::Failed, 1),
     (Fault::Throttled, SDK_TRIES),
     (Fault::Overloaded, 1),
     (Fault::Stalled, 1),

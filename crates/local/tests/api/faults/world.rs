@@ -10,6 +10,8 @@ use domain::{AgentId, Moment, TaskId, TaskKey};
 use runner::{Delivery, run_batch};
 use serde_json::{Value, json};
 use store::Clock;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 use super::flows::Flow;
@@ -286,10 +288,13 @@ impl World {
     async fn invoke(&self, machine: &Machine, queue: &'static str, batch: Vec<Received>) {
         let process = machine.process();
         let source = if queue == DEAD { &process.dead_letters } else { &process.queue };
-        let deliveries = batch.iter().map(|message| delivery(message, queue)).collect();
+        let deliveries: Vec<_> = batch.iter().map(|message| delivery(message, queue)).collect();
         let deadline = self.time.clock().now().plus(INVOCATION);
+        let (runner, source) = (Arc::clone(&process.runner), Arc::clone(source));
+        let mortal = Mortal::default();
+        let run = mortal.spawn(async move { run_batch(&runner, &source, deliveries, deadline).await });
         let failed = tokio::select! {
-            failed = run_batch(&process.runner, source, deliveries, deadline) => failed,
+            failed = run => failed.unwrap(),
             () = process.wire.life.cancelled() => return,
         };
         for message in batch.iter().filter(|message| !failed.contains(&message.id)) {
@@ -326,6 +331,30 @@ impl World {
         let found = self.wire.look("Scan", json!({ "TableName": table, "ConsistentRead": true })).await;
         assert!(found.get("LastEvaluatedKey").is_none(), "one page holds all");
         found["Items"].as_array().unwrap().clone()
+    }
+}
+
+/// A runtime for one invocation: what it spawned ends with it.
+struct Mortal(Option<Runtime>);
+
+impl Default for Mortal {
+    fn default() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self(Some(runtime.unwrap()))
+    }
+}
+
+impl Mortal {
+    fn spawn<T: Send + 'static>(&self, run: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.as_ref().expect("it lives until it is dropped").spawn(run)
+    }
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

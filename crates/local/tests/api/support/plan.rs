@@ -100,13 +100,15 @@ impl Plan {
         self.0.lock().unwrap().strikes.len()
     }
 
-    /// Whether no more happens than one call of one process failing once: the SDK
-    /// tries again, and the product must not notice.
-    pub(crate) fn is_for_the_sdk_to_mend(&self) -> bool {
+    /// Whether one call failed once and was made again at once: then the product
+    /// must not notice. The SDK does not try again when all clients of the process,
+    /// here those of all cases, have used up their common budget of retries.
+    pub(crate) fn was_mended_by_the_sdk(&self) -> bool {
         let state = self.0.lock().unwrap();
-        let dies = |fault| matches!(fault, Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_));
-        state.strikes.iter().all(|strike| strike.times == 1 && !dies(strike.fault))
-            && state.strikes.len() == 1
+        let [strike] = state.strikes.as_slice() else { return false };
+        let again = state.calls.get(strike.at) == state.calls.get(strike.at + 1);
+        let died = matches!(strike.fault, Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_));
+        again && strike.times == 1 && !died
     }
 
     /// Whether every strike came at least once.
