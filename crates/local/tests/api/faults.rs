@@ -36,7 +36,7 @@ const MANY_PAIRS: usize = 1000;
 /// Scenarios at a time that wait for the SDK's time-outs, in real time.
 const SLOW_AT_ONCE: usize = 48;
 /// Others at a time; more would make calls so slow that they time out.
-const QUICK_AT_ONCE: usize = 16;
+const QUICK_AT_ONCE: usize = 24;
 /// A first fault may add calls, so the second may come later than any call did.
 const MORE_CALLS: usize = 4;
 

@@ -62,7 +62,6 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "large payload and result", life: |world| Box::pin(large(world)), ..PLAIN },
     Flow { name: "run two with one slot", life: |world| Box::pin(limited(world)), ..PLAIN },
     Flow { name: "retry", life: |world| Box::pin(run(world)), model: busy_at_first, ..PLAIN },
-    Flow { name: "whole life", life: |world| Box::pin(whole(world)), model: busy_at_first, ..PLAIN },
     Flow {
         name: "lost at every attempt",
         life: |world| Box::pin(run(world)),
@@ -176,15 +175,6 @@ async fn large(world: &World) {
     world.faults_from_here();
     world.trigger(&agent.url, Some("k"), &json!({ "order": noise(12_000) }).to_string()).await;
     world.drain().await;
-}
-
-async fn whole(world: &World) {
-    let agent = world.agent(json!({})).await;
-    world.faults_from_here();
-    let task = world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
-    world.drain().await;
-    world.status(&task).await.unwrap();
-    world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
 }
 
 async fn create(world: &World) {

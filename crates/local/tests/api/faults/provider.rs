@@ -32,7 +32,7 @@ pub(crate) enum Act {
 /// One request to the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// The prompt is the task's id.
+    /// The prompt is the task's id, and the time.
     pub(crate) task: String,
     pub(crate) payload: String,
     pub(crate) authorization: Option<String>,
@@ -130,8 +130,14 @@ impl Provider {
     }
 
     async fn reply(&self, head: &str, body: &Value) -> Reply {
+        let prompt = text(&body["messages"][0]["content"]);
+        let (task, asked_at) = prompt.split_once(' ').expect("the prompt is the task's id and the time");
+        if !self.0.callers.iter().any(|machine| machine.lives_since(asked_at)) {
+            // On its way when its process died.
+            return Reply::Close;
+        }
+        let task = task.to_owned();
         let (_, fault) = self.0.wire.plan.next("model");
-        let task = text(&body["messages"][0]["content"]);
         let (attempt, held) = self.held(&task).await;
         let (number, act, answer) = self.note(Run {
             payload: text(&body["messages"][1]["content"]),
@@ -155,7 +161,7 @@ impl Provider {
 
     /// Which attempt holds the task in its record, and whether one does.
     async fn held(&self, task: &str) -> (u64, bool) {
-        let key = TaskId::parse(task).expect("the prompt is the task's id").key().as_hex();
+        let key = TaskId::parse(task).expect("a task's id").key().as_hex();
         let get = json!({ "TableName": "tasks", "Key": { "id": { "S": key } }, "ConsistentRead": true });
         let item = &self.0.wire.look("GetItem", get).await["Item"];
         let number = |name: &str| item[name]["N"].as_str().and_then(|digits| digits.parse().ok());

@@ -82,11 +82,14 @@ pub(crate) struct Machine {
     clock: Clock,
     max_attempts: u32,
     process: Mutex<Option<Arc<Process>>>,
+    /// When the process started.
+    started_at: Mutex<Option<Moment>>,
 }
 
 impl Machine {
     fn new(wire: &Wire, clock: &Clock, max_attempts: u32) -> Self {
-        Self { wire: wire.clone(), clock: clock.clone(), max_attempts, process: Mutex::default() }
+        let (wire, clock) = (wire.clone(), clock.clone());
+        Self { wire, clock, max_attempts, process: Mutex::default(), started_at: Mutex::default() }
     }
 
     fn process(&self) -> Arc<Process> {
@@ -97,7 +100,16 @@ impl Machine {
         let wire = self.wire.of_new_process();
         let started = Arc::new(Process::start(wire, &self.clock, URL, self.max_attempts));
         *process = Some(Arc::clone(&started));
+        *self.started_at.lock().unwrap() = Some(self.clock.now());
         started
+    }
+
+    /// Whether its process of that moment is alive.
+    pub(crate) fn lives_since(&self, moment: &str) -> bool {
+        let lives = |process: &Arc<Process>| !process.wire.life.is_cancelled();
+        let alive = self.process.lock().unwrap().as_ref().is_some_and(lives);
+        let started_at = *self.started_at.lock().unwrap();
+        alive && started_at.is_some_and(|started_at| started_at.rfc3339().as_str() <= moment)
     }
 
     pub(crate) fn kill(&self) {
@@ -136,7 +148,7 @@ impl World {
     pub(crate) fn definition(&self, more: Value) -> Value {
         let mut definition = json!({
             "name": "a",
-            "prompt": "{{ task_id }}",
+            "prompt": "{{ task_id }} {{ now }}",
             "model": { "base_url": self.provider.url(), "name": "m" },
             "limits": { "timeout_seconds": self.timeout_seconds },
         });
