@@ -15,6 +15,7 @@ mod calls;
 mod client;
 mod contract;
 mod faults;
+mod hostile;
 mod idempotency;
 mod kill;
 mod runs;
