@@ -173,7 +173,7 @@ async fn a_target_that_is_no_path_finds_what_its_path_names_or_nothing() {
         ("GET http://", 400),
         ("GET health", 404),
         ("GET", 400),
-        ("GET /\u{e9}", 400),
+        ("GET /\u{e9}", 404),
         ("G\u{e9}T /", 400),
         ("GET /a b", 400),
         ("GET /\0", 400),
@@ -189,7 +189,8 @@ async fn what_is_no_http_1_is_refused() {
     let site = Site::open().await;
     let hello = b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03GET / HTTP/1.1\r\n\r\n";
     refused(&site, hello, &[400]).await;
-    refused(&site, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", &[400, 505]).await;
+    // Whoever speaks HTTP/2 would not understand an answer: 0 is none.
+    refused(&site, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", &[0]).await;
     refused(&site, format!("GET {}\r\n\r\n", site.path), &[400]).await;
     refused(&site, format!("GET {} HTTP/0.9\r\n\r\n", site.path), &[400, 505]).await;
     refused(&site, format!("GET {} HTTP/3.0\r\n\r\n", site.path), &[400, 505]).await;

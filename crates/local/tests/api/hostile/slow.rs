@@ -55,7 +55,7 @@ async fn a_head_sent_byte_by_byte_ends_its_connection_in_time_while_others_are_s
     let (dripped, ()) = tokio::join!(dripping, serving);
     for (heard, took) in dripped {
         assert_eq!(heard, "");
-        assert!(took >= HEAD && took < HEAD * 10, "{took:?}");
+        assert!(took > HEAD / 2 && took < HEAD * 10, "{took:?}");
     }
     site.is_unharmed(10).await;
 }
@@ -86,7 +86,7 @@ async fn a_body_that_stops_coming_is_answered_408() {
         let started = Instant::now();
         let heard = site.hear(site.post(headers, "5\r\n[1,2,")).await;
         assert_eq!((heard.status(), heard.code().as_str()), (408, "request_timeout"), "{headers}");
-        assert!(started.elapsed() >= PAUSE && started.elapsed() < BODY * 5);
+        assert!(started.elapsed() > PAUSE / 2 && started.elapsed() < BODY * 5);
         assert!(heard.0.to_lowercase().contains("connection: close"), "{}", heard.0);
     }
     site.is_unharmed(0).await;
@@ -99,7 +99,7 @@ async fn a_body_sent_byte_by_byte_is_answered_408_when_its_time_is_over() {
         let head = site.post(&format!("Content-Length: {length}\r\n"), "");
         let (heard, took) = drip(&site, &head, "1", PAUSE / 8).await;
         assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
-        assert!(took >= BODY && took < BODY * 5, "{took:?}");
+        assert!(took > BODY / 2 && took < BODY * 5, "{took:?}");
     }
     site.is_unharmed(0).await;
 }
