@@ -16,6 +16,7 @@ mod client;
 mod clock;
 mod contract;
 mod faults;
+mod hostile;
 mod idempotency;
 mod kill;
 mod limits;
