@@ -47,6 +47,9 @@ pub(crate) enum Disposition {
     ComeBackIn(Duration),
 }
 
+/// Only the next look at the task can tell whether its message is needed.
+const LOOK_AGAIN: Disposition = Disposition::ComeBackIn(Duration::from_secs(1));
+
 impl Runner {
     /// Runs a task if it can be claimed. `deadline` is when this process may die:
     /// the lease ends then, and needs no heartbeat.
@@ -144,7 +147,11 @@ impl Runner {
             fenced = finish == Finish::Fenced,
             "task ended"
         );
-        Ok(Disposition::Done)
+        Ok(match finish {
+            Finish::Recorded => Disposition::Done,
+            // A newer attempt may hold the task, and this be its only message.
+            Finish::Fenced => LOOK_AGAIN,
+        })
     }
 
     /// Records the end, trying for some seconds: without it the model would be
@@ -193,8 +200,8 @@ fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
         ClaimRefusal::Held { until } => Disposition::ComeBackIn(until.since(now)),
-        // Changed between two looks at it: look again.
-        ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
+        // Changed between two looks at it.
+        ClaimRefusal::Exhausted => LOOK_AGAIN,
     }
 }
 

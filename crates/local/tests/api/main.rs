@@ -17,6 +17,7 @@ mod contract;
 mod faults;
 mod idempotency;
 mod kill;
+mod protocol;
 mod runs;
 mod status;
 mod support;
