@@ -26,7 +26,7 @@ const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The four states a caller sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Stored and queued.
     Pending,

@@ -21,6 +21,7 @@ mod idempotency;
 mod kill;
 mod limits;
 mod logs;
+mod protocol;
 mod redaction;
 mod runs;
 mod security;
