@@ -3,12 +3,12 @@
 //! The payload is data: it is handed to the template as values and can never
 //! become template code.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, ValueKind};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, escape_formatter};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -24,6 +24,11 @@ Do what it asks, and answer in plain text, briefly and to the point.";
 const FUEL: u64 = 1_000_000;
 /// Most bytes of a rendered prompt.
 const MAX_RENDERED_BYTES: usize = 1024 * 1024;
+/// The engine descends once for every link of `1+1+1…` and `a|b|c…`, which can be
+/// as many as a template has bytes, and takes up to this much stack each time.
+const STACK_PER_BYTE: usize = 8 * 1024;
+/// For what does not grow with the template: macros may call each other 125 deep.
+const STACK_AT_LEAST: usize = 2 * 1024 * 1024;
 
 /// Why a prompt cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +44,18 @@ pub enum PromptError {
 /// Whether `template` can be compiled, and names only filters, tests and
 /// functions that exist. What it does with a payload only the payload can show.
 pub fn check_template(template: &str) -> Result<(), PromptError> {
-    let environment = environment();
-    let template = environment.template_from_str(template)?;
-    match template.render(context! {}) {
-        Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
-        _ => Ok(()),
-    }
+    with_stack_for(template, || {
+        let environment = environment();
+        let template = environment.template_from_str(template)?;
+        match template.render(context! {}) {
+            Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn with_stack_for<R>(template: &str, run: impl FnOnce() -> R) -> R {
+    stacker::grow(STACK_AT_LEAST + template.len() * STACK_PER_BYTE, run)
 }
 
 const fn is_unknown_name(kind: ErrorKind) -> bool {
@@ -58,34 +69,40 @@ pub fn render_prompt(
     task: TaskId,
     now: Moment,
 ) -> Result<String, PromptError> {
-    let environment = environment();
     let template = agent.draft().prompt.as_deref().unwrap_or(DEFAULT_PROMPT);
-    let rendered = environment.render_str(
-        template,
-        context! {
-            payload => payload_value(payload),
-            agent => context! { name => agent.draft().name.as_str() },
-            task_id => task.to_string(),
-            now => now.rfc3339(),
-        },
-    )?;
-    if rendered.len() > MAX_RENDERED_BYTES {
-        return Err(PromptError::TooLarge);
+    let values = context! {
+        payload => payload_value(payload),
+        agent => context! { name => agent.draft().name.as_str() },
+        task_id => task.to_string(),
+        now => now.rfc3339(),
+    };
+    match with_stack_for(template, || environment().render_str(template, values)) {
+        Ok(rendered) if rendered.len() <= MAX_RENDERED_BYTES => Ok(rendered),
+        Ok(_) => Err(PromptError::TooLarge),
+        Err(error) if error.kind() == ErrorKind::WriteFailure => Err(PromptError::TooLarge),
+        Err(error) => Err(error.into()),
     }
-    Ok(rendered)
 }
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
+    // A namespace can hold itself, or be nested anew by every turn of a loop, and
+    // to write such a value takes more stack than there is.
+    environment.remove_global("namespace");
     // Prompts are plain text: nothing is escaped for HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     // And the payload is JSON, so its values are written as JSON writes them.
-    environment.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Bool => write!(out, "{}", value.is_true()).map_err(Into::into),
-        ValueKind::None => out.write_str("null").map_err(Into::into),
-        _ => escape_formatter(out, state, value),
+    environment.set_formatter(|out, _, value| {
+        match value.kind() {
+            ValueKind::Bool => write!(out, "{}", value.is_true()),
+            ValueKind::None => out.write_str("null"),
+            // The engine takes fuel for a value once it is written: too late for a
+            // list repeated a million times.
+            _ => write!(Bounded { out, room: MAX_RENDERED_BYTES }, "{value}"),
+        }
+        .map_err(Into::into)
     });
     environment.add_filter("tojson", |value: Value, indent: Option<Value>, args: Kwargs| {
         match value.downcast_object_ref::<Container>() {
@@ -94,6 +111,19 @@ fn environment() -> Environment<'static> {
         }
     });
     environment
+}
+
+/// Takes so many bytes and no more.
+struct Bounded<W> {
+    out: W,
+    room: usize,
+}
+
+impl<W: fmt::Write> fmt::Write for Bounded<W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.room = self.room.checked_sub(text.len()).ok_or(fmt::Error)?;
+        self.out.write_str(text)
+    }
 }
 
 fn payload_value(payload: &Payload) -> Value {
@@ -292,6 +322,66 @@ mod tests {
     #[test]
     fn template_code_in_a_payload_stays_text() {
         assert_eq!(render("{{ payload.x }}", r#"{"x":"{{ 7 * 7 }}<b>"}"#), "{{ 7 * 7 }}<b>");
+    }
+
+    #[test]
+    fn nothing_can_be_nested_without_end() {
+        let itself = "{% set n = namespace() %}{% set n.x = n %}{{ n }}";
+        let deeper = "{% set n = namespace(x=[]) %}{% for i in range(10000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}";
+        for template in [itself, deeper] {
+            assert!(check_template(template).unwrap_err().to_string().contains("namespace is unknown"));
+        }
+    }
+
+    #[test]
+    fn a_long_chain_does_not_exhaust_the_stack() {
+        let chain = |link: &str| link.repeat(16 * 1024 / link.len());
+        for template in [
+            format!("{{{{ 1{} }}}}", chain("+1")),
+            format!("{{{{ {}1 }}}}", chain("-")),
+            format!("{{{{ {}1 }}}}", chain("not ")),
+            format!("{{{{ a{} }}}}", chain(".a")),
+            format!("{{{{ a{} }}}}", chain("[0]")),
+            format!("{{{{ a{} }}}}", chain("()")),
+            format!("{{{{ 1{} }}}}", chain("|e")),
+            format!("{{{{ 1{} }}}}", chain(" is odd")),
+            format!("{{{{ 1{} }}}}", chain(" if 1")),
+            format!("{{% if 1 %}}{}{{% endif %}}", chain("{%elif 1%}")),
+        ] {
+            // Whatever comes of it, the process lives.
+            let _ = check_template(&template);
+        }
+    }
+
+    #[test]
+    fn macros_that_call_themselves_are_stopped() {
+        for macros in [
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% macro f(x) %}{{ f([[[[[[[[x]]]]]]]]) }}{% endmacro %}{{ f(1) }}",
+        ] {
+            assert!(render(macros, "{}").contains("recursion limit exceeded"), "{}", render(macros, "{}"));
+        }
+    }
+
+    #[test]
+    fn what_a_template_makes_is_bounded_before_it_is_made() {
+        let payload = format!("[{}]", vec!["\"0123456789\""; 5000].join(","));
+        for template in [
+            "{% for a in payload %}{{ payload }}{% endfor %}",
+            "{% for a in payload %}{{ payload | tojson }}{% endfor %}",
+            "{{ payload | join(payload | string) }}",
+            "{{ (payload | string) * 1000 * 1000 }}",
+            "{{ payload | string | replace('', payload | string) }}",
+        ] {
+            let message = render(template, &payload);
+            assert!(message.contains("ran out of fuel") || message.contains("too large"), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_list_repeated_without_measure_is_not_written_out() {
+        let message = render("{{ payload * 60000 }}", &format!("[\"{}\"]", "x".repeat(1000)));
+        assert_eq!(message, "error: the rendered prompt is larger than 1048576 bytes");
     }
 
     #[test]

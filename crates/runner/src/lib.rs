@@ -15,6 +15,6 @@ mod task;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;
-pub use model::{Models, ModelsError};
+pub use model::{Models, ModelsError, read_completion};
 pub use settings::RunSettings;
 pub use task::Runner;
