@@ -10,8 +10,8 @@ use std::sync::Arc;
 use api::Problem;
 use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH};
+use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
@@ -67,6 +67,7 @@ pub(super) async fn admit(State(admission): State<Admission>, request: Request, 
 impl Admission {
     async fn work(self, request: Request, next: Next) -> Result<Response, Problem> {
         let kind = kind(request.uri().path());
+        let is_read = request.method() == Method::GET;
         let turn = self.limits.turn;
         let is_large = is_large(request.body(), self.limits.large_from);
         let large = match is_large {
@@ -91,7 +92,11 @@ impl Admission {
         if lateness.is_late() {
             return Err(Problem::body_too_slow());
         }
-        self.hand_out(response, &kind).await
+        match is_read {
+            true => self.hand_out(response, &kind).await,
+            // It has had its effect, and its caller must learn of it.
+            false => Ok(response),
+        }
     }
 
     /// A large answer has a place until the connection has taken it.

@@ -21,7 +21,7 @@ async fn json_a_hundred_thousand_levels_deep_is_refused_at_once() {
         assert_eq!((heard.status(), heard.code().as_str()), (400, "invalid_payload"));
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_compressed_body_is_refused_and_never_inflated() {
     let twice = "Content-Encoding: identity\r\nContent-Encoding: gzip\r\n";
     assert_eq!(site.hear(bytes(&site, twice, bomb)).await.status(), 415);
     assert_eq!(site.hear(bytes(&site, "", bomb)).await.code(), "invalid_payload");
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn what_is_not_utf_8_is_refused_or_replaced_and_never_breaks_anything() {
         site.world.run(&site.agent, "1").await;
         assert!(site.model.asked().iter().any(|asked| asked.user() == shown), "{query}");
     }
-    site.assert_unharmed(4).await;
+    site.closes_unharmed(4).await;
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_form_or_query_of_very_many_fields_is_read_in_time() {
         assert_eq!(heard.status(), 200, "{}", heard.0);
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
-    site.assert_unharmed(2).await;
+    site.closes_unharmed(2).await;
 }
 
 #[tokio::test]
@@ -87,5 +87,5 @@ async fn a_body_that_never_ends_is_cut_off_at_a_bound() {
     let heard = site.hear(head + &chunk.repeat(70)).await;
     // The answer may be lost when the server closes on a caller who still sends.
     assert!([0, 413].contains(&heard.status()), "{}", heard.0);
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }

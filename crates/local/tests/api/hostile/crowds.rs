@@ -43,7 +43,7 @@ async fn whoever_finds_no_place_is_told_when_to_come_again_and_all_that_was_acce
     for task in &tasks {
         assert_eq!(site.world.ended(task).await["status"], "SUCCESS");
     }
-    site.assert_unharmed(tasks.len()).await;
+    site.closes_unharmed(tasks.len()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +69,7 @@ async fn health_and_other_agents_are_answered_while_one_agent_is_flooded() {
     // Nothing is left behind: a task triggered after them all is the last.
     site.world.run(&other, "1").await;
     site.world.run(&site.agent, "1").await;
-    site.assert_unharmed(tasks + 22).await;
+    site.closes_unharmed(tasks + 22).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +82,7 @@ async fn a_task_whose_caller_hung_up_at_any_moment_is_queued_if_it_is_stored() {
     }
     site.world.run(&site.agent, "1").await;
     let tasks = site.model.asked().len();
-    site.assert_unharmed(tasks).await;
+    site.closes_unharmed(tasks).await;
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn connections_beyond_the_limit_wait_until_others_end() {
         listen(stream).await;
     }
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn when_connections_are_scarce_each_has_one_answer() {
     );
     let closed = closed.await.into_iter().filter(Result::is_ok).count();
     assert!(closed >= 1, "none made room");
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -151,5 +151,5 @@ async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
     let whole = listen(&mut unread).await;
     assert_eq!(whole.status(), 200);
     assert!(whole.0.len() > text.len() && whole.0.to_lowercase().contains("content-length: 36"));
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }

@@ -23,7 +23,7 @@ async fn a_head_that_is_too_long_is_refused_and_its_connection_closed() {
     refused(&site, site.post(&"X: y\r\n".repeat(101), ""), &[431]).await;
     refused(&site, site.post(&"X: y\r\n".repeat(12_000), ""), &[431]).await;
     refused(&site, long, &[400, 431]).await;
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_long_query_within_the_limit_is_taken() {
     let query = "x".repeat(60_000);
     let heard = site.hear(format!("GET {}?a={query} HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n", site.path)).await;
     assert_eq!(heard.status(), 200, "{}", heard.0);
-    site.assert_unharmed(1).await;
+    site.closes_unharmed(1).await;
 }
 
 /// What one server takes for a body, another takes for a second request.
@@ -71,7 +71,7 @@ async fn a_request_whose_length_can_be_read_in_two_ways_is_refused_or_ends_its_c
     ] {
         refused(&site, site.post(lengths, &format!("{{}}{hidden}")), &[400, 413, 431]).await;
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn of_two_lengths_only_chunks_count_and_nothing_behind_them_is_run() {
         assert_eq!((heard.status(), heard.answers()), (200, 1), "{lengths:?}: {}", heard.0);
     }
     assert!(site.model.asked().iter().all(|asked| asked.user() == "\"ab\""));
-    site.assert_unharmed(3).await;
+    site.closes_unharmed(3).await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn chunks_that_do_not_add_up_are_an_incomplete_body_and_end_the_connection
         assert_eq!((heard.status(), heard.answers()), (400, 1), "{chunks:?}: {}", heard.0);
         assert_eq!(heard.code(), "incomplete_body", "{chunks:?}");
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn endless_chunk_extensions_and_trailers_are_cut_off() {
         let heard = site.hear(site.post(&format!("Transfer-Encoding: chunked\r\n{CLOSE}"), &chunks)).await;
         assert_eq!(heard.code(), "incomplete_body");
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_body_nobody_reads_is_never_taken_for_a_request() {
         let heard = site.hear(format!("{head}{length}{CLOSE}\r\n{hidden}")).await;
         assert_eq!((heard.status(), heard.answers()), (status, 1), "{}", heard.0);
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn requests_sent_ahead_are_answered_in_turn_until_one_is_malformed() {
     let statuses: Vec<&str> =
         heard.0.match_indices("HTTP/1.1 ").map(|(at, _)| &heard.0[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "200", "400"]);
-    site.assert_unharmed(2).await;
+    site.closes_unharmed(2).await;
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_target_that_is_no_path_finds_what_its_path_names_or_nothing() {
         let heard = site.hear(format!("{request} {rest}")).await;
         assert_eq!(heard.status(), status, "{request:?}: {}", heard.0);
     }
-    site.assert_unharmed(1).await;
+    site.closes_unharmed(1).await;
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn what_is_no_http_1_is_refused() {
     refused(&site, format!("GET {} HTTP/3.0\r\n\r\n", site.path), &[400, 505]).await;
     refused(&site, format!("GET {} http/1.1\r\n\r\n", site.path), &[400]).await;
     refused(&site, "\r\n\r\n\0", &[400]).await;
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 /// A linear congruential generator: the same bytes at every run.
@@ -223,5 +223,5 @@ async fn random_bytes_and_requests_with_random_bytes_in_them_are_refused() {
         // 408: the length was made larger, and the rest never came.
         assert!((400..=499).contains(&status) && status != 429, "{status} for {}", bytes.escape_ascii());
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }

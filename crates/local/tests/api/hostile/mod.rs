@@ -66,7 +66,7 @@ impl Site {
     }
 
     /// The server serves, and only `tasks` tasks came of all that was before.
-    async fn assert_unharmed(self, tasks: usize) {
+    async fn closes_unharmed(self, tasks: usize) {
         let ended = self.world.run(&self.agent, r#""afterwards""#).await;
         assert_eq!(ended["status"], "SUCCESS", "{ended}");
         let asked = self.model.asked();

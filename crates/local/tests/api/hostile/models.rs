@@ -55,7 +55,7 @@ async fn a_compressed_answer_is_not_inflated() {
     let polite = FakeModel::saying("x").await;
     site.world.run(&site.world.agent(&polite, json!({ "name": "polite" })).await, "1").await;
     assert!(!polite.asked()[0].headers.contains_key("accept-encoding"));
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn an_endless_answer_is_cut_off_at_8_mib_and_its_task_fails() {
         assert_eq!(ended["result"], "The model's server answered more than 8 MiB", "{ended}");
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn endless_headers_end_the_call_and_its_task() {
     let head = "HTTP/1.1 200 OK\r\n".to_owned();
     let ended = ended(&site, model(head, b"X: y\r\n".to_vec(), usize::MAX).await).await;
     assert_eq!(ended["status"], "FAILURE", "{ended}");
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -88,5 +88,5 @@ async fn an_answer_of_very_deep_json_fails_its_task_alone() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
     let ended = ended(&site, model(head, body.into_bytes(), 1).await).await;
     assert_eq!(ended["error"]["type"], "model_error", "{ended}");
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }

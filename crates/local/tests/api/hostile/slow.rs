@@ -57,7 +57,7 @@ async fn a_head_sent_byte_by_byte_ends_its_connection_in_time_while_others_are_s
         assert_eq!(heard, "");
         assert!(took > HEAD / 2 && took < HEAD * 10, "{took:?}");
     }
-    site.assert_unharmed(10).await;
+    site.closes_unharmed(10).await;
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_connection_that_says_nothing_is_closed_in_time_also_after_an_answer()
     for stream in &mut idle {
         listen(stream).await;
     }
-    site.assert_unharmed(1).await;
+    site.closes_unharmed(1).await;
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_body_that_stops_coming_is_answered_408() {
         assert!(started.elapsed() > PAUSE / 2 && started.elapsed() < BODY * 5);
         assert!(heard.0.to_lowercase().contains("connection: close"), "{}", heard.0);
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_body_sent_byte_by_byte_is_answered_408_when_its_time_is_over() {
         assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
         assert!(took > BODY / 2 && took < BODY * 5, "{took:?}");
     }
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn slow_bodies_do_not_keep_others_out() {
         site.world.run(&site.agent, "1").await;
     }
     drop(slow);
-    site.assert_unharmed(10).await;
+    site.closes_unharmed(10).await;
 }
 
 #[tokio::test]
@@ -135,5 +135,5 @@ async fn an_answer_that_nobody_reads_ends_its_connection() {
     let many = "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let sending = async { while stream.write_all(many.as_bytes()).await.is_ok() {} };
     tokio::time::timeout(super::PATIENCE, sending).await.expect("the server closes");
-    site.assert_unharmed(0).await;
+    site.closes_unharmed(0).await;
 }
