@@ -79,7 +79,7 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
     let made = agent(&server.url, &model).await;
     let (agent_id, webhook) = (string(&made["agent_id"]), string(&made["webhook_url"]));
     let trigger = client().post(&webhook).header("idempotency-key", "key-secret");
-    let task = accepted(trigger.body("payload-secret=1").send().await.unwrap()).await;
+    let task = accepted(trigger.body(r#"{"x":"payload-secret"}"#).send().await.unwrap()).await;
     let lines = server.lines_until_the_end_of(&task);
 
     let about: Vec<&Value> = lines.iter().filter(|line| line["task_id"] == task.as_str()).collect();
