@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Fail when an arrow between our crates points the wrong way.
+"""Fail when an arrow between our crates points the wrong way, or a secret may show.
 
 The rules are ARCHITECTURE.md's: functions and local -> api, runner -> store ->
-domain; `domain` decides and touches nothing; only `store` speaks DynamoDB.
+domain; `domain` decides and touches nothing; only `store` speaks DynamoDB. And
+SECURITY.md's: no `unsafe` of ours, secrets are compared in constant time, and
+print themselves nowhere.
 """
 
 import json
@@ -34,9 +36,22 @@ MAY_NAME_VENDOR = {Path("crates/local/src/serve/engine.rs")}
 
 LONGEST_MAIN = 60
 
+# Values whose holder can do something; a comparison that stops at the first wrong
+# byte would let them be guessed byte by byte.
+SECRET_NAME = r"(?:\w*_)?(?:token|secret|api_key|password|salt|signature)"
+COMPARED_SECRET = re.compile(rf"\b(?:{SECRET_NAME}|expose\(\))(?:\.\w+\(\))*\s*[=!]=|[=!]=\s*&?\*?(?:\w+\.)*{SECRET_NAME}\b")
+SECRET_TYPE = re.compile(r"struct (?:WebhookToken|TokenHash|Salt)\b")
+# A text under such a name in a struct that prints itself.
+SECRET_TEXT = re.compile(rf"^\s*(?:pub(?:\(\w+\))? )?({SECRET_NAME}): (?:Option<|Arc<|Vec<)*(?:String|str|u8)\b")
+# The name of a secret, not a secret.
+MAY_BE_PRINTED = {"SecretName.secret"}
+
 
 def main():
-    problems = [*wrong_edges(), *io_below_domain(), *io_in_domain(), *vendor_names_outside_store(), *long_mains()]
+    problems = [
+        *wrong_edges(), *io_below_domain(), *io_in_domain(), *vendor_names_outside_store(), *long_mains(),
+        *unsafe_allowed(), *secrets_compared(), *secrets_printed(), *unlocked_tools(),
+    ]
     for problem in problems:
         print(problem)
     sys.exit(1 if problems else 0)
@@ -84,6 +99,51 @@ def long_mains():
         length = len(file.read_text().splitlines())
         if length >= LONGEST_MAIN:
             yield f"{file.relative_to(ROOT)} has {length} lines; a function's main stays under {LONGEST_MAIN}"
+
+
+def unsafe_allowed():
+    if not re.search(r'^unsafe_code = "forbid"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE):
+        yield 'Cargo.toml: [workspace.lints.rust] must say unsafe_code = "forbid"'
+    for manifest in sorted([*ROOT.glob("crates/*/Cargo.toml"), *ROOT.glob("functions/*/Cargo.toml")]):
+        if not re.search(r"^\[lints\]\nworkspace = true$", manifest.read_text(), re.MULTILINE):
+            yield f"{manifest.relative_to(ROOT)}: [lints] must say workspace = true"
+
+
+def secrets_compared():
+    for path, number, line, _ in product_lines():
+        if COMPARED_SECRET.search(line):
+            yield f"{path}:{number}: secrets are compared by domain::is_secret or ct_eq: {line.strip()}"
+
+
+def secrets_printed():
+    name, derives = "", ""
+    for path, number, line, before in product_lines():
+        if found := re.search(r"\b(?:struct|enum) (\w+)", line):
+            name, derives = found[1], before if before.startswith("#[derive(") else ""
+        if SECRET_TYPE.search(line) and re.search(r"\b(Debug|PartialEq|Display)\b", derives):
+            yield f"{path}:{number}: {name} is secret: it may derive neither Debug nor PartialEq"
+        field = SECRET_TEXT.match(line)
+        if field and "Debug" in derives and f"{name}.{field[1]}" not in MAY_BE_PRINTED:
+            yield f"{path}:{number}: {name} derives Debug and would print its {field[1]}"
+
+
+def unlocked_tools():
+    wanted = re.findall(r"^[\w.-]+==\S+", (ROOT / "infra/requirements.txt").read_text(), re.MULTILINE)
+    locked = re.findall(r"^([\w.-]+==\S+)(?: ;.*)? \\\n +--hash=sha256:", (ROOT / "infra/requirements.lock").read_text(), re.MULTILINE)
+    for tool in sorted({name.lower() for name in wanted} - set(locked)):
+        yield f"infra/requirements.lock lacks {tool} or its hash; its first lines say how it is made"
+
+
+def product_lines():
+    """Each line of the product's own code, without comments and tests, and the attribute before it."""
+    for file in sorted([*ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("functions/*/src/**/*.rs")]):
+        attribute = ""
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
+            if line.startswith("#[cfg(test)]"):
+                break
+            if not line.lstrip().startswith("//"):
+                yield file.relative_to(ROOT), number, line, attribute
+                attribute = line.strip() if line.lstrip().startswith("#[derive(") else attribute if line.lstrip().startswith("#[") else ""
 
 
 def run(*command):

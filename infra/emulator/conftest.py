@@ -3,7 +3,6 @@
 import http.server
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +12,10 @@ from pathlib import Path
 
 import boto3
 import pytest
+import redaction
 import requests
+
+from running import admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
@@ -27,6 +29,7 @@ PARAMETERS = {
     "AllowedPrivateHosts": "127.0.0.1",
 }
 PATIENCE_SECONDS = 90
+ANSWER = "All is well."
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +40,12 @@ def stack():
     parameters = [word for name, value in PARAMETERS.items() for word in ("--parameter", f"{name}={value}")]
     up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
                         check=True, stdout=subprocess.PIPE, text=True)
-    yield Stack(json.loads(up.stdout))
+    redaction.begin()
+    stack = Stack(json.loads(up.stdout))
+    redaction.secret("admin token", stack.admin_token)
+    redaction.secret("signing secret", stack.signing_secret())
+    yield stack
+    redaction.keep_logs(stack.aws("logs"))
     subprocess.run([here / "down", "--state", STATE], check=True)
 
 
@@ -61,7 +69,7 @@ class Stack:
         self.base_url = outputs["base_url"]
         self.emulator_pid = outputs["pid"]
         self.account = "000000000000"
-        self.admin_token = self.shell(outputs["AdminTokenCommand"])
+        self.admin_token = admin_token(outputs)
         self.resources = {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for resource in self.aws("cloudformation").describe_stack_resources(StackName=outputs["stack"])["StackResources"]
@@ -83,6 +91,10 @@ class Stack:
         }
         done = subprocess.run(["bash", "-c", command], env=environment, check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
+
+    def signing_secret(self):
+        secrets = self.aws("secretsmanager")
+        return secrets.get_secret_value(SecretId=self.resources["SigningSecret"])["SecretString"]
 
     def call(self, method, path, **options):
         return requests.request(method, f"{self.base_url}{path}", timeout=30, **options)
@@ -127,15 +139,7 @@ class Stack:
         return PausedMapping(self.aws("lambda"), self.resources["QueueToAgent"])
 
     def kill_runners(self):
-        """kill -9 the agent function's processes: this emulator's, and no others."""
-        for pid in descendants(self.emulator_pid):
-            try:
-                environment = Path(f"/proc/{pid}/environ").read_bytes()
-            except OSError:
-                continue
-            # Only the agent function knows the dead-letter queue.
-            if b"AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL=" in environment:
-                os.kill(pid, signal.SIGKILL)
+        kill_runners(self.emulator_pid)
 
 
 class PausedMapping:
@@ -170,10 +174,13 @@ class Agents:
         }
         answer = self.stack.manage("POST", "/api/agents", json=agent)
         assert answer.status_code == 201, answer.text
+        redaction.definition(agent)
+        redaction.webhook(answer.json()["webhook_url"])
         return answer.json()
 
     def trigger(self, agent, payload=None, key=None, **options):
         headers = {"Idempotency-Key": key} if key else {}
+        redaction.secret("idempotency key", key or "")
         if payload is not None:
             options["json"] = payload
         answer = requests.post(agent["webhook_url"], headers=headers, timeout=30, **options)
@@ -224,6 +231,10 @@ class FakeModel:
 
     def answer(self, path, headers, body):
         request = {"path": path, "authorization": headers.get("Authorization"), "text": body, "body": json.loads(body)}
+        redaction.payload(request["body"]["messages"][-1]["content"])
+        if request["authorization"]:
+            redaction.secret("API key", request["authorization"].removeprefix("Bearer "))
+        redaction.secret("answer", ANSWER)
         with self.lock:
             earlier = sum(earlier["text"] == body for earlier in self.requests)
             self.requests.append(request)
@@ -253,7 +264,7 @@ class FakeModel:
             "object": "chat.completion",
             "created": int(time.time()),
             "model": behaviour,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "All is well."}}],
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}],
             "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
         }
 
@@ -263,24 +274,6 @@ class FakeModel:
     def user_message_about(self, marker):
         (request,) = self.calls_about(marker)
         return [message["content"] for message in request["body"]["messages"] if message["role"] == "user"][-1]
-
-
-def descendants(pid):
-    """Every process below this one, by the parent each names in /proc."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The command's name, in parentheses, may hold spaces.
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-    found = {pid}
-    while True:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        if not more:
-            return found - {pid}
-        found |= more
 
 
 def wait_until(what, probe):

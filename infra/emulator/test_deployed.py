@@ -111,9 +111,9 @@ def test_twenty_concurrent_triggers_with_one_key_are_one_task_and_one_run(agents
 def test_other_keys_other_agents_and_no_key_are_tasks_of_their_own(agents):
     first, second = agents.create("answers"), agents.create("answers")
     task_ids = [
-        agents.trigger(first, {}, key="one"),
-        agents.trigger(first, {}, key="two"),
-        agents.trigger(second, {}, key="one"),
+        agents.trigger(first, {}, key="number-one"),
+        agents.trigger(first, {}, key="number-two"),
+        agents.trigger(second, {}, key="number-one"),
         agents.trigger(first, {}),
         agents.trigger(first, {}),
     ]
@@ -356,10 +356,12 @@ def everything(stack):
     """Each resource of the stack with the actions a function might try on it."""
     arn = f"{stack.outputs['region']}:{stack.account}"
     tables = ["GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query", "BatchGetItem", "BatchWriteItem",
-              "DeleteTable", "UpdateTable"]
+              "ConditionCheckItem", "PartiQLSelect", "DescribeTable", "CreateBackup", "ExportTableToPointInTime",
+              "DeleteTable", "UpdateTable", "UpdateTimeToLive", "PutResourcePolicy"]
     queues = ["SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes",
-              "PurgeQueue", "SetQueueAttributes"]
-    secrets = ["GetSecretValue", "CreateSecret", "PutSecretValue", "DeleteSecret"]
+              "PurgeQueue", "SetQueueAttributes", "AddPermission", "DeleteQueue"]
+    secrets = ["GetSecretValue", "BatchGetSecretValue", "CreateSecret", "PutSecretValue", "DeleteSecret", "UpdateSecret",
+               "DescribeSecret", "RestoreSecret", "PutResourcePolicy", "ReplicateSecretToRegions"]
     provider = f"arn:aws:secretsmanager:{arn}:secret:{stack.outputs['stack']}/provider/"
     resources = {
         "tasks": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['TasksTable']}", "dynamodb", tables),
@@ -378,7 +380,20 @@ def everything(stack):
     for function in FUNCTIONS:
         resources[f"{function} log"] = (
             f"arn:aws:logs:{arn}:log-group:/aws/lambda/{stack.outputs['stack']}/{function}:log-stream:x", "logs",
-            ["CreateLogStream", "PutLogEvents", "DeleteLogGroup"])
+            ["CreateLogStream", "PutLogEvents", "GetLogEvents", "FilterLogEvents", "DeleteLogStream", "DeleteLogGroup"])
+    # Ways out of a role: other roles, other functions, the account.
+    for name, identity in stack.resources.items():
+        if name.endswith("Function"):
+            resources[name] = (f"arn:aws:lambda:{arn}:function:{identity}", "lambda",
+                               ["InvokeFunction", "GetFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration"])
+        if name.endswith("Role"):
+            resources[name] = (f"arn:aws:iam::{stack.account}:role/{identity}", "iam",
+                               ["PassRole", "PutRolePolicy", "AttachRolePolicy", "UpdateAssumeRolePolicy"])
+            resources[f"{name} itself"] = (f"arn:aws:iam::{stack.account}:role/{identity}", "sts", ["AssumeRole"])
+    resources["every table"] = ("*", "dynamodb", ["ListTables", "CreateTable"])
+    resources["every queue"] = ("*", "sqs", ["ListQueues", "CreateQueue"])
+    resources["every secret"] = ("*", "secretsmanager", ["ListSecrets", "GetSecretValue"])
+    resources["every log"] = ("*", "logs", ["CreateLogGroup", "DescribeLogGroups"])
     return resources
 
 
@@ -386,12 +401,12 @@ CONSUME = {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessa
 WRITE_SECRET = {"CreateSecret", "PutSecretValue", "DeleteSecret"}
 NEEDED = {
     "WebhookRole": {
-        "agents": {"GetItem"}, "tasks": {"PutItem"}, "queue": {"SendMessage"},
+        "agents": {"GetItem"}, "tasks": {"PutItem", "UpdateItem"}, "queue": {"SendMessage"},
         "webhook log": {"CreateLogStream", "PutLogEvents"},
     },
     "AgentRole": {
         "agents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
-        "queue": CONSUME, "dead letters": CONSUME, "model key": {"GetSecretValue"}, "default model key": {"GetSecretValue"},
+        "queue": CONSUME | {"SendMessage"}, "dead letters": CONSUME, "model key": {"GetSecretValue"}, "default model key": {"GetSecretValue"},
         "agent log": {"CreateLogStream", "PutLogEvents"},
     },
     "TaskStatusRole": {
@@ -421,20 +436,85 @@ def test_each_role_may_do_what_its_function_needs_and_nothing_else(role, stack):
         assert allowed == NEEDED[role].get(name, set()), f"{role} on {name}"
 
 
-@pytest.mark.parametrize("role, service, call", [
-    ("WebhookRole", "dynamodb", lambda aws, o: aws.scan(TableName=o["TasksTable"])),
-    ("WebhookRole", "sqs", lambda aws, o: aws.receive_message(QueueUrl=o["Queue"])),
-    ("AgentRole", "dynamodb", lambda aws, o: aws.scan(TableName=o["AgentsTable"])),
-    ("AgentRole", "sqs", lambda aws, o: aws.send_message(QueueUrl=o["Queue"], MessageBody="x")),
-    ("TaskStatusRole", "dynamodb", lambda aws, o: aws.delete_item(TableName=o["TasksTable"], Key={"id": {"S": "x"}})),
-    ("TaskStatusRole", "sqs", lambda aws, o: aws.send_message(QueueUrl=o["Queue"], MessageBody="x")),
-    ("ConsoleRole", "dynamodb", lambda aws, o: aws.get_item(TableName=o["TasksTable"], Key={"id": {"S": "x"}})),
-    ("ConsoleRole", "secretsmanager", lambda aws, o: aws.create_secret(Name="another", SecretString="x")),
-])
-def test_a_call_a_role_does_not_need_is_refused(role, service, call, stack):
+@pytest.mark.parametrize("key, decision", [("rate#an-agent#29400000", "allowed"), ("7abc8def0123456789ab", "implicitDeny"),
+                                           ("slots#an-agent", "implicitDeny")])
+def test_the_webhook_function_changes_counters_and_no_task(key, decision, stack):
+    """The emulator knows the keys of a call only where they are told to it, as here; AWS sees them in the call."""
+    answer = stack.aws("iam").simulate_principal_policy(
+        PolicySourceArn=f"arn:aws:iam::{stack.account}:role/{stack.resources['WebhookRole']}",
+        ActionNames=["dynamodb:UpdateItem"], ResourceArns=[everything(stack)["tasks"][0]],
+        ContextEntries=[{"ContextKeyName": "dynamodb:LeadingKeys", "ContextKeyValues": [key], "ContextKeyType": "stringList"}])
+    assert [result["EvalDecision"] for result in answer["EvaluationResults"]] == [decision]
+
+
+def get_secret(name):
+    return lambda aws, stack: aws.get_secret_value(SecretId=stack.resources.get(name, name))
+
+
+def provider_secret(stack, name):
+    """A secret that is really there, so that nothing but the refusal can keep it back."""
+    full_name = f"{stack.outputs['stack']}/provider/{name}"
+    secrets = stack.aws("secretsmanager")
+    try:
+        secrets.create_secret(Name=full_name, SecretString="a-provider-secret")
+    except secrets.exceptions.ResourceExistsException:
+        pass
+    return full_name
+
+
+def item(stack, table, **more):
+    return {"TableName": stack.outputs[table], "Key": {"id": {"S": "x"}}, **more}
+
+
+@pytest.mark.parametrize("role, service, what, call", [
+    # The webhook function is what strangers reach: it writes tasks, and reads none.
+    ("WebhookRole", "dynamodb", "read a task", lambda aws, stack: aws.get_item(**item(stack, "TasksTable"))),
+    ("WebhookRole", "dynamodb", "list the tasks", lambda aws, stack: aws.scan(TableName=stack.outputs["TasksTable"])),
+    ("WebhookRole", "dynamodb", "delete a task", lambda aws, stack: aws.delete_item(**item(stack, "TasksTable"))),
+    ("WebhookRole", "dynamodb", "list the agents", lambda aws, stack: aws.scan(TableName=stack.outputs["AgentsTable"])),
+    ("WebhookRole", "dynamodb", "make a token", lambda aws, stack: aws.put_item(
+        TableName=stack.outputs["AgentsTable"], Item={"id": {"S": "token#x"}})),
+    ("WebhookRole", "sqs", "take a message", lambda aws, stack: aws.receive_message(QueueUrl=stack.outputs["Queue"])),
+    ("WebhookRole", "secretsmanager", "read the signing secret", get_secret("SigningSecret")),
+    # The agent function talks to models: it reads their keys, and no URL or token.
+    ("AgentRole", "dynamodb", "list the agents", lambda aws, stack: aws.scan(TableName=stack.outputs["AgentsTable"])),
+    ("AgentRole", "dynamodb", "change an agent", lambda aws, stack: aws.put_item(
+        TableName=stack.outputs["AgentsTable"], Item={"id": {"S": "agent#x"}})),
+    ("AgentRole", "dynamodb", "list the tasks", lambda aws, stack: aws.scan(TableName=stack.outputs["TasksTable"])),
+    ("AgentRole", "dynamodb", "delete a task", lambda aws, stack: aws.delete_item(**item(stack, "TasksTable"))),
+    ("AgentRole", "sqs", "send a dead letter", lambda aws, stack: aws.send_message(
+        QueueUrl=stack.outputs["DeadLetterQueue"], MessageBody="x")),
+    ("AgentRole", "secretsmanager", "read the admin token", get_secret("AdminToken")),
+    ("AgentRole", "secretsmanager", "read the signing secret", get_secret("SigningSecret")),
+    ("AgentRole", "secretsmanager", "read an imported token", lambda aws, stack: aws.get_secret_value(
+        SecretId=provider_secret(stack, "agents/x/webhook-token"))),
+    ("AgentRole", "secretsmanager", "replace a model's key", lambda aws, stack: aws.put_secret_value(
+        SecretId=provider_secret(stack, "agents/x/model-api-key-x"), SecretString="x")),
+    # The task-status function reads one task by its id.
+    ("TaskStatusRole", "dynamodb", "list the tasks", lambda aws, stack: aws.scan(TableName=stack.outputs["TasksTable"])),
+    ("TaskStatusRole", "dynamodb", "delete a task", lambda aws, stack: aws.delete_item(**item(stack, "TasksTable"))),
+    ("TaskStatusRole", "dynamodb", "read an agent", lambda aws, stack: aws.get_item(**item(stack, "AgentsTable"))),
+    ("TaskStatusRole", "sqs", "send a message", lambda aws, stack: aws.send_message(
+        QueueUrl=stack.outputs["Queue"], MessageBody="x")),
+    ("TaskStatusRole", "secretsmanager", "read the admin token", get_secret("AdminToken")),
+    # The console writes models' keys and cannot read them back; tasks are none of its business.
+    ("ConsoleRole", "dynamodb", "read a task", lambda aws, stack: aws.get_item(**item(stack, "TasksTable"))),
+    ("ConsoleRole", "dynamodb", "drop the agents", lambda aws, stack: aws.delete_table(TableName=stack.outputs["AgentsTable"])),
+    ("ConsoleRole", "sqs", "send a message", lambda aws, stack: aws.send_message(
+        QueueUrl=stack.outputs["Queue"], MessageBody="x")),
+    ("ConsoleRole", "secretsmanager", "make another secret", lambda aws, stack: aws.create_secret(
+        Name="another", SecretString="x")),
+    ("ConsoleRole", "secretsmanager", "read a model's key", lambda aws, stack: aws.get_secret_value(
+        SecretId=provider_secret(stack, "agents/x/model-api-key-x"))),
+    ("ConsoleRole", "secretsmanager", "read the default model's key", lambda aws, stack: aws.get_secret_value(
+        SecretId=provider_secret(stack, "openai"))),
+    ("ConsoleRole", "secretsmanager", "replace the signing secret", lambda aws, stack: aws.put_secret_value(
+        SecretId=stack.resources["SigningSecret"], SecretString="x")),
+], ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "")
+def test_a_call_a_role_does_not_need_is_refused(role, service, what, call, stack):
     credentials = stack.aws("sts").assume_role(
         RoleArn=f"arn:aws:iam::{stack.account}:role/{stack.resources[role]}", RoleSessionName="test")["Credentials"]
     aws = stack.aws(service, credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"])
     with pytest.raises(ClientError) as refusal:
-        call(aws, stack.outputs)
-    assert "AccessDenied" in refusal.value.response["Error"]["Code"]
+        call(aws, stack)
+    assert "AccessDenied" in refusal.value.response["Error"]["Code"], f"{role} may {what}"

@@ -14,10 +14,22 @@ pub mod task_status;
 pub mod webhook;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
+use axum::middleware::map_response;
+use axum::response::Response;
 
 pub use problem::Problem;
 
-/// Adds the answers for requests that no route takes.
+/// Adds the answers for requests that no route takes, and keeps every answer out
+/// of caches: a trigger must arrive, and answers hold results and webhook URLs.
 pub fn app(routes: Router) -> Router {
-    routes.fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
+    routes
+        .fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
+        .layer(map_response(unstored))
+}
+
+async fn unstored(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -3,18 +3,20 @@
 mod body;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::http::header::RETRY_AFTER;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
-use domain::{AgentId, IdempotencyKey, Status, TaskId, TaskKey, WebhookToken};
+use domain::{AgentId, IdempotencyKey, Payload, Status, TaskId, TaskKey, WebhookToken};
 use serde_json::json;
 use store::env::{Env, EnvError};
-use store::{Admission, Agents, Clock, Queue, StoreError, Tasks, TokenRecord};
+use store::{Admission, Agents, Clock, Queue, Rate, StoreError, Tasks, TokenRecord};
 
 use crate::Problem;
 use crate::cors::{self, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
@@ -52,6 +54,8 @@ enum TriggerError {
     Key(#[from] domain::KeyError),
     #[error(transparent)]
     Body(#[from] BodyError),
+    #[error("This agent takes no more triggers in this minute; try again in {} s", whole_seconds(*retry_after))]
+    RateExceeded { retry_after: Duration },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("failed to draw random bits")]
@@ -79,7 +83,7 @@ async fn trigger(
     let key = idempotency_key(&parts)?;
     let payload = body::payload(&parts, body, triggers.max_body_bytes).await.map_err(TriggerError::Body)?;
     let id = TaskId::new(triggers.clock.now(), task_key(&agent, key.as_ref())?);
-    let admission = triggers.tasks.admit(id, agent.agent_id, &payload).await.map_err(TriggerError::Store)?;
+    let admission = triggers.admit(id, &agent, &payload, key.is_some()).await?;
     Ok(triggers.accept(admission, id, agent.agent_id, key.is_some()).await?)
 }
 
@@ -89,6 +93,26 @@ impl Triggers {
             token.and_then(|Path(text)| WebhookToken::parse(&text)).ok_or(TriggerError::UnknownAgent)?;
         let found = self.agents.by_token(&token.hash(), self.clock.now()).await?;
         found.ok_or(TriggerError::UnknownAgent)
+    }
+
+    /// Stores the task if its agent's rate allows. A repeat of a key is answered
+    /// also when it does not: its caller may be one whose answer was lost.
+    async fn admit(
+        &self,
+        id: TaskId,
+        agent: &TokenRecord,
+        payload: &Payload,
+        keyed: bool,
+    ) -> Result<Admission, TriggerError> {
+        if let Some(limit) = agent.triggers_per_minute
+            && let Rate::Exceeded { retry_after } =
+                self.tasks.count_trigger(agent.agent_id, limit, id.created_at()).await?
+        {
+            let earlier = if keyed { self.tasks.named_by(id.key(), id.created_at()).await? } else { None };
+            let (id, status) = earlier.ok_or(TriggerError::RateExceeded { retry_after })?;
+            return Ok(Admission::Repeated { id, status });
+        }
+        Ok(self.tasks.admit(id, agent.agent_id, payload).await?)
     }
 
     /// Queues the task and answers its id. A repeat that finds its task PENDING
@@ -136,6 +160,10 @@ fn task_key(agent: &TokenRecord, key: Option<&IdempotencyKey>) -> Result<TaskKey
     }
 }
 
+fn whole_seconds(pause: Duration) -> u64 {
+    u64::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
 impl From<TriggerError> for Problem {
     fn from(error: TriggerError) -> Self {
         match error {
@@ -143,6 +171,10 @@ impl From<TriggerError> for Problem {
             TriggerError::UnknownAgent => Self::not_found("agent_not_found", "Agent not found"),
             TriggerError::Key(error) => Self::bad_request("invalid_idempotency_key", error.to_string()),
             TriggerError::Body(error) => error.into(),
+            TriggerError::RateExceeded { retry_after } => {
+                Self::caller(StatusCode::TOO_MANY_REQUESTS, "rate_limited", error.to_string())
+                    .with_header(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)))
+            }
             TriggerError::Store(error) => error.into(),
             TriggerError::Entropy(_) => Self::internal(error),
         }

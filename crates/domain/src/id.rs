@@ -160,6 +160,26 @@ mod tests {
     }
 
     #[test]
+    fn a_derived_task_key_is_74_bits_each_of_which_is_one_as_often_as_zero() {
+        const KEYS: u32 = 20_000;
+        let salt = Salt::new([1; 32]);
+        let mut seen = std::collections::HashSet::new();
+        let mut ones = [0_u32; 80];
+        for n in 0..KEYS {
+            let key = IdempotencyKey::parse(Some(n.to_string().as_bytes())).unwrap().unwrap();
+            let TaskKey(bytes) = TaskKey::derived(&salt, &key);
+            for (bit, count) in ones.iter_mut().enumerate() {
+                *count += u32::from(bytes[bit / 8] >> (bit % 8) & 1);
+            }
+            assert!(seen.insert(bytes), "{n} has the task key of another");
+        }
+        let (fixed, free): (Vec<u32>, Vec<u32>) = ones.iter().partition(|count| [0, KEYS].contains(count));
+        assert_eq!((fixed.len(), free.len()), (6, 74), "version and variant are fixed, and nothing else");
+        // 6 standard deviations (71 each): a fair bit is that far out once in 500 million.
+        assert!(free.iter().all(|count| count.abs_diff(KEYS / 2) <= 425), "{free:?}");
+    }
+
+    #[test]
     fn one_idempotency_key_has_one_task_key_per_agent() {
         let key = IdempotencyKey::parse(Some(b"order-42")).unwrap().unwrap();
         let other = IdempotencyKey::parse(Some(b"order-43")).unwrap().unwrap();

@@ -28,5 +28,7 @@ pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Passage, Usage};
 pub use payload::{Payload, PayloadError};
 pub use prompt::{PromptError, check_template, render_prompt};
 pub use run::{ModelReply, Run, Step, StopReason};
-pub use task::{AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault};
-pub use token::{Salt, TokenHash, WebhookToken};
+pub use task::{
+    AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault, slot_pause,
+};
+pub use token::{Salt, TokenHash, WebhookToken, is_secret};

@@ -4,11 +4,13 @@
 //! become template code.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, ValueKind};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context, escape_formatter};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -24,6 +26,9 @@ Do what it asks, and answer in plain text, briefly and to the point.";
 const FUEL: u64 = 1_000_000;
 /// Most bytes of a rendered prompt.
 const MAX_RENDERED_BYTES: usize = 1024 * 1024;
+/// Most bytes of all values a template writes: what blocks and macros write is
+/// kept aside first, and may not fill the memory there.
+const MAX_WRITTEN_BYTES: usize = 8 * MAX_RENDERED_BYTES;
 
 /// Why a prompt cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,19 @@ pub enum PromptError {
     /// The template made too much of the payload.
     #[error("the rendered prompt is larger than 1048576 bytes")]
     TooLarge,
+}
+
+impl PromptError {
+    /// What went wrong and where, for the log: without the engine's details, in
+    /// which it may quote the payload.
+    pub fn without_payload(&self) -> String {
+        match self {
+            Self::Template(error) => {
+                format!("{} in line {} of the prompt", error.kind(), error.line().unwrap_or_default())
+            }
+            Self::TooLarge => self.to_string(),
+        }
+    }
 }
 
 /// Whether `template` can be compiled, and names only filters, tests and
@@ -60,19 +78,42 @@ pub fn render_prompt(
 ) -> Result<String, PromptError> {
     let environment = environment();
     let template = agent.draft().prompt.as_deref().unwrap_or(DEFAULT_PROMPT);
-    let rendered = environment.render_str(
-        template,
-        context! {
-            payload => payload_value(payload),
-            agent => context! { name => agent.draft().name.as_str() },
-            task_id => task.to_string(),
-            now => now.rfc3339(),
-        },
-    )?;
-    if rendered.len() > MAX_RENDERED_BYTES {
+    let values = context! {
+        payload => payload_value(payload),
+        agent => context! { name => agent.draft().name.as_str() },
+        task_id => task.to_string(),
+        now => now.rfc3339(),
+    };
+    let mut prompt = Bounded::default();
+    let rendered = environment.template_from_str(template)?.render_captured_to(values, &mut prompt);
+    if prompt.is_full {
         return Err(PromptError::TooLarge);
     }
-    Ok(rendered)
+    rendered?;
+    Ok(String::from_utf8_lossy(&prompt.text).into_owned())
+}
+
+/// Takes no more than a prompt may have: a template that writes the payload in a
+/// loop over the payload would otherwise fill the memory.
+#[derive(Default)]
+struct Bounded {
+    text: Vec<u8>,
+    is_full: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.text.len() + text.len() > MAX_RENDERED_BYTES {
+            self.is_full = true;
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.text.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn environment() -> Environment<'static> {
@@ -82,10 +123,17 @@ fn environment() -> Environment<'static> {
     // Prompts are plain text: nothing is escaped for HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     // And the payload is JSON, so its values are written as JSON writes them.
-    environment.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Bool => write!(out, "{}", value.is_true()).map_err(Into::into),
-        ValueKind::None => out.write_str("null").map_err(Into::into),
-        _ => escape_formatter(out, state, value),
+    let written = AtomicUsize::new(0);
+    environment.set_formatter(move |out, _, value| {
+        let text = match value.kind() {
+            ValueKind::Bool => value.is_true().to_string(),
+            ValueKind::None => "null".to_owned(),
+            _ => value.to_string(),
+        };
+        if written.fetch_add(text.len(), Ordering::Relaxed) + text.len() > MAX_WRITTEN_BYTES {
+            return Err(minijinja::Error::new(ErrorKind::WriteFailure, "the template writes too much"));
+        }
+        out.write_str(&text).map_err(Into::into)
     });
     environment.add_filter("tojson", |value: Value, indent: Option<Value>, args: Kwargs| {
         match value.downcast_object_ref::<Container>() {
@@ -292,6 +340,22 @@ mod tests {
     #[test]
     fn template_code_in_a_payload_stays_text() {
         assert_eq!(render("{{ payload.x }}", r#"{"x":"{{ 7 * 7 }}<b>"}"#), "{{ 7 * 7 }}<b>");
+    }
+
+    #[test]
+    fn a_payload_that_multiplies_itself_is_stopped_before_it_fills_the_memory() {
+        let (rows, text) = ("0,".repeat(100_000), "x".repeat(500_000));
+        let payload = format!(r#"{{"rows":[{rows}0],"text":"{text}"}}"#);
+        for prompt in [
+            "{% for row in payload.rows %}{{ payload.text }}{% endfor %}",
+            "{% for row in payload.rows %}{{ payload }}{% endfor %}",
+            "{% set all %}{% for row in payload.rows %}{{ payload.text }}{% endfor %}{% endset %}",
+        ] {
+            assert!(render(prompt, &payload).starts_with("error: "), "{prompt}");
+        }
+        // 1 MiB is fine, in a block too.
+        let twice = "{% set all %}{{ payload.text }}{{ payload.text }}{% endset %}{{ all }}";
+        assert_eq!(render(twice, &payload).len(), 1_000_000);
     }
 
     #[test]

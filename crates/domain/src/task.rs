@@ -22,6 +22,9 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// queue can hold its message (SQS: 14 days).
 const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 
+/// A task that found no free run slot of its agent for this long ends.
+const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 /// The four states a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -190,6 +193,14 @@ pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPol
     }
 }
 
+/// When a task looks again for a run slot of its busy agent: after a quarter of
+/// its age, so that a task looks often at first and hundreds of waiting ones cost
+/// little later; at least every minute. `None` once it has waited long enough.
+pub fn slot_pause(age: Duration) -> Option<Duration> {
+    let pause = (age / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
+    (age < LONGEST_SLOT_WAIT).then_some(pause)
+}
+
 /// 1, 2, 4, 8 … 64 seconds.
 fn back_off(attempt: u32) -> Duration {
     Duration::from_secs(1 << attempt.saturating_sub(1).min(6))
@@ -211,6 +222,13 @@ impl Ended {
 }
 
 impl Failure {
+    /// The task whose agent was busy with others for too long.
+    pub fn no_slot() -> Self {
+        let hours = LONGEST_SLOT_WAIT.as_secs() / 3600;
+        let message = format!("The agent was busy with other tasks for {hours} hours");
+        Self::passing(ErrorType::Timeout, message)
+    }
+
     /// The run that took longer than its agent allows.
     pub fn timeout(limit: Duration) -> Self {
         let message = format!("The run took longer than its limit of {} s", limit.as_secs());
@@ -270,6 +288,14 @@ mod tests {
         assert_eq!(short, created.plus(IDEMPOTENCY_WINDOW));
         let long = Task::final_expiry(created, created.plus(hour), IDEMPOTENCY_WINDOW);
         assert_eq!(long, created.plus(IDEMPOTENCY_WINDOW + hour));
+    }
+
+    #[test]
+    fn a_task_looks_for_a_slot_ever_more_seldom_and_not_for_ever() {
+        let pauses = [0, 10, 60, 600].map(|age| slot_pause(Duration::from_secs(age)).unwrap().as_millis());
+        assert_eq!(pauses, [1000, 2500, 15_000, 60_000]);
+        assert!(slot_pause(LONGEST_SLOT_WAIT - Duration::from_secs(1)).is_some());
+        assert_eq!(slot_pause(LONGEST_SLOT_WAIT), None);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::AgentId;
 
 /// The secret in a webhook URL. Never stored and never logged: records hold its
 /// [`TokenHash`]. Case does not matter.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct WebhookToken(String);
 
 impl WebhookToken {
@@ -46,6 +46,15 @@ impl WebhookToken {
     }
 }
 
+impl PartialEq for WebhookToken {
+    /// In constant time, as for [`TokenHash`].
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for WebhookToken {}
+
 impl fmt::Debug for WebhookToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WebhookToken(…)")
@@ -54,7 +63,7 @@ impl fmt::Debug for WebhookToken {
 
 /// SHA-256 of a webhook token in lower-case hexadecimal. Tokens carry at least
 /// 16 characters of the owner's choice or 160 random bits, so a plain hash does.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TokenHash(String);
 
 impl TokenHash {
@@ -69,6 +78,12 @@ impl TokenHash {
     }
 }
 
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
 impl PartialEq for TokenHash {
     /// In constant time, so that a near miss cannot be told from a far one.
     fn eq(&self, other: &Self) -> bool {
@@ -76,10 +91,17 @@ impl PartialEq for TokenHash {
     }
 }
 
+/// Whether this is the secret, in constant time, and hashed first, so that time
+/// tells nothing of its length either. An empty secret is nobody's.
+pub fn is_secret(given: &[u8], secret: &[u8]) -> bool {
+    let equal = Sha256::digest(given).ct_eq(&Sha256::digest(secret));
+    !secret.is_empty() && bool::from(equal)
+}
+
 impl Eq for TokenHash {}
 
 /// An agent's own random bytes, under which its idempotency keys become task keys.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Salt([u8; 32]);
 
 impl Salt {
@@ -110,6 +132,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     const AGENT: AgentId = AgentId::random([7; 16]);
@@ -122,6 +146,36 @@ mod tests {
         assert_ne!(first, WebhookToken::derive(b"other", AGENT, 1));
         assert_ne!(first, WebhookToken::derive(b"secret", AgentId::random([8; 16]), 1));
         assert_eq!(first.expose().len(), 40);
+    }
+
+    #[test]
+    fn tokens_are_160_bits_each_of_which_is_one_as_often_as_zero() {
+        const TOKENS: u32 = 20_000;
+        let mut seen = HashSet::new();
+        let mut ones = [0_u32; 160];
+        for version in 0..TOKENS {
+            let token = WebhookToken::derive(b"secret", AGENT, version);
+            let bytes: Vec<u8> = (0..40)
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&token.expose()[at..at + 2], 16).unwrap())
+                .collect();
+            for (bit, count) in ones.iter_mut().enumerate() {
+                *count += u32::from(bytes[bit / 8] >> (bit % 8) & 1);
+            }
+            assert!(seen.insert(bytes), "version {version} has an earlier token");
+        }
+        // 6 standard deviations (71 each): a fair bit is that far out once in 500 million.
+        let fair = TOKENS / 2 - 425..=TOKENS / 2 + 425;
+        assert!(ones.iter().all(|count| fair.contains(count)), "{ones:?}");
+    }
+
+    #[test]
+    fn only_the_secret_itself_is_the_secret_and_an_empty_one_is_nobodys() {
+        assert!(is_secret(b"the admin token", b"the admin token"));
+        for given in ["", "the admin toke", "the admin token2", "The admin token"] {
+            assert!(!is_secret(given.as_bytes(), b"the admin token"), "{given}");
+        }
+        assert!(!is_secret(b"", b""));
     }
 
     #[test]
@@ -142,5 +196,6 @@ mod tests {
     fn a_token_does_not_show_itself_in_a_debug_print() {
         let token = WebhookToken::parse("abcdef0123456789").unwrap();
         assert_eq!(format!("{token:?}"), "WebhookToken(…)");
+        assert_eq!(format!("{:?}", Salt::new([7; 32])), "Salt(…)");
     }
 }

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -65,7 +66,7 @@ pub enum LogFormat {
 }
 
 /// Which deployment a client command talks to.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone)]
 pub struct Deployment {
     /// The deployment's URL [default: the local server's]
     #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_URL")]
@@ -79,6 +80,12 @@ pub struct Deployment {
     /// Print JSON alone
     #[arg(long)]
     pub json: bool,
+}
+
+impl fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployment").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// What can be done with agents.

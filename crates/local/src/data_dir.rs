@@ -1,5 +1,6 @@
 //! The folder that holds everything a local server keeps.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ pub enum DataDirError {
     /// Another process serves it.
     #[error("another server is running in {}; stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
+    /// Somebody emptied it: with an empty secret nothing would be one.
+    #[error("{} is empty; put its content back, or delete it to have a new one made", .0.display())]
+    Empty(PathBuf),
     /// The file system refused.
     #[error("failed to {attempt} {}", path.display())]
     Io {
@@ -36,12 +40,17 @@ pub struct Lock {
 }
 
 /// A secret that is made at the first start and kept.
-#[derive(Debug)]
 pub struct KeptSecret {
     /// The secret.
     pub value: String,
     /// Whether it was made just now.
     pub is_new: bool,
+}
+
+impl fmt::Debug for KeptSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptSecret").field("is_new", &self.is_new).finish_non_exhaustive()
+    }
 }
 
 impl DataDir {
@@ -79,16 +88,40 @@ impl DataDir {
         self.0.join("tables.sqlite")
     }
 
-    /// Makes the database file for its owner only, as SQLite would not. Whether
-    /// it was not there before.
-    pub fn make_database_file(&self) -> Result<bool, DataDirError> {
+    /// Whether a database was made here: only a whole one has this name.
+    pub fn has_database(&self) -> Result<bool, DataDirError> {
         let path = self.database();
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(io("make", &path)(error)),
+        path.try_exists().map_err(io("look for", &path))
+    }
+
+    /// An empty file to make the database in, for its owner only, as SQLite would
+    /// not. What a start that was killed had made of it is gone.
+    pub fn draft_database(&self) -> Result<PathBuf, DataDirError> {
+        let path = self.0.join("tables.draft");
+        for suffix in ["", "-wal", "-shm"] {
+            let left = self.0.join(format!("tables.draft{suffix}"));
+            match fs::remove_file(&left) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io("remove", &left)(error));
+                }
+                _ => {}
+            }
         }
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        made.map(|_| path.clone()).map_err(io("make", &path))
+    }
+
+    /// Gives the finished draft, which must be closed, the database's name.
+    pub fn keep_draft_database(&self, draft: &Path) -> Result<(), DataDirError> {
+        let log = self.0.join("tables.draft-wal");
+        if log.exists() {
+            // What is in there would be lost with its name.
+            return Err(io("close", draft)(std::io::ErrorKind::ResourceBusy.into()));
+        }
+        let database = self.database();
+        fs::rename(draft, &database).map_err(io("make", &database))?;
+        // The name is to be on the disk before anything is accepted.
+        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(io("write", &self.0))
     }
 
     /// The secrets file.
@@ -128,6 +161,7 @@ impl DataDir {
     fn keep(&self, name: &str) -> Result<KeptSecret, DataDirError> {
         let path = self.0.join(name);
         match fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => return Err(DataDirError::Empty(path)),
             Ok(text) => return Ok(KeptSecret { value: text.trim().to_owned(), is_new: false }),
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(io("read", &path)(error));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Moment, TaskId};
+use domain::{AgentId, Moment, TaskId};
 use futures::future::join_all;
 use store::{Queue, error_chain};
 use tracing::Instrument as _;
@@ -27,6 +27,9 @@ pub struct Delivery {
     pub receipt: String,
     /// A task id.
     pub body: String,
+    /// Whose task it is, as the message's group says. If nothing says it, the
+    /// task's record is asked.
+    pub agent: Option<AgentId>,
     /// How often it was received, this time included.
     pub receives: u32,
     /// It comes from the dead-letter queue.
@@ -75,12 +78,19 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
         return Verdict::Done;
     };
     let disposition = match delivery.dead_lettered {
-        false => runner.run(id, deadline).await,
+        false => runner.run(id, delivery.agent, deadline).await,
         true => runner.bury(id).await,
     };
     let pause = match disposition {
         Ok(Disposition::Done) => return Verdict::Done,
         Ok(Disposition::ComeBackIn(pause)) => pause,
+        Ok(Disposition::SendAgain { agent, pause }) => match queue.send_later(id, agent, pause).await {
+            Ok(()) => return Verdict::Done,
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "message kept, as no new one can be sent");
+                pause
+            }
+        },
         Err(error) => {
             let error = error_chain(&error);
             tracing::error!(error, "task returns to the queue");

@@ -40,7 +40,7 @@ pub(crate) async fn attempt(
     let driven = async {
         let now = runner.clock.now();
         let prompt = render_prompt(agent, payload, claimed.task.id, now).map_err(|error| {
-            tracing::error!(%error, "prompt not rendered");
+            tracing::error!(error = error.without_payload(), "prompt not rendered");
             Fault::permanent(
                 ErrorType::InvalidAgent,
                 "The agent's prompt cannot be rendered over this payload",

@@ -117,18 +117,17 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || first >= 224
         || (first == 100 && (64..128).contains(&second))
         || (first == 192 && second == 0 && third == 0)
+        || (first == 192 && second == 88 && third == 99)
         || (first == 198 && (18..20).contains(&second))
 }
 
+/// Only 2000::/3 is given out as public (RFC 4291 section 2.4), and of it neither
+/// 2001::/23 (protocols, with Teredo) nor the documentation's ranges.
 fn is_private_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address.is_unique_local()
-        || address.is_unicast_link_local()
-        || first & 0xffc0 == 0xfec0
-        || (first == 0x2001 && second == 0x0db8)
+    first & 0xe000 != 0x2000
+        || (first == 0x2001 && (second < 0x0200 || second == 0x0db8))
+        || (first == 0x3fff && second < 0x1000)
 }
 
 /// The IPv4 address inside an IPv4-mapped, NAT64 or 6to4 address.
@@ -170,11 +169,76 @@ mod tests {
             "http://[2002:7f00:1::]/",
             "http://[fd00::1]/",
             "http://[fe80::1]/",
+            // Written otherwise.
+            "http://0177.0.0.1/",
+            "http://127.1/",
+            "http://127.0.0.1./",
+            "http://１２７.0.0.1/",
+            "http://%31%32%37.0.0.1/",
+            "http://public.example@127.0.0.1/",
+            "http://[0:0:0:0:0:ffff:7f00:1]/",
         ] {
             assert!(!check(url, ""), "{url}");
         }
         assert!(check("https://8.8.8.8/v1", ""));
         assert!(check("https://api.example.com/v1", ""));
+    }
+
+    /// The ends of each block of the IANA special-purpose address registries that
+    /// is not globally reachable, and what else stands for such an address
+    /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>,
+    /// <https://www.iana.org/assignments/iana-ipv6-special-registry>).
+    #[test]
+    fn no_special_purpose_block_is_public_from_end_to_end() {
+        for block in [
+            "0.0.0.0 0.255.255.255",
+            "10.0.0.0 10.255.255.255",
+            "100.64.0.0 100.127.255.255",
+            "127.0.0.0 127.255.255.255",
+            "169.254.0.0 169.254.255.255",
+            "172.16.0.0 172.31.255.255",
+            "192.0.0.0 192.0.0.255",
+            "192.0.2.0 192.0.2.255",
+            "192.88.99.0 192.88.99.255",
+            "192.168.0.0 192.168.255.255",
+            "198.18.0.0 198.19.255.255",
+            "198.51.100.0 198.51.100.255",
+            "203.0.113.0 203.0.113.255",
+            "224.0.0.0 255.255.255.255",
+            ":: ::ffff:7fff:ffff",
+            "::ffff:a00:0 ::ffff:aff:ffff",
+            "64:ff9b::a00:0 64:ff9b::aff:ffff",
+            "64:ff9b:1:: 64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
+            "100:: 100::ffff:ffff:ffff:ffff",
+            "2001:: 2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:db8:: 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2002:a00:: 2002:aff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "3fff:: 3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "4000:: ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ] {
+            for end in block.split(' ') {
+                assert!(is_private(end.parse().unwrap()), "{end}");
+            }
+        }
+        for neighbour in [
+            "1.0.0.0",
+            "9.255.255.255",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.32.0.0",
+            "192.0.1.0",
+            "198.20.0.0",
+            "223.255.255.255",
+            "2001:200::",
+            "2001:db9::",
+            "2002:808:808::",
+            "2606:4700:4700::1111",
+            "3fff:1000::",
+            "64:ff9b::808:808",
+            "::ffff:8.8.8.8",
+        ] {
+            assert!(!is_private(neighbour.parse().unwrap()), "{neighbour}");
+        }
     }
 
     #[test]

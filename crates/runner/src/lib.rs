@@ -11,6 +11,7 @@ mod egress;
 mod model;
 mod passages;
 mod settings;
+mod slots;
 mod task;
 mod told;
 

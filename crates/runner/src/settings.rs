@@ -58,7 +58,8 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     domain::agent::check_model(&model).map_err(|error| EnvError::Malformed {
         name: "AGENT_WEBHOOKS_MODEL_BASE_URL",
         expected: format!("set together with AGENT_WEBHOOKS_MODEL_NAME ({error})"),
-        found: base_url.unwrap_or_default(),
+        // Without credentials, which it must not have.
+        found: base_url.as_deref().and_then(|url| url.rsplit('@').next()).unwrap_or_default().to_owned(),
     })?;
     Ok(model)
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId, after_fault,
+    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId,
+    after_fault,
 };
 use futures::FutureExt as _;
 use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
 
 use crate::drive::{self, Attempt};
+use crate::slots::Turn;
 use crate::{Models, RunSettings, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
@@ -18,8 +20,9 @@ const FINISH_MARGIN: Duration = Duration::from_secs(3);
 /// Waits between tries to record how a run ended.
 const FINISH_PAUSES: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
-/// A lease outlives its invocation by this much, for clocks that disagree.
-const LEASE_SLACK: Duration = Duration::from_secs(5);
+/// A lease outlives its invocation by this much: so much may the clocks of two
+/// functions disagree, each of them wrong by up to 5 s.
+const LEASE_SLACK: Duration = Duration::from_secs(10);
 
 /// Everything a run needs.
 #[derive(Debug)]
@@ -45,14 +48,44 @@ pub(crate) enum Disposition {
     Done,
     /// Hand it out again after this long.
     ComeBackIn(Duration),
+    /// Delete it, and send a new one that is handed out after this long: waiting
+    /// for a run slot is no fault, and must not use up the message's receives.
+    SendAgain {
+        /// Whose task it is.
+        agent: AgentId,
+        /// How long it waits.
+        pause: Duration,
+    },
 }
 
 impl Runner {
-    /// Runs a task if it can be claimed. `deadline` is when this process may die:
-    /// the lease ends then, and needs no heartbeat.
-    pub(crate) async fn run(&self, id: TaskId, deadline: Moment) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
+    /// Runs a task if its agent has a run slot for it and it can be claimed.
+    /// `deadline` is when this process may die: the leases end then, and need no
+    /// heartbeat.
+    pub(crate) async fn run(
+        &self,
+        id: TaskId,
+        agent: Option<AgentId>,
+        deadline: Moment,
+    ) -> Result<Disposition, StoreError> {
         let lease_until = deadline.plus(LEASE_SLACK);
+        match self.turn(id, agent, lease_until).await? {
+            Turn::Wait(agent) => self.wait_for_slot(id, agent).await,
+            Turn::Go(slot) => {
+                let disposition = self.claim(id, deadline, lease_until).await;
+                self.give_back(slot).await;
+                disposition
+            }
+        }
+    }
+
+    async fn claim(
+        &self,
+        id: TaskId,
+        deadline: Moment,
+        lease_until: Moment,
+    ) -> Result<Disposition, StoreError> {
+        let now = self.clock.now();
         match self.tasks.claim(id, now, lease_until, self.settings.max_attempts).await? {
             Claim::Granted(claimed) => self.perform(&claimed, deadline).await,
             Claim::Refused(ClaimRefusal::Exhausted) => self.bury(id).await,
@@ -62,10 +95,15 @@ impl Runner {
 
     /// Ends a task that used up its attempts or its deliveries, as `worker_lost`.
     pub(crate) async fn bury(&self, id: TaskId) -> Result<Disposition, StoreError> {
+        self.end_unheld(id, Failure::worker_lost()).await
+    }
+
+    /// Ends a task that nobody holds; one that is held is left for later.
+    pub(crate) async fn end_unheld(&self, id: TaskId, failure: Failure) -> Result<Disposition, StoreError> {
         let now = self.clock.now();
-        match self.tasks.end_lost(id, now, self.settings.retention).await? {
+        match self.tasks.end_unheld(id, failure, now, self.settings.retention).await? {
             Burial::Ended(task) => {
-                told::end_of_lost(&task, now);
+                told::end_unheld(&task, now);
                 Ok(Disposition::Done)
             }
             Burial::Refused(refusal) => Ok(leave(refusal, now)),
@@ -87,8 +125,9 @@ impl Runner {
                 return self.finish(claimed, &Ended::without_usage(failure)).await;
             }
             Err(error) => {
-                // Nobody should have to wait for the lease of a run that never began.
-                self.tasks.release(claimed, claimed.task.spent, self.clock.now()).await?;
+                // Nobody should have to wait for the lease of a run that never began,
+                // and it was no attempt.
+                self.tasks.unclaim(claimed).await?;
                 return Err(error);
             }
         };
@@ -127,7 +166,8 @@ impl Runner {
     }
 
     async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
+        // An earlier attempt may have begun by a clock that is ahead of this one.
+        let now = self.clock.now().max(claimed.task.started_at.unwrap_or(claimed.claimed_at));
         match self.record(claimed, ended, now).await? {
             Finish::Recorded => told::end(claimed, ended, now),
             Finish::Fenced => tracing::warn!("result dropped: the task had ended, or has a newer attempt"),

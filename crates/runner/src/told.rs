@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{Ended, ErrorType, Failure, Moment, Outcome, Task, TaskId};
+use domain::{Ended, ErrorType, Moment, Outcome, Task, TaskId};
 use store::Claimed;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -37,10 +37,17 @@ pub(crate) fn end(claimed: &Claimed, ended: &Ended, now: Moment) {
     task_ended(&claimed.task, ended, Some(now.since(claimed.claimed_at)), now);
 }
 
-/// The task ended although no runner could end it.
-pub(crate) fn end_of_lost(task: &Task, now: Moment) {
+/// The task ended although no runner held it.
+pub(crate) fn end_unheld(task: &Task, now: Moment) {
     name(task);
-    task_ended(task, &Ended::without_usage(Failure::worker_lost()), None, now);
+    if let Some(ended) = &task.ended {
+        task_ended(task, ended, None, now);
+    }
+}
+
+/// The task waits for a run slot of its agent.
+pub(crate) fn no_slot(pause: Duration) {
+    tracing::info!(retry_in_ms = millis(pause), "task waits for a run slot of its agent");
 }
 
 fn name(task: &Task) {

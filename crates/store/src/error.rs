@@ -13,6 +13,13 @@ pub enum StoreError {
         /// What the SDK or the file system said.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A record of a form that came later than this version: after a rollback.
+    /// It is left alone until the newer version is back.
+    #[error("the record {id} was written by a newer version of this product")]
+    Newer {
+        /// The record's key.
+        id: String,
+    },
     /// A record does not read as this version writes it.
     #[error("the record {id} has no readable {attribute}")]
     Damaged {

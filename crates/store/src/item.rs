@@ -40,6 +40,15 @@ impl<'a> Reader<'a> {
         StoreError::Damaged { id: id.cloned().unwrap_or_default(), attribute }
     }
 
+    /// Refuses a record of a form later than `known`; see ARCHITECTURE.md, "Records".
+    pub(crate) fn of_version(self, known: u64) -> Result<Self, StoreError> {
+        if self.number("v")? <= known {
+            return Ok(self);
+        }
+        let id = self.0.get("id").and_then(|id| id.as_s().ok());
+        Err(StoreError::Newer { id: id.cloned().unwrap_or_default() })
+    }
+
     pub(crate) fn text(self, name: &'static str) -> Result<&'a str, StoreError> {
         let value = self.0.get(name).and_then(|value| value.as_s().ok());
         value.map(String::as_str).ok_or_else(|| self.damaged(name))

@@ -1,6 +1,6 @@
 //! Files that only their owner can read.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -9,8 +9,38 @@ use std::path::Path;
 /// the new, whole.
 pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    // What a crash left, or somebody put there: its mode and target are not ours.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&beside, path)
+    fs::rename(&beside, path)?;
+    // The name too must outlive a loss of power.
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_its_owners_whatever_lay_in_its_way() {
+        let folder = std::env::temp_dir().join(format!("private-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (path, elsewhere) = (folder.join("secret"), folder.join("elsewhere"));
+        for _ in 0..2 {
+            fs::write(&elsewhere, "untouched").unwrap();
+            symlink(&elsewhere, path.with_extension("new")).unwrap();
+            write_private_file(&path, b"secret").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"secret");
+            assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+            assert_eq!(fs::read(&elsewhere).unwrap(), b"untouched");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 //! imported webhook tokens.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +31,6 @@ pub enum Secrets {
 }
 
 /// Secrets under a common prefix.
-#[derive(Debug)]
 pub struct SecretsManager {
     client: aws_sdk_secretsmanager::Client,
     prefix: String,
@@ -98,6 +98,12 @@ pub async fn read_secret(aws: &Aws, id: &str) -> Result<String, StoreError> {
         .await
         .attempt("read a deployment secret")?;
     found.secret_string.ok_or_else(|| StoreError::Damaged { id: id.to_owned(), attribute: "SecretString" })
+}
+
+impl fmt::Debug for SecretsManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretsManager").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
 }
 
 impl SecretsManager {

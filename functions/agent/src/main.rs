@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use domain::Moment;
+use domain::{AgentId, Moment};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use logs::Metrics;
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
@@ -46,6 +46,7 @@ fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
         id: record.message_id.unwrap_or_default(),
         receipt: record.receipt_handle.unwrap_or_default(),
         body: record.body.unwrap_or_default(),
+        agent: record.attributes.get("MessageGroupId").and_then(|group| AgentId::parse(group)),
         receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
         dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
     }

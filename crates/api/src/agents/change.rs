@@ -5,12 +5,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use domain::agent::imported_token_name;
 use domain::{Agent, AgentDraft};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{AgentRecord, Webhook};
 
-use super::{AgentPath, Body, ManageError, Management, imported_token_name, own_api_key};
+use super::{AgentPath, Body, ManageError, Management, own_api_key};
 use crate::Problem;
 
 /// Longest time an old URL may go on working: 30 days.

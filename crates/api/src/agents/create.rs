@@ -3,11 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use domain::agent::imported_token_name;
 use domain::{Agent, AgentDraft, AgentId, Salt, WebhookToken};
 use serde_json::Value;
 use store::{AgentRecord, CreateError, Webhook};
 
-use super::{Body, ManageError, Management, imported_token_name};
+use super::{Body, ManageError, Management};
 use crate::Problem;
 
 /// `POST /api/agents`

@@ -16,11 +16,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
-use domain::agent::ApiKey;
-use domain::{Agent, AgentError, AgentId, WebhookToken};
+use domain::agent::{ApiKey, imported_token_name, is_own_api_key, new_api_key_name};
+use domain::{Agent, AgentError, AgentId, WebhookToken, is_secret};
 use serde_json::{Value, json};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
-use subtle::ConstantTimeEq as _;
 
 use crate::Problem;
 
@@ -120,7 +119,7 @@ async fn admins_only(
         .and_then(|header| header.as_bytes().split_first_chunk::<7>())
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
         .map_or(&[][..], |(_, token)| token.trim_ascii());
-    if bool::from(given.ct_eq(management.admin_token.as_bytes())) {
+    if is_secret(given, management.admin_token.as_bytes()) {
         return Ok(next.run(request).await);
     }
     let message = match given {
@@ -162,7 +161,7 @@ impl Management {
         let Some(ApiKey::Inline(key)) = key else { return Ok(agent) };
         let mut entropy = [0; 8];
         getrandom::fill(&mut entropy)?;
-        let name = format!("{}{:016x}", api_key_prefix(agent.id()), u64::from_be_bytes(entropy));
+        let name = new_api_key_name(agent.id(), u64::from_be_bytes(entropy));
         self.secrets.put(&name, key).await?;
         Ok(agent.with_stored_api_key(name))
     }
@@ -180,21 +179,13 @@ impl Management {
     }
 }
 
-fn api_key_prefix(id: AgentId) -> String {
-    format!("agents/{id}/model-api-key-")
-}
-
 /// The name of the agent's API key if it came with its definition, rather than
 /// being one that its owner keeps in the secret store.
 fn own_api_key(agent: &Agent) -> Option<&str> {
     match agent.draft().model.as_ref()?.api_key.as_ref()? {
-        ApiKey::Stored(name) if name.secret.starts_with(&api_key_prefix(agent.id())) => Some(&name.secret),
+        ApiKey::Stored(name) if is_own_api_key(agent.id(), &name.secret) => Some(&name.secret),
         ApiKey::Stored(_) | ApiKey::Inline(_) => None,
     }
-}
-
-fn imported_token_name(id: AgentId) -> String {
-    format!("agents/{id}/webhook-token")
 }
 
 impl From<CreateError> for ManageError {

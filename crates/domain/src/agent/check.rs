@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider};
-use crate::check_template;
+use crate::{AgentId, check_template};
 
 /// Most bytes of all inline source texts of one agent, so that the agent stays
 /// within one DynamoDB item (400 KB).
@@ -13,6 +13,11 @@ const MAX_SOURCE_BYTES: usize = 256 * 1024;
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
 /// Longest run an agent may ask for: a Lambda invocation ends after 900 s.
 const MAX_TIMEOUT_SECONDS: u64 = 840;
+/// Most runs of one agent at a time, if it limits them: its slots share an item.
+const MAX_SLOTS: u64 = 100;
+/// Most triggers a minute, if an agent limits them: its counter is one item, and
+/// DynamoDB takes 1,000 writes a second of one.
+const MAX_RATE: u64 = 60_000;
 
 /// Objects are objects: an array would otherwise be read as one, by position.
 pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
@@ -67,6 +72,42 @@ pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
     if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
 }
 
+/// Under this prefix each agent's own secrets are kept, by us alone.
+const AGENTS_SECRETS: &str = "agents/";
+
+/// A name for an API key that came with the agent's definition.
+pub fn new_api_key_name(id: AgentId, entropy: u64) -> String {
+    format!("{}{entropy:016x}", api_key_prefix(id))
+}
+
+/// Whether a secret of this name came with the agent's definition.
+pub fn is_own_api_key(id: AgentId, name: &str) -> bool {
+    let rest = name.strip_prefix(&api_key_prefix(id));
+    rest.is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The name of the token that the agent brought along from another system.
+pub fn imported_token_name(id: AgentId) -> String {
+    format!("{AGENTS_SECRETS}{id}/webhook-token")
+}
+
+fn api_key_prefix(id: AgentId) -> String {
+    format!("{AGENTS_SECRETS}{id}/model-api-key-")
+}
+
+/// What is kept for one agent is sent to no other agent's model, and a webhook
+/// token to none at all.
+pub(super) fn check_secret_owner(id: AgentId, model: &ModelConfig) -> Result<(), AgentError> {
+    match &model.api_key {
+        Some(ApiKey::Stored(name))
+            if name.secret.starts_with(AGENTS_SECRETS) && !is_own_api_key(id, &name.secret) =>
+        {
+            Err(AgentError::ForeignSecret)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
     let well_formed = match key {
         None => true,
@@ -106,6 +147,8 @@ pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {
         ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
         ("max_turns", u64::from(limits.max_turns), 100),
         ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
+        ("max_concurrent_runs", limits.max_concurrent_runs.map_or(1, u64::from), MAX_SLOTS),
+        ("triggers_per_minute", limits.triggers_per_minute.map_or(1, u64::from), MAX_RATE),
     ];
     match ranges.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
         Some((field, _, max)) => Err(AgentError::Limit { field, max }),

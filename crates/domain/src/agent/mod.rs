@@ -2,6 +2,7 @@
 
 mod check;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,11 @@ use serde_json::Value;
 
 use crate::{AgentId, PromptError, WebhookToken};
 pub use check::check_model;
-use check::{check_limits, check_shape, check_texts};
+use check::{check_limits, check_secret_owner, check_shape, check_texts};
+pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 
 /// An agent as its owner describes it. Only `name` is required.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentDraft {
     /// 1 to 128 characters.
@@ -38,6 +40,12 @@ pub struct AgentDraft {
     /// The token of an existing webhook URL to bring along from another system.
     #[serde(default, skip_serializing)]
     pub webhook_token: Option<String>,
+}
+
+impl fmt::Debug for AgentDraft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentDraft").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A model and where it is served.
@@ -79,8 +87,8 @@ pub enum ApiKey {
     Stored(SecretName),
 }
 
-impl std::fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inline(_) => f.write_str("ApiKey(…)"),
             Self::Stored(name) => name.fmt(f),
@@ -116,11 +124,24 @@ pub struct Limits {
     pub max_turns: u32,
     /// Tokens the model may write in one turn. 1 to 1,000,000.
     pub max_output_tokens: u32,
+    /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent_runs: Option<u32>,
+    /// Triggers taken in a minute of the clock; further ones are refused. 1 to
+    /// 60,000, none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub triggers_per_minute: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout_seconds: 240, max_turns: 12, max_output_tokens: 4096 }
+        Self {
+            timeout_seconds: 240,
+            max_turns: 12,
+            max_output_tokens: 4096,
+            max_concurrent_runs: None,
+            triggers_per_minute: None,
+        }
     }
 }
 
@@ -186,6 +207,9 @@ pub enum AgentError {
         "`model.api_key` must be up to 4096 printable ASCII characters, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
     )]
     ApiKey,
+    /// A secret that came with another agent, or is no API key.
+    #[error("`model.api_key` names a secret of another agent; send the key itself")]
+    ForeignSecret,
     /// The imported token is malformed.
     #[error("`webhook_token` must have 16 to 128 letters, digits, - or _")]
     WebhookToken,
@@ -207,6 +231,7 @@ impl Agent {
         check_limits(&draft.limits)?;
         if let Some(model) = &draft.model {
             check_model(model)?;
+            check_secret_owner(id, model)?;
         }
         let token = match draft.webhook_token.take() {
             Some(text) => Some(WebhookToken::parse(&text).ok_or(AgentError::WebhookToken)?),
@@ -295,6 +320,8 @@ mod tests {
             (r#"{"name":"a","tools":[{}]}"#, "`tools`"),
             (r#"{"name":"a","limits":{"timeout_seconds":0}}"#, "`limits.timeout_seconds`"),
             (r#"{"name":"a","limits":{"max_turns":101}}"#, "from 1 to 100"),
+            (r#"{"name":"a","limits":{"max_concurrent_runs":0}}"#, "`limits.max_concurrent_runs`"),
+            (r#"{"name":"a","limits":{"triggers_per_minute":60001}}"#, "from 1 to 60000"),
             (r#"{"name":"a","model":{"name":"m"}}"#, "`model.base_url` is required"),
             (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
             (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),
@@ -321,6 +348,28 @@ mod tests {
         ] {
             let message = check(json).unwrap_err();
             assert!(message.contains(says), "{json}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_agent_names_no_secret_of_another_and_no_token_as_its_api_key() {
+        let id = AgentId::random([1; 16]);
+        let key = |secret: &str| {
+            let model = serde_json::json!({ "provider": "extractive", "api_key": { "secret": secret } });
+            check(&serde_json::json!({ "name": "a", "model": model }).to_string())
+        };
+        for own in ["openai", "team/openai", &new_api_key_name(id, 7)] {
+            assert!(key(own).is_ok(), "{own}");
+        }
+        let other = AgentId::random([2; 16]);
+        for foreign in [
+            &new_api_key_name(other, 7),
+            &imported_token_name(other),
+            &imported_token_name(id),
+            "agents/",
+            &format!("agents/{id}/model-api-key-0/../../{other}/webhook-token"),
+        ] {
+            assert!(key(foreign).unwrap_err().contains("another agent"), "{foreign}");
         }
     }
 

@@ -2,9 +2,11 @@
 
 mod demo;
 mod engine;
+mod http;
 mod poller;
 mod recovery;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use engine::{Engine, EngineError};
+pub use http::HttpLimits;
 
 use crate::cli::ServeArgs;
 use crate::data_dir::{KeptSecret, Lock};
@@ -39,7 +42,7 @@ const VISIBILITY: Duration = Duration::from_secs(900);
 const REMEMBER_AGENTS: Duration = Duration::from_secs(10);
 
 /// The operator's choices that are not on the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// How runs are run.
     pub runs: RunSettings,
@@ -52,8 +55,16 @@ pub struct Settings {
     pub private_hosts: PrivateHosts,
     /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: instead of the one kept in the data folder.
     pub admin_token: Option<String>,
+    /// What one caller, and all of them together, may take up.
+    pub http: HttpLimits,
     /// Tells the time.
     pub clock: Clock,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("runs", &self.runs).finish_non_exhaustive()
+    }
 }
 
 /// Why the server does not start.
@@ -139,6 +150,7 @@ impl Settings {
             max_body_bytes: api::webhook::max_body_bytes(env)?,
             private_hosts: PrivateHosts::from_env(env).unwrap_or(PrivateHosts::Any),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
+            http: HttpLimits::default(),
             clock: Clock::system(),
         })
     }
@@ -149,10 +161,12 @@ impl Server {
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
-        let is_new = data_dir.make_database_file()?;
+        let is_new = !data_dir.has_database()?;
+        if is_new {
+            make_database(&data_dir).await?;
+        }
         let engine = Engine::open(&data_dir.database())?;
         let aws = Aws::embedded(engine.clone());
-        create_tables(&aws, &["tasks", "agents"]).await?;
 
         let tasks = Tasks::new(&aws, "tasks");
         let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
@@ -197,7 +211,12 @@ impl Server {
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
             .merge(api::agents::router(management.clone()));
-        let http = tokio::spawn(answer(listener, api::app(routes), stop.clone()));
+        let http = tokio::spawn(http::answer(
+            listener,
+            api::app(routes),
+            settings.http.fitted(settings.concurrency),
+            stop.clone(),
+        ));
         let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));
         tokio::spawn(sweep(engine, stop.clone()));
         Ok(Self { url, management, is_new, resumed, admin_token, tasks, stop, http, poller, _lock: lock })
@@ -217,18 +236,20 @@ impl Server {
     }
 }
 
-async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
-    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, format!("http://{bound}")))
+/// Makes the database beside its place, since the engine makes a table in several
+/// steps: a first start that is killed leaves nothing that a later one trips over.
+async fn make_database(data_dir: &DataDir) -> Result<(), ServeError> {
+    let draft = data_dir.draft_database()?;
+    // The engine closes its file with the last of its clients, which is this one.
+    create_tables(&Aws::embedded(Engine::open(&draft)?), &["tasks", "agents"]).await?;
+    Ok(data_dir.keep_draft_database(&draft)?)
 }
 
-async fn answer(listener: TcpListener, app: axum::Router, stop: CancellationToken) {
-    let stopped = stop.cancelled_owned();
-    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the HTTP server ended");
-    }
+async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
+    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
+    let listener = http::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("http://{bound}")))
 }
 
 async fn sweep(engine: Engine, stop: CancellationToken) {

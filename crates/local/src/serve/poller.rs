@@ -54,6 +54,7 @@ async fn invoke(queue: &Arc<MemoryQueue>, runner: &Arc<Runner>, message: Message
         id: message.receipt.clone(),
         receipt: message.receipt.clone(),
         body: message.body,
+        agent: Some(message.agent),
         receives: message.receives,
         dead_lettered: message.dead_lettered,
     };

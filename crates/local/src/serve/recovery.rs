@@ -20,6 +20,7 @@ pub(crate) async fn give_back(tasks: &Tasks) -> Result<(), StoreError> {
 /// the process before this one (the folder's lock says so), so their leases end
 /// now rather than when they were due. Returns how many tasks go on.
 pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue) -> Result<usize, StoreError> {
+    tasks.forget_slots().await?;
     let unended = tasks.unended().await?;
     for task in &unended {
         if task.status == Status::Started {

@@ -25,7 +25,7 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
 
     assert!(functions.deliver(&[&task], false).await.is_empty());
     let first_run = functions.wire.calls();
-    assert_eq!(first_run, ["UpdateItem", "GetItem", "UpdateItem"], "claim, agent, finish");
+    assert_eq!(first_run, ["GetItem", "UpdateItem", "UpdateItem"], "agent, claim, finish");
     assert!(functions.deliver(&[&keyed_task], false).await.is_empty());
     let run = functions.wire.calls();
     assert_eq!(run, ["UpdateItem", "UpdateItem"]);

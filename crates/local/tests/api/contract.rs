@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{FakeModel, Reply, World};
+use crate::support::{FakeModel, Reply, World, redaction};
 
 const CASES: &str = include_str!("contract/docsgpt-1.1.0.jsonl");
 const TOKEN: &str = "abcdef01-2345-4678-9abc-def012345678";
@@ -96,10 +96,14 @@ async fn replay(world: &World, case: &Case, ids: &HashMap<String, String>) -> Re
     let method = Method::from_bytes(case.request.method.as_bytes()).unwrap();
     let mut request = world.http.request(method, format!("{}{path}", world.url));
     for (name, value) in &case.request.headers {
+        if name.eq_ignore_ascii_case("idempotency-key") {
+            redaction::secret("idempotency key", value);
+        }
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         request = request.header(name.parse::<HeaderName>().unwrap(), value);
     }
     if let Some(body) = body(&case.request) {
+        redaction::payload(&body);
         request = request.body(body);
     }
     request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", case.case))

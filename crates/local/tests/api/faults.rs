@@ -1,132 +1,249 @@
-//! Every AWS call of a task's life, failing in every way, one at a time. A sane
-//! caller retries with its key, the queue redelivers, and at the end there is one
-//! task with one id that ended once, in SUCCESS.
+//! Exhaustive fault injection. Each flow (`flows.rs`) is lived once without faults,
+//! to count its calls to AWS and to the model; then once for every call and every
+//! way in which that call can fail, and for a sample of pairs of such faults. The
+//! caller retries as a sane one does, the queue redelivers, and at the end one
+//! checker (`check.rs`) reads the invariants off the tables, the queue, the answers
+//! and the runs that the model saw.
 //!
 //! A call added to a flow is covered without a new line here: the calls are
 //! counted, not named.
+//!
+//! `AGENT_WEBHOOKS_FAULTS=all` lives 1,000 pairs of each flow instead of 8;
+//! `AGENT_WEBHOOKS_FAULTS='retry: Ghost(1) at 3'` lives that case alone, as a
+//! failure prints it, and `AGENT_WEBHOOKS_FAULTS=retry:` that flow with every pair.
+//! `AGENT_WEBHOOKS_FAULTS_SEED` draws other pairs.
 
-use std::time::Duration;
+mod check;
+mod flows;
+mod provider;
+mod world;
+
+use std::fmt;
 
 use futures::{StreamExt as _, stream};
-use reqwest::StatusCode;
-use serde_json::{Value, json};
+use tokio::task::JoinError;
 
-use crate::support::functions::{Functions, functions};
-use crate::support::wire::Fault;
-use crate::support::{FakeModel, Reply, accepted};
+use crate::support::plan::{AT_THE_END, Fault, Strike};
+use flows::{FLOWS, Flow};
+use world::World;
 
 /// The SDK tries a call this often: fewer faults in a row are its to mend.
 const SDK_TRIES: usize = 3;
-/// More than a task has calls, so that every one is reached.
-const MOST_CALLS: usize = 16;
-/// Longer than any lease here.
-const LEASE: Duration = Duration::from_secs(70);
+/// Pairs of faults lived in each flow.
+const PAIRS: usize = 8;
+/// The same where time does not matter.
+const MANY_PAIRS: usize = 1000;
+/// Scenarios at a time that wait for the SDK's time-outs, in real time.
+const SLOW_AT_ONCE: usize = 48;
+/// Others at a time; more would make calls so slow that they time out.
+const QUICK_AT_ONCE: usize = 16;
+/// A first fault may add calls, so the second may come later than any call did.
+const MORE_CALLS: usize = 4;
 
-#[derive(Clone, Copy, Debug)]
+/// For calls that change something.
+const WRITE_FAULTS: &[(Fault, usize)] = &[
+    (Fault::Unreachable, 1),
+    (Fault::Unreachable, SDK_TRIES),
+    (Fault::Failed, SDK_TRIES),
+    (Fault::Throttled, 1),
+    (Fault::Throttled, SDK_TRIES),
+    (Fault::Overloaded, 1),
+    (Fault::Overloaded, SDK_TRIES),
+    (Fault::AnswerLost, 1),
+    (Fault::AnswerLost, SDK_TRIES),
+    (Fault::Stalled, 1),
+    (Fault::Stalled, SDK_TRIES),
+    (Fault::Late, 1),
+    (Fault::Ghost(1), 1),
+    (Fault::Ghost(2), 1),
+    (Fault::Ghost(3), SDK_TRIES),
+    (Fault::Ghost(AT_THE_END), 1),
+    (Fault::DiedBefore, 1),
+    (Fault::DiedAfter, 1),
+    (Fault::DiedInFlight(1), 1),
+    (Fault::DiedInFlight(3), 1),
+    (Fault::DiedInFlight(AT_THE_END), 1),
+];
+
+/// For calls that only read: whether they took effect makes no difference.
+const READ_FAULTS: &[(Fault, usize)] = &[
+    (Fault::Unreachable, 1),
+    (Fault::Unreachable, SDK_TRIES),
+    (Fault::Failed, SDK_TRIES),
+    (Fault::Throttled, SDK_TRIES),
+    (Fault::Overloaded, 1),
+    (Fault::Stalled, 1),
+    (Fault::Stalled, SDK_TRIES),
+    (Fault::DiedBefore, 1),
+];
+
+/// For calls to a model, which are tried once an attempt.
+const MODEL_FAULTS: &[(Fault, usize)] = &[
+    (Fault::Unreachable, 1),
+    (Fault::Failed, 1),
+    (Fault::Throttled, 1),
+    (Fault::Overloaded, 1),
+    (Fault::AnswerLost, 1),
+    (Fault::Stalled, 1),
+    (Fault::DiedBefore, 1),
+];
+
 struct Scenario {
-    fault: Fault,
-    before: usize,
-    times: usize,
+    flow: &'static Flow,
+    strikes: Vec<Strike>,
+    /// A model never answers.
+    impatient: bool,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_call_fails_and_however_a_task_has_one_id_and_ends_once() {
-    let kinds = [
-        (Fault::Unreachable, 1),
-        (Fault::Unreachable, SDK_TRIES),
-        (Fault::Failed, 1),
-        (Fault::Failed, SDK_TRIES),
-        (Fault::Throttled, 1),
-        (Fault::Throttled, SDK_TRIES),
-        (Fault::AnswerLost, 1),
-        (Fault::AnswerLost, SDK_TRIES),
-        (Fault::DiedBefore, 1),
-        (Fault::DiedAfter, 1),
-    ];
-    let scenarios = kinds
-        .into_iter()
-        .flat_map(|(fault, times)| (0..MOST_CALLS).map(move |before| Scenario { fault, before, times }));
-    let reached: Vec<bool> = stream::iter(scenarios).map(live).buffer_unordered(24).collect().await;
-    let explored = reached.iter().filter(|reached| **reached).count();
-    assert!(explored >= 10 * kinds.len(), "only {explored} cases reached a call");
-    println!("{explored} cases explored: each call of a task's life, failing in {} ways", kinds.len());
-}
-
-/// One task's life under one fault. Whether the fault was reached.
-async fn live(scenario: Scenario) -> bool {
-    // The first answer of the model is a passing fault, so that a release is part of the life.
-    let model =
-        FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
-            .await;
-    let functions = functions(&model).await;
-    functions.wire.arm(scenario.fault, scenario.before, scenario.times);
-
-    let task = trigger(&functions, scenario).await;
-    run_to_its_end(&functions, &task, scenario).await;
-    let first = poll(&functions, &task, scenario).await;
-    let reached = functions.wire.disarm();
-
-    assert_eq!(first["status"], "SUCCESS", "{scenario:?}: {first}");
-    let attempts = first["attempt"].as_u64().unwrap();
-    let asked = model.asked().len() as u64;
-    assert!((2..=attempts).contains(&asked), "{scenario:?}: {asked} runs in {attempts} attempts");
-    assert_eq!(trigger(&functions, scenario).await, task, "{scenario:?}: another id");
-    assert!(functions.deliver(&[&task], false).await.is_empty(), "{scenario:?}");
-    assert!(functions.deliver(&[&task], true).await.is_empty(), "{scenario:?}");
-    assert_eq!(poll(&functions, &task, scenario).await, first, "{scenario:?}: the end changed");
-    assert_eq!(model.asked().len() as u64, asked, "{scenario:?}: it ran again");
-    reached
-}
-
-/// As a sane caller does: with a key, until it is answered 200.
-async fn trigger(functions: &Functions, scenario: Scenario) -> String {
-    for _ in 0..5 {
-        let answered = tokio::select! {
-            response = functions.trigger(Some("k")) => Some(response),
-            () = functions.wire.death() => None,
-        };
-        match answered {
-            Some(response) if response.status() == StatusCode::OK => return accepted(response).await,
-            Some(response) => {
-                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{scenario:?}");
-                let body: Value = response.json().await.unwrap();
-                assert_eq!(body["code"], json!("unavailable"), "{scenario:?}: {body}");
+async fn whatever_calls_fail_and_however_the_invariants_hold() {
+    let wish = std::env::var("AGENT_WEBHOOKS_FAULTS").unwrap_or_default();
+    let seed = std::env::var("AGENT_WEBHOOKS_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or(1_u64);
+    let (mut scenarios, mut failures, mut explored) = (Vec::new(), Vec::new(), 0);
+    for flow in FLOWS {
+        match calls_of(flow).await {
+            Ok(calls) => {
+                let all = all_of(flow, &calls, &wish, seed);
+                println!("{}: {} cases; {} calls: {}", flow.name, all.len(), calls.len(), calls.join(" "));
+                scenarios.extend(all);
             }
-            None => {}
+            Err(failure) => failures.push(failure),
         }
     }
-    panic!("{scenario:?}: never accepted")
-}
-
-/// As the queue does: hands the message out until it is done with.
-async fn run_to_its_end(functions: &Functions, task: &str, scenario: Scenario) {
-    let bodies = [task];
-    for _ in 0..10 {
-        let done = tokio::select! {
-            again = functions.deliver(&bodies, false) => again.is_empty(),
-            () = functions.wire.death() => false,
-        };
-        if done {
-            return;
+    let (slow, quick): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(Scenario::waits);
+    let slow = stream::iter(slow.into_iter().map(live)).buffer_unordered(SLOW_AT_ONCE);
+    let quick = stream::iter(quick.into_iter().map(live)).buffer_unordered(QUICK_AT_ONCE);
+    let mut lived = stream::select(slow, quick);
+    while let Some(outcome) = lived.next().await {
+        match outcome {
+            Ok(reached) => explored += usize::from(reached),
+            Err(failure) => failures.push(failure),
         }
-        functions.time.forward(LEASE);
     }
-    panic!("{scenario:?}: never done")
+    println!("{explored} cases explored in {} flows; pairs drawn with seed {seed}", FLOWS.len());
+    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-async fn poll(functions: &Functions, task: &str, scenario: Scenario) -> Value {
-    for _ in 0..5 {
-        let answered = tokio::select! {
-            response = functions.status(task) => Some(response),
-            () = functions.wire.death() => None,
-        };
-        match answered {
-            Some(response) if response.status() == StatusCode::OK => return response.json().await.unwrap(),
-            Some(response) => {
-                assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{scenario:?}");
+/// The calls of the flow's life without faults.
+async fn calls_of(flow: &'static Flow) -> Result<Vec<String>, String> {
+    let scenario = Scenario { flow, strikes: Vec::new(), impatient: false };
+    let name = scenario.to_string();
+    let life = tokio::spawn(async move { life(&scenario).await.wire.plan.calls() });
+    life.await.map_err(|error| told(&name, error))
+}
+
+/// Whether all of its faults came; or its name, if it broke an invariant.
+async fn live(scenario: Scenario) -> Result<bool, String> {
+    let name = scenario.to_string();
+    let life = tokio::spawn(async move { life(&scenario).await.wire.plan.was_reached() });
+    life.await.map_err(|error| told(&name, error))
+}
+
+/// The case and what it broke.
+fn told(name: &str, error: JoinError) -> String {
+    let panic = error.into_panic();
+    let message = panic.downcast_ref::<String>().map_or("panicked", String::as_str);
+    format!("{name}\n    {}", message.chars().take(1500).collect::<String>())
+}
+
+async fn life(scenario: &Scenario) -> World {
+    let flow = scenario.flow;
+    let world = World::new(flow, &scenario.strikes, scenario.impatient).await;
+    (flow.life)(&world).await;
+    world.wire.plan.disarm();
+    world.drain().await;
+    let ends = world.tasks().await;
+    world.wire.arrive().await;
+    world.send_again(&ends);
+    world.drain().await;
+    let later = world.tasks().await;
+    check::all(&world, flow, &ends, &later).await;
+    world
+}
+
+fn all_of(flow: &'static Flow, calls: &[String], wish: &str, seed: u64) -> Vec<Scenario> {
+    let strikes: Vec<Strike> = (0..calls.len() + MORE_CALLS)
+        .flat_map(|at| {
+            let ways = ways_to_fail(calls.get(at).map(String::as_str));
+            ways.iter().map(move |&(fault, times)| Strike { fault, at, times })
+        })
+        .collect();
+    let single = strikes.iter().filter(|strike| strike.at < calls.len()).map(|strike| vec![*strike]);
+    let pairs = match wish {
+        "" => some_pairs(PAIRS, &strikes, flow, seed),
+        "all" => some_pairs(MANY_PAIRS, &strikes, flow, seed),
+        _ => every_pair(&strikes),
+    };
+    let wished = |scenario: &Scenario| {
+        let name = scenario.to_string();
+        matches!(wish, "" | "all") || name == wish || wish.ends_with(':') && name.starts_with(wish)
+    };
+    single.chain(pairs).map(|strikes| scenario(flow, calls, strikes)).filter(wished).collect()
+}
+
+fn scenario(flow: &'static Flow, calls: &[String], strikes: Vec<Strike>) -> Scenario {
+    let stalls_a_model =
+        |strike: &Strike| strike.stalls() && calls.get(strike.at).is_some_and(|call| call == "model");
+    let impatient = strikes.iter().any(stalls_a_model);
+    Scenario { flow, strikes, impatient }
+}
+
+fn ways_to_fail(call: Option<&str>) -> &'static [(Fault, usize)] {
+    match call {
+        Some("model") => MODEL_FAULTS,
+        Some(call) if call.starts_with("Get") || call == "Scan" => READ_FAULTS,
+        _ => WRITE_FAULTS,
+    }
+}
+
+fn every_pair(strikes: &[Strike]) -> Vec<Vec<Strike>> {
+    let mut pairs = Vec::new();
+    for first in strikes {
+        pairs
+            .extend(strikes.iter().filter(|second| first.at < second.at).map(|second| vec![*first, *second]));
+    }
+    pairs
+}
+
+/// A sample of them, the same for the same seed.
+fn some_pairs(number: usize, strikes: &[Strike], flow: &Flow, seed: u64) -> Vec<Vec<Strike>> {
+    let mut state = flow
+        .name
+        .bytes()
+        .fold(seed | 1, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut draw = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        strikes[usize::try_from(state % strikes.len() as u64).unwrap()]
+    };
+    let mut pairs = Vec::new();
+    while pairs.len() < number {
+        let (first, second) = (draw(), draw());
+        if first.at < second.at {
+            pairs.push(vec![first, second]);
+        }
+    }
+    pairs
+}
+
+impl Scenario {
+    fn waits(&self) -> bool {
+        self.strikes.iter().any(Strike::stalls)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.flow.name)?;
+        for (index, strike) in self.strikes.iter().enumerate() {
+            let and = if index > 0 { " and" } else { "" };
+            write!(f, "{and} {:?} at {}", strike.fault, strike.at)?;
+            if strike.times > 1 {
+                write!(f, " x{}", strike.times)?;
             }
-            None => {}
         }
+        Ok(())
     }
-    panic!("{scenario:?}: never answered")
 }

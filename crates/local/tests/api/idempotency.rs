@@ -7,11 +7,12 @@ use futures::future::join_all;
 use reqwest::Response;
 use serde_json::json;
 
-use crate::support::{Agent, FakeModel, Reply, World, accepted, refused};
+use crate::support::{Agent, FakeModel, Reply, World, accepted, redaction, refused};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 async fn keyed(world: &World, agent: &Agent, key: &str, body: &str) -> Response {
+    redaction::secret("idempotency key", key);
     world.post(agent, body).header("idempotency-key", key).send().await.unwrap()
 }
 

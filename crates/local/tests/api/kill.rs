@@ -11,7 +11,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, FakeModel, client, string};
+use crate::support::{ADMIN_TOKEN, FakeModel, Reply, client, redaction, string};
 
 const TRIGGERS: usize = 200;
 
@@ -22,14 +22,7 @@ struct Killable {
 
 impl Killable {
     fn start(folder: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(folder)
-            .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut process = serve(folder);
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let url = lines
             .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
@@ -50,18 +43,35 @@ impl Drop for Killable {
     }
 }
 
+fn serve(folder: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder)
+        .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
+        .stdout(Stdio::piped())
+        .stderr(redaction::spawned_log())
+        .spawn()
+        .unwrap()
+}
+
 async fn agent(url: &str, model: &FakeModel) -> String {
+    limited_agent(url, model, json!({})).await
+}
+
+async fn limited_agent(url: &str, model: &FakeModel, limits: Value) -> String {
     let model = json!({ "base_url": model.url, "name": "m" });
     let made: Value = client()
         .post(format!("{url}/api/agents"))
         .bearer_auth(ADMIN_TOKEN)
-        .json(&json!({ "name": "killed", "model": model }))
+        .json(&json!({ "name": "killed", "model": model, "limits": limits }))
         .send()
         .await
         .unwrap()
         .json()
         .await
         .unwrap();
+    redaction::secret("admin token", ADMIN_TOKEN);
+    redaction::webhook(&string(&made["webhook_url"]));
     string(&made["webhook_url"]).replace(url, "")
 }
 
@@ -145,6 +155,37 @@ async fn a_task_that_ended_before_a_kill_is_not_run_again() {
     let accepted: Value = request.send().await.unwrap().json().await.unwrap();
     ended(&restarted.url, &string(&accepted["task_id"])).await;
     assert_eq!(model.asked().len(), before.len() + 1, "each was run once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_slot_that_was_held_at_a_kill_is_free_after_the_restart() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Killable::start(folder.path());
+    let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
+    let path = limited_agent(&server.url, &model, json!({ "max_concurrent_runs": 1 })).await;
+    let accepted = client().post(format!("{}{path}", server.url)).body("{}").send().await.unwrap();
+    let task = string(&accepted.json::<Value>().await.unwrap()["task_id"]);
+    while model.asked().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    server.kill();
+    let restarted = Killable::start(folder.path());
+    assert_eq!(ended(&restarted.url, &task).await["status"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_folder_whose_first_start_was_killed_at_any_moment_can_be_used() {
+    // A first start takes some 50 ms here; the last of these lets a slow one through.
+    for killed_after_ms in (0..80).step_by(2) {
+        let folder = TempDir::new().unwrap();
+        let mut first = serve(folder.path());
+        tokio::time::sleep(std::time::Duration::from_millis(killed_after_ms)).await;
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let second = Killable::start(folder.path());
+        let made = client().get(format!("{}/api/agents", second.url)).bearer_auth(ADMIN_TOKEN).send().await;
+        assert_eq!(made.unwrap().status(), 200, "killed after {killed_after_ms} ms");
+    }
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
     let made = agent(&server.url, &model).await;
     let (agent_id, webhook) = (string(&made["agent_id"]), string(&made["webhook_url"]));
     let trigger = client().post(&webhook).header("idempotency-key", "key-secret");
-    let task = accepted(trigger.body(r#"{"x":"payload-secret"}"#).send().await.unwrap()).await;
+    let task = accepted(trigger.body(r#"{"a":"payload-secret"}"#).send().await.unwrap()).await;
     let lines = server.lines_until_the_end_of(&task);
 
     let about: Vec<&Value> = lines.iter().filter(|line| line["task_id"] == task.as_str()).collect();
@@ -137,7 +137,7 @@ async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end
 
     let lost = accepted(functions.trigger(None).await).await;
     let lost = TaskId::parse(&lost).unwrap();
-    let bury = async |at| tasks.end_lost(lost, at, hour).await.unwrap();
+    let bury = async |at| tasks.end_unheld(lost, Failure::worker_lost(), at, hour).await.unwrap();
     assert!(matches!(bury(now).await, Burial::Ended(_)));
     assert!(matches!(bury(now).await, Burial::Ended(_)), "the same try, sent again");
     assert!(matches!(bury(now.plus(hour)).await, Burial::Refused(ClaimRefusal::Ended)));

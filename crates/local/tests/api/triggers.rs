@@ -3,7 +3,7 @@
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, FakeModel, World, accepted, refused};
+use crate::support::{Agent, FakeModel, World, accepted, redaction, refused};
 
 async fn world() -> (World, Agent, FakeModel) {
     let model = FakeModel::saying("Done.").await;
@@ -18,6 +18,8 @@ async fn post(
     content_type: Option<&str>,
     body: impl Into<reqwest::Body>,
 ) -> Response {
+    let body = body.into();
+    redaction::payload(body.as_bytes().unwrap_or_default());
     let request = world.http.post(&agent.url).body(body);
     match content_type {
         Some(content_type) => request.header("content-type", content_type),

@@ -21,7 +21,6 @@ pub struct Models {
 pub struct ModelsError(#[from] reqwest::Error);
 
 /// One call to a model.
-#[derive(Debug)]
 pub(crate) struct Question<'a> {
     pub(crate) model: &'a ModelConfig,
     pub(crate) api_key: Option<String>,

@@ -86,6 +86,8 @@ pub struct TokenRecord {
     pub enabled: bool,
     /// Until when a token works that was rotated away.
     pub until: Option<Moment>,
+    /// How many triggers the agent takes in a minute, if it limits them.
+    pub triggers_per_minute: Option<u32>,
 }
 
 /// Why an agent was not made.

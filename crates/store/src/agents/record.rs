@@ -1,15 +1,27 @@
 //! The items of the agents table, written and read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{Agent, AgentDraft, AgentId, Moment, Salt, TokenHash};
+use domain::{Agent, AgentDraft, AgentId, Limits, Moment, Salt, TokenHash};
 
 use super::{AgentRecord, TokenRecord, Webhook};
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
 use crate::{StoreError, blob};
 
-/// Written into every record, so that a later version knows what it reads.
-const RECORD_VERSION: u64 = 1;
+/// The latest form of an agent's record that this version reads.
+const AGENT_VERSION: u64 = 2;
+/// The same for a token's. Its `triggers_per_minute` came later than version
+/// 0.1.0, which may overlook it.
+const TOKEN_VERSION: u64 = 1;
+
+/// The form that a definition needs: 2 with limits that version 0.1.0 did not know
+/// and would choke on. All others are still written as it can read them.
+const fn agent_version(limits: &Limits) -> u64 {
+    match (limits.max_concurrent_runs, limits.triggers_per_minute) {
+        (None, None) => 1,
+        _ => AGENT_VERSION,
+    }
+}
 
 pub(super) fn agent_key(id: AgentId) -> String {
     format!("agent#{id}")
@@ -34,7 +46,7 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
         .collect();
     Ok([
         ("id", item::text(agent_key(record.agent.id()))),
-        ("v", item::number(RECORD_VERSION)),
+        ("v", item::number(agent_version(&record.agent.draft().limits))),
         ("agent_id", item::text(record.agent.id().to_string())),
         ("draft", item::bytes(blob::pack(&draft))),
         ("salt", item::bytes(record.salt.bytes().as_slice())),
@@ -51,7 +63,7 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
 }
 
 pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
-    let reader = Reader(found);
+    let reader = Reader(found).of_version(AGENT_VERSION)?;
     let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
     let draft: AgentDraft = serde_json::from_slice(&json).map_err(|_| reader.damaged("draft"))?;
     Ok(AgentRecord {
@@ -85,7 +97,7 @@ pub(super) fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<M
     let mut item = Item::from(
         [
             ("id", item::text(token_key(hash))),
-            ("v", item::number(RECORD_VERSION)),
+            ("v", item::number(TOKEN_VERSION)),
             ("hash", item::text(hash.as_str())),
             ("agent_id", item::text(record.agent.id().to_string())),
             ("salt", item::bytes(record.salt.bytes().as_slice())),
@@ -93,6 +105,9 @@ pub(super) fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<M
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
+    if let Some(limit) = record.agent.draft().limits.triggers_per_minute {
+        item.insert("triggers_per_minute".to_owned(), item::number(limit));
+    }
     if let Some(until) = until {
         item.insert("until".to_owned(), item::moment(until));
         item.insert("expires_at".to_owned(), item::number(until.ttl_seconds()));
@@ -101,11 +116,16 @@ pub(super) fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<M
 }
 
 pub(super) fn token_record(reader: Reader<'_>) -> Result<TokenRecord, StoreError> {
+    let reader = reader.of_version(TOKEN_VERSION)?;
     Ok(TokenRecord {
         agent_id: agent_id(reader)?,
         salt: salt(reader)?,
         enabled: reader.flag("enabled")?,
         until: reader.optional_moment("until")?,
+        triggers_per_minute: match reader.0.contains_key("triggers_per_minute") {
+            true => Some(reader.count("triggers_per_minute")?),
+            false => None,
+        },
     })
 }
 

@@ -16,6 +16,8 @@ pub struct Message {
     pub receipt: String,
     /// What was sent.
     pub body: String,
+    /// Whose it is.
+    pub agent: AgentId,
     /// How often it was received, this time included.
     pub receives: u32,
     /// It was received too often without being deleted.
@@ -62,6 +64,16 @@ impl MemoryQueue {
     /// Adds a message.
     pub fn send(&self, task: TaskId, agent: AgentId) {
         self.state().push(Entry { task, agent, receives: 0, back_at: Instant::now() });
+        self.arrival.notify_one();
+    }
+
+    /// Adds a message that is handed out after `delay`.
+    pub fn send_later(&self, task: TaskId, agent: AgentId, delay: Duration) {
+        let mut state = self.state();
+        let receipt = state.next_receipt;
+        state.next_receipt += 1;
+        state.hide(receipt, Entry { task, agent, receives: 0, back_at: Instant::now() + delay });
+        drop(state);
         self.arrival.notify_one();
     }
 
@@ -114,6 +126,7 @@ impl MemoryQueue {
         let message = Message {
             receipt: receipt.to_string(),
             body: entry.task.to_string(),
+            agent: entry.agent,
             receives: entry.receives,
             dead_lettered: entry.receives > self.max_receives,
         };

@@ -36,6 +36,18 @@ impl Queue {
         }
     }
 
+    /// Sends a task that is to wait: its message is handed out after this long, its
+    /// receives counted anew.
+    pub async fn send_later(&self, task: TaskId, agent: AgentId, delay: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Sqs(queue) => queue.send_later(task, agent, delay).await,
+            Self::Memory(queue) => {
+                queue.send_later(task, agent, delay);
+                Ok(())
+            }
+        }
+    }
+
     /// Hides a received message for this long, counted from now.
     pub async fn defer(&self, receipt: &str, delay: Duration) -> Result<(), StoreError> {
         match self {

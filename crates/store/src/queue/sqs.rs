@@ -12,6 +12,10 @@ use crate::error::Attempt;
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>).
 const MAX_VISIBILITY: Duration = Duration::from_secs(43_200);
 
+/// The longest a message can be sent ahead of its time
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).
+const MAX_DELAY: Duration = Duration::from_secs(900);
+
 /// A standard SQS queue.
 #[derive(Debug)]
 pub struct SqsQueue {
@@ -26,11 +30,21 @@ impl SqsQueue {
     }
 
     pub(super) async fn send(&self, task: TaskId, agent: AgentId) -> Result<(), StoreError> {
+        self.send_later(task, agent, Duration::ZERO).await
+    }
+
+    pub(super) async fn send_later(
+        &self,
+        task: TaskId,
+        agent: AgentId,
+        delay: Duration,
+    ) -> Result<(), StoreError> {
         self.client
             .send_message()
             .queue_url(&self.url)
             .message_body(task.to_string())
             .message_group_id(agent.to_string())
+            .delay_seconds(whole_seconds(delay.min(MAX_DELAY)))
             .send()
             .await
             .attempt("send the task to the queue")
@@ -38,16 +52,19 @@ impl SqsQueue {
     }
 
     pub(super) async fn defer(&self, receipt: &str, delay: Duration) -> Result<(), StoreError> {
-        // Rounded up: a message that comes back early finds nothing to do.
-        let seconds = delay.min(MAX_VISIBILITY).as_millis().div_ceil(1000);
         self.client
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt)
-            .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+            .visibility_timeout(whole_seconds(delay.min(MAX_VISIBILITY)))
             .send()
             .await
             .attempt("change the visibility of the message")
             .map(|_| ())
     }
+}
+
+/// Rounded up: a message that comes back early finds nothing to do.
+fn whole_seconds(delay: Duration) -> i32 {
+    i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
 }

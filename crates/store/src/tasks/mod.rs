@@ -5,24 +5,30 @@
 //! | [`Tasks::admit`] | one conditional put, which hands back the earlier task of the same key |
 //! | [`Tasks::get`] | one strongly consistent read |
 //! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
+//! | [`Tasks::count_trigger`] | one conditional update, for agents that limit their triggers |
+//! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents that limit their runs |
 //!
 //! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
 
+mod rate;
 mod record;
+mod slots;
 mod transitions;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
-use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId};
+use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId, TaskKey};
 
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
 use crate::{StoreError, blob};
+pub use rate::Rate;
 use record::{agent_id, status, task_id};
+pub use slots::{Slot, SlotAnswer};
 
-/// Written into every record, so that a later version knows what it reads.
+/// Written into every record, and the latest form that this version reads.
 const RECORD_VERSION: u64 = 1;
 
 /// The tasks table.
@@ -139,7 +145,7 @@ impl Tasks {
             Ok(_) => Ok(Admission::Created),
             Err(error) => match earlier_item(&error) {
                 Some(found) => {
-                    let reader = Reader(found);
+                    let reader = Reader(found).of_version(RECORD_VERSION)?;
                     Ok(Admission::Repeated { id: task_id(reader)?, status: status(reader)? })
                 }
                 None => Err(error).attempt("put the task"),
@@ -149,19 +155,51 @@ impl Tasks {
 
     /// The task as it stands now.
     pub async fn get(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let found = self
-            .db
-            .get_item()
-            .table_name(&self.table)
-            .key("id", item::text(id.key().as_hex()))
-            .consistent_read(true)
-            .send()
-            .await
-            .attempt("get the task")?;
-        match found.item {
+        match self.read(id.key()).await? {
             Some(found) => self.task(&found).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The task that a key names at this moment, and where it stands: as
+    /// [`Self::admit`] would find it, without storing anything. A put that never
+    /// takes effect, because the webhook function may put tasks and read none.
+    pub async fn named_by(&self, key: TaskKey, now: Moment) -> Result<Option<(TaskId, Status)>, StoreError> {
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .item("id", item::text(key.as_hex()))
+            .condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                let Some(found) = earlier_item(&error) else { return Ok(None) };
+                let reader = Reader(found).of_version(RECORD_VERSION)?;
+                let (id, status) = (task_id(reader)?, status(reader)?);
+                let free_again =
+                    status.has_ended() && id.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
+                Ok((!free_again).then_some((id, status)))
+            }
+            Err(error) => Err(error).attempt("look for the key's task"),
+            Ok(_) => Ok(None),
+        }
+    }
+
+    /// Whose task this is.
+    pub async fn owner(&self, id: TaskId) -> Result<Option<AgentId>, StoreError> {
+        let found = self.read(id.key()).await?;
+        found.as_ref().map(|found| agent_id(Reader(found))).transpose()
+    }
+
+    async fn read(&self, key: TaskKey) -> Result<Option<Item>, StoreError> {
+        let get = self.db.get_item().table_name(&self.table).key("id", item::text(key.as_hex()));
+        let found = get.consistent_read(true).send().await.attempt("get the task")?;
+        Ok(found.item)
     }
 
     /// Every task that has not ended. A scan: for a server's start, never for a request.
@@ -172,7 +210,7 @@ impl Tasks {
             .table_name(&self.table)
             .consistent_read(true)
             .filter_expression("#status IN (:pending, :started)")
-            .projection_expression("id, #status, agent_id, created_at")
+            .projection_expression("id, v, #status, agent_id, created_at")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
@@ -182,7 +220,7 @@ impl Tasks {
         let mut unended = Vec::new();
         while let Some(found) = pages.next().await {
             let found = found.attempt("scan the tasks")?;
-            let reader = Reader(&found);
+            let reader = Reader(&found).of_version(RECORD_VERSION)?;
             unended.push(Unended {
                 id: task_id(reader)?,
                 agent_id: agent_id(reader)?,
@@ -195,7 +233,9 @@ impl Tasks {
 
 fn earlier_item<R>(error: &SdkError<PutItemError, R>) -> Option<&Item> {
     match error.as_service_error()? {
-        PutItemError::ConditionalCheckFailedException(failed) => failed.item.as_ref(),
+        PutItemError::ConditionalCheckFailedException(failed) => {
+            failed.item.as_ref().filter(|item| !item.is_empty())
+        }
         _ => None,
     }
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use domain::{AgentId, Moment, Status, Task, TaskId, TaskKey};
 
-use super::Tasks;
+use super::{RECORD_VERSION, Tasks};
 use crate::item::{Item, Reader};
 use crate::{StoreError, blob};
 
 impl Tasks {
     /// The task an item holds; a spilled outcome is read from its own items.
     pub(super) async fn task(&self, found: &Item) -> Result<Task, StoreError> {
-        let reader = Reader(found);
+        let reader = Reader(found).of_version(RECORD_VERSION)?;
         let ended = match found.contains_key("outcome") {
             true => {
                 let json = blob::read(&self.db, &self.table, found, "outcome").await?;

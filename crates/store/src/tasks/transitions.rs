@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{ClaimRefusal, Ended, Failure, Moment, Payload, Status, Task, TaskId};
 
-use super::{Burial, Claim, Claimed, Finish, Tasks};
+use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks};
 use crate::blob::random_name;
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
@@ -29,20 +29,23 @@ impl Tasks {
             .update(id)
             .update_expression(
                 "SET #status = :started, attempt = attempt + :one, lease_until = :lease, \
-                 holder = :holder, started_at = if_not_exists(started_at, :now)",
+                 holder = :holder, started_at = if_not_exists(started_at, :started_at)",
             )
             .condition_expression(
-                "created_at = :created_at AND attempt < :max_attempts AND \
+                "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND \
                  #status IN (:pending, :started) AND \
                  (attribute_not_exists(lease_until) OR lease_until <= :now)",
             )
             .expression_attribute_values(":one", item::number(1_u64))
+            .expression_attribute_values(":known", item::number(RECORD_VERSION))
             .expression_attribute_values(":max_attempts", item::number(max_attempts))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":lease", item::moment(lease_until))
             .expression_attribute_values(":holder", item::text(&holder))
             .expression_attribute_values(":now", item::moment(now))
+            // Another function's clock may be behind the trigger's.
+            .expression_attribute_values(":started_at", item::moment(now.max(id.created_at())))
             .return_values(ReturnValue::AllNew);
         match update.send().await {
             Ok(updated) => {
@@ -102,10 +105,33 @@ impl Tasks {
         written(update.send().await, "release the task")
     }
 
-    /// Ends a task that no living runner holds as `worker_lost`. If one does,
-    /// or it has ended, or is gone, says so.
-    pub async fn end_lost(&self, id: TaskId, now: Moment, retention: Duration) -> Result<Burial, StoreError> {
-        let ended = Ended::without_usage(Failure::worker_lost());
+    /// Takes a claim back whose run never began, as if there had been none.
+    /// `attempt` goes back, so this is fenced by the claim's holder.
+    pub async fn unclaim(&self, claimed: &Claimed) -> Result<Finish, StoreError> {
+        let first = if claimed.task.attempt == 1 { ", started_at" } else { "" };
+        let update = self
+            .update(claimed.task.id)
+            .update_expression(format!(
+                "SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder{first}"
+            ))
+            .condition_expression("created_at = :created_at AND #status = :started AND holder = :holder")
+            .expression_attribute_values(":one", item::number(1_u64))
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":holder", item::text(Reader(&claimed.item).text("holder")?));
+        written(update.send().await, "take back the claim of the task")
+    }
+
+    /// Ends a task that no living runner holds. If one does, or it has ended, or
+    /// is gone, says so.
+    pub async fn end_unheld(
+        &self,
+        id: TaskId,
+        failure: Failure,
+        now: Moment,
+        retention: Duration,
+    ) -> Result<Burial, StoreError> {
+        let ended = Ended::without_usage(failure);
         let update = self
             .end(id, &ended, now, retention)
             .await?
@@ -131,7 +157,7 @@ impl Tasks {
                     }
                     Ok(Burial::Refused(Task::claim_refusal(Some(&found), id, now)))
                 }
-                None => Err(error).attempt("end the lost task"),
+                None => Err(error).attempt("end the task that nobody holds"),
             },
         }
     }

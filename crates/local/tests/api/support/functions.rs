@@ -1,32 +1,104 @@
-//! The functions as on AWS: the same routers and runner, on a DynamoDB and an SQS
-//! at the wire.
+//! The functions as on AWS: the same routers and runner, on a DynamoDB, an SQS and
+//! a Secrets Manager at the wire.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::agents::Management;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
-use domain::AgentDraft;
+use axum::Router;
+use domain::{AgentDraft, AgentId};
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use serde_json::json;
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Queue, Secrets, SqsQueue, Tasks, create_tables};
-use tempfile::TempDir;
+use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
+use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
-use super::{FakeModel, Time, client};
+use super::{FakeModel, Time, client, redaction};
 
-/// The functions as on AWS, on one wire.
+pub(crate) const SMALL_ADMIN_TOKEN: &str = "t";
+/// What is triggered with: a text that no log may hold.
+const PAYLOAD: &str = r#"{"iban":"DE89370400440532013000"}"#;
+const SIGNING_SECRET: &str = "the-functions-signing-secret";
+
+/// The functions in one process. What it remembers is lost with it.
+pub(crate) struct Process {
+    pub(crate) wire: Wire,
+    pub(crate) app: Router,
+    pub(crate) management: Management,
+    pub(crate) runner: Arc<Runner>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) dead_letters: Arc<Queue>,
+}
+
+impl Process {
+    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32) -> Self {
+        let aws = Aws::embedded(wire.clone());
+        let clock = clock.clone();
+        let tasks = Tasks::new(&aws, "tasks");
+        // Each function remembers agents for itself.
+        let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
+        let secrets = || Arc::new(Secrets::secrets_manager(&aws, "test/"));
+        let queue = |url| Arc::new(Queue::Sqs(SqsQueue::new(&aws, url)));
+        let live = queue(LIVE);
+        let management = Management {
+            agents: agents(),
+            secrets: secrets(),
+            clock: clock.clone(),
+            admin_token: SMALL_ADMIN_TOKEN.into(),
+            signing_secret: SIGNING_SECRET.into(),
+            public_url: url.into(),
+        };
+        let triggers = Triggers {
+            agents: agents(),
+            tasks: tasks.clone(),
+            queue: Arc::clone(&live),
+            clock: clock.clone(),
+            max_body_bytes: 1024 * 1024,
+        };
+        let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
+        let routes = api::webhook::router(triggers)
+            .merge(api::task_status::router(statuses))
+            .merge(api::agents::router(management.clone()));
+        let attempts =
+            move |name: &str| (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string());
+        let runner = Runner {
+            tasks,
+            agents: agents(),
+            secrets: secrets(),
+            models: models(),
+            settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
+            clock,
+        };
+        Self {
+            wire,
+            app: api::app(routes),
+            management,
+            runner: Arc::new(runner),
+            queue: live,
+            dead_letters: queue(DEAD),
+        }
+    }
+}
+
+/// Its TLS takes long to set up and is not used.
+fn models() -> Models {
+    static MODELS: OnceLock<Models> = OnceLock::new();
+    MODELS.get_or_init(|| Models::new(PrivateHosts::Any).unwrap()).clone()
+}
+
+/// The functions as on AWS, on one wire, served.
 pub(crate) struct Functions {
     pub(crate) wire: Wire,
     pub(crate) url: String,
     pub(crate) webhook: String,
+    pub(crate) agent: AgentId,
     pub(crate) queue: Arc<Queue>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) time: Time,
-    _folder: TempDir,
 }
 
 pub(crate) async fn functions(model: &FakeModel) -> Functions {
@@ -34,58 +106,30 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
-    let (wire, folder) = (Wire::new(), TempDir::new().unwrap());
-    let aws = Aws::embedded(wire.clone());
-    create_tables(&aws, &["tasks", "agents"]).await.unwrap();
-    let clock = time.clock();
-    let tasks = Tasks::new(&aws, "tasks");
-    // Each function remembers agents for itself.
-    let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
-    let secrets = Arc::new(Secrets::file(folder.path().join("secrets.json")));
-    let queue = Arc::new(Queue::Sqs(SqsQueue::new(&aws, "http://embedded.invalid/queue")));
+    redaction::keep_log();
+    redaction::secret("signing secret", SIGNING_SECRET);
+    redaction::payload(PAYLOAD.as_bytes());
+    let wire = Wire::new(time.clone());
+    create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents"]).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let management = Management {
-        agents: agents(),
-        secrets: Arc::clone(&secrets),
-        clock: clock.clone(),
-        admin_token: "t".into(),
-        signing_secret: "s".into(),
-        public_url: url.as_str().into(),
-    };
+    let process = Process::start(wire.clone(), &time.clock(), &url, 5);
     let definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
-    let record = management.create(draft).await.unwrap();
-    let webhook = management.webhook_url(&record).await.unwrap();
-    let triggers = Triggers {
-        agents: agents(),
-        tasks: tasks.clone(),
-        queue: Arc::clone(&queue),
-        clock: clock.clone(),
-        max_body_bytes: 1024 * 1024,
-    };
-    let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
-    let routes = api::webhook::router(triggers)
-        .merge(api::task_status::router(statuses))
-        .merge(api::agents::router(management));
-    let app = api::app(routes);
+    let record = process.management.create(draft).await.unwrap();
+    let webhook = process.management.webhook_url(&record).await.unwrap();
+    redaction::webhook(&webhook);
+    let (app, agent) = (process.app, record.agent.id());
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let runner = Runner {
-        tasks,
-        agents: agents(),
-        secrets,
-        models: Models::new(PrivateHosts::Any).unwrap(),
-        settings: RunSettings::from_env(&Env::from_fn(|_| None)).unwrap(),
-        clock,
-    };
     wire.calls();
-    Functions { wire, url, webhook, queue, runner: Arc::new(runner), time, _folder: folder }
+    Functions { wire, url, webhook, agent, queue: process.queue, runner: process.runner, time }
 }
 
 impl Functions {
     pub(crate) async fn trigger(&self, key: Option<&str>) -> reqwest::Response {
-        let mut request = client().post(&self.webhook).body("{}");
+        let mut request = client().post(&self.webhook).body(PAYLOAD);
         if let Some(key) = key {
+            redaction::secret("idempotency key", key);
             request = request.header("idempotency-key", key);
         }
         request.send().await.unwrap()
@@ -100,6 +144,7 @@ impl Functions {
             id: format!("message-{n}"),
             receipt: format!("receipt-{n}"),
             body: (*body).to_owned(),
+            agent: Some(self.agent),
             receives: 1,
             dead_lettered,
         });

@@ -2,6 +2,10 @@
 
 pub(crate) mod functions;
 pub(crate) mod model;
+pub(crate) mod plan;
+pub(crate) mod redaction;
+pub(crate) mod secrets_manager;
+pub(crate) mod sqs;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -31,7 +35,7 @@ pub(crate) struct World {
 }
 
 /// A clock that can be set forward.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Time {
     origin: Clock,
     ahead: Arc<AtomicU64>,
@@ -74,19 +78,24 @@ impl World {
         Self::start_in(TempDir::new().unwrap(), change).await
     }
 
-    async fn start_in(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+    /// On the folder `data` in `folder`.
+    pub(crate) async fn start_in(folder: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let args = ServeArgs {
             listen: "127.0.0.1:0".to_owned(),
             data_dir: folder.path().join("data"),
             public_url: None,
             log_format: LogFormat::Text,
         };
+        redaction::keep_log();
+        redaction::secret("admin token", ADMIN_TOKEN);
         let time = Time::default();
         let mut settings = Settings::from_env(&Env::from_fn(|_| None)).unwrap();
         settings.admin_token = Some(ADMIN_TOKEN.to_owned());
         settings.clock = time.clock();
         change(&mut settings);
         let server = Server::start(&args, settings).await.unwrap();
+        let signing_secret = std::fs::read_to_string(args.data_dir.join("signing-secret")).unwrap();
+        redaction::secret("signing secret", &signing_secret);
         Self { http: client(), url: server.url.clone(), time, server, folder }
     }
 
@@ -94,6 +103,11 @@ impl World {
     pub(crate) async fn restart(self) -> Self {
         self.server.stop().await.unwrap();
         Self::start_in(self.folder, |_| {}).await
+    }
+
+    /// How many tasks the start found stored and not ended.
+    pub(crate) fn resumed(&self) -> usize {
+        self.server.resumed
     }
 
     pub(crate) fn secrets_file(&self) -> std::path::PathBuf {
@@ -118,6 +132,8 @@ impl World {
         let status = response.status();
         let made: Value = response.json().await.unwrap();
         assert_eq!(status, 201, "{made}");
+        redaction::definition(&definition);
+        redaction::webhook(&string(&made["webhook_url"]));
         Agent { id: string(&made["agent_id"]), url: string(&made["webhook_url"]) }
     }
 
@@ -127,6 +143,7 @@ impl World {
     }
 
     pub(crate) fn post(&self, agent: &Agent, payload: &str) -> RequestBuilder {
+        redaction::payload(payload.as_bytes());
         self.http.post(&agent.url).header("content-type", "application/json").body(payload.to_owned())
     }
 

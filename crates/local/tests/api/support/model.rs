@@ -10,6 +10,8 @@ use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::redaction;
+
 pub(crate) struct FakeModel {
     pub(crate) url: String,
     state: Shared,
@@ -79,6 +81,7 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
         headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap(),
     };
+    keep_secret(&asked);
     let number = {
         let mut all = state.asked.lock().unwrap();
         all.push(asked.clone());
@@ -86,6 +89,7 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
     };
     match (state.answer)(number, &asked) {
         Reply::Text(text) => {
+            redaction::secret("answer", text);
             axum::Json(completion(json!({ "role": "assistant", "content": text }), "stop")).into_response()
         }
         Reply::Json(value) => axum::Json(value).into_response(),
@@ -98,6 +102,15 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
             response
         }
         Reply::Never => std::future::pending().await,
+    }
+}
+
+/// Whatever arrives here is its sender's own.
+fn keep_secret(asked: &Asked) {
+    redaction::payload(asked.user().as_bytes());
+    let header = asked.headers.get("authorization").and_then(|header| header.to_str().ok());
+    if let Some(key) = header.and_then(|header| header.strip_prefix("Bearer ")) {
+        redaction::secret("API key", key);
     }
 }
 

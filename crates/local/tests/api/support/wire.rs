@@ -1,6 +1,6 @@
-//! AWS at the wire: DynamoDB calls go to the embedded engine, SQS calls get the
-//! answers SQS gives; each call is recorded, and can be
-//! made to fail in every way a network and a process can.
+//! AWS at the wire: DynamoDB calls go to the embedded engine, SQS and Secrets
+//! Manager calls to their likes in memory; each call is recorded, and can be made
+//! to fail in every way a network and a process can.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,49 +12,55 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use local::serve::Engine;
-use tokio::sync::Notify;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use super::Time;
+use super::plan::{Fault, Plan};
+use super::secrets_manager::SecretsManager;
+use super::sqs::Sqs;
+
+/// The wire of one process. All wires of a test lead to the same services.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     pub(crate) engine: Engine,
+    pub(crate) sqs: Sqs,
+    pub(crate) secrets: SecretsManager,
+    pub(crate) plan: Plan,
+    /// Cancelled when the process dies: from then on its calls go nowhere.
+    pub(crate) life: CancellationToken,
     state: Arc<Mutex<State>>,
-    death: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     calls: Vec<String>,
     refused: Option<(&'static str, usize)>,
-    armed: Option<Armed>,
+    /// Requests still under way: after which call they arrive, and what they are.
+    ghosts: Vec<(usize, HttpRequest)>,
 }
 
-/// What can happen to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The connection is refused.
-    Unreachable,
-    /// Answered 500, without effect.
-    Failed,
-    /// Answered as DynamoDB and SQS do when they are asked too often.
-    Throttled,
-    /// It takes effect, and the answer is lost.
-    AnswerLost,
-    /// The process dies before it is sent.
-    DiedBefore,
-    /// The process dies after its effect, before the answer.
-    DiedAfter,
-}
-
-#[derive(Debug)]
-struct Armed {
-    fault: Fault,
-    before: usize,
-    times: usize,
-}
+type Answered = Result<HttpResponse, ConnectorError>;
 
 impl Wire {
-    pub(crate) fn new() -> Self {
-        Self { engine: Engine::in_memory().unwrap(), state: Arc::default(), death: Arc::default() }
+    pub(crate) fn new(time: Time) -> Self {
+        Self::with(time, Plan::default())
+    }
+
+    pub(crate) fn with(time: Time, plan: Plan) -> Self {
+        Self {
+            engine: Engine::in_memory().unwrap(),
+            sqs: Sqs::new(time),
+            secrets: SecretsManager::default(),
+            plan,
+            life: CancellationToken::new(),
+            state: Arc::default(),
+        }
+    }
+
+    /// The wire of another process, to the same services.
+    pub(crate) fn of_new_process(&self) -> Self {
+        Self { life: CancellationToken::new(), ..self.clone() }
     }
 
     /// The operations called since the last look.
@@ -72,42 +78,106 @@ impl Wire {
         self.state.lock().unwrap().refused = None;
     }
 
-    /// Makes `times` calls in a row fail, after the next `before` ones.
-    pub(crate) fn arm(&self, fault: Fault, before: usize, times: usize) {
-        self.state.lock().unwrap().armed = Some(Armed { fault, before, times });
+    /// What is still under way arrives.
+    pub(crate) async fn arrive(&self) {
+        self.arrive_after(usize::MAX).await;
     }
 
-    /// No fault from here on. Whether all of it had come.
-    pub(crate) fn disarm(&self) -> bool {
-        self.state.lock().unwrap().armed.take().is_none()
+    /// One DynamoDB call that is no part of the test's story.
+    pub(crate) async fn look(&self, operation: &str, body: Value) -> Value {
+        let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
+        request.set_uri("http://embedded.invalid/").unwrap();
+        request.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+        let response = self.engine.call(request).await.unwrap();
+        serde_json::from_slice(response.body().bytes().unwrap()).unwrap()
     }
 
-    /// Resolves when the process has died, and forgets that it did.
-    pub(crate) async fn death(&self) {
-        self.death.notified().await;
+    async fn answer(self, request: HttpRequest) -> Answered {
+        if self.life.is_cancelled() {
+            return std::future::pending().await;
+        }
+        let operation = operation(&request).1;
+        if self.state.lock().unwrap().note(&operation) {
+            return failed();
+        }
+        let (number, fault) = self.plan.next(&operation);
+        let answered = match fault {
+            None => self.effect(request).await,
+            Some(fault) => self.strike(fault, number, request).await,
+        };
+        self.arrive_after(number).await;
+        answered
+    }
+
+    async fn strike(&self, fault: Fault, number: usize, request: HttpRequest) -> Answered {
+        match fault {
+            Fault::Unreachable => Err(ConnectorError::io("connection refused".into())),
+            Fault::Failed => failed(),
+            Fault::Throttled => throttled(&request, false),
+            Fault::Overloaded => throttled(&request, true),
+            Fault::AnswerLost => {
+                self.effect(request).await.ok();
+                Err(ConnectorError::io("the answer was lost".into()))
+            }
+            Fault::Stalled => std::future::pending().await,
+            Fault::Late => {
+                self.effect(request).await.ok();
+                std::future::pending().await
+            }
+            Fault::Ghost(later) => {
+                self.delay(number + later, request);
+                Err(ConnectorError::io("the connection broke".into()))
+            }
+            Fault::DiedBefore => self.die().await,
+            Fault::DiedAfter => {
+                self.effect(request).await.ok();
+                self.die().await
+            }
+            Fault::DiedInFlight(later) => {
+                self.delay(number + later, request);
+                self.die().await
+            }
+        }
+    }
+
+    async fn die(&self) -> Answered {
+        self.life.cancel();
+        std::future::pending().await
+    }
+
+    fn delay(&self, until: usize, request: HttpRequest) {
+        self.state.lock().unwrap().ghosts.push((until, request));
+    }
+
+    async fn arrive_after(&self, number: usize) {
+        let due: Vec<_> =
+            self.state.lock().unwrap().ghosts.extract_if(.., |(until, _)| *until <= number).collect();
+        for (_, request) in due {
+            self.effect(request).await.ok();
+        }
+    }
+
+    async fn effect(&self, request: HttpRequest) -> Answered {
+        let (service, operation) = operation(&request);
+        let json = || serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        match service.as_str() {
+            "AmazonSQS" => respond(self.sqs.call(&operation, &json())),
+            "secretsmanager" => respond(self.secrets.call(&operation, &json())),
+            _ => self.engine.call(request).await,
+        }
     }
 }
 
 impl State {
-    /// What happens to this call.
-    fn note(&mut self, operation: &str) -> Option<Fault> {
+    /// Whether this call is refused.
+    fn note(&mut self, operation: &str) -> bool {
         self.calls.push(operation.to_owned());
         match &mut self.refused {
-            Some((name, 0)) if *name == operation => return Some(Fault::Failed),
+            Some((name, 0)) if *name == operation => return true,
             Some((name, good)) if *name == operation => *good -= 1,
             _ => {}
         }
-        let armed = self.armed.as_mut()?;
-        if armed.before > 0 {
-            armed.before -= 1;
-            return None;
-        }
-        let fault = armed.fault;
-        armed.times -= 1;
-        if armed.times == 0 {
-            self.armed = None;
-        }
-        Some(fault)
+        false
     }
 }
 
@@ -119,49 +189,41 @@ impl HttpClient for Wire {
 
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let fault = self.state.lock().unwrap().note(&operation);
-        let (engine, death) = (self.engine.clone(), Arc::clone(&self.death));
-        HttpConnectorFuture::new(async move {
-            match fault {
-                None => effect(&engine, &operation, request).await,
-                Some(Fault::Unreachable) => Err(ConnectorError::io("connection refused".into())),
-                Some(Fault::Failed) => {
-                    answer(500, r#"{"__type":"InternalServerError","message":"broken"}"#).await
-                }
-                Some(Fault::Throttled) => {
-                    answer(400, r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#).await
-                }
-                Some(Fault::AnswerLost) => {
-                    effect(&engine, &operation, request).await.ok();
-                    Err(ConnectorError::io("the answer was lost".into()))
-                }
-                Some(Fault::DiedBefore) => {
-                    death.notify_one();
-                    std::future::pending().await
-                }
-                Some(Fault::DiedAfter) => {
-                    effect(&engine, &operation, request).await.ok();
-                    death.notify_one();
-                    std::future::pending().await
-                }
-            }
-        })
+        HttpConnectorFuture::new(self.clone().answer(request))
     }
 }
 
-fn effect(engine: &Engine, operation: &str, request: HttpRequest) -> HttpConnectorFuture {
-    match operation {
-        "SendMessage" => {
-            answer(200, r#"{"MessageId":"00000000-0000-4000-8000-000000000000","MD5OfMessageBody":"x"}"#)
-        }
-        "ChangeMessageVisibility" => answer(200, "{}"),
-        _ => engine.call(request),
-    }
+/// The service and the operation that a request names.
+fn operation(request: &HttpRequest) -> (String, String) {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    let (service, operation) = target.split_once('.').unwrap_or_default();
+    (service.to_owned(), operation.to_owned())
 }
 
-fn answer(status: u16, body: &'static str) -> HttpConnectorFuture {
-    let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
-    HttpConnectorFuture::ready(Ok(response))
+fn failed() -> Answered {
+    respond((500, json!({ "__type": "InternalServerError", "message": "broken" })))
+}
+
+/// In the words of the service; each has more than one.
+fn throttled(request: &HttpRequest, otherwise: bool) -> Answered {
+    let (service, operation) = operation(request);
+    let code = match (service.as_str(), otherwise) {
+        ("AmazonSQS", true) => "com.amazonaws.sqs#RequestThrottled",
+        ("secretsmanager", true) => "ThrottledException",
+        (_, true) if operation == "TransactWriteItems" => "TransactionCanceledException",
+        (_, true) => "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+        (_, false) => "ThrottlingException",
+    };
+    respond((
+        400,
+        json!({
+            "__type": code,
+            "message": "Rate exceeded",
+            "CancellationReasons": [{ "Code": "ThrottlingError", "Message": "Rate exceeded" }],
+        }),
+    ))
+}
+
+fn respond((status, body): (u16, Value)) -> Answered {
+    Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
 }

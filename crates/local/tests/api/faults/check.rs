@@ -1,0 +1,181 @@
+//! What must hold when all is over, whatever happened: the invariants of
+//! ARCHITECTURE.md, read off the tables, the queue, the answers that callers got
+//! and the runs that the model saw.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use axum::http::Method;
+use domain::Moment;
+use serde_json::{Value, json};
+
+use super::flows::Flow;
+use super::provider::{Act, Run};
+use super::world::{TaskSeen, World, millis};
+use crate::support::plan::Fault;
+
+/// Longer than leases, pauses and attempts of two faults take together.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+
+/// `ends` is how the tasks stood when the queue was empty, `later` after every
+/// message came again and every delayed request arrived.
+pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[TaskSeen]) {
+    assert_eq!(world.wire.sqs.next_visible(), None, "the queue is empty");
+    for end in ends.iter().filter(|end| end.has_ended()) {
+        assert!(later.contains(end), "an end changed: {end:?}\nlater {later:?}");
+    }
+    for task in later {
+        match task.has_ended() {
+            true => ended_truly(world, flow, task),
+            false => was_never_promised(world, task),
+        }
+    }
+    accepted_tasks_exist_and_have_one_id_a_key(world, later);
+    an_end_was_told_once(world, later);
+    agents_are_whole(world).await;
+}
+
+fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
+    let runs: Vec<Run> = world.provider.runs().into_iter().filter(|run| run.task == task.id).collect();
+    let seen = || format!("{}\nruns {runs:?}", task.status);
+    let attempts = task.status["attempt"].as_u64().unwrap();
+    assert!(attempts <= u64::from(flow.max_attempts), "too many attempts: {}", seen());
+    let by_attempt: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
+    assert_eq!(by_attempt.len(), runs.len(), "an attempt ran twice: {}", seen());
+    assert!(by_attempt.last().is_none_or(|last| *last <= attempts), "a run without an attempt: {}", seen());
+    if world.wire.plan.is_for_the_sdk_to_mend() && task.status["error"]["type"] != "invalid_agent" {
+        assert_eq!(attempts, runs.len() as u64, "an attempt was wasted: {}", seen());
+    }
+    assert!(runs.iter().all(|run| run.held), "a run that did not hold its task: {}", seen());
+    let paid = runs.iter().filter(|run| run.answer.is_some()).count();
+    assert!(paid <= 1 + world.wire.plan.faults(), "the model was asked again without a reason: {}", seen());
+    assert!(runs.iter().all(|run| is_its_payload(world, task, run)), "another payload ran: {}", seen());
+    assert!(lived_for(task) <= LONGEST_LIFE, "it took {:?}: {}", lived_for(task), seen());
+    match task.status["status"] == "SUCCESS" {
+        true => assert!(is_an_answer_given(task, &runs), "nobody gave this answer: {}", seen()),
+        false => {
+            assert!(is_a_true_failure(world, flow, task, &runs), "this failure has no cause: {}", seen())
+        }
+    }
+}
+
+/// That of its first trigger, whatever a repeat of the key said.
+fn is_its_payload(world: &World, task: &TaskSeen, run: &Run) -> bool {
+    let seen = world.seen.lock().unwrap();
+    match seen.accepted.iter().find(|accepted| accepted.task == task.id) {
+        Some(accepted) => accepted.payload == run.payload,
+        None => seen.payloads.contains(&run.payload),
+    }
+}
+
+fn lived_for(task: &TaskSeen) -> Duration {
+    let moment = |name: &str| millis(&task.item[name]).unwrap();
+    moment("finished_at").since(moment("created_at"))
+}
+
+fn is_an_answer_given(task: &TaskSeen, runs: &[Run]) -> bool {
+    let answer = task.status["result"]["result"]["answer"].as_str();
+    answer.is_some() && runs.iter().any(|run| run.answer.as_deref() == answer)
+}
+
+fn is_a_true_failure(world: &World, flow: &Flow, task: &TaskSeen, runs: &[Run]) -> bool {
+    let kind = task.status["error"]["type"].as_str().unwrap();
+    let killed = |run: &Run| run.act == Act::Kill || run.fault.is_some_and(is_death);
+    let never_answered = |run: &Run| matches!(run.fault, Some(Fault::Stalled | Fault::Late));
+    let refused = |run: &Run| run.fault.is_some() || run.act == Act::Busy;
+    match kind {
+        "timeout" => runs.iter().any(never_answered),
+        // Or its runner died before it could ask the model.
+        "worker_lost" => {
+            flow.ends.contains(&kind) && (runs.iter().any(killed) || world.wire.plan.faults() > 0)
+        }
+        // No attempt is left, or no time for one.
+        "model_error" => {
+            let out_of_attempts = task.status["attempt"] == flow.max_attempts;
+            runs.last().is_some_and(refused) && (out_of_attempts || world.has_short_limit())
+        }
+        _ => flow.ends.contains(&kind),
+    }
+}
+
+fn is_death(fault: Fault) -> bool {
+    matches!(fault, Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_))
+}
+
+/// A task that has not ended was accepted for nobody and sent to nobody: its
+/// caller was told to try again, and did so under another id.
+fn was_never_promised(world: &World, task: &TaskSeen) {
+    let seen = world.seen.lock().unwrap();
+    assert!(!seen.accepted.iter().any(|accepted| accepted.task == task.id), "never ended: {task:?}");
+    assert!(!world.wire.sqs.was_sent(&task.id), "sent, and never ended: {task:?}");
+}
+
+fn accepted_tasks_exist_and_have_one_id_a_key(world: &World, tasks: &[TaskSeen]) {
+    let seen = world.seen.lock().unwrap();
+    let mut by_key = BTreeMap::new();
+    for accepted in &seen.accepted {
+        assert!(tasks.iter().any(|task| task.id == accepted.task), "lost: {accepted:?}");
+        if let Some(key) = &accepted.key {
+            let first = by_key.entry(key).or_insert(&accepted.task);
+            assert_eq!(*first, &accepted.task, "two ids of the key {key}");
+        }
+    }
+}
+
+/// Whoever was told an end was told the one that stands.
+fn an_end_was_told_once(world: &World, tasks: &[TaskSeen]) {
+    for (id, told) in &world.seen.lock().unwrap().statuses {
+        let stands = tasks.iter().find(|task| task.id == *id);
+        if told["status"] == "SUCCESS" || told["status"] == "FAILURE" {
+            assert_eq!(stands.map(|task| &task.status), Some(told), "an end was taken back");
+        }
+    }
+}
+
+/// Every agent has its tokens and secrets; every token and secret has its agent.
+async fn agents_are_whole(world: &World) {
+    let now = world.time.clock().now();
+    let items = world.items("agents").await;
+    let named = |prefix: &'static str| items.iter().filter(move |item| id_of(item).starts_with(prefix));
+    let mut wanted: BTreeMap<String, (String, Option<Moment>)> = BTreeMap::new();
+    for agent in named("agent#") {
+        let owner = attribute(agent, "agent_id");
+        wanted.insert(attribute(agent, "hash"), (owner.clone(), None));
+        for previous in agent["previous"]["L"].as_array().unwrap() {
+            let until = millis(&previous["M"]["until"]);
+            wanted.insert(attribute(&previous["M"], "hash"), (owner.clone(), until));
+        }
+    }
+    for token in named("token#") {
+        let (owner, until) = (attribute(token, "agent_id"), millis(&token["until"]));
+        let expired = until.is_some_and(|until| until <= now);
+        let entry = wanted.remove(&attribute(token, "hash"));
+        assert!(expired || entry == Some((owner, until)), "a token of nobody: {token}\n{entry:?}");
+    }
+    assert!(wanted.is_empty(), "agents without their tokens: {wanted:?}");
+    secrets_are_whole(world).await;
+}
+
+async fn secrets_are_whole(world: &World) {
+    let unclear = world.seen.lock().unwrap().unclear;
+    let listed = world.manage(Method::GET, "/api/agents", &json!({})).await.body;
+    let mut wanted = BTreeSet::new();
+    for agent in listed["agents"].as_array().unwrap() {
+        wanted.extend(agent["model"]["api_key"]["secret"].as_str().map(|name| format!("test/{name}")));
+    }
+    for agent in world.items("agents").await.iter().filter(|item| item["imported"]["BOOL"] == true) {
+        wanted.insert(format!("test/agents/{}/webhook-token", attribute(agent, "agent_id")));
+    }
+    let kept: BTreeSet<String> = world.wire.secrets.names().into_iter().collect();
+    assert!(wanted.is_subset(&kept), "missing secrets: {wanted:?} of {kept:?}");
+    // Of what nobody knows to have happened, secrets may be left.
+    assert!(unclear || wanted == kept, "secrets of nobody: {kept:?} for {wanted:?}");
+}
+
+fn id_of(item: &Value) -> &str {
+    item["id"]["S"].as_str().unwrap()
+}
+
+fn attribute(item: &Value, name: &str) -> String {
+    item[name]["S"].as_str().unwrap().to_owned()
+}

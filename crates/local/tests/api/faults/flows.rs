@@ -1,0 +1,272 @@
+//! The flows whose calls fail: each a story of what callers do, with the faults
+//! beginning where it says so.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use futures::future::{BoxFuture, join_all};
+use serde_json::{Value, json};
+
+use super::provider::{Act, Script};
+use super::world::World;
+use crate::support::{Agent, string};
+
+pub(crate) struct Flow {
+    pub(crate) name: &'static str,
+    pub(crate) life: for<'w> fn(&'w World) -> BoxFuture<'w, ()>,
+    pub(crate) model: Script,
+    pub(crate) max_attempts: u32,
+    pub(crate) max_receives: u32,
+    /// The failures in which a task may end here.
+    pub(crate) ends: &'static [&'static str],
+}
+
+/// A model that answers, and the limits of template.yaml.
+const PLAIN: Flow = Flow {
+    name: "",
+    life: |_| Box::pin(async {}),
+    model: |_| Act::Answer,
+    max_attempts: 5,
+    max_receives: 25,
+    ends: &[],
+};
+
+const fn busy_at_first(run: usize) -> Act {
+    if run == 0 { Act::Busy } else { Act::Answer }
+}
+
+const fn deadly_at_first(run: usize) -> Act {
+    if run == 0 { Act::Kill } else { Act::Answer }
+}
+
+pub(crate) const FLOWS: &[Flow] = &[
+    Flow { name: "trigger", life: |world| Box::pin(trigger(world)), ..PLAIN },
+    Flow { name: "trigger with a key", life: |world| Box::pin(keyed(world)), ..PLAIN },
+    Flow { name: "three at once with one key", life: |world| Box::pin(concurrent(world)), ..PLAIN },
+    Flow {
+        name: "repeat while started",
+        life: |world| Box::pin(repeat_started(world)),
+        model: deadly_at_first,
+        ..PLAIN
+    },
+    Flow { name: "repeat after the end", life: |world| Box::pin(repeat_ended(world)), ..PLAIN },
+    Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
+    Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
+    Flow { name: "run three at once", life: |world| Box::pin(batch(world)), ..PLAIN },
+    Flow {
+        name: "run delivered twice at once",
+        life: |world| Box::pin(twins(world)),
+        model: |_| Act::AnswerSlowly,
+        ..PLAIN
+    },
+    Flow { name: "large payload and result", life: |world| Box::pin(large(world)), ..PLAIN },
+    Flow { name: "run two with one slot", life: |world| Box::pin(limited(world)), ..PLAIN },
+    Flow { name: "retry", life: |world| Box::pin(run(world)), model: busy_at_first, ..PLAIN },
+    Flow { name: "whole life", life: |world| Box::pin(whole(world)), model: busy_at_first, ..PLAIN },
+    Flow {
+        name: "lost at every attempt",
+        life: |world| Box::pin(run(world)),
+        model: |_| Act::Kill,
+        max_attempts: 2,
+        ends: &["worker_lost"],
+        ..PLAIN
+    },
+    Flow {
+        name: "dead letter",
+        life: |world| Box::pin(run(world)),
+        model: |_| Act::Kill,
+        max_receives: 1,
+        ends: &["worker_lost"],
+        ..PLAIN
+    },
+    Flow { name: "create an agent", life: |world| Box::pin(create(world)), ..PLAIN },
+    Flow { name: "bring a token along", life: |world| Box::pin(import(world)), ..PLAIN },
+    Flow { name: "update an agent", life: |world| Box::pin(update(world)), ..PLAIN },
+    Flow { name: "rotate with an overlap", life: |world| Box::pin(rotate(world)), ..PLAIN },
+    Flow {
+        name: "delete an agent with a task",
+        life: |world| Box::pin(delete(world)),
+        ends: &["invalid_agent"],
+        ..PLAIN
+    },
+];
+
+async fn trigger(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.faults_from_here();
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+}
+
+async fn keyed(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.faults_from_here();
+    world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+    world.trigger(&agent.url, Some("k"), r#"{"order":2}"#).await;
+}
+
+async fn concurrent(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.faults_from_here();
+    join_all((0..3).map(|_| world.trigger(&agent.url, Some("k"), r#"{"order":1}"#))).await;
+}
+
+async fn repeat_started(world: &World) {
+    let agent = world.agent(json!({})).await;
+    let task = world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+    world.run_one_batch().await;
+    assert_eq!(world.status(&task).await.unwrap()["status"], "STARTED");
+    world.faults_from_here();
+    world.trigger(&agent.url, Some("k"), r#"{"order":2}"#).await;
+    world.drain().await;
+}
+
+async fn repeat_ended(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+    world.drain().await;
+    world.faults_from_here();
+    world.trigger(&agent.url, Some("k"), r#"{"order":2}"#).await;
+}
+
+async fn status(world: &World) {
+    let agent = world.agent(json!({})).await;
+    let ended = world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.drain().await;
+    let pending = world.trigger(&agent.url, None, r#"{"order":2}"#).await;
+    world.faults_from_here();
+    assert_eq!(world.status(&ended).await.unwrap()["status"], "SUCCESS");
+    assert_eq!(world.status(&pending).await.unwrap()["status"], "PENDING");
+    assert_eq!(world.status("018f3f3e-0000-7abc-8def-0123456789ab").await, None);
+}
+
+async fn run(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.faults_from_here();
+    world.drain().await;
+}
+
+async fn batch(world: &World) {
+    let agent = world.agent(json!({})).await;
+    for order in 0..3 {
+        world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
+    }
+    world.faults_from_here();
+    world.drain().await;
+}
+
+async fn limited(world: &World) {
+    let limits = json!({ "max_concurrent_runs": 1, "triggers_per_minute": 60 });
+    let agent = world.agent(json!({ "limits": limits })).await;
+    world.faults_from_here();
+    for order in 0..2 {
+        world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
+    }
+    world.drain().await;
+}
+
+async fn twins(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.faults_from_here();
+    world.drain_with_twins().await;
+}
+
+async fn large(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.faults_from_here();
+    world.trigger(&agent.url, Some("k"), &json!({ "order": noise(12_000) }).to_string()).await;
+    world.drain().await;
+}
+
+async fn whole(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.faults_from_here();
+    let task = world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+    world.drain().await;
+    world.status(&task).await.unwrap();
+    world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+}
+
+async fn create(world: &World) {
+    world.faults_from_here();
+    let agent = world.agent(json!({ "model": { "api_key": "sk-1" } })).await;
+    run_with_key(world, &agent, "Bearer sk-1").await;
+}
+
+async fn import(world: &World) {
+    world.faults_from_here();
+    let token = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+    let definition = world.definition(json!({ "webhook_token": token }));
+    let made = world.manage(Method::POST, "/api/agents", &definition).await;
+    let url = match made.status {
+        201 => string(&made.body["webhook_url"]),
+        // By the first try, whose answer was lost.
+        _ => {
+            assert_eq!(made.body["code"], "token_taken", "{}", made.body);
+            assert!(world.seen.lock().unwrap().unclear, "the token is taken by nobody");
+            let listed = world.manage(Method::GET, "/api/agents", &json!({})).await.body;
+            string(&listed["agents"][0]["webhook_url"])
+        }
+    };
+    assert!(url.ends_with(token), "{url}");
+    world.trigger(&url, None, r#"{"order":1}"#).await;
+}
+
+async fn update(world: &World) {
+    let agent = world.agent(json!({ "model": { "api_key": "sk-1" } })).await;
+    world.faults_from_here();
+    let path = format!("/api/agents/{}", agent.id);
+    let patch = json!({ "name": "renamed", "model": { "api_key": "sk-2" } });
+    let updated = world.manage(Method::PATCH, &path, &patch).await;
+    assert_eq!((updated.status, &updated.body["name"]), (200, &json!("renamed")));
+    run_with_key(world, &agent, "Bearer sk-2").await;
+}
+
+async fn rotate(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.faults_from_here();
+    let path = format!("/api/agents/{}/webhook/rotate", agent.id);
+    let rotated = world.manage(Method::POST, &path, &json!({ "overlap_seconds": 60 })).await;
+    let url = string(&rotated.body["webhook_url"]);
+    world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+    world.trigger(&url, Some("k"), r#"{"order":1}"#).await;
+    world.time.forward(Duration::from_secs(90));
+    let old = agent.url.rsplit_once("/api").unwrap().1;
+    if let Some(answer) = world.send(Method::POST, &format!("/api{old}"), &[], "{}").await {
+        assert!(answer.status == 404 || answer.status == 503, "{answer:?}");
+    }
+    world.trigger(&url, Some("k2"), r#"{"order":2}"#).await;
+}
+
+async fn delete(world: &World) {
+    let agent = world.agent(json!({ "model": { "api_key": "sk-1" } })).await;
+    world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
+    world.faults_from_here();
+    let deleted = world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id), &json!({})).await;
+    let unclear = world.seen.lock().unwrap().unclear;
+    assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
+    world.drain().await;
+    assert!(world.items("agents").await.is_empty(), "the agent and its token are gone");
+}
+
+async fn run_with_key(world: &World, agent: &Agent, authorization: &str) {
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.drain().await;
+    let runs = world.provider.runs();
+    assert!(runs.iter().all(|run| run.authorization.as_deref() == Some(authorization)), "{runs:?}");
+}
+
+/// Text that does not get smaller.
+fn noise(characters: usize) -> Value {
+    let mut state = 88_172_645_463_325_252_u64;
+    let text: String = (0..characters)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            char::from(b'0' + u8::try_from(state % 64).unwrap())
+        })
+        .collect();
+    json!(text)
+}

@@ -1,0 +1,240 @@
+//! A model's server that consults the plan: it can close a connection, cut an
+//! answer off, never answer, and be what its caller dies over. Written on the
+//! socket, because no HTTP server does such things to its own answers.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::{Moment, TaskId};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::world::Machine;
+use crate::support::Time;
+use crate::support::model::completion;
+use crate::support::plan::Fault;
+use crate::support::wire::Wire;
+
+/// What the server does at a task's n-th run (from 0), if the plan has no fault.
+pub(crate) type Script = fn(usize) -> Act;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Answer,
+    /// Long enough for two runners to meet.
+    AnswerSlowly,
+    Busy,
+    /// The caller's process dies.
+    Kill,
+}
+
+/// One request to the model.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// The prompt is the task's id.
+    pub(crate) task: String,
+    pub(crate) payload: String,
+    pub(crate) authorization: Option<String>,
+    /// Which attempt the task's record named, and whether its lease lasted.
+    pub(crate) attempt: u64,
+    pub(crate) held: bool,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) act: Act,
+    /// What its caller was handed, whole.
+    pub(crate) answer: Option<String>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Provider(Arc<Shared>);
+
+struct Shared {
+    url: String,
+    script: Script,
+    /// Its callers wait for some seconds only.
+    impatient: bool,
+    wire: Wire,
+    time: Time,
+    callers: [Arc<Machine>; 2],
+    runs: Mutex<Vec<Run>>,
+}
+
+enum Reply {
+    Text(String),
+    Cut(String),
+    Status(u16, &'static str),
+    Close,
+    Never,
+}
+
+impl Provider {
+    pub(crate) async fn start(
+        script: Script,
+        impatient: bool,
+        wire: &Wire,
+        time: &Time,
+        callers: [Arc<Machine>; 2],
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let (wire, time) = (wire.clone(), time.clone());
+        let shared = Shared { url, script, impatient, wire, time, callers, runs: Mutex::default() };
+        let provider = Self(Arc::new(shared));
+        let served = provider.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(served.clone().serve(stream));
+            }
+        });
+        provider
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    pub(crate) fn runs(&self) -> Vec<Run> {
+        self.0.runs.lock().unwrap().clone()
+    }
+
+    /// One request a connection.
+    async fn serve(self, mut stream: TcpStream) {
+        let Some((head, body)) = read_request(&mut stream).await else { return };
+        let reply = self.reply(&head, &body).await;
+        let (status, header, content, sent) = match reply {
+            Reply::Close => return,
+            Reply::Never => {
+                // Until the caller gives up.
+                let _ = stream.read(&mut [0]).await;
+                return;
+            }
+            Reply::Status(status, header) => (status, header, String::new(), 0),
+            Reply::Text(text) => {
+                let content = chat(&text);
+                let sent = content.len();
+                (200, "", content, sent)
+            }
+            Reply::Cut(text) => {
+                let content = chat(&text);
+                let sent = content.len() / 2;
+                (200, "", content, sent)
+            }
+        };
+        let length = content.len();
+        let head = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n{header}\r\n"
+        );
+        // A caller that is gone gets nothing.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(&content.as_bytes()[..sent]).await;
+    }
+
+    async fn reply(&self, head: &str, body: &Value) -> Reply {
+        let (_, fault) = self.0.wire.plan.next("model");
+        let task = text(&body["messages"][0]["content"]);
+        let (attempt, held) = self.held(&task).await;
+        let (number, act, answer) = self.note(Run {
+            payload: text(&body["messages"][1]["content"]),
+            authorization: header(head, "authorization"),
+            task,
+            attempt,
+            held,
+            fault,
+            act: Act::Answer,
+            answer: None,
+        });
+        let reply = match fault {
+            Some(fault) => self.strike(fault, answer),
+            None => self.act(act, answer).await,
+        };
+        if let Reply::Text(text) = &reply {
+            self.0.runs.lock().unwrap()[number].answer = Some(text.clone());
+        }
+        reply
+    }
+
+    /// Which attempt holds the task in its record, and whether one does.
+    async fn held(&self, task: &str) -> (u64, bool) {
+        let key = TaskId::parse(task).expect("the prompt is the task's id").key().as_hex();
+        let get = json!({ "TableName": "tasks", "Key": { "id": { "S": key } }, "ConsistentRead": true });
+        let item = &self.0.wire.look("GetItem", get).await["Item"];
+        let number = |name: &str| item[name]["N"].as_str().and_then(|digits| digits.parse().ok());
+        let lease = Moment::from_millis(number("lease_until").unwrap_or_default());
+        let held = item["status"]["S"] == "STARTED" && self.0.time.clock().now() < lease;
+        (number("attempt").unwrap_or_default(), held)
+    }
+
+    /// Records the run; what comes of it by the script, and the answer it would get.
+    fn note(&self, mut run: Run) -> (usize, Act, String) {
+        let mut runs = self.0.runs.lock().unwrap();
+        let nth = runs.iter().filter(|earlier| earlier.task == run.task).count();
+        run.act = (self.0.script)(nth);
+        let (act, answer) = (run.act, format!("run {nth} of {}: {}", run.task, run.payload));
+        runs.push(run);
+        (runs.len() - 1, act, answer)
+    }
+
+    async fn act(&self, act: Act, answer: String) -> Reply {
+        match act {
+            Act::Answer => Reply::Text(answer),
+            Act::AnswerSlowly => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Reply::Text(answer)
+            }
+            Act::Busy => Reply::Status(503, ""),
+            Act::Kill => self.kill(),
+        }
+    }
+
+    fn strike(&self, fault: Fault, answer: String) -> Reply {
+        match fault {
+            Fault::Unreachable | Fault::Ghost(_) => Reply::Close,
+            Fault::Failed => Reply::Status(500, ""),
+            Fault::Throttled => Reply::Status(429, ""),
+            Fault::Overloaded => Reply::Status(429, "retry-after: 3\r\n"),
+            Fault::AnswerLost => Reply::Cut(answer),
+            Fault::Stalled | Fault::Late if self.0.impatient => Reply::Never,
+            Fault::Stalled | Fault::Late => Reply::Close,
+            Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_) => self.kill(),
+        }
+    }
+
+    fn kill(&self) -> Reply {
+        for machine in &self.0.callers {
+            machine.kill();
+        }
+        Reply::Never
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
+    let mut bytes = Vec::new();
+    loop {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+            let length: usize = header(&head, "content-length")?.parse().ok()?;
+            if let Some(body) = bytes.get(end + 4..end + 4 + length) {
+                return Some((head, serde_json::from_slice(body).ok()?));
+            }
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+fn header(head: &str, name: &str) -> Option<String> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find(|(found, _)| found.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.to_owned())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn chat(text: &str) -> String {
+    completion(json!({ "role": "assistant", "content": text }), "stop").to_string()
+}

@@ -1,0 +1,372 @@
+//! The world of one scenario: the services, processes that die and are replaced,
+//! a caller who retries, and the event source mapping.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use domain::{AgentId, Moment, TaskId, TaskKey};
+use runner::{Delivery, run_batch};
+use serde_json::{Value, json};
+use store::Clock;
+use tower::ServiceExt as _;
+
+use super::flows::Flow;
+use super::provider::Provider;
+use crate::support::functions::{Process, SMALL_ADMIN_TOKEN};
+use crate::support::plan::{Plan, Strike};
+use crate::support::sqs::{DEAD, LIVE, Received, VISIBILITY};
+use crate::support::wire::Wire;
+use crate::support::{Agent, Time, string};
+
+const URL: &str = "http://embedded.invalid";
+/// An invocation ends when its message comes back, as in template.yaml.
+const INVOCATION: Duration = VISIBILITY;
+/// As the mapping in template.yaml.
+const BATCH: usize = 10;
+/// Far more than any scenario needs.
+const MOST_BATCHES: usize = 200;
+const MOST_TRIES: usize = 12;
+/// Seconds for a run whose model never answers: it is waited for in real time.
+const SHORT_LIMIT: u64 = 4;
+
+pub(crate) struct World {
+    pub(crate) wire: Wire,
+    pub(crate) time: Time,
+    pub(crate) provider: Provider,
+    pub(crate) seen: Mutex<Seen>,
+    /// Two, for two runners at once. The first one serves the callers, too.
+    machines: [Arc<Machine>; 2],
+    timeout_seconds: u64,
+}
+
+/// What callers were told.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) accepted: Vec<Accepted>,
+    pub(crate) statuses: Vec<(String, Value)>,
+    /// Every payload ever sent.
+    pub(crate) payloads: Vec<String>,
+    /// A management call was not answered, or with 503: what it did is unclear.
+    pub(crate) unclear: bool,
+}
+
+/// A trigger that was answered 200.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) key: Option<String>,
+    pub(crate) payload: String,
+    pub(crate) task: String,
+}
+
+/// A task as its record has it, and as its status is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TaskSeen {
+    pub(crate) id: String,
+    pub(crate) item: Value,
+    pub(crate) status: Value,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+/// Runs one process at a time; a dead one is replaced.
+pub(crate) struct Machine {
+    wire: Wire,
+    clock: Clock,
+    max_attempts: u32,
+    process: Mutex<Option<Arc<Process>>>,
+}
+
+impl Machine {
+    fn new(wire: &Wire, clock: &Clock, max_attempts: u32) -> Self {
+        Self { wire: wire.clone(), clock: clock.clone(), max_attempts, process: Mutex::default() }
+    }
+
+    fn process(&self) -> Arc<Process> {
+        let mut process = self.process.lock().unwrap();
+        if let Some(process) = process.as_ref().filter(|process| !process.wire.life.is_cancelled()) {
+            return Arc::clone(process);
+        }
+        let wire = self.wire.of_new_process();
+        let started = Arc::new(Process::start(wire, &self.clock, URL, self.max_attempts));
+        *process = Some(Arc::clone(&started));
+        started
+    }
+
+    pub(crate) fn kill(&self) {
+        if let Some(process) = self.process.lock().unwrap().as_ref() {
+            process.wire.life.cancel();
+        }
+    }
+}
+
+impl World {
+    /// `impatient`: a model that never answers is not waited for long.
+    pub(crate) async fn new(flow: &Flow, strikes: &[Strike], impatient: bool) -> Self {
+        let time = Time::default();
+        let (wire, clock) = (Wire::with(time.clone(), Plan::of(strikes)), time.clock());
+        wire.sqs.redrive_after(flow.max_receives);
+        for table in ["tasks", "agents"] {
+            wire.look("CreateTable", table_of(table)).await;
+        }
+        let machine = || Arc::new(Machine::new(&wire, &clock, flow.max_attempts));
+        let machines = [machine(), machine()];
+        let provider = Provider::start(flow.model, impatient, &wire, &time, machines.clone()).await;
+        let timeout_seconds = if impatient { SHORT_LIMIT } else { 240 };
+        Self { wire, time, provider, seen: Mutex::default(), machines, timeout_seconds }
+    }
+
+    pub(crate) fn has_short_limit(&self) -> bool {
+        self.timeout_seconds == SHORT_LIMIT
+    }
+
+    /// Faults from here on.
+    pub(crate) fn faults_from_here(&self) {
+        self.wire.plan.arm();
+    }
+
+    /// An agent that asks the provider, with other fields on top.
+    pub(crate) fn definition(&self, more: Value) -> Value {
+        let mut definition = json!({
+            "name": "a",
+            "prompt": "{{ task_id }}",
+            "model": { "base_url": self.provider.url(), "name": "m" },
+            "limits": { "timeout_seconds": self.timeout_seconds },
+        });
+        for (name, value) in more.as_object().unwrap() {
+            match value.as_object() {
+                Some(fields) => definition[name].as_object_mut().unwrap().extend(fields.clone()),
+                None => definition[name] = value.clone(),
+            }
+        }
+        definition
+    }
+
+    pub(crate) async fn agent(&self, more: Value) -> Agent {
+        let made = self.manage(Method::POST, "/api/agents", &self.definition(more)).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        Agent { id: string(&made.body["agent_id"]), url: string(&made.body["webhook_url"]) }
+    }
+
+    /// As a sane caller triggers: until it is answered 200, with the same key.
+    pub(crate) async fn trigger(&self, url: &str, key: Option<&str>, payload: &str) -> String {
+        self.seen.lock().unwrap().payloads.push(payload.to_owned());
+        let path = url.strip_prefix(URL).unwrap();
+        for _ in 0..MOST_TRIES {
+            let headers = key.map(|key| ("idempotency-key", key.to_owned()));
+            match self.send(Method::POST, path, headers.as_slice(), payload).await {
+                Some(answer) if answer.status == 200 => {
+                    let task = string(&answer.body["task_id"]);
+                    let (key, payload) = (key.map(str::to_owned), payload.to_owned());
+                    let accepted = Accepted { key, payload, task: task.clone() };
+                    self.seen.lock().unwrap().accepted.push(accepted);
+                    return task;
+                }
+                Some(answer) => assert_eq!(answer.status, 503, "a trigger: {}", answer.body),
+                None => {}
+            }
+            self.time.forward(Duration::from_secs(1));
+        }
+        panic!("a trigger was never accepted")
+    }
+
+    /// How the task stands; `None` if there is no such task.
+    pub(crate) async fn status(&self, task: &str) -> Option<Value> {
+        let path = format!("/api/task_status?task_id={task}");
+        for _ in 0..MOST_TRIES {
+            match self.send(Method::GET, &path, &[], "").await {
+                Some(Answer { status: 200, body }) => {
+                    self.seen.lock().unwrap().statuses.push((task.to_owned(), body.clone()));
+                    return Some(body);
+                }
+                Some(Answer { status: 404, .. }) => return None,
+                Some(answer) => assert_eq!(answer.status, 503, "a status: {}", answer.body),
+                None => {}
+            }
+            self.time.forward(Duration::from_secs(1));
+        }
+        panic!("a status was never answered")
+    }
+
+    /// As a sane administrator manages: until it is answered, and not 503; a
+    /// conflict with oneself is tried again.
+    pub(crate) async fn manage(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let authorization = [("authorization", format!("Bearer {SMALL_ADMIN_TOKEN}"))];
+        for _ in 0..MOST_TRIES {
+            match self.send(method.clone(), path, &authorization, &body.to_string()).await {
+                Some(answer) if answer.status == 409 && answer.body["code"] == "conflict" => {
+                    assert!(self.seen.lock().unwrap().unclear, "a conflict with nobody");
+                }
+                Some(answer) if answer.status != 503 => return answer,
+                _ => self.seen.lock().unwrap().unclear = true,
+            }
+        }
+        panic!("{method} {path} was never answered")
+    }
+
+    /// One request; `None` if the process died over it.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: &str,
+    ) -> Option<Answer> {
+        let process = self.machines[0].process();
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let answered = async {
+            let response = process.app.clone().oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() }
+        };
+        let answer = tokio::select! {
+            answer = answered => answer,
+            () = process.wire.life.cancelled() => return None,
+        };
+        assert!(answer.status < 500 || is_a_good_503(&answer), "{answer:?}");
+        Some(answer)
+    }
+
+    /// Plays the event source mapping until both queues are empty.
+    pub(crate) async fn drain(&self) {
+        self.drain_by(1).await;
+    }
+
+    /// The same with a queue that hands every message out twice at once.
+    pub(crate) async fn drain_with_twins(&self) {
+        self.drain_by(2).await;
+    }
+
+    async fn drain_by(&self, copies: usize) {
+        for _ in 0..MOST_BATCHES {
+            let Some((queue, batch)) = self.batch() else { return };
+            match copies {
+                1 => self.invoke(&self.machines[0], queue, batch).await,
+                _ => {
+                    let twins = batch.iter().map(|message| self.wire.sqs.twin(message)).collect();
+                    let first = self.invoke(&self.machines[0], queue, batch);
+                    tokio::join!(first, self.invoke(&self.machines[1], queue, twins));
+                }
+            }
+        }
+        panic!("the queue is never empty")
+    }
+
+    /// One batch, if there is a message that can be received now.
+    pub(crate) async fn run_one_batch(&self) {
+        let (queue, batch) = self.batch().expect("a message");
+        self.invoke(&self.machines[0], queue, batch).await;
+    }
+
+    /// The next batch. The clock goes forward if every message is hidden.
+    fn batch(&self) -> Option<(&'static str, Vec<Received>)> {
+        loop {
+            for queue in [LIVE, DEAD] {
+                let batch = self.wire.sqs.receive(queue, BATCH);
+                if !batch.is_empty() {
+                    return Some((queue, batch));
+                }
+            }
+            let now = self.time.clock().now();
+            self.time.forward(self.wire.sqs.next_visible()?.since(now));
+        }
+    }
+
+    /// What the agent function's `main` and its mapping do with a batch.
+    async fn invoke(&self, machine: &Machine, queue: &'static str, batch: Vec<Received>) {
+        let process = machine.process();
+        let source = if queue == DEAD { &process.dead_letters } else { &process.queue };
+        let deliveries = batch.iter().map(|message| delivery(message, queue)).collect();
+        let deadline = self.time.clock().now().plus(INVOCATION);
+        let failed = tokio::select! {
+            failed = run_batch(&process.runner, source, deliveries, deadline) => failed,
+            () = process.wire.life.cancelled() => return,
+        };
+        for message in batch.iter().filter(|message| !failed.contains(&message.id)) {
+            self.wire.sqs.delete(message);
+        }
+    }
+
+    /// Every ended task's message comes once more, from both queues.
+    pub(crate) fn send_again(&self, tasks: &[TaskSeen]) {
+        for task in tasks.iter().filter(|task| task.has_ended()) {
+            for queue in [LIVE, DEAD] {
+                let group = task.status["agent_id"].clone();
+                let message = json!({ "QueueUrl": queue, "MessageBody": task.id, "MessageGroupId": group });
+                assert_eq!(self.wire.sqs.call("SendMessage", &message).0, 200);
+            }
+        }
+    }
+
+    /// Every task there is, by its record.
+    pub(crate) async fn tasks(&self) -> Vec<TaskSeen> {
+        let mut tasks = Vec::new();
+        for item in self.items("tasks").await {
+            let Some(key) = item["id"]["S"].as_str().and_then(TaskKey::from_hex) else { continue };
+            let created_at = millis(&item["created_at"]).expect("a task has a creation time");
+            let id = TaskId::new(created_at, key).to_string();
+            let status = self.status(&id).await.expect("a stored task is found");
+            tasks.push(TaskSeen { id, item, status });
+        }
+        tasks.sort_by(|one, other| one.id.cmp(&other.id));
+        tasks
+    }
+
+    pub(crate) async fn items(&self, table: &str) -> Vec<Value> {
+        let found = self.wire.look("Scan", json!({ "TableName": table, "ConsistentRead": true })).await;
+        assert!(found.get("LastEvaluatedKey").is_none(), "one page holds all");
+        found["Items"].as_array().unwrap().clone()
+    }
+}
+
+impl TaskSeen {
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.status["status"].as_str(), Some("SUCCESS" | "FAILURE"))
+    }
+}
+
+fn table_of(name: &str) -> Value {
+    json!({
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+    })
+}
+
+pub(crate) fn millis(attribute: &Value) -> Option<Moment> {
+    attribute["N"].as_str()?.parse().ok().map(Moment::from_millis)
+}
+
+fn delivery(message: &Received, queue: &str) -> Delivery {
+    assert!(!message.group.is_empty(), "a message without its agent's group");
+    Delivery {
+        id: message.id.clone(),
+        receipt: message.receipt.clone(),
+        body: message.body.clone(),
+        agent: AgentId::parse(&message.group),
+        receives: message.receives,
+        dead_lettered: queue == DEAD,
+    }
+}
+
+/// Faults of AWS are answered 503, in the house's shape and with a reference.
+fn is_a_good_503(answer: &Answer) -> bool {
+    let Answer { status, body } = answer;
+    let reference = body["reference"].as_str().map(str::len);
+    *status == 503
+        && body["success"] == false
+        && body["code"] == "unavailable"
+        && body["message"].is_string()
+        && reference == Some(16)
+}

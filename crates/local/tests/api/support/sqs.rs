@@ -1,0 +1,190 @@
+//! SQS at the wire: two standard queues with delays, visibility, receive counts,
+//! receipts and redrive, on the test's clock. What the product calls comes in as
+//! requests; the event source mapping receives and deletes by method.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::Moment;
+use serde_json::{Value, json};
+
+use super::Time;
+
+pub(crate) const LIVE: &str = "http://embedded.invalid/queue";
+pub(crate) const DEAD: &str = "http://embedded.invalid/dead-letters";
+/// As in template.yaml, where it is the invocation's time-out.
+pub(crate) const VISIBILITY: Duration = Duration::from_secs(60);
+const MAX_DELAY: u64 = 900;
+const MAX_VISIBILITY: u64 = 43_200;
+const MAX_BODY: usize = 1024;
+
+/// A received message.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) id: String,
+    pub(crate) receipt: String,
+    pub(crate) body: String,
+    pub(crate) group: String,
+    pub(crate) receives: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Sqs {
+    time: Time,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    messages: Vec<Stored>,
+    max_receives: u32,
+    /// Ids and receipts are numbers, never given out twice.
+    drawn: u64,
+    /// Every body ever sent.
+    sent: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    queue: &'static str,
+    id: String,
+    body: String,
+    group: String,
+    receives: u32,
+    visible_at: Moment,
+    receipts: Vec<String>,
+}
+
+impl Sqs {
+    pub(crate) fn new(time: Time) -> Self {
+        let state = State { messages: Vec::new(), max_receives: 25, drawn: 0, sent: Vec::new() };
+        Self { time, state: Arc::new(Mutex::new(state)) }
+    }
+
+    pub(crate) fn redrive_after(&self, max_receives: u32) {
+        self.state.lock().unwrap().max_receives = max_receives;
+    }
+
+    /// One request, answered with a status and JSON.
+    pub(crate) fn call(&self, operation: &str, request: &Value) -> (u16, Value) {
+        let queue = [LIVE, DEAD].into_iter().find(|url| request["QueueUrl"] == *url);
+        let Some(queue) = queue else { return refusal("QueueDoesNotExist") };
+        let now = self.time.clock().now();
+        let mut state = self.state.lock().unwrap();
+        match operation {
+            "SendMessage" => state.send(queue, request, now),
+            "ChangeMessageVisibility" => state.change_visibility(queue, request, now),
+            other => panic!("the product calls SQS {other}"),
+        }
+    }
+
+    /// Up to `most` visible messages. What was received too often becomes a dead
+    /// letter instead.
+    pub(crate) fn receive(&self, queue: &'static str, most: usize) -> Vec<Received> {
+        let now = self.time.clock().now();
+        let mut state = self.state.lock().unwrap();
+        state.redrive(now);
+        let visible: Vec<usize> = (0..state.messages.len())
+            .filter(|&at| state.messages[at].queue == queue && state.messages[at].visible_at <= now)
+            .take(most)
+            .collect();
+        visible.into_iter().map(|at| state.hand_out(at, now)).collect()
+    }
+
+    /// A second copy of a message in flight, as a standard queue may hand it out.
+    pub(crate) fn twin(&self, of: &Received) -> Received {
+        let now = self.time.clock().now();
+        let mut state = self.state.lock().unwrap();
+        let at = state.messages.iter().position(|message| message.id == of.id).expect("it is in flight");
+        state.hand_out(at, now)
+    }
+
+    pub(crate) fn delete(&self, message: &Received) {
+        self.state.lock().unwrap().messages.retain(|stored| stored.id != message.id);
+    }
+
+    /// When the next hidden message can be received; `None` if there is no message.
+    pub(crate) fn next_visible(&self) -> Option<Moment> {
+        self.state.lock().unwrap().messages.iter().map(|message| message.visible_at).min()
+    }
+
+    /// Whether a message with this body was ever taken.
+    pub(crate) fn was_sent(&self, body: &str) -> bool {
+        self.state.lock().unwrap().sent.iter().any(|sent| sent == body)
+    }
+}
+
+impl State {
+    fn draw(&mut self, what: &str) -> String {
+        self.drawn += 1;
+        format!("{what}-{}", self.drawn)
+    }
+
+    fn send(&mut self, queue: &'static str, request: &Value, now: Moment) -> (u16, Value) {
+        let delay = request["DelaySeconds"].as_u64().unwrap_or_default();
+        let body = request["MessageBody"].as_str().unwrap_or_default();
+        if delay > MAX_DELAY || body.is_empty() || body.len() > MAX_BODY {
+            return refusal("InvalidParameterValue");
+        }
+        let id = self.draw("message");
+        self.sent.push(body.to_owned());
+        self.messages.push(Stored {
+            queue,
+            id: id.clone(),
+            body: body.to_owned(),
+            group: request["MessageGroupId"].as_str().unwrap_or_default().to_owned(),
+            receives: 0,
+            visible_at: now.plus(Duration::from_secs(delay)),
+            receipts: Vec::new(),
+        });
+        (200, json!({ "MessageId": id, "MD5OfMessageBody": "x" }))
+    }
+
+    fn change_visibility(&mut self, queue: &str, request: &Value, now: Moment) -> (u16, Value) {
+        let seconds = request["VisibilityTimeout"].as_u64().unwrap_or(u64::MAX);
+        if seconds > MAX_VISIBILITY {
+            return refusal("InvalidParameterValue");
+        }
+        let receipt = request["ReceiptHandle"].as_str().unwrap_or_default();
+        let held = |message: &&mut Stored| {
+            message.queue == queue && message.receipts.iter().any(|known| known == receipt)
+        };
+        match self.messages.iter_mut().find(held) {
+            None => refusal("ReceiptHandleIsInvalid"),
+            Some(message) if message.visible_at <= now => refusal("MessageNotInflight"),
+            Some(message) => {
+                message.visible_at = now.plus(Duration::from_secs(seconds));
+                (200, json!({}))
+            }
+        }
+    }
+
+    fn redrive(&mut self, now: Moment) {
+        let max_receives = self.max_receives;
+        for message in &mut self.messages {
+            if message.queue == LIVE && message.receives >= max_receives && message.visible_at <= now {
+                message.queue = DEAD;
+                message.receives = 0;
+            }
+        }
+    }
+
+    fn hand_out(&mut self, at: usize, now: Moment) -> Received {
+        let receipt = self.draw("receipt");
+        let message = &mut self.messages[at];
+        message.receives += 1;
+        message.visible_at = now.plus(VISIBILITY);
+        message.receipts.push(receipt.clone());
+        Received {
+            id: message.id.clone(),
+            receipt,
+            body: message.body.clone(),
+            group: message.group.clone(),
+            receives: message.receives,
+        }
+    }
+}
+
+fn refusal(code: &str) -> (u16, Value) {
+    (400, json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": code }))
+}

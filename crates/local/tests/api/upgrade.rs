@@ -1,0 +1,141 @@
+//! Records of other versions: what an earlier release left behind is read and run
+//! to its end, and what a later one left behind is left alone.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::HttpConnector as _;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use domain::{Moment, TaskId};
+use local::serve::Engine;
+use reqwest::Method;
+use serde_json::{Value, json};
+use store::Clock;
+use tempfile::TempDir;
+
+use crate::support::functions::functions;
+use crate::support::{FakeModel, Reply, World, accepted, refused, string};
+
+/// Ten minutes after the earlier release was killed, by its clock.
+const RESTARTED_AT: Moment = Moment::from_millis(4_070_909_400_000);
+
+/// What the earlier release had answered.
+fn told() -> Value {
+    serde_json::from_str(include_str!("upgrade/0.1.0/told.json")).unwrap()
+}
+
+async fn upgraded() -> World {
+    let folder = TempDir::new().unwrap();
+    let left = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/upgrade/0.1.0");
+    fs::create_dir(folder.path().join("data")).unwrap();
+    for file in ["tables.sqlite", "secrets.json", "signing-secret"] {
+        fs::copy(left.join(file), folder.path().join("data").join(file)).unwrap();
+    }
+    let started = std::time::Instant::now();
+    let clock = Clock::new(move || RESTARTED_AT.plus(started.elapsed()));
+    World::start_in(folder, |settings| settings.clock = clock).await
+}
+
+fn task(told: &Value, name: &str) -> String {
+    string(&told["tasks"][name])
+}
+
+/// The path of a webhook URL, on this server.
+fn here(world: &World, webhook: &Value) -> String {
+    string(webhook).replace("http://agents.example", &world.url)
+}
+
+fn agent<'a>(told: &'a Value, name: &str) -> &'a Value {
+    told["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == name).unwrap()
+}
+
+#[tokio::test]
+async fn agents_urls_and_ended_tasks_of_an_earlier_release_are_as_it_told_them() {
+    let (world, told) = (upgraded().await, told());
+    for agent in told["agents"].as_array().unwrap() {
+        let path = format!("/api/agents/{}", agent["agent_id"].as_str().unwrap());
+        let shown: Value = world.manage(Method::GET, &path).send().await.unwrap().json().await.unwrap();
+        let mut expected = agent.clone();
+        expected["webhook_url"] = json!(here(&world, &agent["webhook_url"]));
+        assert_eq!(shown, expected);
+    }
+    for (name, ended) in told["ended"].as_object().unwrap() {
+        assert_eq!(&world.status(&task(&told, name)).await, ended);
+    }
+    let old_url = world.http.post(here(&world, &told["rotated_away_url"])).body("{}");
+    accepted(old_url.send().await.unwrap()).await;
+    let disabled = world.http.post(here(&world, &agent(&told, "disabled")["webhook_url"])).body("{}");
+    refused(disabled.send().await.unwrap(), 404).await;
+}
+
+#[tokio::test]
+async fn idempotency_keys_of_an_earlier_release_still_name_their_tasks() {
+    let (world, told) = (upgraded().await, told());
+    for (agent_name, key, name) in
+        [("answers", "order-7", "success"), ("long", "big", "spilled"), ("silent", "in-flight", "started")]
+    {
+        let url = here(&world, &agent(&told, agent_name)["webhook_url"]);
+        let repeat = world.http.post(url).header("idempotency-key", key).body("{}").send().await.unwrap();
+        assert_eq!(repeat.headers()["idempotent-replayed"], "true");
+        assert_eq!(accepted(repeat).await, task(&told, name));
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_an_earlier_release_had_accepted_are_run_to_their_end() {
+    let told = told();
+    let model = FakeModel::saying("Done by the later release.").await;
+    let world = upgraded().await;
+    // Their model is gone, which is a passing fault; the later release learns the new address.
+    for name in ["answers", "silent", "busy"] {
+        let path = format!("/api/agents/{}", string(&agent(&told, name)["agent_id"]));
+        let patch = json!({ "model": { "base_url": model.url } });
+        let patched = world.manage(Method::PATCH, &path).json(&patch).send().await.unwrap();
+        assert_eq!(patched.status(), 200);
+    }
+    for name in ["started", "released", "pending"] {
+        let ended = world.ended(&task(&told, name)).await;
+        assert_eq!(ended["status"], "SUCCESS", "{name}: {ended}");
+        assert_eq!(ended["result"]["result"]["answer"], "Done by the later release.");
+    }
+    let spilled = model.asked().iter().filter(|asked| asked.user().len() > 30_000).count();
+    assert_eq!(spilled, 1, "the payload that lies in items of its own arrived whole");
+}
+
+#[tokio::test]
+async fn a_record_of_a_later_release_is_left_alone_until_that_release_is_back() {
+    let model = FakeModel::start(|_, _| Reply::Text("x")).await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(Some("k")).await).await;
+    let key = TaskId::parse(&task).unwrap().key().as_hex();
+    let of_version = |version: &str| {
+        json!({
+            "TableName": "tasks", "Key": { "id": { "S": key } },
+            "UpdateExpression": "SET v = :v", "ExpressionAttributeValues": { ":v": { "N": version } },
+        })
+    };
+    call(&functions.wire.engine, "UpdateItem", of_version("99")).await;
+
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"], "the message stays");
+    assert_eq!(refused(functions.status(&task).await, 503).await.1, "unavailable");
+    assert_eq!(refused(functions.trigger(Some("k")).await, 503).await.1, "unavailable");
+    assert!(model.asked().is_empty());
+
+    call(&functions.wire.engine, "UpdateItem", of_version("1")).await;
+    functions.time.forward(Duration::from_secs(3600));
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    let status: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(1)));
+}
+
+/// A DynamoDB call past all of our code.
+async fn call(engine: &Engine, operation: &str, request: Value) -> Value {
+    let mut http = HttpRequest::new(SdkBody::from(request.to_string()));
+    http.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+    let response = engine.call(http).await.unwrap();
+    let body: Value = serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
+    assert_eq!(response.status().as_u16(), 200, "{body}");
+    body
+}

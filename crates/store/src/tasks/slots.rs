@@ -1,0 +1,174 @@
+//! How many runs an agent has at a time: an item with a slot for each, kept only
+//! for agents that limit their runs. A slot is leased like a task, so that one
+//! whose runner died is free again when its lease is over.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use domain::{AgentId, Moment};
+
+use super::Tasks;
+use crate::StoreError;
+use crate::blob::random_name;
+use crate::error::Attempt;
+use crate::item::{self, Item, Reader};
+
+/// Others may take the slot that was seen free; then another is tried.
+const TRIES: usize = 4;
+/// The item stays this long after its last lease.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// A slot held by one run.
+#[derive(Debug)]
+pub struct Slot {
+    agent: AgentId,
+    name: String,
+    lease: String,
+}
+
+/// Whether a run may begin.
+#[derive(Debug)]
+pub enum SlotAnswer {
+    /// It may, and holds this slot until it gives it back or the lease ends.
+    Taken(Slot),
+    /// The agent has as many runs as it may have.
+    Full,
+}
+
+impl Tasks {
+    /// Takes one of the agent's first `slots` slots until `lease_until`.
+    pub async fn take_slot(
+        &self,
+        agent: AgentId,
+        slots: u32,
+        now: Moment,
+        lease_until: Moment,
+    ) -> Result<SlotAnswer, StoreError> {
+        // Runners that begin anywhere seldom want the same slot.
+        let mut random = [0; 4];
+        getrandom::fill(&mut random).attempt("draw random bits")?;
+        let random = u32::from_be_bytes(random);
+        let lease = lease(lease_until, &random_name("")?);
+        let mut wanted = Some(random % slots);
+        for _ in 0..TRIES {
+            let Some(slot) = wanted.map(slot_name) else { break };
+            match self.try_slot(agent, &slot, now, lease_until, &lease).await? {
+                None => return Ok(SlotAnswer::Taken(Slot { agent, name: slot, lease })),
+                // Our own write, tried again after a lost answer.
+                Some(found) if leased_as(&found, &slot) == Some(lease.as_str()) => {
+                    return Ok(SlotAnswer::Taken(Slot { agent, name: slot, lease }));
+                }
+                Some(found) => wanted = free_slot(&found, slots, random, now),
+            }
+        }
+        Ok(SlotAnswer::Full)
+    }
+
+    /// Gives a slot back, if it is still this run's.
+    pub async fn free_slot(&self, slot: &Slot) -> Result<(), StoreError> {
+        let freed = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .key("id", item::text(slots_id(slot.agent)))
+            .update_expression("REMOVE #slot")
+            .condition_expression("#slot = :lease")
+            .expression_attribute_names("#slot", &slot.name)
+            .expression_attribute_values(":lease", item::text(&slot.lease))
+            .send()
+            .await;
+        match freed {
+            Err(error)
+                if !error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Err(error).attempt("give back the run slot")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets every slot. Only for a process that knows that no run is alive.
+    pub async fn forget_slots(&self) -> Result<(), StoreError> {
+        let mut pages = self
+            .db
+            .scan()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .filter_expression("begins_with(id, :slots)")
+            .expression_attribute_values(":slots", item::text("slots#"))
+            .projection_expression("id")
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(found) = pages.next().await {
+            let found = found.attempt("scan the run slots")?;
+            let id = item::text(Reader(&found).text("id")?);
+            let delete = self.db.delete_item().table_name(&self.table).key("id", id);
+            delete.send().await.attempt("delete the run slots")?;
+        }
+        Ok(())
+    }
+
+    /// `None` if the slot is taken now, else the item as it stands.
+    async fn try_slot(
+        &self,
+        agent: AgentId,
+        slot: &str,
+        now: Moment,
+        lease_until: Moment,
+        lease: &str,
+    ) -> Result<Option<Item>, StoreError> {
+        let taken = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .key("id", item::text(slots_id(agent)))
+            .update_expression("SET #slot = :lease, expires_at = :expires_at")
+            .condition_expression("attribute_not_exists(#slot) OR #slot < :now")
+            .expression_attribute_names("#slot", slot)
+            .expression_attribute_values(":lease", item::text(lease))
+            .expression_attribute_values(":now", item::text(self::lease(now, "")))
+            .expression_attribute_values(":expires_at", item::number(lease_until.plus(KEPT).ttl_seconds()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match taken {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Some(failed.item.clone().unwrap_or_default()))
+                }
+                _ => Err(error).attempt("take a run slot"),
+            },
+        }
+    }
+}
+
+fn slots_id(agent: AgentId) -> String {
+    format!("slots#{agent}")
+}
+
+fn slot_name(slot: u32) -> String {
+    format!("s{slot}")
+}
+
+/// Sorts by its end, as text: DynamoDB compares it with a moment, and nobody else
+/// holds the same. Thirteen digits of milliseconds last until the year 2286.
+fn lease(until: Moment, holder: &str) -> String {
+    format!("{:013}#{holder}", until.millis())
+}
+
+fn leased_as<'a>(found: &'a Item, slot: &str) -> Option<&'a str> {
+    found.get(slot).and_then(|value: &AttributeValue| value.as_s().ok()).map(String::as_str)
+}
+
+/// A slot that nobody holds, looked for from a random one on.
+fn free_slot(found: &Item, slots: u32, from: u32, now: Moment) -> Option<u32> {
+    let over = lease(now, "");
+    (0..slots)
+        .map(|step| from.wrapping_add(step) % slots)
+        .find(|slot| leased_as(found, &slot_name(*slot)).is_none_or(|lease| lease < over.as_str()))
+}

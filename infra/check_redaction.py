@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Fail when a line that the product logged in the last test run holds a secret.
+
+The tests leave in target/redaction what the product logged (*.log) and what they
+handed it or got from it that no log may hold (*.secrets: webhook tokens, keys,
+payloads …), one JSON object a line: crates/local/tests/api/support/redaction.rs
+and infra/emulator/redaction.py. Every secret is looked for in every line, upper
+or lower case. A finding names the line and the kind of secret, not the secret.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "target" / "redaction"
+# Shorter texts are words that anybody may write.
+SHORTEST = 8
+# Where lines come from, and how many there are at least: fewer means that the
+# product's log was not kept, so that nothing could be found in it.
+LOGS = {"in-process": 1000, "spawned": 100, "deployed": 50}
+KINDS = {
+    "in-process": {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "payload", "answer"},
+    "deployed": {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "payload", "answer"},
+}
+MOST_SHOWN = 50
+
+
+def main():
+    kinds, missing = secrets()
+    missing += too_few_lines()
+    findings = list(leaks(kinds)) if kinds else []
+    for finding in missing + findings[:MOST_SHOWN]:
+        print(finding)
+    if len(findings) > MOST_SHOWN:
+        print(f"… and {len(findings) - MOST_SHOWN} more")
+    sys.exit(1 if missing or findings else 0)
+
+
+def secrets():
+    """Each text to look for with its kind, and what kinds are missing."""
+    kinds, missing, count = {}, [], Counter()
+    for source, wanted in KINDS.items():
+        found = Counter()
+        for file in FOLDER.glob(f"{source}*.secrets"):
+            for line in set(file.read_text().splitlines()):
+                secret = json.loads(line)
+                for text in texts(secret["value"]):
+                    kinds.setdefault(text.lower(), secret["kind"])
+                    found[secret["kind"]] += 1
+        missing += [f"{source}: the tests named no {kind}" for kind in sorted(wanted - set(found))]
+        count += found
+    print(f"secrets: {len(kinds)} ({', '.join(f'{kind} {n}' for kind, n in sorted(count.items()))})")
+    return kinds, missing
+
+
+def texts(value):
+    """The parts that no escaping of quotes, backslashes and line ends can change."""
+    parts = [part.strip() for part in re.split(r'["\\\x00-\x1f]+', value)]
+    return [part for part in parts if len(part) >= SHORTEST]
+
+
+def too_few_lines():
+    missing = []
+    for source, least in LOGS.items():
+        files = list(FOLDER.glob(f"{source}*.log"))
+        lines = sum(file.read_bytes().count(b"\n") for file in files)
+        print(f"{source}: {lines} lines logged")
+        if lines < least:
+            missing.append(f"{source}: at least {least} lines are expected; run first: ./test unit deployed")
+    return missing
+
+
+def leaks(kinds):
+    patterns = FOLDER / "patterns"
+    patterns.write_text("".join(f"{text}\n" for text in kinds))
+    logs = sorted(FOLDER.glob("*.log"))
+    found = subprocess.run(["grep", "--fixed-strings", "--ignore-case", "--line-number", "--with-filename", "--text",
+                            "--file", patterns, *logs], env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+                           stdout=subprocess.PIPE, check=False)
+    patterns.unlink()
+    if found.returncode > 1:
+        yield "grep failed"
+    for match in found.stdout.decode(errors="replace").splitlines():
+        file, number, line = match.split(":", 2)
+        held = sorted({kind for text, kind in kinds.items() if text in line.lower()})
+        yield f"{file}:{number} holds {' and '.join(held)}: {masked(line, kinds)[:300]}"
+
+
+def masked(line, kinds):
+    for text, kind in kinds.items():
+        line = re.sub(re.escape(text), f"<{kind}>", line, flags=re.IGNORECASE)
+    return line
+
+
+if __name__ == "__main__":
+    main()
