@@ -9,8 +9,10 @@
 mod check;
 mod config;
 mod model;
+mod past;
 mod properties;
 pub mod record;
+mod requests;
 pub mod state;
 mod steps;
 mod trace;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{AttemptEnd, ErrorType, Fault, RetryPolicy, Status, after_fault};
+use domain::{AttemptEnd, ErrorType, Fault, RetryPolicy, after_fault};
 use stateright::{Model, Property};
 
 use crate::config::{Bounds, Config, Rule};
@@ -237,9 +237,4 @@ fn retries(attempt: u32, bounds: &Bounds) -> bool {
     let policy = RetryPolicy { max_attempts: bounds.attempts, timeout: Duration::MAX };
     let fault = Fault::passing(ErrorType::ModelError, "busy");
     matches!(after_fault(fault, attempt, Duration::ZERO, policy), AttemptEnd::Release(_))
-}
-
-/// Whether a request that found the task like this is to send its id.
-pub(crate) fn sends(config: &Config, status: Status, repeat: bool) -> bool {
-    status == Status::Pending && (!repeat || config.holds(Rule::Resend))
 }

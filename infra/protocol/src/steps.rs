@@ -1,14 +1,12 @@
-//! What each step does: the calls of `api::webhook`, `runner::task`,
-//! `runner::batch` and `local::serve::recovery`, in their order.
+//! What each step does: the calls of `runner::task`, `runner::batch` and
+//! `local::serve::recovery`, in their order.
 
-use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Moment, Status, TaskId};
+use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Moment, TaskId};
 
 use crate::config::{Config, Rule, Scenario};
-use crate::model::{Action, sends};
-use crate::record::{Admission, Claim, Ending, Item, Write};
-use crate::state::{
-    Breach, Hand, LIFE, PAUSE, Request, SLACK, Stage, State, VISIBILITY, Why, in_ticks, ticks,
-};
+use crate::model::Action;
+use crate::record::{Claim, Ending, Write};
+use crate::state::{Breach, Hand, LIFE, PAUSE, SLACK, Stage, State, VISIBILITY, Why, in_ticks, ticks};
 
 impl Config {
     pub(crate) fn step(&self, state: &mut State, action: Action) {
@@ -31,49 +29,6 @@ impl Config {
             Action::Tick => self.pass(state, 1),
             Action::Day => self.day(state),
             Action::Restart { clean } => self.restart(state, clean),
-        }
-    }
-
-    fn trigger(&self, state: &mut State) {
-        let id = state.offered(&self.bounds);
-        state.left.triggers -= 1;
-        if self.holds(Rule::PutFirst) {
-            self.put(state, id);
-        } else {
-            state.send(id);
-            state.requests.push(Request::Put { id });
-        }
-    }
-
-    fn put(&self, state: &mut State, offered: TaskId) {
-        if !self.holds(Rule::ConditionalPut) {
-            state.item = Item::default();
-        }
-        let (id, status, repeat) = match state.item.admit(offered) {
-            Admission::Created => (offered, Status::Pending, false),
-            Admission::Repeated { id, status } => (id, status, true),
-        };
-        if *state.past.promised.get_or_insert(id) != id {
-            state.past.breach = Some(Breach::TwoIds);
-        }
-        let to_send = self.holds(Rule::PutFirst) && sends(self, status, repeat);
-        if to_send {
-            state.requests.push(Request::Send { id, repeat });
-        }
-        if !to_send || !self.holds(Rule::AnswerLast) {
-            state.past.accepted.insert(id);
-        }
-    }
-
-    fn proceed(&self, state: &mut State, request: usize, answered: bool) {
-        match state.requests.remove(request) {
-            Request::Put { id } => self.put(state, id),
-            Request::Send { id, .. } => {
-                state.send(id);
-                if answered {
-                    state.past.accepted.insert(id);
-                }
-            }
         }
     }
 
