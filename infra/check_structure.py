@@ -24,6 +24,8 @@ MAY_DEPEND_ON = {
 }
 # The functions and the local server join those above, and never each other.
 OUTERMOST = set(MAY_DEPEND_ON)
+# The model of the protocol is no part of the product: only tests depend on it.
+MAY_DEPEND_ON["protocol"] = {"domain"}
 
 # Crates that do I/O, by name or by the beginning of it.
 IO_CRATES = re.compile(r"(tokio|mio|socket2|hyper|reqwest|axum|tower|aws|rusqlite|libsqlite3|dynoxide|lambda|rustls|h2)([-_].*)?$")

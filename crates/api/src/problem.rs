@@ -7,11 +7,14 @@
 use std::error::Error;
 
 use axum::Json;
-use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use store::{StoreError, error_chain};
+
+/// Seconds after which a caller who met an overload may come again, at most.
+const LONGEST_REST: u16 = 5;
 
 /// An answer other than success.
 #[derive(Debug)]
@@ -62,8 +65,34 @@ impl Problem {
         }
     }
 
+    /// More requests at once than are worked on; this one had no effect. Callers
+    /// who were refused together are asked back at different times.
+    pub fn overloaded(cause: impl Error + Send + Sync + 'static) -> Self {
+        let mut entropy = [0];
+        // Without randomness they come back together.
+        let _ = getrandom::fill(&mut entropy);
+        let seconds = 1 + u16::from(entropy[0]) % LONGEST_REST;
+        Self {
+            code: "overloaded",
+            header: Some((RETRY_AFTER, seconds.into())),
+            message: "The service has more requests than it can work on; try again in a moment".into(),
+            ..Self::unavailable(cause)
+        }
+    }
+
+    /// The body did not arrive in time. What is left of it would be taken for
+    /// the next request, so the connection ends.
+    pub fn body_too_slow() -> Self {
+        Self::caller(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request body did not arrive in time",
+        )
+        .with_header(CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// A fault of ours that trying again will not mend.
-    pub(crate) fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
+    pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: "internal",

@@ -81,6 +81,13 @@ pub enum ErrorType {
     Internal,
 }
 
+impl Answer {
+    /// Whether it says nothing.
+    pub fn is_blank(&self) -> bool {
+        self.answer.trim().is_empty()
+    }
+}
+
 impl ErrorType {
     /// As stored and answered.
     pub const fn as_str(self) -> &'static str {

@@ -3,7 +3,7 @@
 //! The payload is data: it is handed to the template as values and can never
 //! become template code.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +29,11 @@ const MAX_RENDERED_BYTES: usize = 1024 * 1024;
 /// Most bytes of all values a template writes: what blocks and macros write is
 /// kept aside first, and may not fill the memory there.
 const MAX_WRITTEN_BYTES: usize = 8 * MAX_RENDERED_BYTES;
+/// The engine descends once for every link of `1+1+1…` and `a|b|c…`, which can be
+/// as many as a template has bytes, and takes up to this much stack each time.
+const STACK_PER_BYTE: usize = 8 * 1024;
+/// For what does not grow with the template: macros may call each other 125 deep.
+const STACK_AT_LEAST: usize = 2 * 1024 * 1024;
 
 /// Why a prompt cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +62,18 @@ impl PromptError {
 /// Whether `template` can be compiled, and names only filters, tests and
 /// functions that exist. What it does with a payload only the payload can show.
 pub fn check_template(template: &str) -> Result<(), PromptError> {
-    let environment = environment();
-    let template = environment.template_from_str(template)?;
-    match template.render(context! {}) {
-        Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
-        _ => Ok(()),
-    }
+    with_stack_for(template, || {
+        let environment = environment();
+        let template = environment.template_from_str(template)?;
+        match template.render(context! {}) {
+            Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn with_stack_for<R>(template: &str, run: impl FnOnce() -> R) -> R {
+    stacker::grow(STACK_AT_LEAST + template.len() * STACK_PER_BYTE, run)
 }
 
 const fn is_unknown_name(kind: ErrorKind) -> bool {
@@ -76,7 +87,6 @@ pub fn render_prompt(
     task: TaskId,
     now: Moment,
 ) -> Result<String, PromptError> {
-    let environment = environment();
     let template = agent.draft().prompt.as_deref().unwrap_or(DEFAULT_PROMPT);
     let values = context! {
         payload => payload_value(payload),
@@ -85,16 +95,18 @@ pub fn render_prompt(
         now => now.rfc3339(),
     };
     let mut prompt = Bounded::default();
-    let rendered = environment.template_from_str(template)?.render_captured_to(values, &mut prompt);
-    if prompt.is_full {
-        return Err(PromptError::TooLarge);
+    let rendered = with_stack_for(template, || {
+        environment().template_from_str(template)?.render_captured_to(values, &mut prompt).map(drop)
+    });
+    match rendered {
+        _ if prompt.is_full => Err(PromptError::TooLarge),
+        Err(error) if error.kind() == ErrorKind::WriteFailure => Err(PromptError::TooLarge),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(String::from_utf8_lossy(&prompt.text).into_owned()),
     }
-    rendered?;
-    Ok(String::from_utf8_lossy(&prompt.text).into_owned())
 }
 
-/// Takes no more than a prompt may have: a template that writes the payload in a
-/// loop over the payload would otherwise fill the memory.
+/// Takes no more than a prompt may have.
 #[derive(Default)]
 struct Bounded {
     text: Vec<u8>,
@@ -120,20 +132,22 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
+    // A namespace can hold itself, or be nested anew by every turn of a loop, and
+    // to write such a value takes more stack than there is.
+    environment.remove_global("namespace");
     // Prompts are plain text: nothing is escaped for HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     // And the payload is JSON, so its values are written as JSON writes them.
-    let written = AtomicUsize::new(0);
+    let room = AtomicUsize::new(MAX_WRITTEN_BYTES);
     environment.set_formatter(move |out, _, value| {
-        let text = match value.kind() {
-            ValueKind::Bool => value.is_true().to_string(),
-            ValueKind::None => "null".to_owned(),
-            _ => value.to_string(),
-        };
-        if written.fetch_add(text.len(), Ordering::Relaxed) + text.len() > MAX_WRITTEN_BYTES {
-            return Err(minijinja::Error::new(ErrorKind::WriteFailure, "the template writes too much"));
+        match value.kind() {
+            ValueKind::Bool => write!(out, "{}", value.is_true()),
+            ValueKind::None => out.write_str("null"),
+            // The engine takes fuel for a value once it is written: too late for a
+            // list repeated a million times.
+            _ => write!(Metered { out, room: &room }, "{value}"),
         }
-        out.write_str(&text).map_err(Into::into)
+        .map_err(Into::into)
     });
     environment.add_filter("tojson", |value: Value, indent: Option<Value>, args: Kwargs| {
         match value.downcast_object_ref::<Container>() {
@@ -142,6 +156,20 @@ fn environment() -> Environment<'static> {
         }
     });
     environment
+}
+
+/// Hands on as many bytes as there is room for, and no more.
+struct Metered<'a, W> {
+    out: W,
+    room: &'a AtomicUsize,
+}
+
+impl<W: fmt::Write> fmt::Write for Metered<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let less = |room: usize| room.checked_sub(text.len());
+        self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).map_err(|_| fmt::Error)?;
+        self.out.write_str(text)
+    }
 }
 
 fn payload_value(payload: &Payload) -> Value {
@@ -356,6 +384,67 @@ mod tests {
         // 1 MiB is fine, in a block too.
         let twice = "{% set all %}{{ payload.text }}{{ payload.text }}{% endset %}{{ all }}";
         assert_eq!(render(twice, &payload).len(), 1_000_000);
+    }
+
+    #[test]
+    fn nothing_can_be_nested_without_end() {
+        let itself = "{% set n = namespace() %}{% set n.x = n %}{{ n }}";
+        let deeper = "{% set n = namespace(x=[]) %}{% for i in range(10000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}";
+        for template in [itself, deeper] {
+            assert!(check_template(template).unwrap_err().to_string().contains("namespace is unknown"));
+        }
+    }
+
+    #[test]
+    fn a_long_chain_does_not_exhaust_the_stack() {
+        let chain = |link: &str| link.repeat(16 * 1024 / link.len());
+        for template in [
+            format!("{{{{ 1{} }}}}", chain("+1")),
+            format!("{{{{ {}1 }}}}", chain("-")),
+            format!("{{{{ {}1 }}}}", chain("not ")),
+            format!("{{{{ a{} }}}}", chain(".a")),
+            format!("{{{{ a{} }}}}", chain("[0]")),
+            format!("{{{{ a{} }}}}", chain("()")),
+            format!("{{{{ 1{} }}}}", chain("|e")),
+            format!("{{{{ 1{} }}}}", chain(" is odd")),
+            format!("{{{{ 1{} }}}}", chain(" if 1")),
+            format!("{{% if 1 %}}{}{{% endif %}}", chain("{%elif 1%}")),
+        ] {
+            // Whatever comes of it, the process lives.
+            let _ = check_template(&template);
+        }
+    }
+
+    #[test]
+    fn macros_that_call_themselves_are_stopped() {
+        for macros in [
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% macro f(x) %}{{ f([[[[[[[[x]]]]]]]]) }}{% endmacro %}{{ f(1) }}",
+        ] {
+            assert!(render(macros, "{}").contains("recursion limit exceeded"), "{}", render(macros, "{}"));
+        }
+    }
+
+    #[test]
+    fn what_a_template_makes_is_bounded_before_it_is_made() {
+        let payload = format!("[{}]", vec!["\"0123456789\""; 5000].join(","));
+        for template in [
+            "{% for a in payload %}{{ payload }}{% endfor %}",
+            "{% for a in payload %}{{ payload | tojson }}{% endfor %}",
+            "{{ payload | join(payload | string) }}",
+            "{{ (payload | string) * 1000 * 1000 }}",
+            "{{ payload | string | replace('', payload | string) }}",
+        ] {
+            let message = render(template, &payload);
+            let bounds = ["ran out of fuel", "too large", "larger than 1048576 bytes"];
+            assert!(bounds.iter().any(|bound| message.contains(bound)), "{template}: {message:.200}");
+        }
+    }
+
+    #[test]
+    fn a_list_repeated_without_measure_is_not_written_out() {
+        let message = render("{{ payload * 60000 }}", &format!("[\"{}\"]", "x".repeat(1000)));
+        assert_eq!(message, "error: the rendered prompt is larger than 1048576 bytes");
     }
 
     #[test]

@@ -26,7 +26,7 @@ const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The four states a caller sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Stored and queued.
     Pending,
@@ -126,6 +126,14 @@ impl Task {
             },
             _ => ClaimRefusal::Gone,
         }
+    }
+
+    /// Whether a task of this status can have ended like this. A record that says
+    /// otherwise is damaged: a SUCCESS has an answer, and nothing else has one.
+    pub fn can_have_ended(status: Status, ended: Option<&Ended>) -> bool {
+        let answered =
+            !matches!(ended.map(|ended| &ended.outcome), Some(Outcome::Success(answer)) if answer.is_blank());
+        answered && ended.map(Ended::status) == status.has_ended().then_some(status)
     }
 
     /// Whether readers may still see it.
@@ -241,7 +249,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::TaskKey;
+    use crate::{Answer, TaskKey};
 
     const NOW: Moment = Moment::from_millis(1_000_000);
 
@@ -278,6 +286,23 @@ mod tests {
         let found = task(Status::Pending, None);
         assert_eq!(Task::claim_refusal(Some(&found), stranger, NOW), ClaimRefusal::Gone);
         assert_eq!(Task::claim_refusal(None, stranger, NOW), ClaimRefusal::Gone);
+    }
+
+    #[test]
+    fn an_end_fits_its_status_and_a_success_answers_something() {
+        let answered = |text: &str| Ended {
+            outcome: Outcome::Success(Answer { answer: text.to_owned(), ..Answer::default() }),
+            usage: None,
+        };
+        let failed = Ended::without_usage(Failure::worker_lost());
+        let fits = |status, ended: Option<&Ended>| Task::can_have_ended(status, ended);
+        assert!(fits(Status::Success, Some(&answered("yes"))));
+        assert!(fits(Status::Failure, Some(&failed)));
+        assert!(fits(Status::Pending, None) && fits(Status::Started, None));
+        assert!(!fits(Status::Success, Some(&answered(" \n"))));
+        assert!(!fits(Status::Success, Some(&failed)) && !fits(Status::Success, None));
+        assert!(!fits(Status::Failure, Some(&answered("yes"))) && !fits(Status::Failure, None));
+        assert!(!fits(Status::Pending, Some(&failed)) && !fits(Status::Started, Some(&answered("yes"))));
     }
 
     #[test]

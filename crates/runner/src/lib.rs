@@ -17,6 +17,6 @@ mod told;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;
-pub use model::{Models, ModelsError};
+pub use model::{Models, ModelsError, read_completion};
 pub use settings::RunSettings;
 pub use task::Runner;

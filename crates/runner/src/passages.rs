@@ -1,5 +1,8 @@
 //! Which parts of an agent's sources speak to a payload: BM25 over paragraphs.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use bm25::{Document, Language, SearchEngineBuilder};
 use domain::{Passage, Source};
 
@@ -9,6 +12,9 @@ const MOST: usize = 3;
 const WORTH_TELLING: f32 = 0.5;
 /// A passage grows paragraph by paragraph up to about this many bytes.
 const PASSAGE_BYTES: usize = 800;
+/// Scoring compares every word of a question with every word of the sources: a
+/// payload of megabytes would hold up all runs of its process for a minute.
+const QUESTION_BYTES: usize = 8 * 1024;
 
 /// The best passages for a question, best first.
 pub(crate) fn best(sources: &[Source], question: &str) -> Vec<Passage> {
@@ -21,10 +27,26 @@ pub(crate) fn best(sources: &[Source], question: &str) -> Vec<Passage> {
         .enumerate()
         .map(|(index, passage)| Document::new(index, format!("{}\n{}", passage.title, passage.text)));
     let engine = SearchEngineBuilder::<usize>::with_documents(Language::English, documents).build();
-    let found = engine.search(question, MOST);
+    let found = engine.search(&bounded(question), MOST);
     let enough = found.first().map_or(0.0, |best| best.score * WORTH_TELLING);
     let worth_telling = found.into_iter().filter(|hit| hit.score >= enough);
     worth_telling.filter_map(|hit| passages.get(hit.document.id).cloned()).collect()
+}
+
+/// A question as it is, or of a long one its words, each once, as many as there is
+/// room for.
+fn bounded(question: &str) -> Cow<'_, str> {
+    if question.len() <= QUESTION_BYTES {
+        return question.into();
+    }
+    let (mut seen, mut words) = (HashSet::new(), String::new());
+    for word in question.split_whitespace() {
+        if words.len() + word.len() < QUESTION_BYTES && seen.insert(word) {
+            words.push_str(word);
+            words.push(' ');
+        }
+    }
+    words.into()
 }
 
 /// Paragraphs, joined while they are short; a Markdown heading starts a new
@@ -88,6 +110,20 @@ mod tests {
         assert_eq!(best(&[source("Returns", "Within 30 days.")], "zebra"), []);
         assert_eq!(best(&[], "anything"), []);
         assert_eq!(best(&[source("Returns", "Within 30 days.")], " "), []);
+    }
+
+    #[test]
+    fn a_long_question_is_heard_to_its_end_and_costs_no_more_than_a_short_one() {
+        let long = format!("{} zebra", "lorem ipsum ".repeat(100_000));
+        assert_eq!(bounded(&long), "lorem ipsum zebra ");
+        let words: String = (0..400_000).map(|n| format!("w{n} ")).collect();
+        assert!(bounded(&words).len() <= QUESTION_BYTES);
+        assert!(bounded(&"x".repeat(100_000)).is_empty());
+
+        let text = "a sentence about many things\n\n".repeat(8000);
+        let sources = [source("Things", &text), source("Zoo", "The zebra is fed at noon.")];
+        assert_eq!(best(&sources, &long)[0].title, "Zoo");
+        assert!(best(&sources, &words).is_empty());
     }
 
     #[test]

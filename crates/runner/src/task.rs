@@ -58,6 +58,9 @@ pub(crate) enum Disposition {
     },
 }
 
+/// Only the next look at the task can tell whether its message is needed.
+const LOOK_AGAIN: Disposition = Disposition::ComeBackIn(Duration::from_secs(1));
+
 impl Runner {
     /// Runs a task if its agent has a run slot for it and it can be claimed.
     /// `deadline` is when this process may die: the leases end then, and need no
@@ -169,10 +172,16 @@ impl Runner {
         // An earlier attempt may have begun by a clock that is ahead of this one.
         let now = self.clock.now().max(claimed.task.started_at.unwrap_or(claimed.claimed_at));
         match self.record(claimed, ended, now).await? {
-            Finish::Recorded => told::end(claimed, ended, now),
-            Finish::Fenced => tracing::warn!("result dropped: the task had ended, or has a newer attempt"),
+            Finish::Recorded => {
+                told::end(claimed, ended, now);
+                Ok(Disposition::Done)
+            }
+            // A newer attempt may hold the task, and this be its only message.
+            Finish::Fenced => {
+                tracing::warn!("result dropped: the task had ended, or has a newer attempt");
+                Ok(LOOK_AGAIN)
+            }
         }
-        Ok(Disposition::Done)
     }
 
     /// Records the end, trying for some seconds: without it the model would be
@@ -216,8 +225,8 @@ fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
             told::left(pause);
             Disposition::ComeBackIn(pause)
         }
-        // Changed between two looks at it: look again.
-        ClaimRefusal::Exhausted => Disposition::ComeBackIn(Duration::from_secs(1)),
+        // Changed between two looks at it.
+        ClaimRefusal::Exhausted => LOOK_AGAIN,
     }
 }
 

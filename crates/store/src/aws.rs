@@ -76,9 +76,12 @@ impl Aws {
         })
     }
 
-    /// Clients whose requests `engine` answers in this process.
+    /// Clients whose requests `engine` answers in this process. No answer of its
+    /// is ever lost on the way, so one try has all the time there is: a second
+    /// one would only wait behind the first.
     pub fn embedded(engine: impl HttpClient + 'static) -> Self {
         let config = base(engine)
+            .timeout_config(TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build())
             .region(Region::from_static("local"))
             .endpoint_url("http://embedded.invalid")
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(

@@ -26,7 +26,9 @@ const PART_BYTES: usize = 350 * 1024;
 /// Smaller texts are not worth the attempt to compress them.
 const COMPRESS_FROM: usize = 256;
 /// Most bytes read back: payloads end at 4 MiB, results at 4 MiB and their JSON escapes.
-const MAX_UNPACKED: u64 = 32 * 1024 * 1024;
+const MAX_UNPACKED: usize = 32 * 1024 * 1024;
+/// Packing never makes content larger than this many parts can hold.
+const MAX_PARTS: usize = MAX_UNPACKED / PART_BYTES + 1;
 
 const RAW: u8 = 0;
 const DEFLATE: u8 = 1;
@@ -79,7 +81,10 @@ pub(crate) async fn read(
 
 async fn read_parts(db: &Client, table: &str, spilled: Reader<'_>) -> Result<Vec<u8>, StoreError> {
     let blob = spilled.text("blob")?;
-    let parts = usize::try_from(spilled.number("parts")?).map_err(|_| spilled.damaged("parts"))?;
+    let parts = usize::try_from(spilled.number("parts")?).unwrap_or(usize::MAX);
+    if parts > MAX_PARTS {
+        return Err(spilled.damaged("parts"));
+    }
     let reads = (0..parts).map(|index| {
         db.get_item()
             .table_name(table)
@@ -125,9 +130,10 @@ pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
         (&RAW, content) => Some(content.to_vec()),
         (&DEFLATE, deflated) => {
             let mut content = Vec::new();
-            let mut decoder = DeflateDecoder::new(deflated).take(MAX_UNPACKED);
+            // One byte more, to tell what is too large from what is just not.
+            let mut decoder = DeflateDecoder::new(deflated).take(MAX_UNPACKED as u64 + 1);
             decoder.read_to_end(&mut content).ok()?;
-            Some(content)
+            (content.len() <= MAX_UNPACKED).then_some(content)
         }
         _ => None,
     }
@@ -152,5 +158,20 @@ mod tests {
         assert_eq!(unpack(b""), None);
         assert_eq!(unpack(b"\x07x"), None);
         assert_eq!(unpack(b"\x01\xff\xff\xff"), None);
+    }
+
+    #[test]
+    fn what_unpacks_to_more_than_was_ever_stored_is_refused_not_cut() {
+        let largest = vec![b'a'; MAX_UNPACKED];
+        assert_eq!(unpack(&pack(&largest)).map(|content| content.len()), Some(MAX_UNPACKED));
+        assert_eq!(unpack(&pack(&[&largest[..], b"a"].concat())), None);
+    }
+
+    #[test]
+    fn content_that_lost_its_end_is_noticed() {
+        let packed = pack(&b"{\"order\":7}".repeat(100));
+        for length in 1..packed.len() {
+            assert_eq!(unpack(&packed[..length]), None);
+        }
     }
 }

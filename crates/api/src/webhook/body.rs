@@ -56,7 +56,7 @@ pub(super) async fn payload(parts: &Parts, body: Body, limit: usize) -> Result<P
 /// then JSON. Text is UTF-8 or refused.
 fn format(headers: &HeaderMap) -> Result<Format, BodyError> {
     let identity = |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if headers.get(CONTENT_ENCODING).is_some_and(|value| !identity(value)) {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|value| !identity(value)) {
         return Err(BodyError::Encoded);
     }
     let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(Format::Json) };

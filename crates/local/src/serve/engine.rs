@@ -2,7 +2,9 @@
 //! embedded engine on a SQLite file, with no socket between.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -13,10 +15,19 @@ use aws_smithy_types::body::SdkBody;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+/// Calls at once. The database does one thing at a time; a few threads more read
+/// requests and write answers meanwhile. Without a bound a burst would make
+/// tokio start 512 threads that wait for each other.
+const THREADS: usize = 8;
 
 /// An embedded DynamoDB. Every write is synced to disk before it is answered.
 #[derive(Clone)]
-pub struct Engine(Database);
+pub struct Engine {
+    database: Database,
+    threads: Arc<Semaphore>,
+}
 
 /// The database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +46,13 @@ impl Engine {
     }
 
     fn opened(database: dynoxide::Result<Database>) -> Result<Self, EngineError> {
-        database.map(Self).map_err(|error| EngineError(error.to_string()))
+        let database = database.map_err(|error| EngineError(error.to_string()))?;
+        Ok(Self { database, threads: Arc::new(Semaphore::new(THREADS)) })
     }
 
     /// Deletes expired items, as DynamoDB does in the background.
     pub async fn sweep(&self) {
-        let database = self.0.clone();
+        let database = self.database.clone();
         match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(swept)) => tracing::debug!(swept, "expired items deleted"),
@@ -64,15 +76,26 @@ impl HttpClient for Engine {
 
 impl HttpConnector for Engine {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let database = self.0.clone();
+        let Self { database, threads } = self.clone();
         HttpConnectorFuture::new(async move {
-            let answered = tokio::task::spawn_blocking(move || answer(&database, &request)).await;
-            let (status, body) = answered.map_err(|error| ConnectorError::other(error.into(), None))?;
-            let status =
-                status.try_into().map_err(|_| ConnectorError::other("not an HTTP status".into(), None))?;
+            // A caller who gives up here leaves nothing behind; once the call has a
+            // thread it takes effect, whether or not its answer is awaited.
+            let thread = threads.acquire_owned().await.map_err(|closed| failure(closed.into()))?;
+            let call = move || {
+                let answered = answer(&database, &request);
+                drop(thread);
+                answered
+            };
+            let answered = tokio::task::spawn_blocking(call).await;
+            let (status, body) = answered.map_err(|error| failure(error.into()))?;
+            let status = status.try_into().map_err(|_| failure("not an HTTP status".into()))?;
             Ok(HttpResponse::new(status, SdkBody::from(body)))
         })
     }
+}
+
+fn failure(cause: BoxError) -> ConnectorError {
+    ConnectorError::other(cause, None)
 }
 
 /// One DynamoDB call, named by its `X-Amz-Target`.

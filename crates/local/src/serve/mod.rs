@@ -2,6 +2,7 @@
 
 mod demo;
 mod engine;
+mod http;
 mod poller;
 mod recovery;
 
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use engine::{Engine, EngineError};
+pub use http::HttpLimits;
 
 use crate::cli::ServeArgs;
 use crate::data_dir::{KeptSecret, Lock};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub private_hosts: PrivateHosts,
     /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: instead of the one kept in the data folder.
     pub admin_token: Option<String>,
+    /// What one caller, and all of them together, may take up.
+    pub http: HttpLimits,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -146,6 +150,7 @@ impl Settings {
             max_body_bytes: api::webhook::max_body_bytes(env)?,
             private_hosts: PrivateHosts::from_env(env).unwrap_or(PrivateHosts::Any),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
+            http: HttpLimits::default(),
             clock: Clock::system(),
         })
     }
@@ -206,7 +211,12 @@ impl Server {
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
             .merge(api::agents::router(management.clone()));
-        let http = tokio::spawn(answer(listener, api::app(routes), stop.clone()));
+        let http = tokio::spawn(http::answer(
+            listener,
+            api::app(routes),
+            settings.http.fitted(settings.concurrency),
+            stop.clone(),
+        ));
         let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));
         tokio::spawn(sweep(engine, stop.clone()));
         Ok(Self { url, management, is_new, resumed, admin_token, tasks, stop, http, poller, _lock: lock })
@@ -237,16 +247,9 @@ async fn make_database(data_dir: &DataDir) -> Result<(), ServeError> {
 
 async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
     let failed = |source| ServeError::Listen { address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = http::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, format!("http://{bound}")))
-}
-
-async fn answer(listener: TcpListener, app: axum::Router, stop: CancellationToken) {
-    let stopped = stop.cancelled_owned();
-    if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(stopped).await {
-        tracing::error!(%error, "the HTTP server ended");
-    }
 }
 
 async fn sweep(engine: Engine, stop: CancellationToken) {

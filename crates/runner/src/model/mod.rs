@@ -8,6 +8,8 @@ use reqwest::Client;
 
 use crate::PrivateHosts;
 
+pub use openai::read_completion;
+
 /// The clients of all providers.
 #[derive(Clone, Debug)]
 pub struct Models {

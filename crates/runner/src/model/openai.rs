@@ -53,8 +53,13 @@ pub(super) async fn ask(
         tracing::warn!(server, status = response.status().as_u16(), "the model's server refused");
         return Err(refusal(response.status(), response.headers()));
     }
-    let body = read_body(response).await?;
-    let completion = serde_json::from_slice::<Completion>(&body).map_err(|_| {
+    read_completion(&read_body(response).await?)
+}
+
+/// What a chat completion says: the body of a model server's 200, which may be
+/// anything at all.
+pub fn read_completion(body: &[u8]) -> Result<ModelReply, Fault> {
+    let completion = serde_json::from_slice::<Completion>(body).map_err(|_| {
         Fault::permanent(
             ErrorType::ModelError,
             "The model's server answered something that is no chat completion",

@@ -19,10 +19,14 @@ impl Tasks {
             }
             false => None,
         };
+        let status = status(reader)?;
+        if !Task::can_have_ended(status, ended.as_ref()) {
+            return Err(reader.damaged("outcome"));
+        }
         Ok(Task {
             id: task_id(reader)?,
             agent_id: agent_id(reader)?,
-            status: status(reader)?,
+            status,
             attempt: reader.count("attempt")?,
             started_at: reader.optional_moment("started_at")?,
             finished_at: reader.optional_moment("finished_at")?,

@@ -105,6 +105,11 @@ impl World {
         Self::start_in(self.folder, |_| {}).await
     }
 
+    /// How many tasks the start found stored and not ended.
+    pub(crate) fn resumed(&self) -> usize {
+        self.server.resumed
+    }
+
     pub(crate) fn secrets_file(&self) -> std::path::PathBuf {
         self.folder.path().join("data/secrets.json")
     }

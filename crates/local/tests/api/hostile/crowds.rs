@@ -1,0 +1,155 @@
+//! More at once than can be worked on.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use local::serve::Settings;
+use reqwest::Response;
+use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
+
+use super::{Site, listen};
+use crate::support::{accepted, refused};
+
+/// One request at a time, and one more waits.
+fn narrow(settings: &mut Settings) {
+    settings.http.in_work = 1;
+    settings.http.in_work_per_path = 1;
+    settings.http.waiting_per_path = 2;
+}
+
+async fn triggers(site: &Site, number: usize) -> Vec<Response> {
+    let sending = (0..number).map(|n| site.world.post(&site.agent, &n.to_string()).send());
+    join_all(sending).await.into_iter().map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_finds_no_place_is_told_when_to_come_again_and_all_that_was_accepted_ends() {
+    let site = Site::open_with(narrow).await;
+    let mut tasks = Vec::new();
+    let mut turned_away = 0;
+    for response in triggers(&site, 200).await {
+        if response.status() == 200 {
+            tasks.push(accepted(response).await);
+        } else {
+            let rest: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=5).contains(&rest), "{rest}");
+            assert_eq!(refused(response, 503).await.1, "overloaded");
+            turned_away += 1;
+        }
+    }
+    assert!(turned_away > 0 && !tasks.is_empty(), "{turned_away} turned away");
+    for task in &tasks {
+        assert_eq!(site.world.ended(task).await["status"], "SUCCESS");
+    }
+    site.closes_unharmed(tasks.len()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_and_other_agents_are_answered_while_one_agent_is_flooded() {
+    let site = Site::open_with(|settings| {
+        narrow(settings);
+        settings.http.in_work = 2;
+    })
+    .await;
+    let other = site.world.agent(&site.model, json!({ "name": "other" })).await;
+    let flooded = async {
+        let answers = triggers(&site, 400).await;
+        answers.iter().filter(|response| response.status() == 200).count()
+    };
+    let alone = async {
+        for _ in 0..20 {
+            let health = site.world.http.get(format!("{}/api/health", site.world.url)).send().await.unwrap();
+            assert_eq!(health.status(), 200);
+            site.world.trigger(&other, "1").await;
+        }
+    };
+    let (tasks, ()) = tokio::join!(flooded, alone);
+    // Nothing is left behind: a task triggered after them all is the last.
+    site.world.run(&other, "1").await;
+    site.world.run(&site.agent, "1").await;
+    site.closes_unharmed(tasks + 22).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_whose_caller_hung_up_at_any_moment_is_queued_if_it_is_stored() {
+    let site = Site::open().await;
+    for n in 0..200 {
+        let mut stream = site.connect().await;
+        stream.write_all(site.post("Content-Length: 2\r\n", "{}").as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_micros(n * 20)).await;
+    }
+    site.world.run(&site.agent, "1").await;
+    let tasks = site.model.asked().len();
+    site.closes_unharmed(tasks).await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_until_others_end() {
+    let site = Site::open_with(|settings| {
+        settings.http.connections = 4;
+        settings.http.head = Duration::from_millis(500);
+    })
+    .await;
+    // The client of these tests keeps one connection open.
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(site.connect().await);
+    }
+    let started = Instant::now();
+    for stream in &mut idle {
+        listen(stream).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    site.closes_unharmed(0).await;
+}
+
+#[tokio::test]
+async fn when_connections_are_scarce_each_has_one_answer() {
+    let site = Site::open_with(|settings| settings.http.connections = 4).await;
+    let health = "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = site.connect().await;
+        stream.write_all(health.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    let closed = join_all(
+        streams.iter_mut().map(|stream| tokio::time::timeout(Duration::from_secs(2), listen(stream))),
+    );
+    let closed = closed.await.into_iter().filter(Result::is_ok).count();
+    assert!(closed >= 1, "none made room");
+    site.closes_unharmed(0).await;
+}
+
+#[tokio::test]
+async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
+    let site = Site::open_with(|settings| {
+        settings.http.large = 1;
+        settings.http.turn = Duration::from_millis(300);
+        settings.http.pause = Duration::from_secs(5);
+    })
+    .await;
+    let text: &'static str = "0123456789abcdef".repeat(220 * 1024).leak();
+    let model = crate::support::FakeModel::saying(text).await;
+    let agent = site.world.agent(&model, json!({ "name": "wordy" })).await;
+    let task = site.world.trigger(&agent, "1").await;
+    let ended = site.world.ended(&task).await;
+    assert_eq!(ended["result"]["result"]["answer"].as_str().unwrap().len(), text.len());
+
+    let ask = format!("GET /api/task_status?task_id={task} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    // With little room on the way, so that the answer waits at its sender.
+    let narrow = TcpSocket::new_v4().unwrap();
+    narrow.set_recv_buffer_size(4096).unwrap();
+    let address = site.world.url.trim_start_matches("http://").parse().unwrap();
+    let mut unread = narrow.connect(address).await.unwrap();
+    unread.write_all(ask.as_bytes()).await.unwrap();
+    // Its answer is on the way once the first byte is here.
+    unread.readable().await.unwrap();
+    assert_eq!(site.hear(&ask).await.code(), "overloaded");
+    let whole = listen(&mut unread).await;
+    assert_eq!(whole.status(), 200);
+    assert!(whole.0.len() > text.len() && whole.0.to_lowercase().contains("content-length: 36"));
+    site.closes_unharmed(0).await;
+}

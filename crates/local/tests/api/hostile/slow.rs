@@ -1,0 +1,139 @@
+//! Callers who take their time.
+
+use std::time::{Duration, Instant};
+
+use local::serve::Settings;
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Site, listen};
+
+const HEAD: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(400);
+const BODY: Duration = Duration::from_millis(1200);
+
+fn impatient(settings: &mut Settings) {
+    settings.http.head = HEAD;
+    settings.http.pause = PAUSE;
+    settings.http.body = BODY;
+}
+
+/// Sends `bytes` one by one, with a rest after each, until the server closes.
+async fn drip(site: &Site, at_once: &str, bytes: &str, rest: Duration) -> (String, Duration) {
+    let mut stream = site.connect().await;
+    let started = Instant::now();
+    stream.write_all(at_once.as_bytes()).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let mut heard = Vec::new();
+    let dripping = async {
+        for byte in bytes.bytes().cycle() {
+            if writing.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(rest).await;
+        }
+    };
+    tokio::select! {
+        () = dripping => {}
+        _ = tokio::io::AsyncReadExt::read_to_end(&mut reading, &mut heard) => {}
+    }
+    (String::from_utf8(heard).unwrap(), started.elapsed())
+}
+
+#[tokio::test]
+async fn a_head_sent_byte_by_byte_ends_its_connection_in_time_while_others_are_served() {
+    let site = Site::open_with(impatient).await;
+    let head = format!("GET {} HTTP/1.1\r\n", site.path);
+    let dripping = async {
+        let many = (0..50).map(|_| drip(&site, &head, "X: y\r\n", Duration::from_millis(30)));
+        futures::future::join_all(many).await
+    };
+    let serving = async {
+        for _ in 0..10 {
+            site.world.run(&site.agent, "1").await;
+        }
+    };
+    let (dripped, ()) = tokio::join!(dripping, serving);
+    for (heard, took) in dripped {
+        assert_eq!(heard, "");
+        assert!(took > HEAD / 2 && took < HEAD * 10, "{took:?}");
+    }
+    site.closes_unharmed(10).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_in_time_also_after_an_answer() {
+    let site = Site::open_with(impatient).await;
+    let mut idle = Vec::new();
+    for n in 0..300 {
+        let mut stream = site.connect().await;
+        if n % 2 == 0 {
+            stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        }
+        idle.push(stream);
+    }
+    site.world.run(&site.agent, "1").await;
+    for stream in &mut idle {
+        listen(stream).await;
+    }
+    site.closes_unharmed(1).await;
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_answered_408() {
+    let site = Site::open_with(impatient).await;
+    for headers in ["Content-Length: 100\r\n", "Content-Length: 500000\r\n", "Transfer-Encoding: chunked\r\n"]
+    {
+        let started = Instant::now();
+        let heard = site.hear(site.post(headers, "5\r\n[1,2,")).await;
+        assert_eq!((heard.status(), heard.code().as_str()), (408, "request_timeout"), "{headers}");
+        assert!(started.elapsed() > PAUSE / 2 && started.elapsed() < BODY * 5);
+        assert!(heard.0.to_lowercase().contains("connection: close"), "{}", heard.0);
+    }
+    site.closes_unharmed(0).await;
+}
+
+#[tokio::test]
+async fn a_body_sent_byte_by_byte_is_answered_408_when_its_time_is_over() {
+    let site = Site::open_with(impatient).await;
+    for length in [1000, 500_000] {
+        let head = site.post(&format!("Content-Length: {length}\r\n"), "");
+        let (heard, took) = drip(&site, &head, "1", PAUSE / 8).await;
+        assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
+        assert!(took > BODY / 2 && took < BODY * 5, "{took:?}");
+    }
+    site.closes_unharmed(0).await;
+}
+
+#[tokio::test]
+async fn slow_bodies_do_not_keep_others_out() {
+    let site = Site::open_with(|settings| {
+        settings.http.in_work = 4;
+        settings.http.in_work_per_path = 4;
+        settings.http.large = 2;
+        settings.http.large_per_path = 2;
+    })
+    .await;
+    let mut slow = Vec::new();
+    for n in 0..40 {
+        let length = if n % 2 == 0 { 1000 } else { 500_000 };
+        let mut stream = site.connect().await;
+        stream.write_all(site.post(&format!("Content-Length: {length}\r\n"), "[").as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..10 {
+        site.world.run(&site.agent, "1").await;
+    }
+    drop(slow);
+    site.closes_unharmed(10).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_ends_its_connection() {
+    let site = Site::open_with(impatient).await;
+    let mut stream = site.connect().await;
+    // More requests than there is room for answers on the way.
+    let many = "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let sending = async { while stream.write_all(many.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(super::PATIENCE, sending).await.expect("the server closes");
+    site.closes_unharmed(0).await;
+}

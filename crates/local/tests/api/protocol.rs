@@ -1,0 +1,252 @@
+//! The model of the protocol (`infra/protocol`) is what the code does: the same
+//! calls, in any order, at any time, are answered alike by the store on the
+//! embedded engine and by the model's record, and leave the same record.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use domain::{
+    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Moment, Outcome, Payload, Task, TaskId,
+    TaskKey,
+};
+use proptest::prelude::*;
+use protocol::record::{self, Ending, Item};
+use store::aws::Aws;
+use store::{Admission, Burial, Claim, Claimed, Tasks, create_tables};
+use tokio::runtime::{Builder, Handle};
+
+use crate::support::functions::functions;
+use crate::support::wire::Wire;
+use crate::support::{FakeModel, Reply, Time, accepted};
+
+const MAX_ATTEMPTS: u32 = 3;
+const RETENTION: Duration = Duration::from_secs(3600);
+/// Two days after the epoch, so that the window before it is a time as well.
+const EPOCH: Moment = Moment::from_millis(2 * 24 * 3600 * 1000);
+
+/// One call. Numbers pick among the ids offered and the claims granted so far.
+#[derive(Clone, Debug)]
+enum Call {
+    Admit,
+    Claim { id: usize, lease: u64 },
+    Finish { claim: usize, ending: Ending },
+    Release { claim: usize, pause: u64 },
+    EndLost { id: usize },
+    GiveBack { id: usize },
+    BreakLease { id: usize },
+}
+
+/// Both sides, and what they have handed out.
+struct Pair {
+    tasks: Tasks,
+    item: Item,
+    key: TaskKey,
+    ids: Vec<TaskId>,
+    claims: Vec<Claimed>,
+    ends: u64,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    #[test]
+    fn the_store_answers_every_call_as_the_model_does(
+        calls in proptest::collection::vec((call(), forward()), 1..24),
+    ) {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut pair = Pair::new().await;
+            let mut now = EPOCH;
+            for (call, forward) in calls {
+                now = now.plus(forward);
+                let (real, model) = pair.make(&call, now).await;
+                prop_assert_eq!(real, model, "{:?}", call);
+                let (real, model) = pair.records().await;
+                prop_assert_eq!(real, model, "after {:?}", call);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// Found by the model: the message may be the only one that the newer attempt has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_message_of_a_run_whose_result_is_void_comes_back() {
+    let overtaken: Arc<OnceLock<(Tasks, TaskId, Moment)>> = Arc::default();
+    let seen = Arc::clone(&overtaken);
+    let model = FakeModel::start(move |_, _| {
+        let (tasks, id, now) = seen.get().unwrap();
+        let overtake = tasks.claim(*id, *now, now.plus(Duration::from_secs(60)), MAX_ATTEMPTS);
+        let claim = tokio::task::block_in_place(|| Handle::current().block_on(overtake)).unwrap();
+        assert!(matches!(claim, Claim::Granted(_)));
+        Reply::Text("too late")
+    })
+    .await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    let after_the_lease = functions.runner.clock.now().plus(Duration::from_secs(120));
+    overtaken.set((functions.runner.tasks.clone(), TaskId::parse(&task).unwrap(), after_the_lease)).unwrap();
+
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
+    let status: serde_json::Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&"STARTED".into(), &2.into()));
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let ending = prop_oneof![Just(Ending::Success), Just(Ending::Failure)];
+    prop_oneof![
+        3 => Just(Call::Admit),
+        6 => (any::<usize>(), 0_u64..4).prop_map(|(id, lease)| Call::Claim { id, lease }),
+        2 => (any::<usize>(), ending).prop_map(|(claim, ending)| Call::Finish { claim, ending }),
+        2 => (any::<usize>(), 0_u64..4).prop_map(|(claim, pause)| Call::Release { claim, pause }),
+        2 => any::<usize>().prop_map(|id| Call::EndLost { id }),
+        1 => any::<usize>().prop_map(|id| Call::GiveBack { id }),
+        1 => any::<usize>().prop_map(|id| Call::BreakLease { id }),
+    ]
+}
+
+/// Mostly about as long as a lease, sometimes just short of a day, or one.
+fn forward() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        8 => (0_u64..4).prop_map(Duration::from_secs),
+        1 => Just(IDEMPOTENCY_WINDOW),
+        1 => Just(IDEMPOTENCY_WINDOW - Duration::from_millis(1)),
+    ]
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let aws = Aws::embedded(Wire::new(Time::long_ago()));
+        create_tables(&aws, &["tasks"]).await.unwrap();
+        let key = TaskKey::random([7; 10]);
+        // An id that nobody was ever given, and an item that is not there.
+        let ids = vec![TaskId::new(EPOCH.minus(Duration::from_secs(1)), key)];
+        Self {
+            tasks: Tasks::new(&aws, "tasks"),
+            item: Item::default(),
+            key,
+            ids,
+            claims: Vec::new(),
+            ends: 0,
+        }
+    }
+
+    /// Makes a call on both sides and returns the two answers, told alike.
+    async fn make(&mut self, call: &Call, now: Moment) -> (String, String) {
+        match call {
+            Call::Admit => self.admit(now).await,
+            Call::Claim { id, lease } => self.claim(self.id(*id), now, *lease).await,
+            Call::Finish { claim, ending } => self.finish(*claim, *ending, now).await,
+            Call::Release { claim, pause } => {
+                self.release(*claim, now.plus(Duration::from_secs(*pause))).await
+            }
+            Call::EndLost { id } => {
+                let id = self.id(*id);
+                // Two ends at one moment are one whose answer was lost.
+                self.ends += 1;
+                let now = now.plus(Duration::from_millis(self.ends));
+                let lost = Failure::worker_lost();
+                let real = match self.tasks.end_unheld(id, lost, now, RETENTION).await.unwrap() {
+                    Burial::Ended(_) => None,
+                    Burial::Refused(refusal) => Some(refusal),
+                };
+                told(real, self.item.end_unheld(id, now))
+            }
+            Call::GiveBack { id } => {
+                let id = self.id(*id);
+                let real = self.tasks.give_back(id).await.unwrap();
+                told(real, self.item.give_back(id))
+            }
+            Call::BreakLease { id } => {
+                let id = self.id(*id);
+                let real = self.tasks.break_lease(id).await.unwrap();
+                told(real, self.item.break_lease(id))
+            }
+        }
+    }
+
+    async fn admit(&mut self, now: Moment) -> (String, String) {
+        let id = TaskId::new(now, self.key);
+        self.ids.push(id);
+        let payload = Payload::from_stored("{}".to_owned());
+        let real = self.tasks.admit(id, AgentId::random([0; 16]), &payload).await.unwrap();
+        let real = match real {
+            Admission::Created => record::Admission::Created,
+            Admission::Repeated { id, status } => record::Admission::Repeated { id, status },
+        };
+        told(real, self.item.admit(id))
+    }
+
+    async fn claim(&mut self, id: TaskId, now: Moment, lease: u64) -> (String, String) {
+        let until = now.plus(Duration::from_secs(lease));
+        let real = match self.tasks.claim(id, now, until, MAX_ATTEMPTS).await.unwrap() {
+            Claim::Granted(claimed) => {
+                let attempt = claimed.task.attempt;
+                self.claims.push(*claimed);
+                record::Claim::Granted { attempt }
+            }
+            Claim::Refused(refusal) => record::Claim::Refused(refusal),
+        };
+        told(real, self.item.claim(id, now, until, MAX_ATTEMPTS))
+    }
+
+    async fn finish(&mut self, claim: usize, ending: Ending, now: Moment) -> (String, String) {
+        let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
+        let real = self.tasks.finish(claimed, &ended(ending), now, RETENTION).await.unwrap();
+        told(real, self.item.finish(claimed.task.id, claimed.task.attempt, ending))
+    }
+
+    async fn release(&mut self, claim: usize, not_before: Moment) -> (String, String) {
+        let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
+        let real = self.tasks.release(claimed, Duration::ZERO, not_before).await.unwrap();
+        told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before))
+    }
+
+    /// The two records, told alike.
+    async fn records(&self) -> (String, String) {
+        let real = self.tasks.get(self.ids[0]).await.unwrap();
+        let real = real.as_ref().map(|task| {
+            let Task { id, status, attempt, lease_until, ended, .. } = task;
+            (*id, *status, *attempt, *lease_until, ended.as_ref().map(ending_of))
+        });
+        let model = self
+            .item
+            .0
+            .as_ref()
+            .map(|record| (record.id, record.status, record.attempt, record.lease_until, record.ending));
+        told(real, model)
+    }
+
+    fn id(&self, number: usize) -> TaskId {
+        self.ids[number % self.ids.len()]
+    }
+}
+
+fn pick(claims: &[Claimed], number: usize) -> Option<&Claimed> {
+    claims.get(number % claims.len().max(1))
+}
+
+fn nothing() -> (String, String) {
+    (String::new(), String::new())
+}
+
+fn told(real: impl std::fmt::Debug, model: impl std::fmt::Debug) -> (String, String) {
+    (format!("{real:?}"), format!("{model:?}"))
+}
+
+fn ended(ending: Ending) -> Ended {
+    let outcome = match ending {
+        Ending::Success => Outcome::Success(Answer { answer: "a".to_owned(), ..Answer::default() }),
+        Ending::Failure => Outcome::Failure(Failure::permanent(ErrorType::ModelError, "f")),
+        Ending::WorkerLost => Outcome::Failure(Failure::worker_lost()),
+    };
+    Ended { outcome, usage: None }
+}
+
+fn ending_of(ended: &Ended) -> Ending {
+    match &ended.outcome {
+        Outcome::Success(_) => Ending::Success,
+        Outcome::Failure(failure) if failure.kind == ErrorType::WorkerLost => Ending::WorkerLost,
+        Outcome::Failure(_) => Ending::Failure,
+    }
+}

@@ -1,0 +1,57 @@
+//! The body of a queue message: only a task id leads to anything.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use domain::{ModelConfig, Provider, TaskId};
+use fuzz::{Dynamo, NOW, block_on};
+use libfuzzer_sys::fuzz_target;
+use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
+use store::{Agents, Clock, MemoryQueue, Queue, Secrets, Tasks};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+static MODELS: LazyLock<Models> = LazyLock::new(|| Models::new(PrivateHosts::none()).unwrap());
+
+fuzz_target!(|body: &str| {
+    for dead_lettered in [false, true] {
+        let dynamo = Dynamo::holding(None);
+        let again = block_on(run(&dynamo, body, dead_lettered));
+        assert!(again.is_empty(), "a message for no task comes again");
+        assert_eq!(dynamo.calls(), usize::from(TaskId::parse(body).is_some()));
+    }
+});
+
+async fn run(dynamo: &Dynamo, body: &str, dead_lettered: bool) -> Vec<String> {
+    let delivery = Delivery {
+        id: "message".to_owned(),
+        receipt: "receipt".to_owned(),
+        body: body.to_owned(),
+        receives: u32::MAX,
+        dead_lettered,
+    };
+    let queue = Arc::new(Queue::Memory(Arc::new(MemoryQueue::new(HOUR, 3))));
+    run_batch(&Arc::new(runner(dynamo)), &queue, vec![delivery], NOW.plus(HOUR)).await
+}
+
+fn runner(dynamo: &Dynamo) -> Runner {
+    let aws = dynamo.aws();
+    Runner {
+        tasks: Tasks::new(&aws, "tasks"),
+        agents: Arc::new(Agents::new(&aws, "agents", Duration::ZERO)),
+        secrets: Arc::new(Secrets::file("never-read")),
+        models: MODELS.clone(),
+        settings: RunSettings {
+            max_attempts: 5,
+            retention: HOUR,
+            default_model: ModelConfig {
+                provider: Provider::Extractive,
+                base_url: None,
+                name: None,
+                api_key: None,
+            },
+        },
+        clock: Clock::new(|| NOW),
+    }
+}

@@ -1,0 +1,271 @@
+//! What each step does: the calls of `runner::task`, `runner::batch` and
+//! `local::serve::recovery`, in their order.
+
+use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Moment, TaskId};
+
+use crate::config::{Config, Rule, Scenario};
+use crate::model::Action;
+use crate::record::{Claim, Ending, Write};
+use crate::state::{Breach, Hand, LIFE, PAUSE, SLACK, Stage, State, VISIBILITY, Why, in_ticks, ticks};
+
+impl Config {
+    pub(crate) fn step(&self, state: &mut State, action: Action) {
+        match action {
+            Action::Trigger => self.trigger(state),
+            Action::Proceed { request, answered } => self.proceed(state, request, answered),
+            Action::GiveUp { request } => {
+                state.requests.remove(request);
+            }
+            Action::Duplicate { message } => duplicate(state, message),
+            Action::DeadLetter { message } => dead_letter(state, message),
+            Action::Receive { message, runner } => self.receive(state, message, runner),
+            Action::Claim { runner, ahead } => self.claim(state, runner, ahead),
+            Action::Finish { runner, success } => self.finish(state, runner, success),
+            Action::Release { runner } => self.release(state, runner, PAUSE),
+            Action::ReleaseUnread { runner } => self.release(state, runner, 0),
+            Action::Bury { runner, ahead } => self.bury(state, runner, ahead),
+            Action::Leave { runner } => self.leave(state, runner),
+            Action::Crash { runner } => crash(state, runner),
+            Action::Tick => self.pass(state, 1),
+            Action::Day => self.day(state),
+            Action::Restart { clean } => self.restart(state, clean),
+        }
+    }
+
+    fn receive(&self, state: &mut State, message: usize, runner: usize) {
+        let Some(received) = state.messages.get_mut(message) else { return };
+        received.receives += 1;
+        received.hidden = VISIBILITY;
+        received.holder = Some(runner);
+        let stage = if received.dead { Stage::Burying } else { Stage::Claiming };
+        let hand = Hand { id: received.id, life: LIFE, stage };
+        if !self.holds(Rule::DeleteLast) {
+            state.messages.remove(message);
+        }
+        give(state, runner, Some(hand));
+    }
+
+    fn claim(&self, state: &mut State, runner: usize, ahead: bool) {
+        let Some(hand) = hand(state, runner) else { return };
+        let now = clock(state, ahead);
+        let lease_until = now.plus(ticks(self.lease(hand.life)));
+        let seen = if self.holds(Rule::LeaseCheck) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
+        let wanted = self.wanted(state, hand.id);
+        let stage = match state.item.claim(wanted, seen, lease_until, self.bounds.attempts) {
+            Claim::Granted { attempt } => Stage::Working { attempt },
+            Claim::Refused(ClaimRefusal::Exhausted) => Stage::Burying,
+            Claim::Refused(refusal) => refused(refusal, now),
+        };
+        give(state, runner, Some(Hand { id: wanted, stage, ..hand }));
+    }
+
+    fn finish(&self, state: &mut State, runner: usize, success: bool) {
+        let Some(hand @ Hand { stage: Stage::Working { attempt }, .. }) = hand(state, runner) else { return };
+        let ending = if success { Ending::Success } else { Ending::Failure };
+        let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
+        let shown = self.shown(state, attempt);
+        let wanted = self.wanted(state, hand.id);
+        let stage = match state.item.finish(wanted, shown, ending) {
+            Write::Recorded => Stage::Done(Why::Recorded),
+            Write::Fenced => Stage::Void,
+        };
+        match stage {
+            Stage::Void if hand.life > 0 => breach(state, Breach::VoidInTime),
+            Stage::Void => {}
+            _ if latest != Some((hand.id, attempt)) => breach(state, Breach::LateWrite),
+            _ => ended(state, hand.id, ending),
+        }
+        give(state, runner, Some(Hand { stage, ..hand }));
+    }
+
+    fn release(&self, state: &mut State, runner: usize, pause: u8) {
+        let Some(hand @ Hand { stage: Stage::Working { attempt }, .. }) = hand(state, runner) else { return };
+        let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
+        let (shown, wanted) = (self.shown(state, attempt), self.wanted(state, hand.id));
+        let until = state.now.plus(ticks(pause));
+        let write = state.item.release(wanted, shown, until);
+        if write == Write::Recorded && latest != Some((hand.id, attempt)) {
+            breach(state, Breach::LateWrite);
+        }
+        if pause == 0 {
+            state.past.lost.insert(hand.id);
+        }
+        give(state, runner, Some(Hand { stage: Stage::Back(PAUSE), ..hand }));
+    }
+
+    fn bury(&self, state: &mut State, runner: usize, ahead: bool) {
+        let Some(hand) = hand(state, runner) else { return };
+        let now = clock(state, ahead);
+        let seen = if self.holds(Rule::LeaseBeforeLost) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
+        let wanted = self.wanted(state, hand.id);
+        let stage = match state.item.end_unheld(wanted, seen) {
+            Some(refusal) => refused(refusal, now),
+            None => {
+                if !state.past.lost.contains(wanted) {
+                    breach(state, Breach::LostForNothing);
+                }
+                ended(state, wanted, Ending::WorkerLost);
+                Stage::Done(Why::Buried)
+            }
+        };
+        give(state, runner, Some(Hand { stage, ..hand }));
+    }
+
+    /// Only the latest receipt of a message deletes or hides it.
+    fn leave(&self, state: &mut State, runner: usize) {
+        let pause = match hand(state, runner).map(|hand| hand.stage) {
+            Some(Stage::Back(pause)) => Some(pause),
+            Some(Stage::Void) if self.holds(Rule::VoidComesBack) => Some(1),
+            _ => None,
+        };
+        match pause {
+            Some(pause) => {
+                if let Some(message) = state.held_by(runner) {
+                    message.hidden = pause;
+                }
+            }
+            None => state.messages.retain(|message| message.holder != Some(runner)),
+        }
+        drop_hand(state, runner);
+    }
+
+    /// Time passes: what it runs out for becomes visible, free, or dead.
+    fn pass(&self, state: &mut State, count: u8) {
+        let now = state.now;
+        if let Some(until) = state.item.0.as_mut().and_then(|record| record.lease_until.as_mut()) {
+            *until = until.minus(ticks(count)).max(now);
+        }
+        for message in &mut state.messages {
+            message.hidden = message.hidden.saturating_sub(count);
+        }
+        for runner in 0..state.runners.len() {
+            let Some(hand) = hand(state, runner) else { continue };
+            let life = hand.life.saturating_sub(count);
+            if life > 0 {
+                give(state, runner, Some(Hand { life, ..hand }));
+            } else if self.scenario == Scenario::LateRunners {
+                state.past.lost.insert(hand.id);
+                give(state, runner, Some(Hand { life, ..hand }));
+            } else {
+                crash(state, runner);
+            }
+        }
+    }
+
+    /// The key is free again; no lease and no visibility timeout lasts so long.
+    fn day(&self, state: &mut State) {
+        state.left.days -= 1;
+        state.past.promised = None;
+        self.pass(state, u8::MAX);
+        state.now = state.now.plus(IDEMPOTENCY_WINDOW);
+        self.pass(state, 0);
+    }
+
+    fn restart(&self, state: &mut State, clean: bool) {
+        state.left.restarts -= 1;
+        for runner in 0..state.runners.len() {
+            crash(state, runner);
+        }
+        state.requests.clear();
+        state.messages.clear();
+        let Some(id) = state.item.0.as_ref().map(|record| record.id).filter(|id| state.is_open(*id)) else {
+            return;
+        };
+        if clean {
+            state.item.give_back(id);
+        }
+        if self.holds(Rule::Recovery) {
+            state.item.break_lease(id);
+            state.send(id);
+        }
+    }
+
+    /// How long a claim holds. A late runner's lease is over when it is made.
+    fn lease(&self, life: u8) -> u8 {
+        if life > 0 && self.holds(Rule::LongLease) { life + SLACK } else { life }
+    }
+
+    /// The id that a write demands.
+    fn wanted(&self, state: &State, id: TaskId) -> TaskId {
+        match &state.item.0 {
+            Some(record) if !self.holds(Rule::WholeId) => record.id,
+            _ => id,
+        }
+    }
+
+    /// The attempt that a write demands.
+    fn shown(&self, state: &State, attempt: u32) -> u32 {
+        match &state.item.0 {
+            Some(record) if !self.holds(Rule::Fencing) => record.attempt,
+            _ => attempt,
+        }
+    }
+}
+
+/// What `runner::task` makes of a refusal.
+fn refused(refusal: ClaimRefusal, now: Moment) -> Stage {
+    match refusal {
+        ClaimRefusal::Gone => Stage::Done(Why::Gone),
+        ClaimRefusal::Ended => Stage::Done(Why::Ended),
+        ClaimRefusal::Held { until } => Stage::Back(in_ticks(until.since(now))),
+        ClaimRefusal::Exhausted => Stage::Back(1),
+    }
+}
+
+fn duplicate(state: &mut State, message: usize) {
+    state.left.duplicates -= 1;
+    if let Some(mut copy) = state.messages.get(message).copied() {
+        copy.hidden = 0;
+        copy.holder = None;
+        state.messages.push(copy);
+    }
+}
+
+fn dead_letter(state: &mut State, message: usize) {
+    if let Some(letter) = state.messages.get_mut(message) {
+        letter.dead = true;
+        letter.receives = 0;
+        letter.holder = None;
+    }
+}
+
+fn crash(state: &mut State, runner: usize) {
+    if let Some(hand) = hand(state, runner) {
+        state.past.lost.insert(hand.id);
+    }
+    drop_hand(state, runner);
+}
+
+fn drop_hand(state: &mut State, runner: usize) {
+    if let Some(message) = state.held_by(runner) {
+        message.holder = None;
+    }
+    give(state, runner, None);
+}
+
+fn ended(state: &mut State, id: TaskId, ending: Ending) {
+    if state.past.ends.iter().any(|(ended, _)| *ended == id) {
+        breach(state, Breach::EndedTwice);
+    } else {
+        state.past.ends.push((id, ending));
+    }
+}
+
+/// The first one counts.
+fn breach(state: &mut State, breach: Breach) {
+    state.past.breach.get_or_insert(breach);
+}
+
+fn clock(state: &State, ahead: bool) -> Moment {
+    state.now.plus(ticks(ahead.into()))
+}
+
+fn hand(state: &State, runner: usize) -> Option<Hand> {
+    state.runners.get(runner).copied().flatten()
+}
+
+fn give(state: &mut State, runner: usize, hand: Option<Hand>) {
+    if let Some(place) = state.runners.get_mut(runner) {
+        *place = hand;
+    }
+}

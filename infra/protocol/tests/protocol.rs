@@ -1,0 +1,53 @@
+//! What `cargo run -p protocol` says, within smaller bounds.
+
+#![expect(clippy::panic, reason = "a test that panics has failed")]
+
+use protocol::{Bounds, Config, Rule, Scenario, check};
+
+#[test]
+fn within_its_bounds_the_protocol_holds_in_every_state() {
+    for scenario in [Scenario::Cloud, Scenario::LateRunners, Scenario::OneMachine] {
+        let restarts = u8::from(scenario == Scenario::OneMachine);
+        let bounds = Bounds { restarts, ..Bounds::SMALL };
+        let verdict = check(Config::correct(scenario, bounds));
+        assert!(verdict.holds(), "{scenario:?} within {bounds}: {verdict:?}");
+    }
+}
+
+#[test]
+fn without_any_one_of_its_rules_something_goes_wrong() {
+    for (rule, scenario) in Rule::ALL {
+        let verdict = check(Config::without(rule, scenario, scenario.bounds()));
+        assert!(verdict.counterexample.is_some(), "{rule:?} is not missed");
+    }
+}
+
+#[test]
+fn without_fencing_a_late_runner_overwrites_a_newer_one() {
+    assert_eq!(broken_without(Rule::Fencing), "no late runner overwrites a newer one");
+}
+
+#[test]
+fn without_a_resend_an_accepted_task_is_lost() {
+    assert_eq!(broken_without(Rule::Resend), "a trigger answered 200 is on its way, or has ended");
+}
+
+#[test]
+fn without_a_lease_check_two_runners_run_one_task() {
+    assert_eq!(broken_without(Rule::LeaseCheck), "one runner within its deadline at a time");
+}
+
+#[test]
+fn without_a_dead_letter_consumer_a_task_never_ends() {
+    assert_eq!(broken_without(Rule::DeadLetters), "left to itself, every task answered 200 ends");
+}
+
+fn broken_without(rule: Rule) -> &'static str {
+    let Some((_, scenario)) = Rule::ALL.into_iter().find(|(other, _)| *other == rule) else {
+        panic!("{rule:?} is not checked")
+    };
+    match check(Config::without(rule, scenario, scenario.bounds())).counterexample {
+        Some((property, _)) => property,
+        None => panic!("{rule:?} is not missed"),
+    }
+}
