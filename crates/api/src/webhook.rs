@@ -109,8 +109,7 @@ impl Triggers {
                 self.tasks.count_trigger(agent.agent_id, limit, id.created_at()).await?
         {
             let earlier = if keyed { self.tasks.named_by(id.key(), id.created_at()).await? } else { None };
-            let (id, status) = earlier.ok_or(TriggerError::RateExceeded { retry_after })?;
-            return Ok(Admission::Repeated { id, status });
+            return earlier.ok_or(TriggerError::RateExceeded { retry_after });
         }
         Ok(self.tasks.admit(id, agent.agent_id, payload).await?)
     }
@@ -125,11 +124,12 @@ impl Triggers {
         agent: AgentId,
         keyed: bool,
     ) -> Result<Response, TriggerError> {
-        let (id, status) = match admission {
-            Admission::Created => (offered, Status::Pending),
-            Admission::Repeated { id, status } => (id, status),
+        let (id, is_queued) = match admission {
+            Admission::Created => (offered, false),
+            // One that waits for a run slot has a message on its way.
+            Admission::Repeated { id, status, waits } => (id, waits || status != Status::Pending),
         };
-        if status == Status::Pending {
+        if !is_queued {
             self.queue.send(id, agent).await?;
         }
         // Without a key only our own put, tried again after a lost answer, can

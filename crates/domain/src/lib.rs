@@ -29,6 +29,7 @@ pub use payload::{Payload, PayloadError};
 pub use prompt::{PromptError, check_template, render_prompt};
 pub use run::{ModelReply, Run, Step, StopReason};
 pub use task::{
-    AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault, slot_pause,
+    AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
+    gives_up_slot, slot_pause,
 };
 pub use token::{Salt, TokenHash, WebhookToken, is_secret};

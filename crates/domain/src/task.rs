@@ -8,8 +8,8 @@
 //! ```
 //! A claim holds a lease until its runner's own deadline: past it the runner is
 //! dead. A release leaves a lease that nobody holds for as long as the task is
-//! to rest, so that a second message cannot cut the pause short. `attempt` is the fencing token: only the holder of the latest attempt
-//! can finish or release. Past the last attempt the task ends as `worker_lost`.
+//! to rest, so that a second message cannot cut the pause short. `attempt` is the
+//! fencing token: only the holder of the latest attempt can finish or release. Past the last attempt the task ends as `worker_lost`.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// queue can hold its message (SQS: 14 days).
 const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 
-/// A task that found no free run slot of its agent for this long ends.
+/// A task that looks in vain for a run slot of its agent for this long ends.
 const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The four states a caller sees.
@@ -201,12 +201,15 @@ pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPol
     }
 }
 
-/// When a task looks again for a run slot of its busy agent: after a quarter of
-/// its age, so that a task looks often at first and hundreds of waiting ones cost
-/// little later; at least every minute. `None` once it has waited long enough.
-pub fn slot_pause(age: Duration) -> Option<Duration> {
-    let pause = (age / 4).clamp(Duration::from_secs(1), Duration::from_secs(60));
-    (age < LONGEST_SLOT_WAIT).then_some(pause)
+/// When a task looks again for a run slot of its busy agent: after 1 to 15 s by
+/// `chance`, whatever its age, so that no task has more looks than another.
+pub fn slot_pause(chance: u16) -> Duration {
+    Duration::from_millis(1000 + 14_000 * u64::from(chance) / u64::from(u16::MAX))
+}
+
+/// Whether a task that has looked for a slot for so long ends without one.
+pub fn gives_up_slot(waited: Duration) -> bool {
+    waited >= LONGEST_SLOT_WAIT
 }
 
 /// 1, 2, 4, 8 … 64 seconds.
@@ -316,11 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn a_task_looks_for_a_slot_ever_more_seldom_and_not_for_ever() {
-        let pauses = [0, 10, 60, 600].map(|age| slot_pause(Duration::from_secs(age)).unwrap().as_millis());
-        assert_eq!(pauses, [1000, 2500, 15_000, 60_000]);
-        assert!(slot_pause(LONGEST_SLOT_WAIT - Duration::from_secs(1)).is_some());
-        assert_eq!(slot_pause(LONGEST_SLOT_WAIT), None);
+    fn a_task_looks_for_a_slot_again_at_any_age_alike_and_not_for_ever() {
+        assert_eq!(
+            [0, u16::MAX / 2, u16::MAX].map(|chance| slot_pause(chance).as_millis()),
+            [1000, 7999, 15_000]
+        );
+        assert!(!gives_up_slot(LONGEST_SLOT_WAIT - Duration::from_millis(1)));
+        assert!(gives_up_slot(LONGEST_SLOT_WAIT));
     }
 
     proptest! {

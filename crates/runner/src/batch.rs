@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use domain::{AgentId, Moment, TaskId};
 use futures::future::join_all;
-use store::{Queue, error_chain};
+use store::{Queue, StoreError, error_chain};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use crate::task::Disposition;
@@ -46,10 +47,11 @@ pub async fn run_batch(
 ) -> Vec<String> {
     let runs = deliveries.into_iter().map(|delivery| {
         let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
-        // A task of its own: a panic in one run must not end the others.
+        // A task of its own: a panic in one run must not end the others. It does not
+        // outlive the batch: who breaks that off takes the runs for dead.
         let (id, span) = (delivery.id.clone(), told::span(&delivery));
         let run = async move { deliver(&runner, &queue, delivery, deadline).await };
-        let run = tokio::spawn(run.instrument(span));
+        let run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
         async move { (id, run.await) }
     });
     let outcomes = join_all(runs).await;
@@ -91,6 +93,16 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
                 pause
             }
         },
+        Err(error @ StoreError::Newer { .. }) => {
+            tracing::warn!(error = error_chain(&error), "task left alone for the newer version");
+            // However long that takes: it must not become a dead letter meanwhile.
+            match delivery.agent.filter(|_| !delivery.dead_lettered) {
+                Some(agent) if queue.send_later(id, agent, LONGEST_PAUSE).await.is_ok() => {
+                    return Verdict::Done;
+                }
+                _ => LONGEST_PAUSE,
+            }
+        }
         Err(error) => {
             let error = error_chain(&error);
             tracing::error!(error, "task returns to the queue");

@@ -1,10 +1,10 @@
 //! Run slots: an agent that limits its runs has so many at a time, over all
 //! functions. Others of its tasks wait, without a claim and without an attempt.
 
-use domain::{AgentId, Failure, Moment, TaskId, slot_pause};
-use store::{Slot, SlotAnswer, StoreError, error_chain};
+use domain::{AgentId, Failure, Moment, TaskId, gives_up_slot, slot_pause};
+use store::{Slot, SlotAnswer, StoreError, Wait, error_chain};
 
-use crate::task::Disposition;
+use crate::task::{Disposition, leave};
 use crate::{Runner, told};
 
 /// Whether a task may run now.
@@ -52,14 +52,22 @@ impl Runner {
         }
     }
 
-    /// Lets the task wait, or ends it if it has waited for too long.
+    /// Lets the task wait, or ends it if it has waited for too long. A message
+    /// whose task has ended does not go round for ever.
     pub(crate) async fn wait_for_slot(&self, id: TaskId, agent: AgentId) -> Result<Disposition, StoreError> {
-        match slot_pause(self.clock.now().since(id.created_at())) {
-            Some(pause) => {
+        let (now, mut chance) = (self.clock.now(), [0; 2]);
+        // Without randomness all look again after the same time: crowded, not wrong.
+        let _ = getrandom::fill(&mut chance);
+        let pause = slot_pause(u16::from_be_bytes(chance));
+        match self.tasks.wait_for_slot(id, now, now.plus(pause)).await? {
+            Wait::Since(since) if gives_up_slot(now.since(since)) => {
+                self.end_unheld(id, Failure::no_slot()).await
+            }
+            Wait::Since(_) => {
                 told::no_slot(pause);
                 Ok(Disposition::SendAgain { agent, pause })
             }
-            None => self.end_unheld(id, Failure::no_slot()).await,
+            Wait::Refused(refusal) => Ok(leave(refusal, now)),
         }
     }
 

@@ -128,9 +128,8 @@ impl Runner {
                 return self.finish(claimed, &Ended::without_usage(failure)).await;
             }
             Err(error) => {
-                // Nobody should have to wait for the lease of a run that never began,
-                // and it was no attempt.
-                self.tasks.unclaim(claimed).await?;
+                // Nobody should have to wait for the lease of a run that never began.
+                self.tasks.release(claimed, claimed.task.spent, self.clock.now()).await?;
                 return Err(error);
             }
         };
@@ -217,7 +216,7 @@ impl Runner {
     }
 }
 
-fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
+pub(crate) fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
     match refusal {
         ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Done,
         ClaimRefusal::Held { until } => {

@@ -27,4 +27,4 @@ pub use private_file::write_private_file;
 pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
 pub use secrets::{Secrets, read_secret};
 pub use tables::create_tables;
-pub use tasks::{Admission, Burial, Claim, Claimed, Finish, Rate, Slot, SlotAnswer, Tasks, Unended};
+pub use tasks::{Admission, Burial, Claim, Claimed, Finish, Rate, Slot, SlotAnswer, Tasks, Unended, Wait};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::{AgentDraft, Source};
+use store::error_chain;
 
 use super::{ServeError, Server};
 use crate::say;
@@ -18,10 +19,14 @@ const SOURCES: [(&str, &str); 2] = [
 /// Makes the demo agent at the very first start, and says what to do next.
 pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), ServeError> {
     let management = &server.management;
-    let mut agents = management.agents.list().await?;
-    if server.is_new {
-        agents = vec![management.create(demo_agent()).await?];
-    }
+    let agents = match server.is_new {
+        true => vec![management.create(demo_agent()).await?],
+        // An agent that cannot be read is no reason not to serve the others.
+        false => management.agents.list().await.unwrap_or_else(|error| {
+            tracing::error!(error = error_chain(&error), "agents not listed");
+            Vec::new()
+        }),
+    };
     if server.resumed > 0 {
         say(format!("tasks resumed that had not ended: {}", server.resumed));
     }

@@ -1,14 +1,14 @@
 //! At the start every task that has not ended goes to the queue again; at the
 //! end those under way are given back.
 
-use store::{MemoryQueue, StoreError, Tasks};
+use store::{MemoryQueue, StoreError, Tasks, Unended, error_chain};
 
 use domain::Status;
 
 /// At a clean stop: tasks whose runs were broken off are PENDING again, their
 /// attempt not counted. Nobody holds them any more.
 pub(crate) async fn give_back(tasks: &Tasks) -> Result<(), StoreError> {
-    for task in tasks.unended().await? {
+    for task in readable(tasks).await? {
         if task.status == Status::Started {
             tasks.give_back(task.id).await?;
         }
@@ -21,7 +21,7 @@ pub(crate) async fn give_back(tasks: &Tasks) -> Result<(), StoreError> {
 /// now rather than when they were due. Returns how many tasks go on.
 pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue) -> Result<usize, StoreError> {
     tasks.forget_slots().await?;
-    let unended = tasks.unended().await?;
+    let unended = readable(tasks).await?;
     for task in &unended {
         if task.status == Status::Started {
             tasks.break_lease(task.id).await?;
@@ -29,4 +29,12 @@ pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue) -> Result<usize, 
         queue.send(task.id, task.agent_id);
     }
     Ok(unended.len())
+}
+
+/// One record that cannot be read, or is a later version's, keeps no other waiting.
+async fn readable(tasks: &Tasks) -> Result<Vec<Unended>, StoreError> {
+    let readable = |found: Result<Unended, StoreError>| {
+        found.inspect_err(|error| tracing::error!(error = error_chain(error), "task left alone")).ok()
+    };
+    Ok(tasks.unended().await?.into_iter().filter_map(readable).collect())
 }

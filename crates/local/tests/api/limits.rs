@@ -97,7 +97,11 @@ async fn a_task_that_waits_for_a_slot_uses_up_no_receives_and_is_not_held_up_by_
     }
     functions.wire.calls();
     assert!(functions.deliver(&[&second], false).await.is_empty(), "its message is done with");
-    assert_eq!(functions.wire.calls(), ["UpdateItem", "SendMessage"], "a new one waits in its place");
+    assert_eq!(
+        functions.wire.calls(),
+        ["UpdateItem", "UpdateItem", "SendMessage"],
+        "a new one waits in its place"
+    );
     assert_eq!(model.asked().len(), 1);
 
     // The deadline of 60 s, and 10 s for clocks that disagree.
@@ -108,50 +112,68 @@ async fn a_task_that_waits_for_a_slot_uses_up_no_receives_and_is_not_held_up_by_
     dead.abort();
 }
 
+/// A run that holds the agent's only slot and never ends.
+async fn held(functions: &Arc<Functions>, model: &FakeModel) -> tokio::task::JoinHandle<Vec<String>> {
+    let (task, before) = (accepted(functions.trigger(None).await).await, model.asked().len());
+    let runner = Arc::clone(functions);
+    let run = tokio::spawn(async move { runner.deliver(&[&task], false).await });
+    while model.asked().len() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    functions.wire.calls();
+    run
+}
+
 #[tokio::test]
-async fn a_task_whose_agent_is_busy_for_a_day_ends() {
+async fn a_task_that_looks_for_a_slot_in_vain_for_a_day_ends_and_one_that_had_not_looked_waits() {
     let model = FakeModel::start(|_, _| Reply::Never).await;
     let time = Time::default();
     let functions = Arc::new(functions_at(&model, time.clone()).await);
     limit(&functions, json!({ "max_concurrent_runs": 1 })).await;
-    let late = accepted(functions.trigger(None).await).await;
+    let looking = accepted(functions.trigger(None).await).await;
+    let queued = accepted(functions.trigger(None).await).await;
+    let first = held(&functions, &model).await;
+    assert!(functions.deliver(&[&looking], false).await.is_empty());
     time.forward(Duration::from_secs(24 * 3600));
-    let busy = accepted(functions.trigger(None).await).await;
-    let runner = Arc::clone(&functions);
-    let run = tokio::spawn(async move { runner.deliver(&[&busy], false).await });
-    while model.asked().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(functions.deliver(&[&late], false).await.is_empty());
-    let status: Value = functions.status(&late).await.json().await.unwrap();
+    let second = held(&functions, &model).await;
+    assert!(functions.deliver(&[&looking, &queued], false).await.is_empty());
+    let status: Value = functions.status(&looking).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["error"]["type"]), (&json!("FAILURE"), &json!("timeout")));
     assert_eq!(status["error"]["retryable"], true);
+    let status: Value = functions.status(&queued).await.json().await.unwrap();
+    assert_eq!(status["status"], "PENDING", "it was the queue that it waited for");
+    first.abort();
+    second.abort();
+}
+
+#[tokio::test]
+async fn messages_of_a_busy_agent_do_not_multiply() {
+    let model = FakeModel::start(|call, _| if call == 0 { Reply::Text("x") } else { Reply::Never }).await;
+    let functions = Arc::new(functions(&model).await);
+    limit(&functions, json!({ "max_concurrent_runs": 1 })).await;
+    let ended = accepted(functions.trigger(Some("ended")).await).await;
+    assert!(functions.deliver(&[&ended], false).await.is_empty());
+    let run = held(&functions, &model).await;
+    let waiting = accepted(functions.trigger(Some("waiting")).await).await;
+    assert!(functions.deliver(&[&waiting], false).await.is_empty());
+    functions.wire.calls();
+    assert_eq!(accepted(functions.trigger(Some("waiting")).await).await, waiting);
+    assert_eq!(functions.wire.calls(), ["PutItem"], "its message is on its way");
+    assert!(functions.deliver(&[&ended], false).await.is_empty());
+    assert_eq!(functions.wire.calls(), ["UpdateItem", "UpdateItem"], "what has ended does not go round");
     run.abort();
 }
 
 #[tokio::test]
-async fn a_run_that_could_not_begin_is_no_attempt() {
+async fn a_run_whose_agent_could_not_be_read_is_no_attempt() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
-    // Too large for the task's item, and random, so that it lies in an item of its own.
-    let mut noise = 1_u64;
-    let payload: String = std::iter::repeat_with(|| {
-        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        format!("{noise:016x}")
-    })
-    .take(2000)
-    .collect();
-    let request = client().post(&functions.webhook).body(json!(payload).to_string());
-    let task = accepted(request.send().await.unwrap()).await;
-    // The agent can be read, the payload cannot.
-    functions.wire.refuse("GetItem", 1);
+    let task = accepted(functions.trigger(None).await).await;
+    functions.wire.refuse("GetItem", 0);
     assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
     functions.wire.mend();
     let status: Value = functions.status(&task).await.json().await.unwrap();
-    assert_eq!(
-        (&status["status"], &status["attempt"], &status["started_at"]),
-        (&json!("PENDING"), &json!(0), &Value::Null)
-    );
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("PENDING"), &json!(0)));
     assert!(functions.deliver(&[&task], false).await.is_empty());
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(1)));

@@ -172,7 +172,7 @@ impl Pair {
         let real = self.tasks.admit(id, AgentId::random([0; 16]), &payload).await.unwrap();
         let real = match real {
             Admission::Created => record::Admission::Created,
-            Admission::Repeated { id, status } => record::Admission::Repeated { id, status },
+            Admission::Repeated { id, status, .. } => record::Admission::Repeated { id, status },
         };
         told(real, self.item.admit(id))
     }

@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`Tasks::admit`] | one conditional put, which hands back the earlier task of the same key |
 //! | [`Tasks::get`] | one strongly consistent read |
+//! | [`Tasks::named_by`] | one put that never takes effect |
 //! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
 //! | [`Tasks::count_trigger`] | one conditional update, for agents that limit their triggers |
+//! | [`Tasks::end_unheld`], [`Tasks::wait_for_slot`] | one conditional update each |
 //! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents that limit their runs |
 //!
 //! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
@@ -26,7 +28,7 @@ use crate::item::{self, Item, Reader};
 use crate::{StoreError, blob};
 pub use rate::Rate;
 use record::{agent_id, status, task_id};
-pub use slots::{Slot, SlotAnswer};
+pub use slots::{Slot, SlotAnswer, Wait};
 
 /// Written into every record, and the latest form that this version reads.
 const RECORD_VERSION: u64 = 1;
@@ -49,6 +51,8 @@ pub enum Admission {
         id: TaskId,
         /// Where it stands.
         status: Status,
+        /// It waits for a run slot, and a message of it is on its way.
+        waits: bool,
     },
 }
 
@@ -144,10 +148,7 @@ impl Tasks {
         match put.send().await {
             Ok(_) => Ok(Admission::Created),
             Err(error) => match earlier_item(&error) {
-                Some(found) => {
-                    let reader = Reader(found).of_version(RECORD_VERSION)?;
-                    Ok(Admission::Repeated { id: task_id(reader)?, status: status(reader)? })
-                }
+                Some(found) => repeated(found, created_at),
                 None => Err(error).attempt("put the task"),
             },
         }
@@ -161,10 +162,10 @@ impl Tasks {
         }
     }
 
-    /// The task that a key names at this moment, and where it stands: as
-    /// [`Self::admit`] would find it, without storing anything. A put that never
-    /// takes effect, because the webhook function may put tasks and read none.
-    pub async fn named_by(&self, key: TaskKey, now: Moment) -> Result<Option<(TaskId, Status)>, StoreError> {
+    /// The task that a key names at this moment, as [`Self::admit`] would find it,
+    /// without storing anything. A put that never takes effect, because the webhook
+    /// function may put tasks and read none.
+    pub async fn named_by(&self, key: TaskKey, now: Moment) -> Result<Option<Admission>, StoreError> {
         let put = self
             .db
             .put_item()
@@ -172,21 +173,18 @@ impl Tasks {
             .item("id", item::text(key.as_hex()))
             .condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match put.send().await {
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                let Some(found) = earlier_item(&error) else { return Ok(None) };
-                let reader = Reader(found).of_version(RECORD_VERSION)?;
-                let (id, status) = (task_id(reader)?, status(reader)?);
-                let free_again =
-                    status.has_ended() && id.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
-                Ok((!free_again).then_some((id, status)))
-            }
-            Err(error) => Err(error).attempt("look for the key's task"),
-            Ok(_) => Ok(None),
+        let Err(error) = put.send().await else {
+            return Err(StoreError::Damaged { id: key.as_hex(), attribute: "condition" });
+        };
+        if !error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) {
+            return Err(error).attempt("look for the key's task");
+        }
+        let Some(found) = earlier_item(&error) else { return Ok(None) };
+        let reader = Reader(found).of_version(RECORD_VERSION)?;
+        let window_over = task_id(reader)?.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
+        match status(reader)?.has_ended() && window_over {
+            true => Ok(None),
+            false => repeated(found, now).map(Some),
         }
     }
 
@@ -202,8 +200,9 @@ impl Tasks {
         Ok(found.item)
     }
 
-    /// Every task that has not ended. A scan: for a server's start, never for a request.
-    pub async fn unended(&self) -> Result<Vec<Unended>, StoreError> {
+    /// Every task that has not ended. A scan: for a server's start, never for a
+    /// request. What cannot be read is handed back apart, and holds up no other.
+    pub async fn unended(&self) -> Result<Vec<Result<Unended, StoreError>>, StoreError> {
         let mut pages = self
             .db
             .scan()
@@ -217,18 +216,26 @@ impl Tasks {
             .into_paginator()
             .items()
             .send();
-        let mut unended = Vec::new();
-        while let Some(found) = pages.next().await {
-            let found = found.attempt("scan the tasks")?;
-            let reader = Reader(&found).of_version(RECORD_VERSION)?;
-            unended.push(Unended {
-                id: task_id(reader)?,
-                agent_id: agent_id(reader)?,
-                status: status(reader)?,
-            });
+        let mut found = Vec::new();
+        while let Some(item) = pages.next().await {
+            found.push(unended(&item.attempt("scan the tasks")?));
         }
-        Ok(unended)
+        Ok(found)
     }
+}
+
+fn unended(found: &Item) -> Result<Unended, StoreError> {
+    let reader = Reader(found).of_version(RECORD_VERSION)?;
+    Ok(Unended { id: task_id(reader)?, agent_id: agent_id(reader)?, status: status(reader)? })
+}
+
+fn repeated(found: &Item, now: Moment) -> Result<Admission, StoreError> {
+    let reader = Reader(found).of_version(RECORD_VERSION)?;
+    Ok(Admission::Repeated {
+        id: task_id(reader)?,
+        status: status(reader)?,
+        waits: reader.optional_moment("waits_until")?.is_some_and(|until| now < until),
+    })
 }
 
 fn earlier_item<R>(error: &SdkError<PutItemError, R>) -> Option<&Item> {

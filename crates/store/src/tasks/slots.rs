@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use domain::{AgentId, Moment};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use domain::{AgentId, ClaimRefusal, Moment, Status, Task, TaskId};
 
-use super::Tasks;
+use super::transitions::refused;
+use super::{RECORD_VERSION, Tasks};
 use crate::StoreError;
 use crate::blob::random_name;
 use crate::error::Attempt;
@@ -36,7 +37,48 @@ pub enum SlotAnswer {
     Full,
 }
 
+/// What becomes of a task that found no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It waits, and has done so since then.
+    Since(Moment),
+    /// There is nothing to wait for: it is held, has ended, or is gone.
+    Refused(ClaimRefusal),
+}
+
 impl Tasks {
+    /// Notes on a task that it waits for a slot, and looks again at `until`: as
+    /// long as it does, a message of it is on its way.
+    pub async fn wait_for_slot(&self, id: TaskId, now: Moment, until: Moment) -> Result<Wait, StoreError> {
+        let update = self
+            .update(id)
+            .update_expression("SET waits_until = :until, waits_since = if_not_exists(waits_since, :now)")
+            .condition_expression(
+                "created_at = :created_at AND v <= :known AND \
+                 (#status = :pending OR (#status = :started AND lease_until <= :now))",
+            )
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":known", item::number(RECORD_VERSION))
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+            .expression_attribute_values(":until", item::moment(until))
+            .expression_attribute_values(":now", item::moment(now))
+            .return_values(ReturnValue::AllNew);
+        match update.send().await {
+            Ok(updated) => {
+                let waiting = updated.attributes.unwrap_or_default();
+                Reader(&waiting).moment("waits_since").map(Wait::Since)
+            }
+            Err(error) => match refused(&error) {
+                Some(None) => Ok(Wait::Refused(ClaimRefusal::Gone)),
+                Some(Some(found)) => {
+                    let found = self.task(found).await?;
+                    Ok(Wait::Refused(Task::claim_refusal(Some(&found), id, now)))
+                }
+                None => Err(error).attempt("let the task wait for a run slot"),
+            },
+        }
+    }
+
     /// Takes one of the agent's first `slots` slots until `lease_until`.
     pub async fn take_slot(
         &self,

@@ -105,23 +105,6 @@ impl Tasks {
         written(update.send().await, "release the task")
     }
 
-    /// Takes a claim back whose run never began, as if there had been none.
-    /// `attempt` goes back, so this is fenced by the claim's holder.
-    pub async fn unclaim(&self, claimed: &Claimed) -> Result<Finish, StoreError> {
-        let first = if claimed.task.attempt == 1 { ", started_at" } else { "" };
-        let update = self
-            .update(claimed.task.id)
-            .update_expression(format!(
-                "SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder{first}"
-            ))
-            .condition_expression("created_at = :created_at AND #status = :started AND holder = :holder")
-            .expression_attribute_values(":one", item::number(1_u64))
-            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
-            .expression_attribute_values(":holder", item::text(Reader(&claimed.item).text("holder")?));
-        written(update.send().await, "take back the claim of the task")
-    }
-
     /// Ends a task that no living runner holds. If one does, or it has ended, or
     /// is gone, says so.
     pub async fn end_unheld(
@@ -136,9 +119,10 @@ impl Tasks {
             .end(id, &ended, now, retention)
             .await?
             .condition_expression(
-                "created_at = :created_at AND \
+                "created_at = :created_at AND v <= :known AND \
                  (#status = :pending OR (#status = :started AND lease_until <= :now))",
             )
+            .expression_attribute_values(":known", item::number(RECORD_VERSION))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .return_values(ReturnValue::AllNew);
@@ -164,7 +148,7 @@ impl Tasks {
 
     /// Makes a task PENDING again whose run was broken off by a clean stop, as if
     /// it had not been claimed. Only for a process that knows itself to be the
-    /// one runner, and has ended its runs: `attempt` goes back.
+    /// one runner, and has broken off its runs: `attempt` goes back.
     pub async fn give_back(&self, id: TaskId) -> Result<Finish, StoreError> {
         let update = self
             .update(id)
@@ -187,7 +171,7 @@ impl Tasks {
         written(update.send().await, "break the lease of the task")
     }
 
-    fn update(&self, id: TaskId) -> UpdateItemFluentBuilder {
+    pub(super) fn update(&self, id: TaskId) -> UpdateItemFluentBuilder {
         self.db
             .update_item()
             .table_name(&self.table)
@@ -251,7 +235,7 @@ impl Tasks {
 }
 
 /// `Some` if the condition failed, with the item as it stands, if there is one.
-fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
+pub(super) fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
     match error.as_service_error()? {
         UpdateItemError::ConditionalCheckFailedException(failed) => {
             Some(failed.item.as_ref().filter(|item| !item.is_empty()))
