@@ -59,7 +59,9 @@ const WRITE_FAULTS: &[(Fault, usize)] = &[
     (Fault::DiedBefore, 1),
     (Fault::DiedAfter, 1),
     (Fault::DiedInFlight(1), 1),
-    (Fault::DiedInFlight(3), 1),
+    // Past the next runner's claim.
+    (Fault::DiedInFlight(4), 1),
+    (Fault::DiedInFlight(5), 1),
     (Fault::DiedInFlight(AT_THE_END), 1),
 ];
 

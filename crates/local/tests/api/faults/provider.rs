@@ -132,13 +132,13 @@ impl Provider {
     async fn reply(&self, head: &str, body: &Value) -> Reply {
         let prompt = text(&body["messages"][0]["content"]);
         let (task, asked_at) = prompt.split_once(' ').expect("the prompt is the task's id and the time");
-        if !self.0.callers.iter().any(|machine| machine.lives_since(asked_at)) {
+        let (task, asked_at) = (task.to_owned(), asked_at.to_owned());
+        let (attempt, held) = self.held(&task).await;
+        if !self.0.callers.iter().any(|machine| machine.lives_since(&asked_at)) {
             // On its way when its process died.
             return Reply::Close;
         }
-        let task = task.to_owned();
         let (_, fault) = self.0.wire.plan.next("model");
-        let (attempt, held) = self.held(&task).await;
         let (number, act, answer) = self.note(Run {
             payload: text(&body["messages"][1]["content"]),
             authorization: header(head, "authorization"),
