@@ -436,17 +436,6 @@ def test_each_role_may_do_what_its_function_needs_and_nothing_else(role, stack):
         assert allowed == NEEDED[role].get(name, set()), f"{role} on {name}"
 
 
-@pytest.mark.parametrize("key, decision", [("rate#an-agent#29400000", "allowed"), ("7abc8def0123456789ab", "implicitDeny"),
-                                           ("slots#an-agent", "implicitDeny")])
-def test_the_webhook_function_changes_counters_and_no_task(key, decision, stack):
-    """The emulator knows the keys of a call only where they are told to it, as here; AWS sees them in the call."""
-    answer = stack.aws("iam").simulate_principal_policy(
-        PolicySourceArn=f"arn:aws:iam::{stack.account}:role/{stack.resources['WebhookRole']}",
-        ActionNames=["dynamodb:UpdateItem"], ResourceArns=[everything(stack)["tasks"][0]],
-        ContextEntries=[{"ContextKeyName": "dynamodb:LeadingKeys", "ContextKeyValues": [key], "ContextKeyType": "stringList"}])
-    assert [result["EvalDecision"] for result in answer["EvaluationResults"]] == [decision]
-
-
 def get_secret(name):
     return lambda aws, stack: aws.get_secret_value(SecretId=stack.resources.get(name, name))
 
