@@ -3,7 +3,7 @@
 
 The tests leave in target/redaction what the product logged (*.log) and what they
 handed it or got from it that no log may hold (*.secrets: webhook tokens, keys,
-payloads …), one JSON object a line: crates/local/tests/api/support/redaction.rs
+prompts, payloads …), one JSON object a line: crates/local/tests/api/support/redaction.rs
 and infra/emulator/redaction.py. Every secret is looked for in every line, upper
 or lower case. A finding names the line and the kind of secret, not the secret.
 """
@@ -21,10 +21,8 @@ SHORTEST = 8
 # Where lines come from, and how many there are at least: fewer means that the
 # product's log was not kept, so that nothing could be found in it.
 LOGS = {"in-process": 1000, "spawned": 100, "deployed": 50}
-KINDS = {
-    "in-process": {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "payload", "answer"},
-    "deployed": {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "payload", "answer"},
-}
+EVERY_KIND = {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "prompt", "payload", "answer"}
+KINDS = {"in-process": EVERY_KIND, "deployed": EVERY_KIND}
 MOST_SHOWN = 50
 
 

@@ -50,19 +50,28 @@ MAY_BE_PRINTED = {"SecretName.secret"}
 
 
 def main():
+    members = workspace_members()
     problems = [
-        *wrong_edges(), *io_below_domain(), *io_in_domain(), *vendor_names_outside_store(), *long_mains(),
-        *unsafe_allowed(), *secrets_compared(), *secrets_printed(), *unlocked_tools(),
+        *wrong_edges(members), *io_below_domain(), *io_in_domain(members), *vendor_names_outside_store(members),
+        *long_mains(), *unsafe_allowed(members), *secrets_compared(members), *secrets_printed(members), *unlocked_tools(),
     ]
     for problem in problems:
         print(problem)
     sys.exit(1 if problems else 0)
 
 
-def wrong_edges():
-    metadata = json.loads(run("cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"))
-    ours = {package["name"] for package in metadata["packages"]}
-    for package in metadata["packages"]:
+def workspace_members():
+    """Every crate of the workspace, wherever it lies."""
+    return json.loads(run("cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"))["packages"]
+
+
+def folder(member):
+    return Path(member["manifest_path"]).parent
+
+
+def wrong_edges(members):
+    ours = {package["name"] for package in members}
+    for package in members:
         allowed = MAY_DEPEND_ON.get(package["name"], OUTERMOST)
         for dependency in package["dependencies"]:
             name = dependency["name"]
@@ -77,18 +86,18 @@ def io_below_domain():
             yield f"domain reaches the I/O crate {name}; see: cargo tree -p domain -i {name}"
 
 
-def io_in_domain():
-    yield from lines_matching(IO_IN_DOMAIN, "domain does no I/O", lambda path: path.is_relative_to("crates/domain/src"))
+def io_in_domain(members):
+    yield from lines_matching(members, IO_IN_DOMAIN, "domain does no I/O", lambda path: path.is_relative_to("crates/domain/src"))
 
 
-def vendor_names_outside_store():
+def vendor_names_outside_store(members):
     yield from lines_matching(
-        VENDOR_NAMES, "only crates/store names the SDK's types",
+        members, VENDOR_NAMES, "only crates/store names the SDK's types",
         lambda path: not path.is_relative_to("crates/store") and path not in MAY_NAME_VENDOR)
 
 
-def lines_matching(pattern, rule, concerned):
-    for file in sorted([*ROOT.glob("crates/**/*.rs"), *ROOT.glob("functions/**/*.rs")]):
+def lines_matching(members, pattern, rule, concerned):
+    for file in sorted(file for member in members for file in folder(member).glob("**/*.rs")):
         path = file.relative_to(ROOT)
         if concerned(path):
             for number, line in enumerate(file.read_text().splitlines(), start=1):
@@ -103,23 +112,23 @@ def long_mains():
             yield f"{file.relative_to(ROOT)} has {length} lines; a function's main stays under {LONGEST_MAIN}"
 
 
-def unsafe_allowed():
+def unsafe_allowed(members):
     if not re.search(r'^unsafe_code = "forbid"$', (ROOT / "Cargo.toml").read_text(), re.MULTILINE):
         yield 'Cargo.toml: [workspace.lints.rust] must say unsafe_code = "forbid"'
-    for manifest in sorted([*ROOT.glob("crates/*/Cargo.toml"), *ROOT.glob("functions/*/Cargo.toml")]):
+    for manifest in sorted(Path(member["manifest_path"]) for member in members):
         if not re.search(r"^\[lints\]\nworkspace = true$", manifest.read_text(), re.MULTILINE):
             yield f"{manifest.relative_to(ROOT)}: [lints] must say workspace = true"
 
 
-def secrets_compared():
-    for path, number, line, _ in product_lines():
+def secrets_compared(members):
+    for path, number, line, _ in product_lines(members):
         if COMPARED_SECRET.search(line):
             yield f"{path}:{number}: secrets are compared by domain::is_secret or ct_eq: {line.strip()}"
 
 
-def secrets_printed():
+def secrets_printed(members):
     name, derives = "", ""
-    for path, number, line, before in product_lines():
+    for path, number, line, before in product_lines(members):
         if found := re.search(r"\b(?:struct|enum) (\w+)", line):
             name, derives = found[1], before if before.startswith("#[derive(") else ""
         if SECRET_TYPE.search(line) and re.search(r"\b(Debug|PartialEq|Display)\b", derives):
@@ -136,9 +145,9 @@ def unlocked_tools():
         yield f"infra/requirements.lock lacks {tool} or its hash; its first lines say how it is made"
 
 
-def product_lines():
-    """Each line of the product's own code, without comments and tests, and the attribute before it."""
-    for file in sorted([*ROOT.glob("crates/*/src/**/*.rs"), *ROOT.glob("functions/*/src/**/*.rs")]):
+def product_lines(members):
+    """Each line of our own code, without comments and tests, and the attribute before it."""
+    for file in sorted(file for member in members for file in folder(member).glob("src/**/*.rs")):
         attribute = ""
         for number, line in enumerate(file.read_text().splitlines(), start=1):
             if line.startswith("#[cfg(test)]"):

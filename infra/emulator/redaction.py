@@ -29,6 +29,8 @@ def definition(agent):
         secret("webhook token", token)
     if key := (agent.get("model") or {}).get("api_key"):
         secret("API key", key)
+    if prompt := agent.get("prompt"):
+        secret("prompt", prompt)
 
 
 def payload(text, ends=300):

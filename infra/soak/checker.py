@@ -48,6 +48,15 @@ class Facts:
         """The first sight of the task's end."""
         return next((seen for seen in self.seen_of[task_id] if seen["body"].get("status") in TERMINAL), None)
 
+    def end_began(self, task_id):
+        """A time at which the task had not ended: of the last sight or run before its end."""
+        end = self.end(task_id)["at"]
+        return max((event["at"] for event in self.seen_of[task_id] + self.runs(task_id) if event["at"] < end), default=0)
+
+    def killed_between(self, begin, end):
+        kills = self.of_kind["killed"]
+        return any(begin - MOMENT <= kill["at"] and kill.get("since", kill["at"]) <= end for kill in kills)
+
 
 def group(events, by):
     groups = collections.defaultdict(list)
@@ -85,9 +94,8 @@ def changed_after_its_end(facts, _):
 
 def ended_by_two_runners(facts, _):
     for task_id, ends in facts.ends_of.items():
-        recorded = [end for end in ends if not end["fenced"]]
-        if len(recorded) > 1:
-            yield f"{task_id} was ended by {len(recorded)} runners"
+        if len(ends) > 1:
+            yield f"{task_id} was ended by {len(ends)} runners"
 
 
 def run_after_its_end(facts, _):
@@ -156,12 +164,10 @@ def more_runs_than_attempts(facts, _):
 
 def runs_without_a_reason(facts, _):
     """A run comes again only after a fault of the model's or a kill."""
-    kills = [(kill.get("since", kill["at"]), kill["at"]) for kill in facts.of_kind["killed"]]
     for marker, runs in facts.runs_of.items():
         faults = {answer["run"] for answer in facts.run_answers_of[marker] if answer["status"] != 200}
         for run, again in zip(runs, runs[1:]):
-            killed = any(run["at"] - MOMENT <= end and begin <= again["at"] for begin, end in kills)
-            if run["run"] not in faults and not killed:
+            if run["run"] not in faults and not facts.killed_between(run["at"], again["at"]):
                 yield f"{marker} was run at {run['at']} and at {again['at']}, nothing between"
 
 
@@ -198,6 +204,22 @@ def failed_without_a_reason(facts, limits):
                 yield f"{task_id} failed at attempt {attempt} of {limits.max_attempts}: {error}"
 
 
+def ended_unlogged(facts, _):
+    """Only a runner that was killed after its last write may have had no time for its line."""
+    for task_id in facts.answers_of.keys() - facts.ends_of.keys():
+        end = facts.end(task_id)
+        if end and not facts.killed_between(facts.end_began(task_id), end["at"] + MOMENT):
+            yield f"{task_id} ended between {facts.end_began(task_id)} and {end['at']}, and no line says so"
+
+
+def logged_otherwise(facts, _):
+    for task_id, lines in facts.ends_of.items():
+        end = facts.end(task_id)
+        for line in lines if end else []:
+            if line["outcome"] != (end["body"]["error"] or {"type": "success"})["type"]:
+                yield f"{task_id} was logged as {line['outcome']} and is {end['body']}"
+
+
 def died(facts, _):
     for event in facts.of_kind["died"]:
         yield event["text"]
@@ -222,6 +244,8 @@ RULES = (
     ("more attempts than allowed", more_attempts_than_allowed),
     ("not the model's answer", success_without_that_answer),
     ("failed without a reason", failed_without_a_reason),
+    ("end not logged", ended_unlogged),
+    ("logged otherwise", logged_otherwise),
 )
 
 
@@ -250,6 +274,7 @@ def figures(events, violations):
         "attempts": sum(body["attempt"] for body in bodies),
         "SUCCESS": sum(body["status"] == "SUCCESS" for body in bodies),
         "worker_lost": sum((body["error"] or {}).get("type") == "worker_lost" for body in bodies),
+        "ends logged": len(facts.ends_of.keys() & facts.answers_of.keys()),
         "lost": broken["lost"],
         "ended twice": broken["ended twice"],
         "other violations": sum(broken.values()) - broken["lost"] - broken["ended twice"],

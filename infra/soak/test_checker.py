@@ -34,8 +34,8 @@ def run(at, number=1, status=200, answer=ANSWER, marker="soak-1"):
             {"kind": "run_answered", "at": at, "marker": marker, "run": number, "status": status, "answer": answer}]
 
 
-def ended(at, fenced=False):
-    return {"kind": "ended", "at": at, "task_id": TASK, "status": "SUCCESS", "fenced": fenced}
+def ended(at, task_id=TASK, outcome="success"):
+    return {"kind": "ended", "at": at, "task_id": task_id, "outcome": outcome}
 
 
 def killed(at):
@@ -66,11 +66,12 @@ def test_a_sound_history_has_no_violation():
 
 
 def test_a_task_that_its_killed_runners_used_up_is_no_violation():
-    assert rules([*trigger(1), seen(2, "FAILURE", attempt=9, error=LOST_WORKER)]) == set()
+    end = [seen(2, "FAILURE", attempt=9, error=LOST_WORKER), ended(2, outcome="worker_lost")]
+    assert rules([*trigger(1), *end]) == set()
 
 
 def test_a_passing_fault_of_the_model_explains_a_second_run():
-    events = [*trigger(1), *run(2, status=503), *run(3, number=2), seen(4, "SUCCESS", attempt=2)]
+    events = [*trigger(1), *run(2, status=503), *run(3, number=2), seen(4, "SUCCESS", attempt=2), ended(4)]
     assert rules(events) == set()
 
 
@@ -78,7 +79,12 @@ def test_two_tasks_without_a_key_are_no_violation():
     events = []
     for task_id, marker in ((TASK, "soak-1.0"), (OTHER, "soak-2.0")):
         events += [*trigger(1, task_id=task_id, scope=None, marker=marker), *run(2, marker=marker),
-                   seen(3, "SUCCESS", task_id=task_id)]
+                   seen(3, "SUCCESS", task_id=task_id), ended(3, task_id=task_id)]
+    assert rules(events) == set()
+
+
+def test_a_runner_killed_while_its_task_ended_may_have_had_no_time_for_its_line():
+    events = [*trigger(1), *run(2), seen(3, "STARTED"), killed(4), seen(5, "SUCCESS")]
     assert rules(events) == set()
 
 
@@ -119,6 +125,10 @@ VIOLATIONS = {
         "failed without a reason", [*trigger(1), seen(2, "FAILURE", attempt=2, error={"type": "internal"})]),
     "a worker given up too early": (
         "failed without a reason", [*trigger(1), seen(2, "FAILURE", attempt=2, error=LOST_WORKER)]),
+    "an end without a line, long after the kill": ("end not logged", without("ended")),
+    "an end without a line, long before the kill": (
+        "end not logged", [*trigger(1), *run(2), seen(3, "SUCCESS"), killed(5)]),
+    "an end that the log calls another": ("logged otherwise", [*without("ended"), ended(8, outcome="internal")]),
     "a server that died": ("died", [*SOUND, {"kind": "died", "at": 11, "text": "it ended by itself"}]),
 }
 
@@ -139,6 +149,6 @@ def test_the_figures_count_what_happened():
     expected = {
         "tasks": 1, "triggers sent": 2, "answered 200": 2, "answered otherwise": 0, "unanswered": 0, "retries": 0,
         "replays": 1, "kills": 1, "processes killed": 1, "starts": 0, "runs": 2, "re-runs": 1, "passing faults": 0,
-        "attempts": 2, "SUCCESS": 1, "worker_lost": 0, "lost": 1, "ended twice": 1, "other violations": 1,
+        "attempts": 2, "SUCCESS": 1, "worker_lost": 0, "ends logged": 1, "lost": 1, "ended twice": 1, "other violations": 1,
     }
     assert counted == expected

@@ -19,7 +19,12 @@ pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&beside, path)?;
     // The name too must outlive a loss of power.
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// A bare name's parent is "", which no folder is called.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -27,6 +32,17 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+
+    #[test]
+    fn a_private_file_may_lie_in_the_working_directory() {
+        let name = format!("private-bare-{}", std::process::id());
+        let path = Path::new(&name);
+        let written = write_private_file(path, b"secret");
+        let read = fs::read(path);
+        fs::remove_file(path).unwrap();
+        written.unwrap();
+        assert_eq!(read.unwrap(), b"secret");
+    }
 
     #[test]
     fn a_private_file_is_its_owners_whatever_lay_in_its_way() {

@@ -61,12 +61,13 @@ async fn a_run_that_fails_leaves_no_word_of_payload_prompt_or_key_in_the_log() {
         let agent = world.agent_as(json!({ "model": model, "limits": limits })).await;
         assert_eq!(world.run(&agent, &payload).await["status"], "FAILURE");
     }
+    let word = marked("prompt");
     for prompt in ["{{ [1] | map(payload.name) | list }}", "{{ [1] | sort(**{payload.name: 1}) }}"] {
-        let agent = world.agent_as(json!({ "prompt": prompt })).await;
+        let agent = world.agent_as(json!({ "prompt": word.clone() + prompt })).await;
         assert_eq!(world.run(&agent, &payload).await["error"]["type"], "invalid_agent");
     }
     let payload: serde_json::Value = serde_json::from_str(&payload).unwrap();
-    assert_unlogged("prompt not rendered", &[&key, payload["name"].as_str().unwrap()]);
+    assert_unlogged("prompt not rendered", &[&key, &word, payload["name"].as_str().unwrap()]);
 }
 
 #[tokio::test]

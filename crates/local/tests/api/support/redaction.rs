@@ -15,7 +15,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-const OUR_CRATES: [&str; 5] = ["api", "domain", "local", "runner", "store"];
+const OUR_CRATES: [&str; 6] = ["api", "domain", "local", "logs", "runner", "store"];
 
 /// From here on every event of this process is kept: as much as the product
 /// logs, and from our own crates all they could ever log.
@@ -65,9 +65,10 @@ pub(crate) fn webhook(url: &str) {
     secret("webhook token", url.rsplit('/').next().unwrap_or_default());
 }
 
-/// What an agent's definition holds of secrets.
+/// What an agent's definition holds that no log may.
 pub(crate) fn definition(definition: &Value) {
-    for (kind, field) in [("webhook token", "/webhook_token"), ("API key", "/model/api_key")] {
+    let fields = [("webhook token", "/webhook_token"), ("API key", "/model/api_key"), ("prompt", "/prompt")];
+    for (kind, field) in fields {
         if let Some(value) = definition.pointer(field).and_then(Value::as_str) {
             secret(kind, value);
         }
