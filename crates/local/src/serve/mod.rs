@@ -161,11 +161,7 @@ impl Server {
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
-        let is_new = !data_dir.has_database()?;
-        if is_new {
-            make_database(&data_dir).await?;
-        }
-        let engine = Engine::open(&data_dir.database())?;
+        let (engine, is_new) = open_database(&data_dir).await?;
         let aws = Aws::embedded(engine.clone());
 
         let tasks = Tasks::new(&aws, "tasks");
@@ -243,6 +239,15 @@ async fn make_database(data_dir: &DataDir) -> Result<(), ServeError> {
     // The engine closes its file with the last of its clients, which is this one.
     create_tables(&Aws::embedded(Engine::open(&draft)?), &["tasks", "agents"]).await?;
     Ok(data_dir.keep_draft_database(&draft)?)
+}
+
+/// The database, and whether it was made just now.
+async fn open_database(data_dir: &DataDir) -> Result<(Engine, bool), ServeError> {
+    let is_new = !data_dir.has_database()?;
+    if is_new {
+        make_database(data_dir).await?;
+    }
+    Ok((Engine::open(&data_dir.database())?, is_new))
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
