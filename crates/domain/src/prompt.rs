@@ -3,19 +3,21 @@
 //! The payload is data: it is handed to the template as values and can never
 //! become template code.
 
+mod data;
+mod stack;
+
 use std::fmt::{self, Write as _};
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use minijinja::value::{Enumerator, Kwargs, Object, ObjectRepr, ValueKind};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
+use serde::Serialize as _;
+use serde_json::ser::PrettyFormatter;
 
 use crate::{Agent, Moment, Payload, TaskId};
+use data::{Container, payload_value};
+use stack::{RECURSION_LIMIT, with_stack_for};
 
 /// What an agent without a prompt is told.
 const DEFAULT_PROMPT: &str = "You are {{ agent.name }}, an agent that is triggered by a webhook. \
@@ -29,11 +31,6 @@ const MAX_RENDERED_BYTES: usize = 1024 * 1024;
 /// Most bytes of all values a template writes: what blocks and macros write is
 /// kept aside first, and may not fill the memory there.
 const MAX_WRITTEN_BYTES: usize = 8 * MAX_RENDERED_BYTES;
-/// The engine descends once for every link of `1+1+1…` and `a|b|c…`, which can be
-/// as many as a template has bytes, and takes up to this much stack each time.
-const STACK_PER_BYTE: usize = 8 * 1024;
-/// For what does not grow with the template: macros may call each other 125 deep.
-const STACK_AT_LEAST: usize = 2 * 1024 * 1024;
 
 /// Why a prompt cannot be rendered.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +41,12 @@ pub enum PromptError {
     /// The template made too much of the payload.
     #[error("the rendered prompt is larger than 1048576 bytes")]
     TooLarge,
+    /// To read it takes more stack than there is.
+    #[error(
+        "the prompt nests too much: split its longest {{{{ … }}}} tag, and use fewer {{% … %}} tags, \
+         and fewer brackets and filters beside macros"
+    )]
+    TooDeep,
 }
 
 impl PromptError {
@@ -54,7 +57,7 @@ impl PromptError {
             Self::Template(error) => {
                 format!("{} in line {} of the prompt", error.kind(), error.line().unwrap_or_default())
             }
-            Self::TooLarge => self.to_string(),
+            Self::TooLarge | Self::TooDeep => self.to_string(),
         }
     }
 }
@@ -69,11 +72,7 @@ pub fn check_template(template: &str) -> Result<(), PromptError> {
             Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
             _ => Ok(()),
         }
-    })
-}
-
-fn with_stack_for<R>(template: &str, run: impl FnOnce() -> R) -> R {
-    stacker::grow(STACK_AT_LEAST + template.len() * STACK_PER_BYTE, run)
+    })?
 }
 
 const fn is_unknown_name(kind: ErrorKind) -> bool {
@@ -97,7 +96,7 @@ pub fn render_prompt(
     let mut prompt = Bounded::default();
     let rendered = with_stack_for(template, || {
         environment().template_from_str(template)?.render_captured_to(values, &mut prompt).map(drop)
-    });
+    })?;
     match rendered {
         _ if prompt.is_full => Err(PromptError::TooLarge),
         Err(error) if error.kind() == ErrorKind::WriteFailure => Err(PromptError::TooLarge),
@@ -132,6 +131,7 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION_LIMIT);
     // A namespace can hold itself, or be nested anew by every turn of a loop, and
     // to write such a value takes more stack than there is.
     environment.remove_global("namespace");
@@ -149,13 +149,55 @@ fn environment() -> Environment<'static> {
         }
         .map_err(Into::into)
     });
-    environment.add_filter("tojson", |value: Value, indent: Option<Value>, args: Kwargs| {
+    let room = AtomicUsize::new(MAX_WRITTEN_BYTES);
+    environment.add_filter("tojson", move |value: Value, indent: Option<Value>, args: Kwargs| {
+        let indent = indent.map_or_else(|| args.get("indent"), |indent| Ok(Some(indent)))?;
         match value.downcast_object_ref::<Container>() {
-            Some(container) if indent.is_none() => Ok(Value::from_safe_string(container.text().to_owned())),
-            _ => minijinja::filters::tojson(&value, indent, args),
+            Some(container) if indent.is_none() => {
+                spend(&room, container.text().len())?;
+                Ok(Value::from_safe_string(container.text().to_owned()))
+            }
+            _ => {
+                measure(&room, &value, indent.as_ref())?;
+                minijinja::filters::tojson(&value, indent, args)
+            }
         }
     });
     environment
+}
+
+/// Fails if the value as JSON is larger than what is left of the room: the engine
+/// writes it in full, whatever a payload or `indent` makes of it.
+fn measure(room: &AtomicUsize, value: &Value, indent: Option<&Value>) -> Result<(), Error> {
+    let indent = indent.and_then(|indent| usize::try_from(indent.clone()).ok()).unwrap_or(2);
+    let indent = " ".repeat(indent.min(MAX_WRITTEN_BYTES));
+    let formatter = PrettyFormatter::with_indent(indent.as_bytes());
+    let mut json = serde_json::Serializer::with_formatter(Measured { room }, formatter);
+    value.serialize(&mut json).map_err(|error| {
+        let kind = if error.is_io() { ErrorKind::WriteFailure } else { ErrorKind::InvalidOperation };
+        Error::new(kind, "cannot serialize to JSON").with_source(error)
+    })
+}
+
+fn spend(room: &AtomicUsize, bytes: usize) -> Result<(), fmt::Error> {
+    let less = |room: usize| room.checked_sub(bytes);
+    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).map(drop).map_err(|_| fmt::Error)
+}
+
+/// Keeps nothing, and takes as many bytes as there is room for.
+struct Measured<'a> {
+    room: &'a AtomicUsize,
+}
+
+impl io::Write for Measured<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        spend(self.room, text.len()).map_err(io::Error::other)?;
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Hands on as many bytes as there is room for, and no more.
@@ -166,130 +208,8 @@ struct Metered<'a, W> {
 
 impl<W: fmt::Write> fmt::Write for Metered<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let less = |room: usize| room.checked_sub(text.len());
-        self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).map_err(|_| fmt::Error)?;
+        spend(self.room, text.len())?;
         self.out.write_str(text)
-    }
-}
-
-fn payload_value(payload: &Payload) -> Value {
-    let json: Arc<str> = payload.as_json().into();
-    let whole = 0..json.len();
-    value(&json, whole)
-}
-
-/// JSON as template values. A number whose digits a float would change
-/// (`1.50`, big integers) becomes its digits as text; `| float` makes it a
-/// number again.
-fn value(json: &Arc<str>, range: Range<usize>) -> Value {
-    let text = json.get(range.clone()).unwrap_or_default();
-    match text.as_bytes().first() {
-        Some(b'{' | b'[') => {
-            Value::from_object(Container { json: Arc::clone(json), range, content: OnceLock::new() })
-        }
-        // A lone surrogate is valid JSON and no Unicode: it stays as written.
-        Some(b'"') => serde_json::from_str::<String>(text).map_or_else(|_| Value::from(text), Value::from),
-        Some(b't') => Value::from(true),
-        Some(b'f') => Value::from(false),
-        Some(b'n') => Value::from(()),
-        _ => number(text),
-    }
-}
-
-/// An object or array of the payload: a part of its text, looked into only when
-/// a template does, one level at a time, so that deep payloads cost nothing.
-#[derive(Debug)]
-struct Container {
-    json: Arc<str>,
-    range: Range<usize>,
-    content: OnceLock<Value>,
-}
-
-impl Container {
-    fn text(&self) -> &str {
-        self.json.get(self.range.clone()).unwrap_or_default()
-    }
-
-    fn is_map(&self) -> bool {
-        self.text().starts_with('{')
-    }
-
-    fn content(&self) -> &Value {
-        self.content.get_or_init(|| {
-            let text = self.text();
-            if self.is_map() {
-                // A name that is no Unicode hides its object's fields, not its text.
-                let fields = serde_json::from_str(text).unwrap_or(Fields(Vec::new()));
-                Value::from_pairs(fields.0.into_iter().map(|(name, raw)| (name, self.child(raw))))
-            } else {
-                let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-                items.into_iter().map(|raw| self.child(raw)).collect()
-            }
-        })
-    }
-
-    /// A value inside this one, as a part of the same text.
-    fn child(&self, raw: &RawValue) -> Value {
-        let start = raw.get().as_ptr().addr().saturating_sub(self.json.as_ptr().addr());
-        value(&self.json, start..start + raw.get().len())
-    }
-}
-
-impl Object for Container {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        if self.is_map() { ObjectRepr::Map } else { ObjectRepr::Seq }
-    }
-
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.content().get_item(key).ok().filter(|value| !value.is_undefined())
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        if self.is_map() {
-            Enumerator::Values(self.content().try_iter().map(Iterator::collect).unwrap_or_default())
-        } else {
-            Enumerator::Seq(self.content().len().unwrap_or_default())
-        }
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
-    }
-}
-
-fn number(text: &str) -> Value {
-    if let Ok(integer) = text.parse::<i128>()
-        && integer.to_string() == text
-    {
-        return Value::from(integer);
-    }
-    match text.parse::<f64>() {
-        Ok(float) if float.to_string() == text => Value::from(float),
-        _ => Value::from(text),
-    }
-}
-
-/// An object's fields in their order, each value still text.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields(Vec::new()))
-    }
-}
-
-impl<'de> Visitor<'de> for Fields<'de> {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
-        while let Some(field) = map.next_entry()? {
-            self.0.push(field);
-        }
-        Ok(self)
     }
 }
 
@@ -302,9 +222,13 @@ mod tests {
         let draft = serde_json::json!({ "name": "triage", "prompt": prompt }).to_string();
         let draft = AgentDraft::from_json(draft.as_bytes()).unwrap();
         let (agent, _) = Agent::new(AgentId::random([1; 16]), draft).unwrap();
+        render_for(&agent, payload)
+    }
+
+    fn render_for(agent: &Agent, payload: &str) -> String {
         let payload = Payload::from_json(payload.as_bytes()).unwrap();
         let now = Moment::from_millis(0);
-        render_prompt(&agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now)
+        render_prompt(agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now)
             .unwrap_or_else(|error| format!("error: {error}"))
     }
 
@@ -395,24 +319,104 @@ mod tests {
         }
     }
 
+    /// Templates of about so many tokens, each of which takes the engine deeper.
+    fn chains(tokens: usize) -> [String; 12] {
+        let chain = |link: &str, each: usize| link.repeat(tokens / each);
+        [
+            format!("{{{{ 1{} }}}}", chain("+1", 2)),
+            format!("{{{{ {}1 }}}}", chain("-", 1)),
+            format!("{{{{ {}1 }}}}", chain("not ", 1)),
+            format!("{{{{ a{} }}}}", chain(".a", 2)),
+            format!("{{{{ a{} }}}}", chain("[0]", 3)),
+            format!("{{{{ a{} }}}}", chain("()", 2)),
+            format!("{{{{ 1{} }}}}", chain("|e", 2)),
+            format!("{{{{ 1{} }}}}", chain(" is odd", 2)),
+            format!("{{{{ 1{} }}}}", chain(" if 1", 2)),
+            format!("{{% if 1 %}}{}{{% endif %}}", chain("{%elif 1%}", 4)),
+            format!("{{% set x=1 %}}{}{{{{ x }}}}", chain("{%set x=[x]%}", 8)),
+            format!("{{% set x=1 %}}{}{{{{ x|tojson(2) }}}}", chain("{%set x={1:x}%}", 10)),
+        ]
+    }
+
     #[test]
     fn a_long_chain_does_not_exhaust_the_stack() {
-        let chain = |link: &str| link.repeat(16 * 1024 / link.len());
-        for template in [
-            format!("{{{{ 1{} }}}}", chain("+1")),
-            format!("{{{{ {}1 }}}}", chain("-")),
-            format!("{{{{ {}1 }}}}", chain("not ")),
-            format!("{{{{ a{} }}}}", chain(".a")),
-            format!("{{{{ a{} }}}}", chain("[0]")),
-            format!("{{{{ a{} }}}}", chain("()")),
-            format!("{{{{ 1{} }}}}", chain("|e")),
-            format!("{{{{ 1{} }}}}", chain(" is odd")),
-            format!("{{{{ 1{} }}}}", chain(" if 1")),
-            format!("{{% if 1 %}}{}{{% endif %}}", chain("{%elif 1%}")),
-        ] {
+        for template in chains(15_500) {
             // Whatever comes of it, the process lives.
-            let _ = check_template(&template);
+            assert!(!matches!(check_template(&template), Err(PromptError::TooDeep)), "{template:.60}");
         }
+    }
+
+    #[test]
+    fn a_chain_that_takes_more_stack_than_there_is_is_refused_in_a_sentence() {
+        for template in chains(16_500) {
+            assert!(matches!(check_template(&template), Err(PromptError::TooDeep)), "{template:.60}");
+        }
+        // One that an earlier version stored is refused where it is rendered.
+        let [sums, ..] = chains(16_500);
+        let mut draft = AgentDraft::named("triage", Vec::new());
+        draft.prompt = Some(sums);
+        assert_eq!(
+            render_for(&Agent::from_stored(AgentId::random([1; 16]), draft), "{}"),
+            "error: the prompt nests too much: split its longest {{ … }} tag, and use fewer {% … %} tags, \
+             and fewer brackets and filters beside macros"
+        );
+    }
+
+    #[test]
+    fn values_that_macros_and_loops_nest_anew_do_not_exhaust_the_stack() {
+        let levels = |count| "{%set x=[x]%}".repeat(count);
+        let by_macro = |count| {
+            format!(
+                "{{% macro f(x, n) %}}{}{{% if n == 23 %}}{{{{ x }}}}{{{{ x|tojson }}}}{{% else %}}{{{{ f(x, n + 1) }}}}\
+                 {{% endif %}}{{% endmacro %}}{{{{ f(1, 0) }}}}",
+                levels(count)
+            )
+        };
+        let by_loop = |count| {
+            format!(
+                "{{% for x in [1] recursive %}}{}{{{{ loop([x]) if loop.depth < 95 else x }}}}{{% endfor %}}",
+                levels(count)
+            )
+        };
+        for template in [by_macro(400), by_loop(120)] {
+            let message = check_template(&template);
+            assert!(message.is_ok(), "{message:?}");
+        }
+        for template in [by_macro(600), by_loop(200)] {
+            assert!(matches!(check_template(&template), Err(PromptError::TooDeep)));
+        }
+    }
+
+    #[test]
+    fn a_tree_can_be_written_by_a_macro_that_calls_itself() {
+        let tree = "{% macro f(node) %}({{ node.name }}{% for child in node.children %}{{ f(child) }}{% endfor %})\
+                    {% endmacro %}{{ f(payload) }}";
+        let payload = r#"{"name":"a","children":[{"name":"b","children":[{"name":"c"}]},{"name":"d"}]}"#;
+        assert_eq!(render(tree, payload), "(a(b(c))(d))");
+    }
+
+    #[test]
+    fn json_is_measured_before_it_is_made() {
+        let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(200_000), "]".repeat(100));
+        for template in [
+            "{{ payload | tojson(2) | length }}",
+            "{{ payload | tojson(indent=4) | length }}",
+            "{{ payload[0] | tojson(1000000000) | length }}",
+            "{{ (payload[0] * 60000) | tojson | length }}",
+            "{% for i in range(100) %}{% set text = payload | tojson %}{% endfor %}",
+        ] {
+            assert_eq!(
+                render(template, &deep),
+                "error: the rendered prompt is larger than 1048576 bytes",
+                "{template}"
+            );
+        }
+        assert_eq!(render("{{ payload | tojson(indent=1) }}", r#"{"a":[1]}"#), "{\n \"a\": [\n  1\n ]\n}");
+        assert_eq!(render("{{ [payload, 'x'] | tojson }}", r#"{"a":[1]}"#), r#"[{"a": [1]}, "x"]"#);
+        assert_eq!(
+            render("{{ payload.none | tojson }}{{ payload.a | tojson(true) }}", r#"{"a":1}"#),
+            "null1"
+        );
     }
 
     #[test]

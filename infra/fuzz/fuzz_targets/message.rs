@@ -4,8 +4,8 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use domain::{ModelConfig, Provider, TaskId};
-use fuzz::{Dynamo, NOW, block_on};
+use domain::{AgentId, ModelConfig, Provider, TaskId};
+use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
 use store::{Agents, Clock, MemoryQueue, Queue, Secrets, Tasks};
@@ -14,20 +14,26 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 static MODELS: LazyLock<Models> = LazyLock::new(|| Models::new(PrivateHosts::none()).unwrap());
 
+/// The task's agent is asked for, then the agent, then the task is claimed.
+const MOST_CALLS: usize = 3;
+
 fuzz_target!(|body: &str| {
-    for dead_lettered in [false, true] {
+    let most = if TaskId::parse(body).is_some() { MOST_CALLS } else { 0 };
+    for (agent, dead_lettered) in [(None, false), (Some(AGENT), false), (None, true), (Some(AGENT), true)] {
         let dynamo = Dynamo::holding(None);
-        let again = block_on(run(&dynamo, body, dead_lettered));
+        let again = block_on(run(&dynamo, body, agent, dead_lettered));
         assert!(again.is_empty(), "a message for no task comes again");
-        assert_eq!(dynamo.calls(), usize::from(TaskId::parse(body).is_some()));
+        assert!(dynamo.calls() <= most, "{} calls for {body:?}", dynamo.calls());
+        assert_eq!(dynamo.calls() > 0, most > 0);
     }
 });
 
-async fn run(dynamo: &Dynamo, body: &str, dead_lettered: bool) -> Vec<String> {
+async fn run(dynamo: &Dynamo, body: &str, agent: Option<AgentId>, dead_lettered: bool) -> Vec<String> {
     let delivery = Delivery {
         id: "message".to_owned(),
         receipt: "receipt".to_owned(),
         body: body.to_owned(),
+        agent,
         receives: u32::MAX,
         dead_lettered,
     };

@@ -45,6 +45,11 @@ impl Item {
         }
         Some(Self(item))
     }
+
+    /// A number in it, if it reads as one.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.get("N")?.as_str()?.parse().ok()
+    }
 }
 
 impl Dynamo {
