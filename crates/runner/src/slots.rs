@@ -64,7 +64,7 @@ impl Runner {
                 self.end_unheld(id, Failure::no_slot()).await
             }
             Wait::Since(_) => {
-                told::no_slot(pause);
+                told::no_slot(agent, pause);
                 Ok(Disposition::SendAgain { agent, pause })
             }
             Wait::Refused(refusal) => Ok(leave(refusal, now)),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{Ended, ErrorType, Moment, Outcome, Task, TaskId};
+use domain::{AgentId, Ended, ErrorType, Moment, Outcome, Task, TaskId};
 use store::Claimed;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -46,7 +46,8 @@ pub(crate) fn end_unheld(task: &Task, now: Moment) {
 }
 
 /// The task waits for a run slot of its agent.
-pub(crate) fn no_slot(pause: Duration) {
+pub(crate) fn no_slot(agent: AgentId, pause: Duration) {
+    Span::current().record("agent_id", display(agent));
     tracing::info!(retry_in_ms = millis(pause), "task waits for a run slot of its agent");
 }
 
