@@ -171,8 +171,8 @@ pub struct Definition {
     /// The model's name on that server
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// A file with the whole definition as JSON, such as model.api_key, limits and
-    /// sources (README, Agents); flags win over it
+    /// A file with the definition as JSON, such as model.api_key, limits and sources
+    /// (README, Agents); of an update, what changes, `null` removing; flags win over it
     #[arg(long, value_name = "FILE.json")]
     pub from: Option<PathBuf>,
 }

@@ -153,7 +153,10 @@ impl Item {
 
     /// `Tasks::break_lease`.
     pub fn break_lease(&mut self, id: TaskId) -> Write {
-        written(self.started(id), |record| record.lease_until = Some(Moment::from_millis(0)))
+        written(self.started(id), |record| {
+            record.status = Status::Pending;
+            record.lease_until = None;
+        })
     }
 
     /// The record, if it is this very task's.

@@ -147,6 +147,26 @@ async fn a_task_that_looks_for_a_slot_in_vain_for_a_day_ends_and_one_that_had_no
 }
 
 #[tokio::test]
+async fn a_task_whose_runner_died_is_pending_while_it_waits_for_a_slot() {
+    let model = FakeModel::start(|_, _| Reply::Never).await;
+    let functions = Arc::new(functions(&model).await);
+    limit(&functions, json!({ "max_concurrent_runs": 1 })).await;
+    let task = accepted(functions.trigger(None).await).await;
+    let (runner, held_task) = (Arc::clone(&functions), task.clone());
+    let dead = tokio::spawn(async move { runner.deliver(&[&held_task], false).await });
+    while model.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    dead.abort();
+    functions.time.forward(Duration::from_secs(71));
+    let other = held(&functions, &model).await;
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    let status: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("PENDING"), &json!(1)));
+    other.abort();
+}
+
+#[tokio::test]
 async fn messages_of_a_busy_agent_do_not_multiply() {
     let model = FakeModel::start(|call, _| if call == 0 { Reply::Text("x") } else { Reply::Never }).await;
     let functions = Arc::new(functions(&model).await);

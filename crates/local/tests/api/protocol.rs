@@ -142,9 +142,7 @@ impl Pair {
             }
             Call::EndLost { id } => {
                 let id = self.id(*id);
-                // Two ends at one moment are one whose answer was lost.
-                self.ends += 1;
-                let now = now.plus(Duration::from_millis(self.ends));
+                let now = self.moment_of_its_own(now);
                 let lost = Failure::worker_lost();
                 let real = match self.tasks.end_unheld(id, lost, now, RETENTION).await.unwrap() {
                     Burial::Ended(_) => None,
@@ -191,6 +189,7 @@ impl Pair {
     }
 
     async fn finish(&mut self, claim: usize, ending: Ending, now: Moment) -> (String, String) {
+        let now = self.moment_of_its_own(now);
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
         let real = self.tasks.finish(claimed, &ended(ending), now, RETENTION).await.unwrap();
         told(real, self.item.finish(claimed.task.id, claimed.task.attempt, ending))
@@ -200,6 +199,12 @@ impl Pair {
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
         let real = self.tasks.release(claimed, Duration::ZERO, not_before).await.unwrap();
         told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before))
+    }
+
+    /// Two ends at one moment are one whose answer was lost.
+    fn moment_of_its_own(&mut self, now: Moment) -> Moment {
+        self.ends += 1;
+        now.plus(Duration::from_millis(self.ends))
     }
 
     /// The two records, told alike.

@@ -48,11 +48,14 @@ pub enum Wait {
 
 impl Tasks {
     /// Notes on a task that it waits for a slot, and looks again at `until`: as
-    /// long as it does, a message of it is on its way.
+    /// long as it does, a message of it is on its way. One whose runner died is
+    /// PENDING again.
     pub async fn wait_for_slot(&self, id: TaskId, now: Moment, until: Moment) -> Result<Wait, StoreError> {
         let update = self
             .update(id)
-            .update_expression("SET waits_until = :until, waits_since = if_not_exists(waits_since, :now)")
+            .update_expression(
+                "SET #status = :pending, waits_until = :until, waits_since = if_not_exists(waits_since, :now)",
+            )
             .condition_expression(
                 "created_at = :created_at AND v <= :known AND \
                  (#status = :pending OR (#status = :started AND lease_until <= :now))",

@@ -160,13 +160,13 @@ impl Tasks {
         written(update.send().await, "give back the task")
     }
 
-    /// Ends the lease of a runner that is known to be dead.
+    /// Makes a task PENDING whose runner is known to be dead. Its attempt counts.
     pub async fn break_lease(&self, id: TaskId) -> Result<Finish, StoreError> {
         let update = self
             .update(id)
-            .update_expression("SET lease_until = :past")
+            .update_expression("SET #status = :pending REMOVE lease_until, holder")
             .condition_expression("created_at = :created_at AND #status = :started")
-            .expression_attribute_values(":past", item::number(0_u64))
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()));
         written(update.send().await, "break the lease of the task")
     }
