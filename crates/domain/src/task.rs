@@ -9,7 +9,8 @@
 //! A claim holds a lease until its runner's own deadline: past it the runner is
 //! dead. A release leaves a lease that nobody holds for as long as the task is
 //! to rest, so that a second message cannot cut the pause short. `attempt` is the
-//! fencing token: only the holder of the latest attempt can finish or release. Past the last attempt the task ends as `worker_lost`.
+//! fencing token: only the holder of the latest attempt can finish or release.
+//! Past the last attempt the task ends as `worker_lost`.
 
 use std::time::Duration;
 

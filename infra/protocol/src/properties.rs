@@ -9,7 +9,13 @@ use crate::state::{Breach, Request, Stage, State, Why};
 
 /// All of them, for this scenario.
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
-    let mut properties = vec![
+    let mut properties = invariants();
+    properties.extend(occurrences(config));
+    properties
+}
+
+fn invariants() -> Vec<Property<Config>> {
+    vec![
         Property::always("a trigger answered 200 is on its way, or has ended", is_on_its_way),
         Property::always("left to itself, every task answered 200 ends", ends),
         Property::always("one key is one id within 24 hours", |_, state: &State| {
@@ -25,6 +31,11 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
             lacks(state, Breach::LostForNothing)
         }),
         Property::always("every history ends", |_, state: &State| lacks(state, Breach::Endless)),
+    ]
+}
+
+fn occurrences(config: &Config) -> Vec<Property<Config>> {
+    let mut properties = vec![
         Property::sometimes("a repeat finds its task PENDING", |_, state: &State| {
             state.requests.iter().any(|request| matches!(request, Request::Send { repeat: true, .. }))
         }),

@@ -17,8 +17,8 @@ pub(crate) async fn give_back(tasks: &Tasks) -> Result<(), StoreError> {
 }
 
 /// Fills the queue from the tasks table. The runners that held tasks died with
-/// the process before this one (the folder's lock says so), so their leases end
-/// now rather than when they were due. Returns how many tasks go on.
+/// the process before this one (the folder's lock says so), so they are
+/// PENDING now rather than when their leases were due. Returns how many tasks go on.
 pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue) -> Result<usize, StoreError> {
     tasks.forget_slots().await?;
     let unended = readable(tasks).await?;

@@ -3,7 +3,7 @@
 //! | a caller who … | meets |
 //! | --- | --- |
 //! | never completes a head, or leaves a connection idle | [`HttpLimits::head`]: closed |
-//! | sends too long a head, or one that can be read in two ways | 431, 414 or 400, and closed |
+//! | sends too long a head, or one that can be read in two ways | 431 or 400, and closed |
 //! | sends a body slowly | [`HttpLimits::pause`], [`HttpLimits::body`]: 408 |
 //! | does not read the answer | [`HttpLimits::pause`]: closed |
 //! | opens very many connections | [`HttpLimits::connections`]: they wait in the kernel |
