@@ -58,10 +58,10 @@ async fn what_is_not_utf_8_is_refused_or_replaced_and_never_breaks_anything() {
     for (query, shown) in [("a=%FF", "{\"a\":\"\u{fffd}\"}"), ("%=%zz&%", r#"{"%":["%zz",""]}"#)] {
         let heard = site.hear(format!("GET {}?{query} HTTP/1.1\r\nHost: x\r\n{CLOSE}\r\n", site.path)).await;
         assert_eq!(heard.status(), 200, "{}", heard.0);
-        site.world.run(&site.agent, "1").await;
+        site.world.ended(&heard.task()).await;
         assert!(site.model.asked().iter().any(|asked| asked.user() == shown), "{query}");
     }
-    site.closes_unharmed(4).await;
+    site.closes_unharmed(2).await;
 }
 
 #[tokio::test]

@@ -69,10 +69,12 @@ impl Site {
     async fn closes_unharmed(self, tasks: usize) {
         let ended = self.world.run(&self.agent, r#""afterwards""#).await;
         assert_eq!(ended["status"], "SUCCESS", "{ended}");
+        // Earlier tasks may take longer than this last one.
+        self.model.asked_at_least(tasks + 1).await;
+        assert_eq!(self.world.restart().await.resumed(), 0, "a task was stored and never queued");
         let asked = self.model.asked();
         let users: Vec<&str> = asked.iter().map(crate::support::model::Asked::user).collect();
         assert_eq!(users.len(), tasks + 1, "{users:?}");
-        assert_eq!(self.world.restart().await.resumed(), 0, "a task was stored and never queued");
     }
 }
 
@@ -81,6 +83,13 @@ impl Heard {
     fn status(&self) -> u16 {
         let first = self.0.strip_prefix("HTTP/1.1 ").or(self.0.strip_prefix("HTTP/1.0 "));
         first.map_or(0, |rest| rest[..3].parse().unwrap())
+    }
+
+    /// The task of an accepted trigger.
+    fn task(&self) -> String {
+        let body = self.0.split_once("\r\n\r\n").unwrap().1;
+        let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{}", self.0));
+        crate::support::string(&body["task_id"])
     }
 
     fn answers(&self) -> usize {

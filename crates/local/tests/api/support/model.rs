@@ -1,6 +1,7 @@
 //! An OpenAI-compatible server that records what it is asked.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::redaction;
 
@@ -22,6 +24,8 @@ type Script = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
 #[derive(Clone)]
 struct Shared {
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// How many.
+    count: watch::Sender<usize>,
     answer: Arc<Script>,
 }
 
@@ -60,7 +64,7 @@ impl FakeModel {
 
     /// Answers by the number of the call (from 0) and what was asked.
     pub(crate) async fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let state = Shared { asked: Arc::default(), answer: Arc::new(answer) };
+        let state = Shared { asked: Arc::default(), count: watch::Sender::new(0), answer: Arc::new(answer) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let app = Router::new().fallback(any(respond)).with_state(state.clone());
@@ -70,6 +74,13 @@ impl FakeModel {
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.state.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until this many requests came, for 30 seconds at most.
+    pub(crate) async fn asked_at_least(&self, wanted: usize) {
+        let mut count = self.state.count.subscribe();
+        let came = tokio::time::timeout(Duration::from_secs(30), count.wait_for(|count| *count >= wanted));
+        came.await.unwrap_or_else(|_| panic!("{} of {wanted} requests came", self.asked().len())).unwrap();
     }
 }
 
@@ -85,6 +96,7 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
     let number = {
         let mut all = state.asked.lock().unwrap();
         all.push(asked.clone());
+        state.count.send_replace(all.len());
         all.len() - 1
     };
     match (state.answer)(number, &asked) {
