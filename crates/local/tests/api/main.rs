@@ -28,4 +28,5 @@ mod security;
 mod status;
 mod support;
 mod triggers;
+mod turns;
 mod upgrade;
