@@ -1,6 +1,7 @@
 //! An agent: its definition as its owner sends it, checked and completed.
 
 mod check;
+mod secret;
 
 use std::fmt;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use crate::{AgentId, PromptError, WebhookToken};
 pub use check::check_model;
 use check::{check_limits, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
+pub use secret::{SecretError, check_kept_name, check_secret_value};
 
 /// An agent as its owner describes it. Only `name` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
