@@ -27,7 +27,10 @@ pub use moment::Moment;
 pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Passage, Usage};
 pub use payload::{Payload, PayloadError};
 pub use prompt::{PromptError, check_template, render_prompt};
-pub use run::{ModelReply, Run, Step, StopReason};
+pub use run::{
+    CallOutcome, Called, Message, ModelReply, Rules, Run, Step, StopReason, ToolCall, ToolCallRecord,
+    ToolResult, ToolSpec, Turn, cut,
+};
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
     gives_up_slot, slot_pause,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::ToolCallRecord;
+
 /// The end of a task and what it cost. This is also how it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
@@ -31,7 +33,7 @@ pub struct Answer {
     /// The model's reasoning, if it gave any.
     pub thought: String,
     /// The tools the agent called, in order.
-    pub tool_calls: Vec<serde_json::Value>,
+    pub tool_calls: Vec<ToolCallRecord>,
 }
 
 /// A piece of a source.
@@ -55,6 +57,9 @@ pub struct Failure {
     pub message: String,
     /// Whether triggering again, under another key, may succeed.
     pub retryable: bool,
+    /// The tools the agent had called, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCallRecord>,
 }
 
 /// The kinds of failure a caller can tell apart.
@@ -108,12 +113,12 @@ impl ErrorType {
 impl Failure {
     /// A failure that triggering again will not mend.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retryable: false }
+        Self { kind, message: message.into(), retryable: false, tool_calls: Vec::new() }
     }
 
     /// A failure that may pass.
     pub fn passing(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retryable: true }
+        Self { kind, message: message.into(), retryable: true, tool_calls: Vec::new() }
     }
 
     /// The task whose runner was killed every time.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Outcome, Payload, Provider, Run, Step, Usage,
-    render_prompt,
+    Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step, render_prompt,
 };
-use store::{Claimed, error_chain};
+use store::{Claimed, Finish, error_chain};
 
-use crate::model::{Models, Question};
-use crate::{Runner, passages};
+use crate::model::Question;
+use crate::tools::Toolbox;
+use crate::{Runner, passages, told};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
@@ -21,70 +21,122 @@ pub(crate) enum Attempt {
     Faulted {
         /// What went wrong.
         fault: Fault,
-        /// What it has cost so far.
-        usage: Option<Usage>,
+        /// How far it has come.
+        run: Box<Run>,
     },
+    /// A newer attempt holds the task, or it has ended: this one is void.
+    Fenced,
 }
 
-/// One attempt, within `budget`.
+/// Why an attempt breaks off.
+enum Break {
+    Fault(Fault),
+    Fenced,
+}
+
+impl From<Fault> for Break {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// One attempt, within `budget`, from where an earlier one had come to.
 pub(crate) async fn attempt(
     runner: &Runner,
     agent: &Agent,
     claimed: &Claimed,
     payload: &Payload,
+    earlier: Option<Run>,
     budget: Duration,
 ) -> Attempt {
-    let draft = agent.draft();
-    let passages = passages::best(&draft.sources, &payload.words());
-    let mut run = Run::new(passages.clone());
-    let driven = async {
-        let now = runner.clock.now();
-        let prompt = render_prompt(agent, payload, claimed.task.id, now).map_err(|error| {
+    let mut driver = Driver { runner, agent, claimed, payload, is_written: earlier.is_some() };
+    let mut run =
+        earlier.unwrap_or_else(|| Run::new(passages::best(&agent.draft().sources, &payload.words())));
+    match tokio::time::timeout(budget, driver.drive(&mut run)).await {
+        Ok(Ok(ended)) => Attempt::Ended(ended),
+        Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
+        Ok(Err(Break::Fenced)) => Attempt::Fenced,
+        Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
+    }
+}
+
+/// What an attempt works with.
+struct Driver<'a> {
+    runner: &'a Runner,
+    agent: &'a Agent,
+    claimed: &'a Claimed,
+    payload: &'a Payload,
+    /// Whether the run is in the task's record as it stands.
+    is_written: bool,
+}
+
+impl Driver<'_> {
+    async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
+        let draft = self.agent.draft();
+        let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
+        let toolbox = Toolbox::open(draft);
+        let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
+        let system = system_message(self.prompt()?, run.context());
+        let api_key = api_key(self.runner, model).await?;
+        loop {
+            match run.next() {
+                // No model speaks, so there is nothing to count.
+                Step::CallModel if model.provider == Provider::Extractive => {
+                    run.passages_replied(passages::as_answer(run.context())?);
+                }
+                Step::CallModel => {
+                    let question = Question {
+                        model,
+                        api_key: api_key.as_deref(),
+                        system: &system,
+                        payload: self.payload,
+                        talk: run.talk(),
+                        tools: toolbox.specs(),
+                        max_output_tokens: run.output_allowance(&draft.limits),
+                    };
+                    let reply = self.runner.models.ask(&question).await?;
+                    told::model_replied(&reply);
+                    run.model_replied(reply, rules);
+                    self.is_written = false;
+                }
+                Step::CallTools(turn) => {
+                    self.write_down(run).await?;
+                    let called = toolbox.call_all(&turn).await;
+                    told::tools_called(&turn, &called);
+                    run.tools_replied(&turn, called);
+                }
+                Step::Done(ended) => return Ok(ended),
+            }
+        }
+    }
+
+    fn prompt(&self) -> Result<String, Fault> {
+        let now = self.runner.clock.now();
+        render_prompt(self.agent, self.payload, self.claimed.task.id, now).map_err(|error| {
             tracing::error!(error = error.without_payload(), "prompt not rendered");
             Fault::permanent(
                 ErrorType::InvalidAgent,
                 "The agent's prompt cannot be rendered over this payload",
             )
-        })?;
-        let model = draft.model.as_ref().unwrap_or(&runner.settings.default_model);
-        let question = Question {
-            model,
-            api_key: api_key(runner, model).await?,
-            system: system_message(prompt, &passages),
-            payload,
-            passages: &passages,
-            max_output_tokens: draft.limits.max_output_tokens,
-        };
-        drive(&runner.models, &mut run, &question).await
-    };
-    match tokio::time::timeout(budget, driven).await {
-        Ok(Ok(ended)) => Attempt::Ended(ended),
-        Ok(Err(fault)) => Attempt::Faulted { fault, usage: run.usage().cloned() },
-        Err(_) => Attempt::Ended(Ended {
-            outcome: Outcome::Failure(Failure::timeout(claimed.task.spent + budget)),
-            usage: run.usage().cloned(),
-        }),
+        })
     }
-}
 
-async fn drive(models: &Models, run: &mut Run, question: &Question<'_>) -> Result<Ended, Fault> {
-    loop {
-        match run.next() {
-            Step::CallModel => {
-                let reply = models.ask(question).await?;
-                tracing::debug!(
-                    gen_ai.request.model = reply.model,
-                    gen_ai.usage.input_tokens = reply.input_tokens,
-                    gen_ai.usage.output_tokens = reply.output_tokens,
-                    "model replied"
-                );
-                match question.model.provider {
-                    // No model spoke, so there is nothing to count.
-                    Provider::Extractive => run.passages_replied(reply),
-                    Provider::Openai => run.model_replied(reply),
-                }
+    /// Before tools are called, so that whoever takes the run up again makes the
+    /// same calls under the same keys, and a void attempt makes none.
+    async fn write_down(&mut self, run: &Run) -> Result<(), Break> {
+        if self.is_written {
+            return Ok(());
+        }
+        match self.runner.tasks.checkpoint(self.claimed, run).await {
+            Ok(Finish::Recorded) => {
+                self.is_written = true;
+                Ok(())
             }
-            Step::Done(ended) => return Ok(ended),
+            Ok(Finish::Fenced) => Err(Break::Fenced),
+            Err(error) => {
+                tracing::error!(error = error_chain(&error), "run not written down");
+                Err(Fault::passing(ErrorType::Internal, "The run could not be written down").into())
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod settings;
 mod slots;
 mod task;
 mod told;
+mod tools;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bm25::{Document, Language, SearchEngineBuilder};
-use domain::{Passage, Source};
+use domain::{ErrorType, Fault, Passage, Source};
 
 /// Passages handed to the model, or given as the answer.
 const MOST: usize = 3;
@@ -31,6 +31,19 @@ pub(crate) fn best(sources: &[Source], question: &str) -> Vec<Passage> {
     let enough = found.first().map_or(0.0, |best| best.score * WORTH_TELLING);
     let worth_telling = found.into_iter().filter(|hit| hit.score >= enough);
     worth_telling.filter_map(|hit| passages.get(hit.document.id).cloned()).collect()
+}
+
+/// The answer of an agent without a model: its best passages, word for word.
+pub(crate) fn as_answer(passages: &[Passage]) -> Result<String, Fault> {
+    if passages.is_empty() {
+        return Err(Fault::permanent(
+            ErrorType::EmptyAnswer,
+            "No passage of the agent's sources speaks to this payload; add sources or give the agent a model",
+        ));
+    }
+    let passages: Vec<String> =
+        passages.iter().map(|passage| format!("{}\n— {}", passage.text, passage.title)).collect();
+    Ok(passages.join("\n\n"))
 }
 
 /// A question as it is, or of a long one its words, each once, as many as there is

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{
-    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, Outcome, RetryPolicy, TaskId,
+    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, RetryPolicy, Run, TaskId,
     after_fault,
 };
 use futures::FutureExt as _;
@@ -116,10 +116,11 @@ impl Runner {
     async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
         told::start(claimed);
         let read = async {
-            let payload = self.tasks.payload(claimed).await?;
-            Ok((payload, self.agents.remembered(claimed.task.agent_id).await?))
+            let (payload, earlier) =
+                (self.tasks.payload(claimed).await?, self.tasks.checkpointed(claimed).await?);
+            Ok((payload, earlier, self.agents.remembered(claimed.task.agent_id).await?))
         };
-        let (payload, agent) = match read.await {
+        let (payload, earlier, agent) = match read.await {
             Ok(read) => read,
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::error!(error = error_chain(&error), "damaged record");
@@ -129,7 +130,7 @@ impl Runner {
             }
             Err(error) => {
                 // Nobody should have to wait for the lease of a run that never began.
-                self.tasks.release(claimed, claimed.task.spent, self.clock.now()).await?;
+                self.tasks.release(claimed, claimed.task.spent, self.clock.now(), None).await?;
                 return Err(error);
             }
         };
@@ -141,7 +142,7 @@ impl Runner {
         let timeout = record.agent.draft().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
-        let attempt = drive::attempt(self, &record.agent, claimed, &payload, budget);
+        let attempt = drive::attempt(self, &record.agent, claimed, &payload, earlier, budget);
         let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
         self.settle(claimed, attempt, timeout).await
     }
@@ -153,17 +154,16 @@ impl Runner {
         attempt: Attempt,
         timeout: Duration,
     ) -> Result<Disposition, StoreError> {
-        let (fault, usage) = match attempt {
+        let (fault, run) = match attempt {
             Attempt::Ended(ended) => return self.finish(claimed, &ended).await,
-            Attempt::Faulted { fault, usage } => (fault, usage),
+            Attempt::Fenced => return Ok(void()),
+            Attempt::Faulted { fault, run } => (fault, run),
         };
         let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
         let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
         match after_fault(fault, claimed.task.attempt, spent, policy) {
-            AttemptEnd::Release(pause) => self.release(claimed, spent, pause).await,
-            AttemptEnd::Fail(failure) => {
-                self.finish(claimed, &Ended { outcome: Outcome::Failure(failure), usage }).await
-            }
+            AttemptEnd::Release(pause) => self.release(claimed, spent, pause, &run).await,
+            AttemptEnd::Fail(failure) => self.finish(claimed, &run.stopped(failure)).await,
         }
     }
 
@@ -175,11 +175,7 @@ impl Runner {
                 told::end(claimed, ended, now);
                 Ok(Disposition::Done)
             }
-            // A newer attempt may hold the task, and this be its only message.
-            Finish::Fenced => {
-                tracing::warn!("result dropped: the task had ended, or has a newer attempt");
-                Ok(LOOK_AGAIN)
-            }
+            Finish::Fenced => Ok(void()),
         }
     }
 
@@ -202,9 +198,11 @@ impl Runner {
         claimed: &Claimed,
         spent: Duration,
         pause: Duration,
+        run: &Run,
     ) -> Result<Disposition, StoreError> {
         let not_before = self.clock.now().plus(pause);
-        match self.tasks.release(claimed, spent + pause, not_before).await? {
+        let run = run.is_under_way().then_some(run);
+        match self.tasks.release(claimed, spent + pause, not_before, run).await? {
             // Perhaps by our own write, tried again after a lost answer: only the
             // next look at the task can tell whether its message is needed.
             Finish::Fenced => Ok(Disposition::ComeBackIn(pause)),
@@ -227,6 +225,12 @@ pub(crate) fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
         // Changed between two looks at it.
         ClaimRefusal::Exhausted => LOOK_AGAIN,
     }
+}
+
+/// A newer attempt may hold the task, and this be its only message.
+fn void() -> Disposition {
+    tracing::warn!("attempt void: the task had ended, or has a newer attempt");
+    LOOK_AGAIN
 }
 
 fn panicked() -> Attempt {

@@ -1,7 +1,7 @@
 //! The body of a model server's 200, and what the run makes of it.
 #![no_main]
 
-use domain::{Ended, Outcome, Run, Step};
+use domain::{Ended, Limits, Outcome, Rules, Run, Step};
 use libfuzzer_sys::fuzz_target;
 
 const MOST_RESULT: usize = 4 * 1024 * 1024;
@@ -9,13 +9,14 @@ const MOST_RESULT: usize = 4 * 1024 * 1024;
 fuzz_target!(|body: &[u8]| {
     let Ok(reply) = runner::read_completion(body) else { return };
     let mut run = Run::new(Vec::new());
-    run.model_replied(reply.clone());
+    let limits = Limits::default();
+    run.model_replied(reply.clone(), Rules { limits: &limits, has_tools: false });
     let Step::Done(ended) = run.next() else { panic!("the run goes on") };
     assert_eq!(ended.usage.as_ref().map(|usage| usage.turns), Some(1));
     if let Outcome::Success(answer) = &ended.outcome {
         assert!(!answer.answer.trim().is_empty(), "SUCCESS without an answer");
         assert_eq!(answer.answer, reply.text);
-        assert!(reply.tools_wanted.is_empty());
+        assert!(reply.calls.is_empty());
         assert!(serde_json::to_vec(answer).unwrap().len() <= MOST_RESULT);
     }
     let stored = serde_json::to_vec(&ended).unwrap();

@@ -130,9 +130,6 @@ pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
         }
         check_template(prompt)?;
     }
-    if !draft.tools.is_empty() {
-        return Err(AgentError::Tools);
-    }
     let bytes: usize = draft.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
     if bytes > MAX_SOURCE_BYTES {
         return Err(AgentError::SourcesTooLarge);
@@ -145,6 +142,7 @@ pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {
         ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
         ("max_turns", u64::from(limits.max_turns), 100),
         ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
+        ("max_total_tokens", limits.max_total_tokens, 100_000_000),
         ("max_concurrent_runs", limits.max_concurrent_runs.map_or(1, u64::from), MAX_SLOTS),
         ("triggers_per_minute", limits.triggers_per_minute.map_or(1, u64::from), MAX_RATE),
     ];

@@ -2,6 +2,7 @@
 
 mod check;
 mod secret;
+mod tools;
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub use check::check_model;
 use check::{check_limits, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use secret::{SecretError, check_kept_name, check_secret_value};
+pub use tools::Tool;
 
 /// An agent as its owner describes it. Only `name` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +29,9 @@ pub struct AgentDraft {
     /// Which model answers; the deployment's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelConfig>,
-    /// No tool exists yet, so this must be empty.
+    /// What the agent may use.
     #[serde(default)]
-    pub tools: Vec<serde_json::Value>,
+    pub tools: Vec<Tool>,
     /// Texts the agent may answer from.
     #[serde(default)]
     pub sources: Vec<Source>,
@@ -126,6 +128,9 @@ pub struct Limits {
     pub max_turns: u32,
     /// Tokens the model may write in one turn. 1 to 1,000,000.
     pub max_output_tokens: u32,
+    /// Tokens the model may read and write in all turns: no further turn begins
+    /// past it. 1 to 100,000,000.
+    pub max_total_tokens: u64,
     /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent_runs: Option<u32>,
@@ -141,6 +146,7 @@ impl Default for Limits {
             timeout_seconds: 240,
             max_turns: 12,
             max_output_tokens: 4096,
+            max_total_tokens: 500_000,
             max_concurrent_runs: None,
             triggers_per_minute: None,
         }
@@ -179,9 +185,6 @@ pub enum AgentError {
     /// The prompt is no template.
     #[error("`prompt` is not a valid template: {0}")]
     Prompt(#[from] PromptError),
-    /// Tools are named, but none exists yet.
-    #[error("`tools` must be empty: this version has no tools yet")]
-    Tools,
     /// The sources are too large together.
     #[error("`sources` hold more than 262144 bytes of text; shorten them")]
     SourcesTooLarge,
@@ -319,7 +322,8 @@ mod tests {
         for (json, says) in [
             (r#"{"name":"  "}"#, "`name`"),
             (r#"{"name":"a","prompt":"{{ payload."}"#, "`prompt` is not a valid template"),
-            (r#"{"name":"a","tools":[{}]}"#, "`tools`"),
+            (r#"{"name":"a","tools":[{}]}"#, "tools[0]: missing field `type`"),
+            (r#"{"name":"a","tools":[{"type":"magic"}]}"#, "unknown variant `magic`"),
             (r#"{"name":"a","limits":{"timeout_seconds":0}}"#, "`limits.timeout_seconds`"),
             (r#"{"name":"a","limits":{"max_turns":101}}"#, "from 1 to 100"),
             (r#"{"name":"a","limits":{"max_concurrent_runs":0}}"#, "`limits.max_concurrent_runs`"),

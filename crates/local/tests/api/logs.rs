@@ -95,6 +95,7 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
             ("WARN", "the model's server refused", &json!(1)),
             ("WARN", "task released after a passing fault", &json!(1)),
             ("INFO", "attempt started", &json!(2)),
+            ("INFO", "model replied", &json!(2)),
             ("INFO", "task ended", &json!(2)),
         ]
     );

@@ -29,4 +29,5 @@ mod security;
 mod status;
 mod support;
 mod triggers;
+mod turns;
 mod upgrade;

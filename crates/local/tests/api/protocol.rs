@@ -197,7 +197,7 @@ impl Pair {
 
     async fn release(&mut self, claim: usize, not_before: Moment) -> (String, String) {
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
-        let real = self.tasks.release(claimed, Duration::ZERO, not_before).await.unwrap();
+        let real = self.tasks.release(claimed, Duration::ZERO, not_before, None).await.unwrap();
         told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before))
     }
 

@@ -1,9 +1,8 @@
 //! The providers' protocols.
 
-mod extractive;
 mod openai;
 
-use domain::{Fault, ModelConfig, ModelReply, Passage, Payload, Provider};
+use domain::{ErrorType, Fault, Message, ModelConfig, ModelReply, Payload, Provider, ToolSpec};
 use reqwest::Client;
 
 use crate::PrivateHosts;
@@ -25,10 +24,12 @@ pub struct ModelsError(#[from] reqwest::Error);
 /// One call to a model.
 pub(crate) struct Question<'a> {
     pub(crate) model: &'a ModelConfig,
-    pub(crate) api_key: Option<String>,
-    pub(crate) system: String,
+    pub(crate) api_key: Option<&'a str>,
+    pub(crate) system: &'a str,
     pub(crate) payload: &'a Payload,
-    pub(crate) passages: &'a [Passage],
+    /// What was said after the payload.
+    pub(crate) talk: &'a [Message],
+    pub(crate) tools: &'a [ToolSpec],
     pub(crate) max_output_tokens: u32,
 }
 
@@ -42,7 +43,9 @@ impl Models {
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<ModelReply, Fault> {
         match question.model.provider {
             Provider::Openai => openai::ask(&self.http, &self.private_hosts, question).await,
-            Provider::Extractive => extractive::ask(question),
+            Provider::Extractive => {
+                Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model to ask"))
+            }
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use domain::{ErrorType, Failure, Fault, ModelReply, StopReason};
+use domain::{ErrorType, Failure, Fault, Message as Said, ModelReply, StopReason, ToolSpec};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use store::error_chain;
 use url::Url;
 
@@ -44,7 +44,7 @@ pub(super) async fn ask(
     let url = endpoint(question)?;
     private_hosts.check(&url).map_err(|refused| refused_address(&refused))?;
     let mut request = http.post(url.clone()).json(&request_body(&url, question));
-    if let Some(key) = &question.api_key {
+    if let Some(key) = question.api_key {
         request = request.bearer_auth(key);
     }
     let response = request.send().await.map_err(unreachable_server)?;
@@ -80,15 +80,53 @@ fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
         Some("api.openai.com") => "max_completion_tokens",
         _ => "max_tokens",
     };
+    let mut messages = vec![
+        json!({ "role": "system", "content": question.system }),
+        json!({ "role": "user", "content": question.payload.as_json() }),
+    ];
+    messages.extend(question.talk.iter().flat_map(told));
+    let mut body = Map::new();
+    let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    set("model", json!(question.model.name));
+    set("messages", messages.into());
+    set(limit, question.max_output_tokens.into());
+    set("stream", false.into());
+    if !question.tools.is_empty() {
+        set("tools", question.tools.iter().map(tool).collect());
+    }
+    body.into()
+}
+
+fn tool(spec: &ToolSpec) -> Value {
+    let ToolSpec { name, description, parameters } = spec;
     json!({
-        "model": question.model.name,
-        "messages": [
-            { "role": "system", "content": question.system },
-            { "role": "user", "content": question.payload.as_json() },
-        ],
-        limit: question.max_output_tokens,
-        "stream": false,
+        "type": "function",
+        "function": { "name": name, "description": description, "parameters": parameters },
     })
+}
+
+/// A message in this protocol's form; the results of a turn are a message each.
+fn told(message: &Said) -> Vec<Value> {
+    match message {
+        Said::Model { text, calls, echo } => {
+            let calls: Vec<Value> = calls.iter().map(call).collect();
+            let mut said = json!({ "role": "assistant", "content": text, "tool_calls": calls });
+            if let (Some(Value::Object(echo)), Some(said)) = (echo, said.as_object_mut()) {
+                said.extend(echo.clone());
+            }
+            vec![said]
+        }
+        Said::Tools(results) => results
+            .iter()
+            .map(|result| json!({ "role": "tool", "tool_call_id": result.id, "content": result.content }))
+            .collect(),
+        Said::Correction(text) => vec![json!({ "role": "user", "content": text })],
+    }
+}
+
+fn call(call: &domain::ToolCall) -> Value {
+    let function = json!({ "name": call.name, "arguments": call.arguments });
+    json!({ "id": call.id, "type": "function", "function": function })
 }
 
 async fn read_body(mut response: Response) -> Result<Vec<u8>, Fault> {
@@ -185,12 +223,28 @@ struct Message {
 
 #[derive(Deserialize)]
 struct ToolCall {
+    #[serde(default)]
+    id: String,
     function: Function,
 }
 
 #[derive(Deserialize)]
 struct Function {
     name: String,
+    /// JSON in a text; some servers send the JSON itself.
+    #[serde(default)]
+    arguments: Value,
+}
+
+impl From<ToolCall> for domain::ToolCall {
+    fn from(call: ToolCall) -> Self {
+        let arguments = match call.function.arguments {
+            Value::String(text) => text,
+            Value::Null => String::new(),
+            json => json.to_string(),
+        };
+        Self { id: call.id, name: call.function.name, arguments }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -215,7 +269,8 @@ impl Completion {
             model: self.model.unwrap_or_default(),
             text: message.content.unwrap_or_default(),
             thought: message.reasoning_content.or(message.reasoning).unwrap_or_default(),
-            tools_wanted: message.tool_calls.into_iter().flatten().map(|call| call.function.name).collect(),
+            calls: message.tool_calls.into_iter().flatten().map(Into::into).collect(),
+            echo: None,
             stop: match choice.finish_reason.as_deref() {
                 Some("length") => StopReason::Length,
                 Some("content_filter") => StopReason::Filtered,

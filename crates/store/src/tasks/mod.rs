@@ -7,6 +7,7 @@
 //! | [`Tasks::named_by`] | one put that never takes effect |
 //! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
 //! | [`Tasks::count_trigger`] | one conditional update, for agents that limit their triggers |
+//! | [`Tasks::checkpoint`] | one conditional update, for each turn in which an agent calls tools |
 //! | [`Tasks::end_unheld`], [`Tasks::wait_for_slot`] | one conditional update each |
 //! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents that limit their runs |
 //!

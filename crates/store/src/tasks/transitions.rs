@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
-use domain::{ClaimRefusal, Ended, Failure, Moment, Payload, Status, Task, TaskId};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use domain::{ClaimRefusal, Ended, Failure, Moment, Payload, Run, Status, Task, TaskId};
 
 use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks};
 use crate::blob::random_name;
@@ -82,20 +82,52 @@ impl Tasks {
         }
     }
 
+    /// Writes down how far the run of a claimed task has come, unless a newer
+    /// attempt holds it. A later attempt goes on from there.
+    pub async fn checkpoint(&self, claimed: &Claimed, run: &Run) -> Result<Finish, StoreError> {
+        let update = self
+            .update(claimed.task.id)
+            .update_expression("SET run = :run")
+            .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
+            .expression_attribute_values(":run", self.write_run(claimed, run).await?)
+            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
+        written(update.send().await, "write down the run")
+    }
+
+    /// How far an earlier attempt had come.
+    pub async fn checkpointed(&self, claimed: &Claimed) -> Result<Option<Run>, StoreError> {
+        let found = &claimed.item;
+        if !found.contains_key("run") {
+            return Ok(None);
+        }
+        let json = blob::read(&self.db, &self.table, found, "run").await?;
+        serde_json::from_slice(&json).map(Some).map_err(|_| Reader(found).damaged("run"))
+    }
+
+    async fn write_run(&self, claimed: &Claimed, run: &Run) -> Result<AttributeValue, StoreError> {
+        let content = serde_json::to_vec(run).attempt("write the run as JSON")?;
+        blob::write(&self.db, &self.table, &content, claimed.task.expires_at).await
+    }
+
     /// Gives a claimed task back: PENDING again, with the time it has used up, and
-    /// nobody's until `not_before`.
+    /// nobody's until `not_before`. What its run has come to, if given, is kept.
     pub async fn release(
         &self,
         claimed: &Claimed,
         spent: Duration,
         not_before: Moment,
+        run: Option<&Run>,
     ) -> Result<Finish, StoreError> {
         let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
-        let update = self
-            .update(claimed.task.id)
-            .update_expression(
-                "SET #status = :pending, spent_ms = :spent, lease_until = :not_before REMOVE holder",
-            )
+        let mut update = self.update(claimed.task.id);
+        let mut set = "SET #status = :pending, spent_ms = :spent, lease_until = :not_before".to_owned();
+        if let Some(run) = run {
+            set.push_str(", run = :run");
+            update = update.expression_attribute_values(":run", self.write_run(claimed, run).await?);
+        }
+        let update = update
+            .update_expression(set + " REMOVE holder")
             .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
@@ -195,7 +227,7 @@ impl Tasks {
             .update(id)
             .update_expression(
                 "SET #status = :ended, outcome = :outcome, finished_at = :now, \
-                 expires_at = :expires_at REMOVE lease_until, holder",
+                 expires_at = :expires_at REMOVE lease_until, holder, run",
             )
             .expression_attribute_values(":ended", item::text(ended.status().as_str()))
             .expression_attribute_values(":outcome", outcome)

@@ -1,0 +1,550 @@
+//! The agent loop as a state machine: it names the next effect, a driver
+//! performs it and reports back.
+//!
+//! ```text
+//! loop { match run.next() {
+//!     Step::CallModel       => run.model_replied(ask().await?, rules),
+//!     Step::CallTools(turn) => run.tools_replied(&turn, call_all(&turn).await),
+//!     Step::Done(ended)     => return ended,
+//! } }
+//! ```
+//! The loop never waits, retries or reads a clock: time and retries belong to
+//! the task's budget, which the runner keeps. It can be written down between any
+//! two steps and taken up again by another attempt, which then makes the very
+//! calls that were decided on.
+
+mod talk;
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Answer, Ended, ErrorType, Failure, Limits, Outcome, Passage, Usage};
+pub use talk::{
+    CallOutcome, Called, Message, ModelReply, StopReason, ToolCall, ToolCallRecord, ToolResult, ToolSpec,
+    Turn, cut,
+};
+
+/// Largest result, as JSON: a Lambda can answer 6 MB.
+const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes said in a run, so that it can be written down and fits the memory
+/// ten times.
+const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
+/// Most calls in one turn.
+const MAX_CALLS: usize = 32;
+/// In so many turns in a row every call may fail; with one more the agent does
+/// not work around it.
+const FAILED_TURNS: u32 = 2;
+
+/// One run of one agent over one payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    usage: Option<Usage>,
+    /// Those given with the prompt, then those that tools found.
+    sources: Vec<Passage>,
+    given: usize,
+    talk: Vec<Message>,
+    thought: String,
+    tool_calls: Vec<ToolCallRecord>,
+    failed_turns: u32,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    AwaitingModel,
+    AwaitingTools,
+    Done(Outcome),
+}
+
+/// What the driver does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask the model and report its reply.
+    CallModel,
+    /// Call these tools, side by side, and report how each call went.
+    CallTools(Turn),
+    /// Nothing: the run is over.
+    Done(Ended),
+}
+
+/// What a run must keep to: the agent's, which may change between two attempts.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// What the run may take.
+    pub limits: &'a Limits,
+    /// Whether the agent has any tool.
+    pub has_tools: bool,
+}
+
+impl Run {
+    /// A run that answers on these passages.
+    pub const fn new(sources: Vec<Passage>) -> Self {
+        Self {
+            usage: None,
+            given: sources.len(),
+            sources,
+            talk: Vec::new(),
+            thought: String::new(),
+            tool_calls: Vec::new(),
+            failed_turns: 0,
+            state: State::AwaitingModel,
+        }
+    }
+
+    /// What to do now.
+    pub fn next(&self) -> Step {
+        match &self.state {
+            State::AwaitingModel => Step::CallModel,
+            State::AwaitingTools => Step::CallTools(self.turn()),
+            State::Done(outcome) => Step::Done(Ended { outcome: outcome.clone(), usage: self.usage.clone() }),
+        }
+    }
+
+    /// What it has cost so far.
+    pub const fn usage(&self) -> Option<&Usage> {
+        self.usage.as_ref()
+    }
+
+    /// The passages that the model is given with the prompt.
+    pub fn context(&self) -> &[Passage] {
+        self.sources.get(..self.given).unwrap_or_default()
+    }
+
+    /// What was said after the prompt and the payload.
+    pub fn talk(&self) -> &[Message] {
+        &self.talk
+    }
+
+    /// Whether an attempt that starts anew would lose something.
+    pub const fn is_under_way(&self) -> bool {
+        self.usage.is_some()
+    }
+
+    /// Tokens the model may write in its next turn.
+    pub fn output_allowance(&self, limits: &Limits) -> u32 {
+        let left = limits.max_total_tokens.saturating_sub(self.tokens());
+        limits.max_output_tokens.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
+    }
+
+    /// The end of a run that something outside of it stopped.
+    pub fn stopped(&self, failure: Failure) -> Ended {
+        let failure = Failure { tool_calls: self.tool_calls.clone(), ..failure };
+        Ended { outcome: Outcome::Failure(failure), usage: self.usage.clone() }
+    }
+
+    /// Takes in what the model said.
+    pub fn model_replied(&mut self, reply: ModelReply, rules: Rules<'_>) {
+        self.count(&reply);
+        if !reply.thought.is_empty() {
+            if !self.thought.is_empty() {
+                self.thought.push_str("\n\n");
+            }
+            self.thought.push_str(&reply.thought);
+        }
+        match failure_in(&reply, rules) {
+            Some(failure) => self.fail(failure),
+            None if reply.calls.is_empty() => self.answer(reply.text),
+            None => self.call_tools(reply, rules.limits),
+        }
+    }
+
+    /// Takes in how the calls of a turn went, in their order.
+    pub fn tools_replied(&mut self, turn: &Turn, called: Vec<Called>) {
+        let mut results = Vec::with_capacity(called.len());
+        let (mut refused, mut last_error, mut worked) = (None, None, false);
+        for (call, called) in turn.calls.iter().zip(called) {
+            self.tool_calls.push(ToolCallRecord::new(call, &called, turn.number));
+            match called.outcome {
+                CallOutcome::Ok => worked = true,
+                CallOutcome::Error => last_error = Some(call.name.clone()),
+                CallOutcome::Refused => refused = Some(call.name.clone()),
+            }
+            self.found(called.passages);
+            let is_error = called.outcome != CallOutcome::Ok;
+            let (id, name) = (call.id.clone(), call.name.clone());
+            results.push(ToolResult { id, name, content: called.content, is_error });
+        }
+        self.failed_turns = if worked { 0 } else { self.failed_turns + 1 };
+        self.talk.push(Message::Tools(results));
+        self.state = State::AwaitingModel;
+        if let Some(tool) = refused {
+            self.fail(needs_approval(&tool));
+        } else if let Some(tool) = last_error.filter(|_| self.failed_turns > FAILED_TURNS) {
+            self.fail(keeps_failing(&tool));
+        } else if self.talk_bytes() > MAX_TALK_BYTES {
+            self.fail(talks_too_long());
+        }
+    }
+
+    /// Takes in what was found without a model: an answer that cost no tokens.
+    pub fn passages_replied(&mut self, text: String) {
+        self.answer(text);
+    }
+
+    fn answer(&mut self, text: String) {
+        let answer = Answer {
+            answer: text,
+            sources: std::mem::take(&mut self.sources),
+            thought: std::mem::take(&mut self.thought),
+            tool_calls: std::mem::take(&mut self.tool_calls),
+        };
+        self.state = State::Done(bounded(answer));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let tool_calls = std::mem::take(&mut self.tool_calls);
+        self.state = State::Done(Outcome::Failure(Failure { tool_calls, ..failure }));
+    }
+
+    fn call_tools(&mut self, reply: ModelReply, limits: &Limits) {
+        let ModelReply { text, mut calls, echo, .. } = reply;
+        name_calls(&mut calls, self.turns());
+        self.talk.push(Message::Model { text, calls, echo });
+        match self.out_of_budget(limits) {
+            Some(failure) => self.fail(failure),
+            None => self.state = State::AwaitingTools,
+        }
+    }
+
+    /// Why the model cannot be asked once more.
+    fn out_of_budget(&self, limits: &Limits) -> Option<Failure> {
+        if self.turns() >= limits.max_turns {
+            Some(out_of_turns(limits))
+        } else if self.tokens() >= limits.max_total_tokens {
+            Some(out_of_tokens(limits))
+        } else {
+            (self.talk_bytes() > MAX_TALK_BYTES).then(talks_too_long)
+        }
+    }
+
+    /// Adds passages to what the answer is given on, each once.
+    fn found(&mut self, passages: Vec<Passage>) {
+        for passage in passages {
+            if !self.sources.contains(&passage) {
+                self.sources.push(passage);
+            }
+        }
+    }
+
+    fn turn(&self) -> Turn {
+        let calls = match self.talk.last() {
+            Some(Message::Model { calls, .. }) => calls.clone(),
+            _ => Vec::new(),
+        };
+        Turn { number: self.turns(), calls }
+    }
+
+    fn turns(&self) -> u32 {
+        self.usage.as_ref().map_or(0, |usage| usage.turns)
+    }
+
+    fn tokens(&self) -> u64 {
+        self.usage.as_ref().map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens))
+    }
+
+    fn talk_bytes(&self) -> usize {
+        self.talk.iter().map(Message::bytes).sum()
+    }
+
+    fn count(&mut self, reply: &ModelReply) {
+        let usage = self.usage.get_or_insert_default();
+        usage.model.clone_from(&reply.model);
+        usage.turns += 1;
+        usage.input_tokens = usage.input_tokens.saturating_add(reply.input_tokens);
+        usage.output_tokens = usage.output_tokens.saturating_add(reply.output_tokens);
+    }
+}
+
+/// Some servers name no call, or several alike: results need to find theirs.
+fn name_calls(calls: &mut [ToolCall], turn: u32) {
+    let mut seen = HashSet::new();
+    for (place, call) in calls.iter_mut().enumerate() {
+        if call.id.is_empty() || !seen.insert(call.id.clone()) {
+            call.id = format!("call_{turn}_{}", place + 1);
+        }
+    }
+}
+
+/// A SUCCESS that whoever asks for it can be handed.
+fn bounded(answer: Answer) -> Outcome {
+    let size = serde_json::to_vec(&answer).map_or(usize::MAX, |json| json.len());
+    if size <= MAX_RESULT_BYTES {
+        return Outcome::Success(answer);
+    }
+    let too_large = "The result is larger than 4194304 bytes of JSON";
+    Outcome::Failure(Failure {
+        tool_calls: answer.tool_calls,
+        ..Failure::permanent(ErrorType::BudgetExceeded, too_large)
+    })
+}
+
+/// A reply that must not be worked with.
+fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
+    let permanent = |kind, message: &str| Some(Failure::permanent(kind, message));
+    match reply.stop {
+        StopReason::Length => permanent(
+            ErrorType::BudgetExceeded,
+            "The model's answer was cut off at its limit of output tokens; raise limits.max_output_tokens",
+        ),
+        StopReason::Filtered => permanent(
+            ErrorType::ModelError,
+            "The model's server withheld the answer because of its content filter",
+        ),
+        StopReason::Stop => match reply.calls.first() {
+            Some(call) if !rules.has_tools => Some(no_tools(&call.name)),
+            Some(_) if reply.calls.len() > MAX_CALLS => permanent(
+                ErrorType::BudgetExceeded,
+                "The model asked for more than 32 tool calls in one turn",
+            ),
+            None if reply.text.trim().is_empty() => {
+                permanent(ErrorType::EmptyAnswer, "The model answered nothing")
+            }
+            _ => None,
+        },
+    }
+}
+
+fn no_tools(tool: &str) -> Failure {
+    let tool = cut(tool, 64);
+    let message = format!("The model asked for the tool `{tool}`, which this agent does not have");
+    Failure::permanent(ErrorType::ToolError, message)
+}
+
+fn needs_approval(tool: &str) -> Failure {
+    let message = format!(
+        "The agent wanted to call the tool `{tool}`, which needs a person's approval; a webhook run has nobody to ask"
+    );
+    Failure::permanent(ErrorType::ToolError, message)
+}
+
+fn keeps_failing(tool: &str) -> Failure {
+    let tool = cut(tool, 64);
+    let message = format!("Every tool call failed in three turns in a row, the last one of `{tool}`");
+    Failure::permanent(ErrorType::ToolError, message)
+}
+
+fn out_of_turns(limits: &Limits) -> Failure {
+    let message = format!(
+        "The agent had no answer after {} calls to the model; raise limits.max_turns if it needs more",
+        limits.max_turns
+    );
+    Failure::permanent(ErrorType::BudgetExceeded, message)
+}
+
+fn out_of_tokens(limits: &Limits) -> Failure {
+    let message = format!(
+        "The agent had no answer after {} tokens; raise limits.max_total_tokens if it needs more",
+        limits.max_total_tokens
+    );
+    Failure::permanent(ErrorType::BudgetExceeded, message)
+}
+
+fn talks_too_long() -> Failure {
+    Failure::permanent(
+        ErrorType::BudgetExceeded,
+        "The model and its tools said more than 4194304 bytes; let the tools answer less",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn rules(limits: &Limits) -> Rules<'_> {
+        Rules { limits, has_tools: true }
+    }
+
+    fn run(reply: ModelReply) -> Ended {
+        let mut run = Run::new(Vec::new());
+        assert_eq!(run.next(), Step::CallModel);
+        run.model_replied(reply, Rules { limits: &Limits::default(), has_tools: false });
+        done(&run)
+    }
+
+    fn done(run: &Run) -> Ended {
+        match run.next() {
+            Step::Done(ended) => ended,
+            step => panic!("the run goes on: {step:?}"),
+        }
+    }
+
+    fn turn(run: &Run) -> Turn {
+        match run.next() {
+            Step::CallTools(turn) => turn,
+            step => panic!("no tool is to be called: {step:?}"),
+        }
+    }
+
+    fn reply(text: &str) -> ModelReply {
+        ModelReply {
+            text: text.into(),
+            model: "m".into(),
+            input_tokens: 3,
+            output_tokens: 4,
+            ..ModelReply::default()
+        }
+    }
+
+    fn wants(names: &[&str]) -> ModelReply {
+        let call = |name: &&str| ToolCall { id: "same".into(), name: (*name).into(), arguments: "{}".into() };
+        ModelReply { calls: names.iter().map(call).collect(), ..reply("") }
+    }
+
+    fn called(content: &str, outcome: CallOutcome) -> Called {
+        Called { content: content.into(), outcome, took: Duration::from_millis(5), passages: Vec::new() }
+    }
+
+    fn kind(ended: &Ended) -> ErrorType {
+        match &ended.outcome {
+            Outcome::Failure(failure) => failure.kind,
+            Outcome::Success(answer) => panic!("a success: {answer:?}"),
+        }
+    }
+
+    fn failure(reply: ModelReply) -> ErrorType {
+        kind(&run(reply))
+    }
+
+    #[test]
+    fn an_answer_ends_the_run_with_what_it_cost() {
+        let ended = run(reply("Done."));
+        assert!(matches!(&ended.outcome, Outcome::Success(answer) if answer.answer == "Done."));
+        let usage = Usage { model: "m".into(), turns: 1, input_tokens: 3, output_tokens: 4 };
+        assert_eq!(ended.usage, Some(usage));
+    }
+
+    #[test]
+    fn a_run_that_answered_nothing_is_no_success() {
+        assert_eq!(failure(reply(" \n")), ErrorType::EmptyAnswer);
+    }
+
+    #[test]
+    fn a_truncated_or_withheld_answer_is_no_success() {
+        for (stop, kind) in
+            [(StopReason::Length, ErrorType::BudgetExceeded), (StopReason::Filtered, ErrorType::ModelError)]
+        {
+            assert_eq!(failure(ModelReply { stop, ..reply("half an") }), kind);
+            // Nor are calls made whose arguments may be cut off.
+            assert_eq!(failure(ModelReply { stop, ..wants(&["a"]) }), kind);
+        }
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_read_back_is_no_success() {
+        assert_eq!(failure(reply(&"x".repeat(4 * 1024 * 1024))), ErrorType::BudgetExceeded);
+        assert!(matches!(run(reply(&"x".repeat(4_000_000))).outcome, Outcome::Success(_)));
+    }
+
+    #[test]
+    fn an_agent_without_tools_fails_by_the_name_of_the_one_asked_for() {
+        assert_eq!(failure(wants(&["refund"])), ErrorType::ToolError);
+    }
+
+    #[test]
+    fn tools_are_called_and_their_results_told_until_there_is_an_answer() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        let asked = ModelReply { thought: "Look it up.".into(), ..wants(&["a", "b"]) };
+        run.model_replied(asked, rules(&limits));
+        let first = turn(&run);
+        assert_eq!(first.calls.iter().map(|call| call.id.as_str()).collect::<Vec<_>>(), ["same", "call_1_2"]);
+        run.tools_replied(&first, vec![called("7", CallOutcome::Ok), called("no", CallOutcome::Error)]);
+        assert_eq!(run.next(), Step::CallModel);
+        let told =
+            ToolResult { id: "call_1_2".into(), name: "b".into(), content: "no".into(), is_error: true };
+        assert!(matches!(run.talk(), [Message::Model { .. }, Message::Tools(results)] if results[1] == told));
+
+        run.model_replied(ModelReply { thought: "Good.".into(), ..reply("Seven.") }, rules(&limits));
+        let ended = done(&run);
+        let Outcome::Success(answer) = ended.outcome else { panic!("no success") };
+        assert_eq!((answer.answer.as_str(), answer.thought.as_str()), ("Seven.", "Look it up.\n\nGood."));
+        assert_eq!(answer.tool_calls.len(), 2);
+        assert_eq!((answer.tool_calls[1].status, answer.tool_calls[1].turn), (CallOutcome::Error, 1));
+        assert_eq!(ended.usage.map(|usage| (usage.turns, usage.input_tokens)), Some((2, 6)));
+    }
+
+    #[test]
+    fn a_run_taken_up_again_makes_the_same_calls() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        run.model_replied(wants(&["a", "b"]), rules(&limits));
+        let again: Run = serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
+        assert_eq!(again, run);
+        assert_eq!(turn(&again), turn(&run));
+    }
+
+    #[test]
+    fn what_a_tool_finds_in_the_sources_is_named_once() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        let passage = Passage { title: "t".into(), text: "x".into(), source: "s".into() };
+        let found = Called { passages: vec![passage.clone()], ..called("x", CallOutcome::Ok) };
+        run.model_replied(wants(&["a", "a"]), rules(&limits));
+        run.tools_replied(&turn(&run), vec![found.clone(), found]);
+        assert_eq!(run.context(), []);
+        run.model_replied(reply("x"), rules(&limits));
+        assert!(matches!(done(&run).outcome, Outcome::Success(answer) if answer.sources == [passage]));
+    }
+
+    #[test]
+    fn no_tool_is_called_for_a_model_that_may_not_be_asked_again() {
+        let limits = [
+            Limits { max_turns: 2, ..Limits::default() },
+            Limits { max_total_tokens: 14, ..Limits::default() },
+        ];
+        for limits in limits {
+            let mut run = Run::new(Vec::new());
+            run.model_replied(wants(&["a"]), rules(&limits));
+            run.tools_replied(&turn(&run), vec![called("1", CallOutcome::Ok)]);
+            run.model_replied(wants(&["a"]), rules(&limits));
+            let ended = done(&run);
+            assert_eq!(kind(&ended), ErrorType::BudgetExceeded);
+            assert!(matches!(ended.outcome, Outcome::Failure(failure) if failure.tool_calls.len() == 1));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_used_up_the_budget_is_still_an_answer() {
+        let limits = Limits { max_turns: 1, max_total_tokens: 7, ..Limits::default() };
+        let mut run = Run::new(Vec::new());
+        assert_eq!(run.output_allowance(&limits), 7);
+        run.model_replied(reply("Done."), rules(&limits));
+        assert!(matches!(done(&run).outcome, Outcome::Success(_)));
+    }
+
+    #[test]
+    fn a_tool_that_needs_approval_ends_the_run() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        run.model_replied(wants(&["refund", "b"]), rules(&limits));
+        run.tools_replied(&turn(&run), vec![called("", CallOutcome::Refused), called("1", CallOutcome::Ok)]);
+        assert_eq!(kind(&done(&run)), ErrorType::ToolError);
+    }
+
+    #[test]
+    fn an_agent_may_work_around_two_failed_turns_and_not_three() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        for outcome in
+            [CallOutcome::Error, CallOutcome::Error, CallOutcome::Ok, CallOutcome::Error, CallOutcome::Error]
+        {
+            run.model_replied(wants(&["a"]), rules(&limits));
+            run.tools_replied(&turn(&run), vec![called("x", outcome)]);
+            assert_eq!(run.next(), Step::CallModel);
+        }
+        run.model_replied(wants(&["a"]), rules(&limits));
+        run.tools_replied(&turn(&run), vec![called("x", CallOutcome::Error)]);
+        assert_eq!(kind(&done(&run)), ErrorType::ToolError);
+    }
+
+    #[test]
+    fn more_talk_than_can_be_kept_ends_the_run() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 100, ..Limits::default() });
+        run.model_replied(wants(&["a"; 5]), rules(&limits));
+        let long = "x".repeat(1024 * 1024);
+        run.tools_replied(&turn(&run), vec![called(&long, CallOutcome::Ok); 5]);
+        assert_eq!(kind(&done(&run)), ErrorType::BudgetExceeded);
+        let mut run = Run::new(Vec::new());
+        run.model_replied(wants(&["a"; 33]), rules(&limits));
+        assert_eq!(kind(&done(&run)), ErrorType::BudgetExceeded);
+    }
+}
