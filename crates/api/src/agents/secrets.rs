@@ -47,7 +47,7 @@ pub(super) async fn keep(
     let name = kept_name(name)?;
     let value = value(&body.map_err(ManageError::Body)?)?;
     management.agents.note_secret(&name).await?;
-    management.secrets.put(&name, &value).await?;
+    management.secrets.replace(&name, &value).await?;
     tracing::info!(secret = name, "secret kept");
     Ok(StatusCode::NO_CONTENT)
 }

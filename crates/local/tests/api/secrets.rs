@@ -115,7 +115,7 @@ async fn no_secret_is_kept_or_named_without_the_admin_token() {
 
 /// On AWS each of these is paid for, or allowed, by itself.
 #[tokio::test]
-async fn secrets_cost_two_calls_to_keep_and_no_permission_to_list_those_of_the_account() {
+async fn a_secret_costs_two_calls_to_replace_and_listing_needs_no_permission_to_list_those_of_the_account() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let call = async |method: Method, path: &str| {
         let request =
@@ -124,8 +124,8 @@ async fn secrets_cost_two_calls_to_keep_and_no_permission_to_list_those_of_the_a
         assert!(answer.status().is_success(), "{path}: {}", answer.status());
         functions.wire.calls()
     };
-    assert_eq!(call(Method::PUT, "/crm").await, ["PutItem", "CreateSecret"]);
-    assert_eq!(call(Method::PUT, "/crm").await, ["PutItem", "CreateSecret", "PutSecretValue"]);
+    assert_eq!(call(Method::PUT, "/crm").await, ["PutItem", "PutSecretValue", "CreateSecret"]);
+    assert_eq!(call(Method::PUT, "/crm").await, ["PutItem", "PutSecretValue"]);
     assert_eq!(call(Method::GET, "").await, ["Scan", "Scan"]);
     assert_eq!(call(Method::DELETE, "/crm").await, ["GetItem", "Scan", "DeleteSecret", "DeleteItem"]);
 }
