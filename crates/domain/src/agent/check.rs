@@ -3,6 +3,7 @@
 use serde_json::Value;
 use url::Url;
 
+use super::secret::is_secret_name;
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider};
 use crate::{AgentId, check_template};
 
@@ -73,7 +74,7 @@ pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
 }
 
 /// Under this prefix each agent's own secrets are kept, by us alone.
-const AGENTS_SECRETS: &str = "agents/";
+pub(super) const AGENTS_SECRETS: &str = "agents/";
 
 /// A name for an API key that came with the agent's definition.
 pub fn new_api_key_name(id: AgentId, entropy: u64) -> String {
@@ -114,10 +115,7 @@ fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
         Some(ApiKey::Inline(key)) => {
             (1..=4096).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
         }
-        Some(ApiKey::Stored(name)) => {
-            (1..=256).contains(&name.secret.len())
-                && name.secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-        }
+        Some(ApiKey::Stored(name)) => is_secret_name(&name.secret),
     };
     if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
 }

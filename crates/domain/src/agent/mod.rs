@@ -1,6 +1,7 @@
 //! An agent: its definition as its owner sends it, checked and completed.
 
 mod check;
+mod secret;
 mod tools;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::{AgentId, PromptError, WebhookToken};
 pub use check::check_model;
 use check::{check_limits, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
+pub use secret::{SecretError, check_kept_name, check_secret_value};
 pub use tools::Tool;
 
 /// An agent as its owner describes it. Only `name` is required.

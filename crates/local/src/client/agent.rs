@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::secret::typed_secret;
 use super::{Client, ClientError, argument, text};
 use crate::cli::{AgentCommand, Definition, Deployment};
 use crate::say;
@@ -145,6 +146,11 @@ fn fields(definition: &Definition) -> Result<Value, ClientError> {
     }
     if !model.is_empty() {
         model.insert("provider".into(), "openai".into());
+    }
+    if definition.api_key_stdin {
+        model.insert("api_key".into(), typed_secret("API key")?.into());
+    }
+    if !model.is_empty() {
         let merged = fields.entry("model").or_insert_with(|| json!({}));
         if let Some(merged) = merged.as_object_mut() {
             merged.extend(model);

@@ -24,6 +24,7 @@ mod logs;
 mod protocol;
 mod redaction;
 mod runs;
+mod secrets;
 mod security;
 mod status;
 mod support;
