@@ -165,6 +165,20 @@ def test_a_task_whose_runner_is_killed_every_time_ends_as_worker_lost(agents, st
     assert after["status"] == "SUCCESS"
 
 
+def test_a_run_whose_runner_is_killed_goes_on_behind_the_tools_it_had_called_for(agents, stack, model):
+    marker = a_marker()
+    agent = agents.create("searches-then-kills-its-runner-once", tools=[{"type": "search_sources"}],
+                          sources=[{"title": "Shop", "text": "Goods can be returned within 30 days."}])
+    end = stack.wait_for_end(agents.trigger(agent, {"marker": marker}))
+    assert (end["status"], end["attempt"]) == ("SUCCESS", 2), end
+    result = end["result"]["result"]
+    assert [call["tool_name"] for call in result["tool_calls"]] == ["search_sources"]
+    assert result["sources"][0]["title"] == "Shop"
+    asked = [request["body"]["messages"][-1]["role"] for request in model.calls_about(marker)]
+    assert asked == ["user", "tool", "tool"], "the first turn is not paid for again"
+    assert end["usage"]["turns"] == 2
+
+
 def test_the_dead_letter_queue_is_drained_and_ends_its_tasks(agents, stack, model):
     marker = a_marker()
     agent = agents.create("answers")
