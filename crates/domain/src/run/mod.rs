@@ -128,6 +128,14 @@ impl Run {
         limits.max_output_tokens.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
     }
 
+    /// The end of a task whose run, if there is one, goes no further.
+    pub fn given_up(run: Option<&Self>, failure: Failure) -> Ended {
+        match run {
+            Some(run) => run.stopped(failure),
+            None => Ended::without_usage(failure),
+        }
+    }
+
     /// The end of a run that something outside of it stopped.
     pub fn stopped(&self, failure: Failure) -> Ended {
         let failure = Failure { tool_calls: self.tool_calls.clone(), ..failure };
