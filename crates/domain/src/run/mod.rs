@@ -138,7 +138,13 @@ impl Run {
 
     /// The end of a run that something outside of it stopped.
     pub fn stopped(&self, failure: Failure) -> Ended {
-        let failure = Failure { tool_calls: self.tool_calls.clone(), ..failure };
+        let mut tool_calls = self.tool_calls.clone();
+        if self.state == State::AwaitingTools {
+            let turn = self.turn();
+            let unknown = |call| ToolCallRecord::new(call, &Called::unknown(), turn.number);
+            tool_calls.extend(turn.calls.iter().map(unknown));
+        }
+        let failure = Failure { tool_calls, ..failure };
         Ended { outcome: Outcome::Failure(failure), usage: self.usage.clone() }
     }
 
@@ -166,7 +172,7 @@ impl Run {
             self.tool_calls.push(ToolCallRecord::new(call, &called, turn.number));
             match called.outcome {
                 CallOutcome::Ok => worked = true,
-                CallOutcome::Error => last_error = Some(call.name.clone()),
+                CallOutcome::Error | CallOutcome::Unknown => last_error = Some(call.name.clone()),
                 CallOutcome::Refused => refused = Some(call.name.clone()),
             }
             self.found(called.passages);
@@ -481,6 +487,20 @@ mod tests {
         let again: Run = serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
         assert_eq!(again, run);
         assert_eq!(turn(&again), turn(&run));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_tells_the_calls_that_may_have_been_made() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        run.model_replied(wants(&["a"]), rules(&limits));
+        run.tools_replied(&turn(&run), vec![called("1", CallOutcome::Ok)]);
+        run.model_replied(wants(&["b"]), rules(&limits));
+        let Outcome::Failure(failure) = run.stopped(Failure::worker_lost()).outcome else {
+            panic!("a success")
+        };
+        let calls: Vec<_> =
+            failure.tool_calls.iter().map(|call| (call.tool_name.as_str(), call.status, call.turn)).collect();
+        assert_eq!(calls, [("a", CallOutcome::Ok, 1), ("b", CallOutcome::Unknown, 2)]);
     }
 
     #[test]
