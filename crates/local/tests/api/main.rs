@@ -27,6 +27,7 @@ mod runs;
 mod security;
 mod status;
 mod support;
+mod tools;
 mod triggers;
 mod turns;
 mod upgrade;

@@ -10,7 +10,7 @@ use api::webhook::Triggers;
 use axum::Router;
 use domain::{AgentDraft, AgentId};
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
 use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
@@ -106,6 +106,11 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
+    functions_with(model, time, json!({})).await
+}
+
+/// With these fields in the agent's definition.
+pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
     redaction::keep_log();
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
@@ -114,7 +119,8 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let process = Process::start(wire.clone(), &time.clock(), &url, 5);
-    let definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
+    let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
+    definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
     let record = process.management.create(draft).await.unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();
