@@ -23,7 +23,8 @@ SHORTEST = 8
 LOGS = {"in-process": 1000, "spawned": 100, "deployed": 50}
 EVERY_KIND = {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "prompt", "payload", "answer",
               "kept secret"}
-KINDS = {"in-process": EVERY_KIND, "deployed": EVERY_KIND}
+TOOL_KINDS = {"tool secret", "tool call", "tool argument", "tool result"}
+KINDS = {"in-process": EVERY_KIND | TOOL_KINDS, "deployed": EVERY_KIND}
 MOST_SHOWN = 50
 
 

@@ -74,7 +74,7 @@ impl Driver<'_> {
     async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
         let draft = self.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
-        let toolbox = Toolbox::open(draft);
+        let toolbox = Toolbox::open(self.runner, draft).await?;
         let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
@@ -101,7 +101,7 @@ impl Driver<'_> {
                 }
                 Step::CallTools(turn) => {
                     self.write_down(run).await?;
-                    let called = toolbox.call_all(&turn).await;
+                    let called = toolbox.call_all(self.claimed.task.id, &turn).await;
                     told::tools_called(&turn, &called);
                     run.tools_replied(&turn, called);
                 }
@@ -157,16 +157,28 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
     match &model.api_key {
         None => Ok(None),
         Some(ApiKey::Inline(key)) => Ok(Some(key.clone())),
-        Some(ApiKey::Stored(name)) => match runner.secrets.get(&name.secret).await {
-            Ok(Some(key)) => Ok(Some(key)),
-            Ok(None) => {
-                tracing::error!(secret = name.secret, "the secret of a model's API key does not exist");
-                Err(Fault::permanent(ErrorType::InvalidAgent, "The API key of the agent's model is missing"))
-            }
-            Err(error) => {
-                tracing::error!(error = error_chain(&error), "secret store failed");
-                Err(Fault::passing(ErrorType::Internal, "The secret store could not be read"))
-            }
-        },
+        Some(ApiKey::Stored(name)) => {
+            let missing = "The API key of the agent's model is missing";
+            stored_secret(runner, &name.secret, missing).await.map(Some)
+        }
+    }
+}
+
+/// What the secret store has under a name that an agent's definition gives.
+pub(crate) async fn stored_secret(
+    runner: &Runner,
+    name: &str,
+    missing: &'static str,
+) -> Result<String, Fault> {
+    match runner.secrets.get(name).await {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => {
+            tracing::error!(secret = name, "a secret that an agent names does not exist");
+            Err(Fault::permanent(ErrorType::InvalidAgent, missing))
+        }
+        Err(error) => {
+            tracing::error!(error = error_chain(&error), "secret store failed");
+            Err(Fault::passing(ErrorType::Internal, "The secret store could not be read"))
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::secret::is_secret_name;
-use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider};
+use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
 use crate::{AgentId, check_template};
 
 /// Most bytes of all inline source texts of one agent, so that the agent stays
@@ -30,6 +30,7 @@ pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
     for source in value.get("sources").and_then(Value::as_array).into_iter().flatten() {
         object(source, "Each of `sources`")?;
     }
+    tools::check_shape(value.get("tools").unwrap_or(&Value::Null)).map_err(AgentError::NotAnObject)?;
     match value.get("model") {
         None | Some(Value::Null) => Ok(()),
         Some(model) => {

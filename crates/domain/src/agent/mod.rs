@@ -15,7 +15,10 @@ pub use check::check_model;
 use check::{check_limits, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use secret::{SecretError, check_kept_name, check_secret_value};
-pub use tools::Tool;
+pub use tools::{
+    ArgumentError, HeaderSource, HttpMethod, HttpTool, Operation, SEARCH_SOURCES, StoredHeader, Tool,
+    ToolError, ToolRequest,
+};
 
 /// An agent as its owner describes it. Only `name` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +191,9 @@ pub enum AgentError {
     /// The sources are too large together.
     #[error("`sources` hold more than 262144 bytes of text; shorten them")]
     SourcesTooLarge,
+    /// A tool is wrong.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
     /// A number in `limits` is out of range.
     #[error("`limits.{field}` must be from 1 to {max}")]
     Limit {
@@ -234,6 +240,7 @@ impl Agent {
         draft.name = draft.name.trim().to_owned();
         check_texts(&draft)?;
         check_limits(&draft.limits)?;
+        tools::check_tools(&draft.tools)?;
         if let Some(model) = &draft.model {
             check_model(model)?;
             check_secret_owner(id, model)?;

@@ -28,6 +28,7 @@ mod secrets;
 mod security;
 mod status;
 mod support;
+mod tools;
 mod triggers;
 mod turns;
 mod upgrade;

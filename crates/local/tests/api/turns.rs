@@ -11,7 +11,7 @@ use crate::support::{FakeModel, Reply, World, accepted};
 const SHOP: &str = "Goods can be returned within 30 days.\n\n# Shipping\n\nOrders ship within two days.";
 
 /// A completion that wants these tools called.
-fn wants(calls: &[(&str, &str)]) -> Reply {
+pub(crate) fn wants(calls: &[(&str, &str)]) -> Reply {
     let call = |(place, (name, arguments)): (usize, &(&str, &str))| {
         let function = json!({ "name": name, "arguments": arguments });
         json!({ "id": format!("c{place}"), "type": "function", "function": function })

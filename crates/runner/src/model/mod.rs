@@ -39,6 +39,11 @@ impl Models {
         Ok(Self { http: openai::http_client(private_hosts.clone())?, private_hosts })
     }
 
+    /// For calls to other servers, which are bound by the same rules.
+    pub(crate) const fn outside(&self) -> (&Client, &PrivateHosts) {
+        (&self.http, &self.private_hosts)
+    }
+
     /// Asks once. Whoever calls bounds the time and decides on retries.
     pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<ModelReply, Fault> {
         match question.model.provider {

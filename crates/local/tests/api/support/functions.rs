@@ -106,15 +106,16 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
-    functions_with(model, json!({}), time).await
+    functions_with(model, time, json!({})).await
 }
 
 /// With an agent of this definition.
 pub(crate) async fn functions_of(model: &FakeModel, definition: Value) -> Functions {
-    functions_with(model, definition, Time::default()).await
+    functions_with(model, Time::default(), definition).await
 }
 
-async fn functions_with(model: &FakeModel, mut definition: Value, time: Time) -> Functions {
+/// With these fields in the agent's definition.
+pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
     redaction::keep_log();
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
@@ -123,8 +124,8 @@ async fn functions_with(model: &FakeModel, mut definition: Value, time: Time) ->
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let process = Process::start(wire.clone(), &time.clock(), &url, 5);
-    definition["name"] = json!("a");
-    definition["model"] = json!({ "base_url": model.url, "name": "m" });
+    let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
+    definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
     let record = process.management.create(draft).await.unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();
