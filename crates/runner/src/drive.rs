@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Outcome, Payload, Provider, Run, Step, Usage,
+    Ended, ErrorType, Failure, Fault, ModelConfig, Outcome, Payload, Provider, Run, Step, Usage,
     render_prompt,
 };
-use store::{Claimed, error_chain};
+use store::{AgentRecord, Claimed, error_chain};
 
+use crate::Runner;
 use crate::model::{Models, Question};
-use crate::{Runner, passages};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
@@ -29,15 +29,17 @@ pub(crate) enum Attempt {
 /// One attempt, within `budget`.
 pub(crate) async fn attempt(
     runner: &Runner,
-    agent: &Agent,
+    record: &AgentRecord,
     claimed: &Claimed,
     payload: &Payload,
     budget: Duration,
 ) -> Attempt {
+    let agent = &record.agent;
     let draft = agent.draft();
-    let passages = passages::best(&draft.sources, &payload.words());
-    let mut run = Run::new(passages.clone());
+    let mut run = Run::new(Vec::new());
     let driven = async {
+        let passages = runner.sources.best(record, payload.words()).await?;
+        run = Run::new(passages.clone());
         let now = runner.clock.now();
         let prompt = render_prompt(agent, payload, claimed.task.id, now).map_err(|error| {
             tracing::error!(error = error.without_payload(), "prompt not rendered");

@@ -9,9 +9,9 @@ mod batch;
 mod drive;
 mod egress;
 mod model;
-mod passages;
 mod settings;
 mod slots;
+mod sources;
 mod task;
 mod told;
 
@@ -19,4 +19,5 @@ pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;
 pub use model::{Models, ModelsError, read_completion};
 pub use settings::RunSettings;
+pub use sources::{Sources, SourcesError};
 pub use task::Runner;

@@ -25,6 +25,7 @@ mod protocol;
 mod redaction;
 mod runs;
 mod security;
+mod sources;
 mod status;
 mod support;
 mod triggers;
