@@ -18,6 +18,6 @@ mod tools;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;
-pub use model::{Models, ModelsError, read_completion};
+pub use model::{Models, ModelsError, read_reply};
 pub use settings::RunSettings;
 pub use task::Runner;

@@ -5,9 +5,11 @@
 //! - [`Agents`]: definitions, and webhook tokens by their hash.
 //! - [`Queue`]: task ids on their way to a runner.
 //! - [`Secrets`]: providers' API keys and imported tokens.
+//! - [`Bedrock`]: signs what the runner asks Amazon's models.
 
 mod agents;
 pub mod aws;
+mod bedrock;
 mod blob;
 mod cache;
 mod clock;
@@ -21,6 +23,7 @@ mod tables;
 mod tasks;
 
 pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
+pub use bedrock::{Bedrock, SignError};
 pub use clock::Clock;
 pub use error::{StoreError, error_chain};
 pub use private_file::write_private_file;

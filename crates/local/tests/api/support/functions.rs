@@ -10,10 +10,10 @@ use api::webhook::Triggers;
 use axum::Router;
 use domain::{AgentDraft, AgentId};
 use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use store::{Agents, Bedrock, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
 use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
@@ -35,7 +35,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32) -> Self {
+    /// `model` is the address of the server that stands in for Bedrock.
+    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32, model: &str) -> Self {
         let aws = Aws::embedded(wire.clone());
         let clock = clock.clone();
         let tasks = Tasks::new(&aws, "tasks");
@@ -69,7 +70,7 @@ impl Process {
             tasks,
             agents: agents(),
             secrets: secrets(),
-            models: models(),
+            models: models().with_bedrock(bedrock(model)),
             settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
             clock,
         };
@@ -82,6 +83,21 @@ impl Process {
             dead_letters: queue(DEAD),
         }
     }
+}
+
+/// Bedrock at this address, as the environment would name it.
+pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
+    let variables = [
+        ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", origin.to_owned()),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDOFTESTS".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "the-secret-access-key-of-tests".to_owned()),
+        ("AWS_SESSION_TOKEN", "the-session-token-of-tests".to_owned()),
+    ];
+    redaction::secret("AWS key", "the-secret-access-key-of-tests");
+    Bedrock::from_env(&Env::from_fn(move |name| {
+        variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.clone())
+    }))
 }
 
 /// Its TLS takes long to set up and is not used.
@@ -106,6 +122,16 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
+    let asked = json!({ "base_url": model.url, "name": "m" });
+    functions_with(model, asked, time).await
+}
+
+/// Whose agent asks this model.
+pub(crate) async fn functions_asking(model: &FakeModel, asked: Value) -> Functions {
+    functions_with(model, asked, Time::default()).await
+}
+
+async fn functions_with(model: &FakeModel, asked: Value, time: Time) -> Functions {
     redaction::keep_log();
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
@@ -113,8 +139,8 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
     create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents"]).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let process = Process::start(wire.clone(), &time.clock(), &url, 5);
-    let definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
+    let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);
+    let definition = json!({ "name": "a", "model": asked });
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
     let record = process.management.create(draft).await.unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();

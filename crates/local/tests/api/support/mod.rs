@@ -1,5 +1,6 @@
 //! A server on a fresh folder, a model to go with it, and what a caller does.
 
+pub(crate) mod formats;
 pub(crate) mod functions;
 pub(crate) mod model;
 pub(crate) mod plan;
