@@ -10,7 +10,7 @@ use store::{AgentRecord, Claimed, Finish, error_chain};
 
 use crate::model::Question;
 use crate::tools::Toolbox;
-use crate::{Runner, told};
+use crate::{Runner, traced};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
@@ -49,14 +49,18 @@ pub(crate) async fn attempt(
     earlier: Option<Run>,
     budget: Duration,
 ) -> Attempt {
+    let model = record.agent.draft().model.as_ref().unwrap_or(&runner.settings.default_model);
     let mut driver = Driver { runner, record, claimed, payload, is_written: earlier.is_some() };
     let mut run = earlier.unwrap_or_default();
-    match tokio::time::timeout(budget, driver.drive(&mut run)).await {
-        Ok(Ok(ended)) => Attempt::Ended(ended),
-        Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
-        Ok(Err(Break::Fenced)) => Attempt::Fenced,
-        Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
-    }
+    let attempt = async {
+        match tokio::time::timeout(budget, driver.drive(&mut run)).await {
+            Ok(Ok(ended)) => Attempt::Ended(ended),
+            Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
+            Ok(Err(Break::Fenced)) => Attempt::Fenced,
+            Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
+        }
+    };
+    traced::invoke_agent(&record.agent, claimed, model, attempt).await
 }
 
 /// What an attempt works with.
@@ -95,15 +99,15 @@ impl Driver<'_> {
                         tools: toolbox.specs(),
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
-                    let reply = self.runner.models.ask(&question).await?;
-                    told::model_replied(&reply);
+                    let turn = run.usage().map_or(1, |usage| usage.turns + 1);
+                    let asked = self.runner.models.ask(&question);
+                    let reply = traced::chat(model, turn, question.max_output_tokens, asked).await?;
                     run.model_replied(reply, rules);
                     self.is_written = false;
                 }
                 Step::CallTools(turn) => {
                     self.write_down(run).await?;
                     let called = toolbox.call_all(self.claimed.task.id, &turn).await;
-                    told::tools_called(&turn, &called);
                     run.tools_replied(&turn, called);
                 }
                 Step::Done(ended) => return Ok(ended),

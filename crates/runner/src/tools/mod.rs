@@ -12,7 +12,7 @@ use domain::{CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Tu
 use futures::future::join_all;
 use serde_json::{Map, Value};
 
-use crate::Runner;
+use crate::{Runner, traced};
 use http::{HttpOperation, HttpServer};
 use search::SearchSources;
 use store::AgentRecord;
@@ -74,12 +74,17 @@ impl<'a> Toolbox<'a> {
     /// Makes the calls of a turn side by side; their results come in order. If one
     /// of them must not be made, the run ends and none is.
     pub(crate) async fn call_all(&self, task: TaskId, turn: &Turn) -> Vec<Called> {
-        if turn.calls.iter().any(|call| self.needs_approval(call)) {
-            return turn.calls.iter().map(|call| self.withheld(call)).collect();
-        }
-        let keyed =
-            turn.calls.iter().enumerate().map(|(place, call)| (call, turn.idempotency_key(task, place)));
-        join_all(keyed.map(async |(call, key)| self.call(call, &key).await)).await
+        let withheld = turn.calls.iter().any(|call| self.needs_approval(call));
+        let calls = turn.calls.iter().enumerate().map(async |(place, call)| {
+            let called = async {
+                match withheld {
+                    true => self.withheld(call),
+                    false => self.call(call, &turn.idempotency_key(task, place)).await,
+                }
+            };
+            traced::execute_tool(call, turn.number, self.tools.contains_key(&call.name), called).await
+        });
+        join_all(calls).await
     }
 
     async fn call(&self, call: &ToolCall, key: &str) -> Called {
