@@ -144,6 +144,19 @@ def test_the_webhook_function_may_change_counters_and_no_task():
     ]
 
 
+def test_the_console_writes_the_secrets_of_agents_and_reads_back_none_but_imported_tokens():
+    statements = properties("ConsoleRole")["Policies"][0]["PolicyDocument"]["Statement"]
+    secrets = {json.dumps(statement["Action"]): statement["Resource"] for statement in statements
+               if "secretsmanager:" in json.dumps(statement["Action"])}
+    below = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/provider/"
+    assert secrets == {
+        '"secretsmanager:GetSecretValue"': [{"Fn::GetAtt": ["AdminToken", "Id"]}, {"Fn::GetAtt": ["SigningSecret", "Id"]},
+                                            {"Fn::Sub": f"{below}agents/*/webhook-token*"}],
+        '["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret"]': {
+            "Fn::Sub": f"{below}*"},
+    }
+
+
 def test_every_route_has_an_integration_and_is_explicit():
     routes = {route["RouteKey"]: route["Target"] for route in of_type("AWS::ApiGatewayV2::Route").values()}
     target = {stem: {"Fn::Sub": f"integrations/${{{stem}Integration}}"} for stem in ("Webhook", "TaskStatus", "Console")}
@@ -154,6 +167,8 @@ def test_every_route_has_an_integration_and_is_explicit():
         "ANY /api/agents": target["Console"],
         "ANY /api/agents/{proxy+}": target["Console"],
         "ANY /api/agent_webhook": target["Console"],
+        "ANY /api/secrets": target["Console"],
+        "ANY /api/secrets/{proxy+}": target["Console"],
     }
 
 

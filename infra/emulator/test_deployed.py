@@ -10,6 +10,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
+import redaction
 from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard
 
 
@@ -164,6 +165,20 @@ def test_a_task_whose_runner_is_killed_every_time_ends_as_worker_lost(agents, st
     assert after["status"] == "SUCCESS"
 
 
+def test_a_run_whose_runner_is_killed_goes_on_behind_the_tools_it_had_called_for(agents, stack, model):
+    marker = a_marker()
+    agent = agents.create("searches-then-kills-its-runner-once", tools=[{"type": "search_sources"}],
+                          sources=[{"title": "Shop", "text": "Goods can be returned within 30 days."}])
+    end = stack.wait_for_end(agents.trigger(agent, {"marker": marker}))
+    assert (end["status"], end["attempt"]) == ("SUCCESS", 2), end
+    result = end["result"]["result"]
+    assert [call["tool_name"] for call in result["tool_calls"]] == ["search_sources"]
+    assert result["sources"][0]["title"] == "Shop"
+    asked = [request["body"]["messages"][-1]["role"] for request in model.calls_about(marker)]
+    assert asked == ["user", "tool", "tool"], "the first turn is not paid for again"
+    assert end["usage"]["turns"] == 2
+
+
 def test_the_dead_letter_queue_is_drained_and_ends_its_tasks(agents, stack, model):
     marker = a_marker()
     agent = agents.create("answers")
@@ -258,6 +273,26 @@ def test_the_webhook_url_can_be_shown_again_and_its_token_is_not_stored(agents, 
     assert shown.json() == {"success": True, "webhook_url": agent["webhook_url"]}
     token = agent["webhook_url"].rpartition("/")[2]
     assert token not in str(stack.aws("dynamodb").scan(TableName=stack.outputs["AgentsTable"])["Items"])
+
+
+def test_a_kept_secret_reaches_the_model_and_cannot_be_deleted_under_its_agent(agents, stack, model):
+    value, marker = a_marker(), a_marker()
+    redaction.secret("kept secret", value)
+    assert stack.manage("PUT", "/api/secrets/team/openai", json={"value": value}).status_code == 204
+    agent = agents.create("answers")
+    patch = {"model": {"api_key": {"secret": "team/openai"}}}
+    assert stack.manage("PATCH", f"/api/agents/{agent['agent_id']}", json=patch).status_code == 200
+    assert stack.wait_for_end(agents.trigger(agent, {"order": marker}))["status"] == "SUCCESS"
+    assert [call["authorization"] for call in model.calls_about(marker)] == [f"Bearer {value}"]
+
+    listed = stack.manage("GET", "/api/secrets").json()
+    assert {"name": "team/openai", "agents": [agent["agent_id"]]} in listed["secrets"]
+    refused = stack.manage("DELETE", "/api/secrets/team/openai")
+    assert (refused.status_code, refused.json()["code"]) == (409, "secret_in_use")
+    assert stack.manage("DELETE", f"/api/agents/{agent['agent_id']}").status_code == 204
+    assert stack.manage("DELETE", "/api/secrets/team/openai").status_code == 204
+    kept = [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
+    assert f"{stack.outputs['stack']}/provider/team/openai" not in kept
 
 
 # ------------------------------------------------------------ Log and metrics
@@ -416,7 +451,7 @@ NEEDED = {
     "ConsoleRole": {
         "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"},
         "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
-        "model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
+        "model key": WRITE_SECRET, "default model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
         "console log": {"CreateLogStream", "PutLogEvents"},
     },
 }

@@ -34,6 +34,9 @@ pub enum Command {
     /// Make, show, change and delete agents
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Keep, list and delete secrets that agents refer to as {"secret": "NAME"}
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Trigger an agent's webhook
     Trigger(TriggerArgs),
     /// Show how a task stands
@@ -157,6 +160,35 @@ pub enum AgentCommand {
     },
 }
 
+/// What can be done with secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Keep a secret, or replace its value; the value is read from standard input
+    Set {
+        /// Letters, digits and - _ . /
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// List the names of all secrets
+    List {
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// Delete a secret that no agent refers to
+    Delete {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+}
+
 /// An agent's definition, by flags or from a file.
 #[derive(Args, Clone, Debug)]
 pub struct Definition {
@@ -176,7 +208,10 @@ pub struct Definition {
     /// The model's name on that server
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// A file with the definition as JSON, such as model.api_key, limits and sources
+    /// Read the API key of the model's server from standard input
+    #[arg(long)]
+    pub api_key_stdin: bool,
+    /// A file with the definition as JSON, such as limits and sources
     /// (README, Agents); of an update, what changes, `null` removing; flags win over it
     #[arg(long, value_name = "FILE.json")]
     pub from: Option<PathBuf>,

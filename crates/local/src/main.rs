@@ -22,6 +22,7 @@ async fn main() -> ExitCode {
             };
         }
         Command::Agent(command) => client::agent::run(command).await,
+        Command::Secret(command) => client::secret::run(command).await,
         Command::Trigger(args) => client::trigger::run(args).await,
         Command::Status(args) => client::status::run(args).await,
     };

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step, render_prompt,
+    Agent, AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step,
+    render_prompt,
 };
+use serde_json::Value;
 use store::{Claimed, Finish, error_chain};
 
 use crate::model::Question;
@@ -74,8 +76,10 @@ impl Driver<'_> {
     async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
         let draft = self.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
-        let toolbox = Toolbox::open(draft);
-        let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
+        let toolbox = Toolbox::open(self.runner, draft).await?;
+        let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
+        let has_tools = !toolbox.specs().is_empty();
+        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
         loop {
@@ -92,6 +96,7 @@ impl Driver<'_> {
                         payload: self.payload,
                         talk: run.talk(),
                         tools: toolbox.specs(),
+                        schema: draft.output_schema.as_ref(),
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
                     let reply = self.runner.models.ask(&question).await?;
@@ -101,7 +106,7 @@ impl Driver<'_> {
                 }
                 Step::CallTools(turn) => {
                     self.write_down(run).await?;
-                    let called = toolbox.call_all(&turn).await;
+                    let called = toolbox.call_all(self.claimed.task.id, &turn).await;
                     told::tools_called(&turn, &called);
                     run.tools_replied(&turn, called);
                 }
@@ -141,6 +146,22 @@ impl Driver<'_> {
     }
 }
 
+/// What the answer must fit. It was checked when the agent was made, if not for
+/// the model that the deployment has by default.
+fn answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<AnswerSchema>, Fault> {
+    let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
+    match schema {
+        None => Ok(None),
+        Some(_) if provider == Provider::Extractive => {
+            Err(invalid("The agent has an output_schema and no model to follow it"))
+        }
+        Some(schema) => match AnswerSchema::parse(schema) {
+            Ok(schema) => Ok(Some(schema)),
+            Err(_) => Err(invalid("The agent's output_schema is not valid")),
+        },
+    }
+}
+
 /// The rendered prompt, followed by what the agent's sources say on the payload.
 fn system_message(prompt: String, passages: &[domain::Passage]) -> String {
     if passages.is_empty() {
@@ -157,16 +178,28 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
     match &model.api_key {
         None => Ok(None),
         Some(ApiKey::Inline(key)) => Ok(Some(key.clone())),
-        Some(ApiKey::Stored(name)) => match runner.secrets.get(&name.secret).await {
-            Ok(Some(key)) => Ok(Some(key)),
-            Ok(None) => {
-                tracing::error!(secret = name.secret, "the secret of a model's API key does not exist");
-                Err(Fault::permanent(ErrorType::InvalidAgent, "The API key of the agent's model is missing"))
-            }
-            Err(error) => {
-                tracing::error!(error = error_chain(&error), "secret store failed");
-                Err(Fault::passing(ErrorType::Internal, "The secret store could not be read"))
-            }
-        },
+        Some(ApiKey::Stored(name)) => {
+            let missing = "The API key of the agent's model is missing";
+            stored_secret(runner, &name.secret, missing).await.map(Some)
+        }
+    }
+}
+
+/// What the secret store has under a name that an agent's definition gives.
+pub(crate) async fn stored_secret(
+    runner: &Runner,
+    name: &str,
+    missing: &'static str,
+) -> Result<String, Fault> {
+    match runner.secrets.get(name).await {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => {
+            tracing::error!(secret = name, "a secret that an agent names does not exist");
+            Err(Fault::permanent(ErrorType::InvalidAgent, missing))
+        }
+        Err(error) => {
+            tracing::error!(error = error_chain(&error), "secret store failed");
+            Err(Fault::passing(ErrorType::Internal, "The secret store could not be read"))
+        }
     }
 }

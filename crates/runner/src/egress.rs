@@ -5,6 +5,7 @@
 //! the connection itself uses, so a name cannot mean one thing to the check and
 //! another to the connection (DNS rebinding).
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -25,6 +26,14 @@ pub enum PrivateHosts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is a private address; allow it with AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS")]
 pub(crate) struct Refused(String);
+
+/// The refusal among an error's causes, if it is one.
+pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refused> {
+    match error.downcast_ref() {
+        Some(refused) => Some(refused),
+        None => refused_in(error.source()?),
+    }
+}
 
 impl PrivateHosts {
     /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`: a list with commas, `*` for all; none by default.

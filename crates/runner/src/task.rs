@@ -103,8 +103,13 @@ impl Runner {
 
     /// Ends a task that nobody holds; one that is held is left for later.
     pub(crate) async fn end_unheld(&self, id: TaskId, failure: Failure) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
-        match self.tasks.end_unheld(id, failure, now, self.settings.retention).await? {
+        let run = match self.tasks.left_at(id).await {
+            // It must end, whatever is left of its run.
+            Err(StoreError::Damaged { .. }) => None,
+            left => left?,
+        };
+        let (ended, now) = (Run::given_up(run.as_ref(), failure), self.clock.now());
+        match self.tasks.end_unheld(id, &ended, now, self.settings.retention).await? {
             Burial::Ended(task) => {
                 told::end_unheld(&task, now);
                 Ok(Disposition::Done)
@@ -137,7 +142,7 @@ impl Runner {
         let Some(record) = agent else {
             let failure =
                 Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ended");
-            return self.finish(claimed, &Ended::without_usage(failure)).await;
+            return self.finish(claimed, &Run::given_up(earlier.as_ref(), failure)).await;
         };
         let timeout = record.agent.draft().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());

@@ -1,8 +1,10 @@
-//! The management API: agents and their webhook URLs, for who holds the admin token.
+//! The management API: agents, their webhook URLs and the secrets they refer to,
+//! for who holds the admin token.
 
 mod change;
 mod create;
 mod read;
+mod secrets;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,9 +16,9 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
-use domain::agent::{ApiKey, imported_token_name, is_own_api_key, new_api_key_name};
+use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken, is_secret};
 use serde_json::{Value, json};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
@@ -84,6 +86,15 @@ pub enum ManageError {
     /// A change that is no object.
     #[error("The request body must be a JSON object")]
     NotAnObject,
+    /// A secret that cannot be kept.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// No secret of this name is kept.
+    #[error("No secret of this name is kept here")]
+    NoSecret,
+    /// A secret that agents would miss.
+    #[error("Agents refer to this secret: {0}; change or delete them first, or replace the secret's value")]
+    SecretInUse(String),
     /// The body is too large, or did not arrive.
     #[error("The request body could not be read; it may have at most 1048576 bytes")]
     Body(#[from] BytesRejection),
@@ -102,6 +113,8 @@ pub fn router(management: Management) -> Router {
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
+        .route("/api/secrets", get(secrets::list))
+        .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(management.clone(), admins_only))
@@ -216,6 +229,9 @@ impl From<ManageError> for Problem {
             ManageError::Overlap | ManageError::Rotation(_) | ManageError::NotAnObject => {
                 Self::bad_request("invalid_request", message)
             }
+            ManageError::Secret(_) => Self::bad_request("invalid_secret", message),
+            ManageError::NoSecret => Self::not_found("secret_not_found", &message),
+            ManageError::SecretInUse(_) => Self::caller(StatusCode::CONFLICT, "secret_in_use", message),
             ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),

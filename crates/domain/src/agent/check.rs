@@ -3,8 +3,9 @@
 use serde_json::Value;
 use url::Url;
 
-use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider};
-use crate::{AgentId, check_template};
+use super::secret::is_secret_name;
+use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
+use crate::{AgentId, AnswerSchema, check_template};
 
 /// Most bytes of all inline source texts of one agent, so that the agent stays
 /// within one DynamoDB item (400 KB).
@@ -29,6 +30,7 @@ pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
     for source in value.get("sources").and_then(Value::as_array).into_iter().flatten() {
         object(source, "Each of `sources`")?;
     }
+    tools::check_shape(value.get("tools").unwrap_or(&Value::Null)).map_err(AgentError::NotAnObject)?;
     match value.get("model") {
         None | Some(Value::Null) => Ok(()),
         Some(model) => {
@@ -83,7 +85,7 @@ fn check_base_url(base_url: &str) -> Result<(), AgentError> {
 }
 
 /// Under this prefix each agent's own secrets are kept, by us alone.
-const AGENTS_SECRETS: &str = "agents/";
+pub(super) const AGENTS_SECRETS: &str = "agents/";
 
 /// A name for an API key that came with the agent's definition.
 pub fn new_api_key_name(id: AgentId, entropy: u64) -> String {
@@ -124,10 +126,7 @@ fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
         Some(ApiKey::Inline(key)) => {
             (1..=4096).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
         }
-        Some(ApiKey::Stored(name)) => {
-            (1..=256).contains(&name.secret.len())
-                && name.secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-        }
+        Some(ApiKey::Stored(name)) => is_secret_name(&name.secret),
     };
     if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
 }
@@ -147,6 +146,15 @@ pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
         return Err(AgentError::SourcesTooLarge);
     }
     Ok(())
+}
+
+pub(super) fn check_output(draft: &AgentDraft) -> Result<(), AgentError> {
+    let Some(schema) = &draft.output_schema else { return Ok(()) };
+    AnswerSchema::parse(schema)?;
+    match &draft.model {
+        Some(model) if model.provider == Provider::Extractive => Err(AgentError::SchemaWithoutModel),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {

@@ -1,6 +1,17 @@
 //! What an agent may use.
 
+mod arguments;
+mod check;
+mod http;
+mod request;
+
 use serde::{Deserialize, Serialize};
+
+pub use arguments::ArgumentError;
+pub use check::{SEARCH_SOURCES, ToolError};
+pub(super) use check::{check_shape, check_tools};
+pub use http::{HeaderSource, HttpMethod, HttpTool, Operation, StoredHeader};
+pub use request::ToolRequest;
 
 /// A tool, or a set of them, as its owner describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -8,4 +19,6 @@ use serde::{Deserialize, Serialize};
 pub enum Tool {
     /// Search of the agent's own documents.
     SearchSources {},
+    /// Operations of an HTTP API.
+    Http(HttpTool),
 }

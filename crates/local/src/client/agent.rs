@@ -4,6 +4,7 @@ use domain::Provider;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::secret::typed_secret;
 use super::{Client, ClientError, argument, text};
 use crate::cli::{AgentCommand, Definition, Deployment};
 use crate::say;
@@ -149,6 +150,9 @@ fn fields(definition: &Definition) -> Result<Value, ClientError> {
     let provider = definition.model_provider.or(definition.model_url.as_ref().map(|_| Provider::Openai));
     if let Some(provider) = provider {
         model.insert("provider".into(), provider.as_str().into());
+    }
+    if definition.api_key_stdin {
+        model.insert("api_key".into(), typed_secret("API key")?.into());
     }
     if !model.is_empty() {
         let merged = fields.entry("model").or_insert_with(|| json!({}));

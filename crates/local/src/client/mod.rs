@@ -1,6 +1,7 @@
 //! The client commands: HTTP calls to a deployment.
 
 pub mod agent;
+pub mod secret;
 pub mod status;
 pub mod trigger;
 

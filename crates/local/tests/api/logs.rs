@@ -138,7 +138,8 @@ async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end
 
     let lost = accepted(functions.trigger(None).await).await;
     let lost = TaskId::parse(&lost).unwrap();
-    let bury = async |at| tasks.end_unheld(lost, Failure::worker_lost(), at, hour).await.unwrap();
+    let unheld = Ended::without_usage(Failure::worker_lost());
+    let bury = async |at| tasks.end_unheld(lost, &unheld, at, hour).await.unwrap();
     assert!(matches!(bury(now).await, Burial::Ended(_)));
     assert!(matches!(bury(now).await, Burial::Ended(_)), "the same try, sent again");
     assert!(matches!(bury(now.plus(hour)).await, Burial::Refused(ClaimRefusal::Ended)));

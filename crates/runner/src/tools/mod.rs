@@ -1,26 +1,30 @@
 //! The tools of one run: what the model is told of them, and calling them.
 
+mod answer;
+mod http;
 mod search;
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use domain::agent::Tool;
-use domain::{AgentDraft, CallOutcome, Called, Passage, ToolCall, ToolSpec, Turn};
+use domain::{AgentDraft, CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Turn};
 use futures::future::join_all;
 use serde_json::{Map, Value};
 
+use crate::Runner;
+use http::{HttpOperation, HttpServer};
+
 /// An agent's tools, ready to be called.
-#[derive(Debug)]
 pub(crate) struct Toolbox<'a> {
     specs: Vec<ToolSpec>,
     tools: HashMap<String, Callable<'a>>,
 }
 
 /// What is behind a tool's name.
-#[derive(Debug)]
 enum Callable<'a> {
     SearchSources(&'a AgentDraft),
+    Http(HttpOperation<'a>),
 }
 
 /// What a tool found.
@@ -35,15 +39,21 @@ pub(crate) struct Found {
 pub(crate) struct CallError(String);
 
 impl<'a> Toolbox<'a> {
-    /// The tools of this agent.
-    pub(crate) fn open(draft: &'a AgentDraft) -> Self {
+    /// The tools of this agent, with the secrets that they need.
+    pub(crate) async fn open(runner: &'a Runner, draft: &'a AgentDraft) -> Result<Self, Fault> {
         let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new() };
         for tool in &draft.tools {
             match tool {
                 Tool::SearchSources {} => toolbox.add(search::spec(), Callable::SearchSources(draft)),
+                Tool::Http(tool) => {
+                    let server = HttpServer::open(runner, tool).await?;
+                    for operation in server.operations() {
+                        toolbox.add(operation.spec(), Callable::Http(operation));
+                    }
+                }
             }
         }
-        toolbox
+        Ok(toolbox)
     }
 
     fn add(&mut self, spec: ToolSpec, callable: Callable<'a>) {
@@ -56,14 +66,20 @@ impl<'a> Toolbox<'a> {
         &self.specs
     }
 
-    /// Makes the calls of a turn side by side; their results come in order.
-    pub(crate) async fn call_all(&self, turn: &Turn) -> Vec<Called> {
-        join_all(turn.calls.iter().map(|call| self.call(call))).await
+    /// Makes the calls of a turn side by side; their results come in order. If one
+    /// of them must not be made, the run ends and none is.
+    pub(crate) async fn call_all(&self, task: TaskId, turn: &Turn) -> Vec<Called> {
+        if turn.calls.iter().any(|call| self.needs_approval(call)) {
+            return turn.calls.iter().map(|call| self.withheld(call)).collect();
+        }
+        let keyed =
+            turn.calls.iter().enumerate().map(|(place, call)| (call, turn.idempotency_key(task, place)));
+        join_all(keyed.map(async |(call, key)| self.call(call, &key).await)).await
     }
 
-    async fn call(&self, call: &ToolCall) -> Called {
+    async fn call(&self, call: &ToolCall, key: &str) -> Called {
         let started = Instant::now();
-        let result = self.attempt(call).await;
+        let result = self.attempt(call, key).await;
         let took = started.elapsed();
         match result {
             Ok(found) => {
@@ -73,11 +89,29 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    async fn attempt(&self, call: &ToolCall) -> Result<Found, CallError> {
+    async fn attempt(&self, call: &ToolCall, key: &str) -> Result<Found, CallError> {
         let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown(&call.name))?;
         let arguments = arguments(&call.arguments)?;
         match callable {
             Callable::SearchSources(draft) => search::call(draft, &arguments),
+            Callable::Http(operation) => operation.call(&arguments, key).await,
+        }
+    }
+
+    fn needs_approval(&self, call: &ToolCall) -> bool {
+        match self.tools.get(&call.name) {
+            Some(Callable::Http(operation)) => operation.needs_approval(),
+            Some(Callable::SearchSources(_)) | None => false,
+        }
+    }
+
+    fn withheld(&self, call: &ToolCall) -> Called {
+        match self.needs_approval(call) {
+            true => Called {
+                outcome: CallOutcome::Refused,
+                ..Called::error("Not called: it needs a person's approval.")
+            },
+            false => Called::error("Not called, as another call of this turn needs a person's approval."),
         }
     }
 

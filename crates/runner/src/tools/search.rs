@@ -1,5 +1,6 @@
 //! `search_sources`: the passages of the agent's sources that speak to a query.
 
+use domain::agent::SEARCH_SOURCES;
 use domain::{AgentDraft, ToolSpec};
 use serde_json::{Map, Value, json};
 
@@ -8,7 +9,7 @@ use crate::passages;
 
 pub(super) fn spec() -> ToolSpec {
     ToolSpec {
-        name: "search_sources".to_owned(),
+        name: SEARCH_SOURCES.to_owned(),
         description: "Search this agent's documents. Returns the passages that match the query best, \
                       each with the title of its document."
             .to_owned(),

@@ -1,7 +1,9 @@
 //! The agents table: definitions under `agent#<id>`, webhook tokens under
 //! `token#<hash>`. A token's item holds all a trigger needs to know, so a
-//! trigger reads one item; both change together in one transaction.
+//! trigger reads one item; both change together in one transaction. Beside them
+//! the names of kept secrets, under `secret#<name>`.
 
+mod kept;
 mod record;
 
 use std::time::Duration;
@@ -172,22 +174,29 @@ impl Agents {
 
     /// Every agent, oldest first. A scan: agents are few and this is for people.
     pub async fn list(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        let found = self.scan("agent#", "scan the agents").await?;
+        let mut agents = found.iter().map(agent_record).collect::<Result<Vec<_>, _>>()?;
+        agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
+        Ok(agents)
+    }
+
+    /// Every item of one kind, by the beginning of its key.
+    async fn scan(&self, prefix: &str, attempt: &'static str) -> Result<Vec<Item>, StoreError> {
         let mut pages = self
             .db
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("begins_with(id, :agents)")
-            .expression_attribute_values(":agents", item::text("agent#"))
+            .filter_expression("begins_with(id, :prefix)")
+            .expression_attribute_values(":prefix", item::text(prefix))
             .into_paginator()
             .items()
             .send();
-        let mut agents = Vec::new();
+        let mut items = Vec::new();
         while let Some(found) = pages.next().await {
-            agents.push(agent_record(&found.attempt("scan the agents")?)?);
+            items.push(found.attempt(attempt)?);
         }
-        agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
-        Ok(agents)
+        Ok(items)
     }
 
     /// Stores a new agent with its token.

@@ -1,7 +1,7 @@
 //! The items of the agents table, written and read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{Agent, AgentDraft, AgentId, Limits, Moment, Salt, TokenHash};
+use domain::{Agent, AgentDraft, AgentId, Moment, Salt, TokenHash};
 
 use super::{AgentRecord, TokenRecord, Webhook};
 use crate::error::Attempt;
@@ -15,10 +15,11 @@ const AGENT_VERSION: u64 = 2;
 const TOKEN_VERSION: u64 = 1;
 
 /// The form that a definition needs: 2 with limits that version 0.1.0 did not know
-/// and would choke on. All others are still written as it can read them.
-const fn agent_version(limits: &Limits) -> u64 {
-    match (limits.max_concurrent_runs, limits.triggers_per_minute) {
-        (None, None) => 1,
+/// and would choke on, and with tools, which it would run without. All others are
+/// still written as it can read them.
+fn agent_version(draft: &AgentDraft) -> u64 {
+    match (draft.limits.max_concurrent_runs, draft.limits.triggers_per_minute) {
+        (None, None) if draft.tools.is_empty() => 1,
         _ => AGENT_VERSION,
     }
 }
@@ -46,7 +47,7 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
         .collect();
     Ok([
         ("id", item::text(agent_key(record.agent.id()))),
-        ("v", item::number(agent_version(&record.agent.draft().limits))),
+        ("v", item::number(agent_version(record.agent.draft()))),
         ("agent_id", item::text(record.agent.id().to_string())),
         ("draft", item::bytes(blob::pack(&draft))),
         ("salt", item::bytes(record.salt.bytes().as_slice())),

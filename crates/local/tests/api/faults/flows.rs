@@ -84,6 +84,8 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "bring a token along", life: |world| Box::pin(import(world)), ..PLAIN },
     Flow { name: "update an agent", life: |world| Box::pin(update(world)), ..PLAIN },
     Flow { name: "rotate with an overlap", life: |world| Box::pin(rotate(world)), ..PLAIN },
+    Flow { name: "keep a secret", life: |world| Box::pin(keep_secret(world)), ..PLAIN },
+    Flow { name: "replace and forget a secret", life: |world| Box::pin(forget_secret(world)), ..PLAIN },
     Flow {
         name: "delete an agent with a task",
         life: |world| Box::pin(delete(world)),
@@ -260,6 +262,32 @@ async fn delete(world: &World) {
     assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
     world.drain().await;
     assert!(world.items("agents").await.is_empty(), "the agent and its token are gone");
+}
+
+async fn keep_secret(world: &World) {
+    world.faults_from_here();
+    keep(world, "sk-1").await;
+    let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
+    run_with_key(world, &agent, "Bearer sk-1").await;
+}
+
+async fn forget_secret(world: &World) {
+    keep(world, "sk-1").await;
+    let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
+    world.faults_from_here();
+    keep(world, "sk-2").await;
+    run_with_key(world, &agent, "Bearer sk-2").await;
+    let refused = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
+    assert_eq!(refused.body["code"], "secret_in_use", "{refused:?}");
+    world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id), &json!({})).await;
+    let deleted = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
+    let unclear = world.seen.lock().unwrap().unclear;
+    assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
+}
+
+async fn keep(world: &World, value: &str) {
+    let kept = world.manage(Method::PUT, "/api/secrets/crm", &json!({ "value": value })).await;
+    assert_eq!(kept.status, 204, "{}", kept.body);
 }
 
 async fn run_with_key(world: &World, agent: &Agent, authorization: &str) {

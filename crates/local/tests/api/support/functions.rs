@@ -122,16 +122,16 @@ pub(crate) async fn functions(model: &FakeModel) -> Functions {
 }
 
 pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
-    let asked = json!({ "base_url": model.url, "name": "m" });
-    functions_with(model, asked, time).await
+    functions_with(model, time, json!({})).await
 }
 
-/// Whose agent asks this model.
-pub(crate) async fn functions_asking(model: &FakeModel, asked: Value) -> Functions {
-    functions_with(model, asked, Time::default()).await
+/// With an agent of this definition.
+pub(crate) async fn functions_of(model: &FakeModel, definition: Value) -> Functions {
+    functions_with(model, Time::default(), definition).await
 }
 
-async fn functions_with(model: &FakeModel, asked: Value, time: Time) -> Functions {
+/// With these fields in the agent's definition.
+pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
     redaction::keep_log();
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
@@ -140,7 +140,8 @@ async fn functions_with(model: &FakeModel, asked: Value, time: Time) -> Function
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);
-    let definition = json!({ "name": "a", "model": asked });
+    let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
+    definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
     let record = process.management.create(draft).await.unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();

@@ -1,5 +1,6 @@
 //! A server on a fresh folder, a model to go with it, and what a caller does.
 
+pub(crate) mod api;
 pub(crate) mod formats;
 pub(crate) mod functions;
 pub(crate) mod model;
@@ -22,6 +23,7 @@ use store::Clock;
 use store::env::Env;
 use tempfile::TempDir;
 
+pub(crate) use api::FakeApi;
 pub(crate) use model::{FakeModel, Reply};
 
 pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-for-tests";
@@ -113,6 +115,11 @@ impl World {
 
     pub(crate) fn secrets_file(&self) -> std::path::PathBuf {
         self.folder.path().join("data/secrets.json")
+    }
+
+    /// Puts a secret where the server finds it.
+    pub(crate) async fn keep_secret(&self, name: &str, secret: &str) {
+        store::Secrets::file(self.secrets_file()).put(name, secret).await.unwrap();
     }
 
     pub(crate) fn manage(&self, method: Method, path: &str) -> RequestBuilder {

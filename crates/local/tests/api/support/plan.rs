@@ -100,6 +100,11 @@ impl Plan {
         self.0.lock().unwrap().strikes.len()
     }
 
+    /// Whether somebody waits for a time-out.
+    pub(crate) fn stalls(&self) -> bool {
+        self.0.lock().unwrap().strikes.iter().any(Strike::stalls)
+    }
+
     /// Whether one call failed once and was made again at once: then the product
     /// must not notice. The SDK does not try again when all clients of the process,
     /// here those of all cases, have used up their common budget of retries.

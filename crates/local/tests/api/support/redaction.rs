@@ -65,6 +65,12 @@ pub(crate) fn webhook(url: &str) {
     secret("webhook token", url.rsplit('/').next().unwrap_or_default());
 }
 
+/// What a tool's server is asked: all of it but what the agent's definition says.
+pub(crate) fn tool_call(path: &str, body: &[u8]) {
+    secret("tool call", path.split('?').next().unwrap_or_default());
+    payload(body);
+}
+
 /// What an agent's definition holds that no log may.
 pub(crate) fn definition(definition: &Value) {
     let fields = [("webhook token", "/webhook_token"), ("API key", "/model/api_key"), ("prompt", "/prompt")];

@@ -1,0 +1,65 @@
+//! The arguments of a call, checked before it is made.
+
+use jsonschema::{ValidationError, Validator};
+use serde_json::{Map, Value, json};
+
+use super::Operation;
+
+/// What is wrong with a call's arguments, in words for the model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgumentError {
+    /// They do not fit the schema.
+    #[error("The arguments do not fit the schema of `{tool}`: {why}.")]
+    Schema {
+        /// Which tool.
+        tool: String,
+        /// What does not fit, and where.
+        why: String,
+    },
+    /// The argument cannot be a part of a path.
+    #[error(
+        "`{0}` is a part of the path: it must be a text or a number, not empty, without `.` or `..` as a part."
+    )]
+    Path(String),
+    /// The argument cannot be a header.
+    #[error("`{0}` is sent as a header: it must be a text of printable ASCII characters, or a number.")]
+    Header(String),
+    /// The URL cannot be made.
+    #[error("These arguments make no URL of `{0}`.")]
+    Url(String),
+}
+
+impl Operation {
+    /// The schema of the arguments as the model is told and held to it. What it
+    /// does not name is not sent, unless it says that there may be more.
+    pub fn schema(&self) -> Value {
+        let mut schema = self.parameters.clone();
+        if let Some(fields) = schema.as_object_mut() {
+            fields.entry("type").or_insert_with(|| json!("object"));
+            fields.entry("additionalProperties").or_insert(Value::Bool(false));
+        }
+        schema
+    }
+
+    /// Checks arguments.
+    pub(super) fn check(&self, arguments: &Map<String, Value>) -> Result<(), ArgumentError> {
+        let wrong =
+            |error: ValidationError<'_>| ArgumentError::Schema { tool: self.name.clone(), why: told(&error) };
+        let validator = validator(&self.schema()).map_err(wrong)?;
+        validator.validate(&Value::Object(arguments.clone())).map_err(wrong)
+    }
+}
+
+/// What a schema checks. It refers to nothing outside of itself.
+pub(super) fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    jsonschema::options().offline().build(schema)
+}
+
+/// What does not fit and where, cut as it quotes the arguments.
+fn told(error: &ValidationError<'_>) -> String {
+    let why = crate::cut(&error.to_string(), 500);
+    match error.instance_path().as_str() {
+        "" => why,
+        place => format!("{why} at {place}"),
+    }
+}

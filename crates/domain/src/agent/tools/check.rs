@@ -1,0 +1,463 @@
+//! What tools must be.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+use url::Url;
+
+use super::arguments::validator;
+use super::request::pieces;
+use super::{HeaderSource, HttpTool, Operation, Tool};
+use crate::agent::check::AGENTS_SECRETS;
+use crate::agent::secret::is_secret_name;
+
+/// The tool that searches an agent's own sources.
+pub const SEARCH_SOURCES: &str = "search_sources";
+
+/// Most tools of one agent, as the model sees them: the largest providers take
+/// 128 in a request.
+const MAX_TOOLS: usize = 128;
+/// Most bytes of an agent's tools as JSON, which share an item of 400 KB with its
+/// prompt and sources, and are told to the model at every turn.
+const MAX_TOOLS_BYTES: usize = 64 * 1024;
+const MAX_TIMEOUT_SECONDS: u64 = 300;
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+/// Most headers that a set of tools sends.
+const MAX_HEADERS: usize = 32;
+
+/// Headers that an HTTP client sets for itself, or that we do.
+const RESERVED_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "idempotency-key",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+/// What the names of headers hold whose values let their holder do something.
+const CREDENTIALS: [&str; 8] =
+    ["authorization", "cookie", "token", "secret", "api-key", "apikey", "password", "credential"];
+
+/// What is wrong with an agent's tools, in words for its owner.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// A name is none.
+    #[error("`tools`: the name `{0}` must have 1 to 64 letters, digits, `_` or `-`")]
+    Name(String),
+    /// Two tools have one name.
+    #[error("`tools`: the name `{0}` is given twice")]
+    Twice(String),
+    /// Too many.
+    #[error("`tools` hold more than 128 tools; allow fewer operations")]
+    TooMany,
+    /// Too large.
+    #[error("`tools` hold more than 65536 bytes of JSON; allow fewer operations, or shorten them")]
+    TooLarge,
+    /// A set without operations.
+    #[error("the tool `{0}` has no operations")]
+    Empty(String),
+    /// The base URL is none.
+    #[error(
+        "`base_url` of the tool `{0}` must be an absolute http or https URL without credentials, query or fragment, of at most 2048 characters"
+    )]
+    BaseUrl(String),
+    /// A number is out of range.
+    #[error("`{field}` of the tool `{tool}` must be from 1 to {max}")]
+    Limit {
+        /// Whose.
+        tool: String,
+        /// Which.
+        field: &'static str,
+        /// Its largest value.
+        max: u64,
+    },
+    /// Too many headers.
+    #[error("the tool `{0}` has more than 32 headers")]
+    TooManyHeaders(String),
+    /// A header's name or value cannot be sent, or is not the owner's to set.
+    #[error(
+        "the header `{header}` of the tool `{tool}` must be one that a client may set, of printable ASCII characters"
+    )]
+    Header {
+        /// Whose.
+        tool: String,
+        /// Which.
+        header: String,
+    },
+    /// A credential in clear.
+    #[error(
+        "the header `{header}` of the tool `{tool}` carries a credential, which is not kept in clear: store it with `agent-webhooks secret set NAME` and write {{\"secret\": \"NAME\"}}, if need be with \"prefix\": \"Bearer \""
+    )]
+    Credential {
+        /// Whose.
+        tool: String,
+        /// Which.
+        header: String,
+    },
+    /// A secret name that is malformed or reserved.
+    #[error(
+        "the secret `{secret}` of the tool `{tool}` must be a name of letters, digits and - _ . /, and none under `agents/`, which is kept for agents' own keys"
+    )]
+    Secret {
+        /// Whose.
+        tool: String,
+        /// Which.
+        secret: String,
+    },
+    /// The path is no template.
+    #[error(
+        "`path` of the operation `{0}` must begin with `/` and have no `#`, no `.` or `..` as a part, and each `{{argument}}` before any `?`"
+    )]
+    Path(String),
+    /// The path names an argument that there may not be.
+    #[error(
+        "`{{{argument}}}` in `path` of the operation `{operation}` must be among its `parameters`, and `required`"
+    )]
+    PathArgument {
+        /// Whose.
+        operation: String,
+        /// Which.
+        argument: String,
+    },
+    /// A place is given for an argument that there is not.
+    #[error(
+        "`{argument}` of the operation `{operation}` is given a place or a name, but is not among its `parameters`, or has two places"
+    )]
+    Place {
+        /// Whose.
+        operation: String,
+        /// Which.
+        argument: String,
+    },
+    /// The parameters are no schema.
+    #[error(
+        "`parameters` of the operation `{operation}` must be the JSON schema of an object that refers to nothing outside of itself: {why}"
+    )]
+    Parameters {
+        /// Whose.
+        operation: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Objects are objects: an array would otherwise be read as one, by position.
+pub(in crate::agent) fn check_shape(tools: &Value) -> Result<(), &'static str> {
+    for tool in tools.as_array().into_iter().flatten() {
+        if !tool.is_object() {
+            return Err("Each of `tools`");
+        }
+        let operations = tool.get("operations").and_then(Value::as_array);
+        if !operations.into_iter().flatten().all(Value::is_object) {
+            return Err("Each of `operations`");
+        }
+    }
+    Ok(())
+}
+
+/// Tools that a model can be told of and that can be called.
+pub(in crate::agent) fn check_tools(tools: &[Tool]) -> Result<(), ToolError> {
+    let (mut names, mut sets) = (HashSet::new(), HashSet::new());
+    for tool in tools {
+        match tool {
+            Tool::SearchSources {} => check_name(SEARCH_SOURCES, &mut names)?,
+            Tool::Http(tool) => {
+                check_name(&tool.name, &mut sets)?;
+                check_http(tool)?;
+                for operation in &tool.operations {
+                    check_name(&operation.name, &mut names)?;
+                    check_operation(operation)?;
+                }
+            }
+        }
+    }
+    if names.len() > MAX_TOOLS {
+        return Err(ToolError::TooMany);
+    }
+    match serde_json::to_vec(tools).map_or(usize::MAX, |json| json.len()) {
+        ..=MAX_TOOLS_BYTES => Ok(()),
+        _ => Err(ToolError::TooLarge),
+    }
+}
+
+fn check_name<'a>(name: &'a str, seen: &mut HashSet<&'a str>) -> Result<(), ToolError> {
+    let well_formed = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if !well_formed {
+        return Err(ToolError::Name(crate::cut(name, 64)));
+    }
+    if seen.insert(name) { Ok(()) } else { Err(ToolError::Twice(name.to_owned())) }
+}
+
+fn check_http(tool: &HttpTool) -> Result<(), ToolError> {
+    let name = || tool.name.clone();
+    if tool.operations.is_empty() {
+        return Err(ToolError::Empty(name()));
+    }
+    if !is_base_url(&tool.base_url) {
+        return Err(ToolError::BaseUrl(name()));
+    }
+    let (bytes, most_bytes) = (tool.max_response_bytes as u64, MAX_RESPONSE_BYTES as u64);
+    for (field, value, max) in [
+        ("timeout_seconds", tool.timeout_seconds, MAX_TIMEOUT_SECONDS),
+        ("max_response_bytes", bytes, most_bytes),
+    ] {
+        if !(1..=max).contains(&value) {
+            return Err(ToolError::Limit { tool: name(), field, max });
+        }
+    }
+    if tool.headers.len() > MAX_HEADERS {
+        return Err(ToolError::TooManyHeaders(name()));
+    }
+    tool.headers.iter().try_for_each(|(header, source)| check_header(&tool.name, header, source))
+}
+
+fn is_base_url(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    text.len() <= 2048
+        && matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+}
+
+fn check_header(tool: &str, header: &str, source: &HeaderSource) -> Result<(), ToolError> {
+    let (tool, name) = (tool.to_owned(), crate::cut(header, 64));
+    let printable = |text: &str| text.len() <= 2048 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let text = match source {
+        HeaderSource::Plain(value) => value,
+        HeaderSource::Stored(stored) => &stored.prefix,
+    };
+    if !is_header_name(header) || !printable(text) {
+        return Err(ToolError::Header { tool, header: name });
+    }
+    match source {
+        HeaderSource::Plain(_) if is_credential(header) => Err(ToolError::Credential { tool, header: name }),
+        HeaderSource::Stored(stored)
+            if !is_secret_name(&stored.secret) || stored.secret.starts_with(AGENTS_SECRETS) =>
+        {
+            Err(ToolError::Secret { tool, secret: crate::cut(&stored.secret, 64) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A token (RFC 9110 section 5.6.2) that is not reserved.
+fn is_header_name(name: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (1..=128).contains(&name.len())
+        && name.bytes().all(is_token)
+        && !RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str())
+}
+
+fn is_credential(header: &str) -> bool {
+    let name = header.to_ascii_lowercase().replace('_', "-");
+    CREDENTIALS.iter().any(|word| name.contains(word))
+}
+
+fn check_operation(operation: &Operation) -> Result<(), ToolError> {
+    check_parameters(operation)?;
+    let (path, query) = operation.path.split_once('?').unwrap_or((&operation.path, ""));
+    let well_formed = path.starts_with('/')
+        && !path.starts_with("//")
+        && operation.path.len() <= 2048
+        && pieces(path).is_some()
+        && !path.split('/').any(|part| matches!(part, "." | ".."))
+        && !operation.path.contains(['#', '\\'])
+        && !query.contains(['{', '}']);
+    if !well_formed {
+        return Err(ToolError::Path(operation.name.clone()));
+    }
+    check_places(operation)
+}
+
+fn check_parameters(operation: &Operation) -> Result<(), ToolError> {
+    let wrong = |why: String| ToolError::Parameters { operation: operation.name.clone(), why };
+    let Some(schema) = operation.parameters.as_object() else { return Err(wrong("it is no object".into())) };
+    if schema.get("type").is_some_and(|kind| kind != "object") {
+        return Err(wrong("its `type` is not `object`".into()));
+    }
+    match validator(&operation.parameters) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(wrong(crate::cut(&error.to_string(), 500))),
+    }
+}
+
+/// Every argument has one place, and one in the path is always given.
+fn check_places(operation: &Operation) -> Result<(), ToolError> {
+    let names = operation.parameters.get("properties").and_then(Value::as_object);
+    let is_parameter = |name: &str| names.is_some_and(|names| names.contains_key(name));
+    let required = operation.parameters.get("required").and_then(Value::as_array);
+    let is_required =
+        |name: &str| required.into_iter().flatten().any(|required| required.as_str() == Some(name));
+    let (path, name) = (operation.path_arguments(), || operation.name.clone());
+    if let Some(argument) = path.iter().find(|argument| !is_parameter(argument) || !is_required(argument)) {
+        return Err(ToolError::PathArgument { operation: name(), argument: (*argument).to_owned() });
+    }
+    let mut placed: HashSet<&str> = path.into_iter().collect();
+    for argument in operation.query.iter().chain(&operation.headers).chain(&operation.body) {
+        if !is_parameter(argument) || !placed.insert(argument) {
+            return Err(ToolError::Place { operation: name(), argument: argument.clone() });
+        }
+    }
+    if let Some(argument) = operation.wire_names.keys().find(|argument| !is_parameter(argument)) {
+        return Err(ToolError::Place { operation: name(), argument: argument.clone() });
+    }
+    for argument in &operation.headers {
+        let header = operation.wire_names.get(argument).unwrap_or(argument);
+        // What the model writes is no credential of anybody's.
+        if !is_header_name(header) || is_credential(header) {
+            return Err(ToolError::Header { tool: name(), header: crate::cut(header, 64) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(tools: Value) -> Result<(), String> {
+        let tools: Vec<Tool> = serde_json::from_value(tools).map_err(|error| error.to_string())?;
+        check_tools(&tools).map_err(|error| error.to_string())
+    }
+
+    /// A tool with these fields over those of a good one.
+    fn tool(fields: Value) -> Value {
+        let mut tool = json!({
+            "type": "http", "name": "shop", "base_url": "https://shop.example",
+            "operations": [operation(json!({}))],
+        });
+        tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!([tool])
+    }
+
+    fn operation(fields: Value) -> Value {
+        let mut operation = json!({
+            "name": "get_order", "path": "/orders/{id}",
+            "parameters": { "properties": { "id": { "type": "string" }, "x": {} }, "required": ["id"] },
+        });
+        operation.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        operation
+    }
+
+    #[test]
+    fn a_good_tool_is_taken() {
+        let headers = json!({
+            "Accept": "application/json",
+            "Authorization": { "secret": "shop", "prefix": "Bearer " },
+        });
+        assert_eq!(check(tool(json!({ "headers": headers }))), Ok(()));
+    }
+
+    #[test]
+    fn every_fault_of_a_set_is_answered_with_what_to_change() {
+        for (fields, says) in [
+            (json!({ "name": "a b" }), "the name `a b` must have"),
+            (json!({ "base_url": "ftp://shop.example" }), "`base_url` of the tool `shop`"),
+            (json!({ "base_url": "https://u:p@shop.example" }), "without credentials"),
+            (json!({ "base_url": "https://shop.example/?key=1" }), "query"),
+            (json!({ "timeout_seconds": 0 }), "`timeout_seconds` of the tool `shop` must be from 1 to 300"),
+            (json!({ "max_response_bytes": 2_000_000 }), "from 1 to 1048576"),
+            (json!({ "operations": [] }), "the tool `shop` has no operations"),
+            (
+                json!({ "operations": [operation(json!({})), operation(json!({}))] }),
+                "`get_order` is given twice",
+            ),
+            (json!({ "headers": { "X\r\n": "a" } }), "the header `X"),
+            (json!({ "headers": { "Host": "a" } }), "the header `Host`"),
+            (json!({ "headers": { "X-A": "a\nb" } }), "the header `X-A`"),
+            (json!({ "headers": { "authorization": "Bearer x" } }), "agent-webhooks secret set NAME"),
+            (json!({ "headers": { "X-Api-Key": "x" } }), "{\"secret\": \"NAME\"}"),
+            (json!({ "headers": { "Cookie": "x" } }), "carries a credential"),
+            (json!({ "headers": { "X_AUTH_TOKEN": "x" } }), "carries a credential"),
+            (
+                json!({ "headers": { "X-A": { "secret": "agents/1/model-api-key-0" } } }),
+                "none under `agents/`",
+            ),
+            (json!({ "headers": { "X-A": { "secret": "a b" } } }), "the secret `a b`"),
+            (json!({ "verb": 1 }), "unknown field `verb`"),
+        ] {
+            let message = check(tool(fields.clone())).unwrap_err();
+            assert!(message.contains(says), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_an_operation_is_answered_with_what_to_change() {
+        for (fields, says) in [
+            (json!({ "name": "" }), "the name `` must have"),
+            (json!({ "name": "search_sources" }), "given twice"),
+            (json!({ "path": "orders" }), "must begin with `/`"),
+            (json!({ "path": "//evil.example/{id}" }), "must begin with `/`"),
+            (json!({ "path": "/a/../{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/{id" }), "`path` of the operation"),
+            (json!({ "path": "/a?x={id}" }), "before any `?`"),
+            (json!({ "path": "/{other}" }), "`{other}` in `path`"),
+            (json!({ "path": "/{x}" }), "and `required`"),
+            (json!({ "query": ["y"] }), "`y` of the operation"),
+            (json!({ "query": ["id"] }), "has two places"),
+            (json!({ "query": ["x"], "body": "x" }), "has two places"),
+            (
+                json!({ "headers": ["x"], "wire_names": { "x": "Authorization" } }),
+                "the header `Authorization`",
+            ),
+            (json!({ "wire_names": { "y": "z" } }), "`y` of the operation"),
+            (json!({ "parameters": [] }), "it is no object"),
+            (json!({ "parameters": { "type": "array" } }), "not `object`"),
+            (json!({ "parameters": { "properties": { "id": { "type": "sting" } } } }), "sting"),
+            (
+                json!({ "parameters": { "properties": { "id": { "$ref": "https://a.example/s" } } } }),
+                "a.example",
+            ),
+            (
+                json!({ "parameters": { "properties": { "id": { "$ref": "file:///etc/passwd" } } } }),
+                "etc/passwd",
+            ),
+            (json!({ "method": "TRACE" }), "unknown variant `TRACE`"),
+        ] {
+            let search = json!({ "type": "search_sources" });
+            let mut tools = tool(json!({ "operations": [operation(fields.clone())] }));
+            tools.as_array_mut().unwrap().insert(0, search);
+            let message = check(tools).unwrap_err();
+            assert!(message.contains(says), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn tools_are_counted_and_measured_together() {
+        let many = |number: usize, path: &str| {
+            let named = |n| json!({ "name": format!("op{n}"), "path": path });
+            tool(json!({ "operations": (0..number).map(named).collect::<Vec<_>>() }))
+        };
+        assert_eq!(check(many(128, "/")), Ok(()));
+        assert!(check(many(129, "/")).unwrap_err().contains("more than 128 tools"));
+        assert!(check(many(64, &"/a".repeat(600))).unwrap_err().contains("more than 65536 bytes"));
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_checks_what_it_is_given() {
+        let parameters = json!({
+            "properties": { "id": {}, "x": { "$ref": "#/$defs/tree" } }, "required": ["id"],
+            "$defs": { "tree": { "type": "array", "items": { "$ref": "#/$defs/tree" } } },
+        });
+        assert_eq!(
+            check(tool(json!({ "operations": [operation(json!({ "parameters": parameters }))] }))),
+            Ok(())
+        );
+        let endless = json!({ "properties": { "id": {} }, "required": ["id"], "allOf": [{ "$ref": "#" }] });
+        let operation: Operation =
+            serde_json::from_value(operation(json!({ "parameters": endless }))).unwrap();
+        let arguments = json!({ "id": "7" });
+        // It says nothing, or is refused; what it must not do is overflow the stack.
+        let _ = check_operation(&operation);
+        let _ = operation.request("https://shop.example", arguments.as_object().unwrap());
+    }
+}

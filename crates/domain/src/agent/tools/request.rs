@@ -1,0 +1,283 @@
+//! From a call's arguments to a request. An argument stays where it is put: in
+//! its segment of the path, its pair of the query, its header.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{ArgumentError, HttpMethod, Operation};
+
+/// All but the unreserved characters (RFC 3986 section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolRequest {
+    /// How.
+    pub method: HttpMethod,
+    /// Where to.
+    pub url: Url,
+    /// With these headers.
+    pub headers: Vec<(String, String)>,
+    /// And this JSON.
+    pub body: Option<Value>,
+}
+
+/// A piece of a path.
+pub(super) enum Piece<'a> {
+    Literal(&'a str),
+    Argument(&'a str),
+}
+
+impl Operation {
+    /// The request of a call with these arguments.
+    pub fn request(
+        &self,
+        base_url: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<ToolRequest, ArgumentError> {
+        self.check(arguments)?;
+        let url = format!("{}{}", base_url.trim_end_matches('/'), self.path_of(arguments)?);
+        let mut url = Url::parse(&url).map_err(|_| ArgumentError::Url(self.name.clone()))?;
+        let (mut headers, mut body) = (Vec::new(), None);
+        let mut fields = self.sends_fields().then(Map::new);
+        let in_path = self.path_arguments();
+        for (name, value) in arguments.iter().filter(|(name, _)| !in_path.contains(&name.as_str())) {
+            let wire_name = self.wire_names.get(name).unwrap_or(name);
+            if self.headers.contains(name) {
+                headers.push((wire_name.clone(), header_text(name, value)?));
+            } else if self.body.as_ref() == Some(name) {
+                body = Some(value.clone());
+            } else if let Some(fields) = fields.as_mut().filter(|_| !self.query.contains(name)) {
+                fields.insert(wire_name.clone(), value.clone());
+            } else {
+                append_pairs(&mut url, wire_name, value);
+            }
+        }
+        Ok(ToolRequest { method: self.method, url, headers, body: body.or(fields.map(Value::Object)) })
+    }
+
+    /// The arguments that the path names.
+    pub(super) fn path_arguments(&self) -> Vec<&str> {
+        let pieces = pieces(&self.path);
+        let name = |piece| match piece {
+            Piece::Argument(name) => Some(name),
+            Piece::Literal(_) => None,
+        };
+        pieces.into_iter().flatten().filter_map(name).collect()
+    }
+
+    /// Whether the body is an object of arguments.
+    fn sends_fields(&self) -> bool {
+        let in_path = self.path_arguments();
+        let elsewhere = |name: &String| {
+            in_path.contains(&name.as_str()) || self.query.contains(name) || self.headers.contains(name)
+        };
+        let names = self.parameters.get("properties").and_then(Value::as_object);
+        self.method.has_body()
+            && self.body.is_none()
+            && names.is_some_and(|names| !names.keys().all(elsewhere))
+    }
+
+    fn path_of(&self, arguments: &Map<String, Value>) -> Result<String, ArgumentError> {
+        let mut path = String::new();
+        for piece in pieces(&self.path).unwrap_or_default() {
+            match piece {
+                Piece::Literal(text) => path.push_str(text),
+                Piece::Argument(name) => {
+                    let text = arguments.get(name).and_then(scalar);
+                    let text = text.filter(|text| stays_in_its_segment(text));
+                    let text = text.ok_or_else(|| ArgumentError::Path(name.to_owned()))?;
+                    path.extend(utf8_percent_encode(&text, RESERVED));
+                }
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// The text in pieces; `None` if its braces do not pair, or hold no name.
+pub(super) fn pieces(path: &str) -> Option<Vec<Piece<'_>>> {
+    let (mut pieces, mut rest) = (Vec::new(), path);
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        if literal.contains('}') || name.is_empty() || name.contains('{') {
+            return None;
+        }
+        pieces.extend([Piece::Literal(literal), Piece::Argument(name)]);
+        rest = after;
+    }
+    pieces.push(Piece::Literal(rest));
+    (!rest.contains('}')).then_some(pieces)
+}
+
+/// Encoded, a slash is no end of a segment, and dots are none of its own. But some
+/// servers decode first and part then, so no part may lead elsewhere.
+fn stays_in_its_segment(text: &str) -> bool {
+    !text.is_empty() && !text.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
+}
+
+fn header_text(name: &str, value: &Value) -> Result<String, ArgumentError> {
+    scalar(value)
+        .filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
+        .ok_or_else(|| ArgumentError::Header(name.to_owned()))
+}
+
+/// A list is a pair for each of its values, as in OpenAPI's default style; an
+/// object is told as JSON, and nothing is not told at all.
+fn append_pairs(url: &mut Url, name: &str, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::Array(values) => {
+            for value in values {
+                url.query_pairs_mut().append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
+            }
+        }
+        value => {
+            url.query_pairs_mut().append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
+        }
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const BASE: &str = "https://shop.example/api/";
+
+    fn operation(method: &str, path: &str, names: &[&str]) -> Operation {
+        let properties: Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), json!(true))).collect();
+        serde_json::from_value(json!({
+            "name": "op", "method": method, "path": path, "parameters": { "properties": properties },
+        }))
+        .unwrap()
+    }
+
+    fn url(operation: &Operation, arguments: Value) -> Result<String, ArgumentError> {
+        let request = operation.request(BASE, arguments.as_object().unwrap());
+        request.map(|request| request.url.to_string())
+    }
+
+    #[test]
+    fn an_argument_never_leaves_its_segment_of_the_path() {
+        let order = operation("GET", "/orders/{id}/lines", &["id"]);
+        for (id, segment) in [
+            ("7", "7"),
+            ("a b", "a%20b"),
+            ("a/b", "a%2Fb"),
+            ("7?all=1", "7%3Fall%3D1"),
+            ("7#x", "7%23x"),
+            ("%2e%2e", "%252e%252e"),
+            ("..%2f..", "..%252f.."),
+            ("7\r\nHost: x", "7%0D%0AHost%3A%20x"),
+            ("a\\b", "a%5Cb"),
+            ("...", "..."),
+            ("@evil.example", "%40evil.example"),
+            ("ä", "%C3%A4"),
+        ] {
+            let expected = format!("https://shop.example/api/orders/{segment}/lines");
+            assert_eq!(url(&order, json!({ "id": id })), Ok(expected));
+        }
+        for id in ["", ".", "..", "../users", "a/../../users", "..\\users", "a/./b"] {
+            assert_eq!(url(&order, json!({ "id": id })), Err(ArgumentError::Path("id".into())), "{id}");
+        }
+        let dots = operation("GET", "/{a}{b}/x", &["a", "b"]);
+        assert!(url(&dots, json!({ "a": ".", "b": "." })).is_err());
+        assert_eq!(url(&dots, json!({ "a": ".x", "b": "y" })), Ok("https://shop.example/api/.xy/x".into()));
+        for id in [json!(null), json!([1]), json!({ "a": 1 })] {
+            assert!(url(&order, json!({ "id": id })).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_is_left_neither_by_host_nor_by_path() {
+        let any = operation("GET", "/{id}", &["id"]);
+        for id in ["/evil.example", "//evil.example/x", "@evil.example", ":80", "\\\\evil.example"] {
+            let url = Url::parse(&url(&any, json!({ "id": id })).unwrap()).unwrap();
+            assert_eq!(url.host_str(), Some("shop.example"), "{id}");
+            assert!(url.path().starts_with("/api/"), "{id}: {url}");
+            assert_eq!(url.path_segments().unwrap().count(), 2, "{id}: {url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_path_goes_to_the_query_or_to_the_body_by_the_method() {
+        let arguments =
+            json!({ "id": 7, "note": "a&b", "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } });
+        let names = ["id", "note", "tags", "at", "deep"];
+        let get = operation("GET", "/orders/{id}?v=2", &names);
+        let request = get.request(BASE, arguments.as_object().unwrap()).unwrap();
+        let query = "v=2&note=a%26b&tags=x&tags=y+z&deep=%7B%22a%22%3A1%7D";
+        assert_eq!(request.url.query(), Some(query));
+        assert_eq!(request.body, None);
+
+        let post = Operation { query: vec!["note".into()], ..operation("POST", "/orders/{id}", &names) };
+        let request = post.request(BASE, arguments.as_object().unwrap()).unwrap();
+        assert_eq!(request.url.as_str(), "https://shop.example/api/orders/7?note=a%26b");
+        assert_eq!(request.body, Some(json!({ "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } })));
+    }
+
+    #[test]
+    fn an_argument_goes_where_the_operation_says_under_the_name_it_says() {
+        let operation: Operation = serde_json::from_value(json!({
+            "name": "op", "method": "PUT", "path": "/o",
+            "parameters": { "properties": { "tag": {}, "filter": {}, "order": {} } },
+            "query": ["filter"], "headers": ["tag"], "body": "order",
+            "wire_names": { "tag": "X-Tag", "filter": "filter[name]" },
+        }))
+        .unwrap();
+        let arguments = json!({ "tag": "red", "filter": "x", "order": [1, 2] });
+        let request = operation.request(BASE, arguments.as_object().unwrap()).unwrap();
+        assert_eq!(request.headers, [("X-Tag".to_owned(), "red".to_owned())]);
+        assert_eq!(request.url.query(), Some("filter%5Bname%5D=x"));
+        assert_eq!(request.body, Some(json!([1, 2])));
+        let split = json!({ "tag": "red\r\nAuthorization: x", "order": 1 });
+        let refused = operation.request(BASE, split.as_object().unwrap());
+        assert_eq!(refused, Err(ArgumentError::Header("tag".into())));
+    }
+
+    #[test]
+    fn a_post_sends_a_body_if_it_has_arguments_for_one() {
+        let body = |operation: Operation, arguments: Value| {
+            operation.request(BASE, arguments.as_object().unwrap()).unwrap().body
+        };
+        assert_eq!(body(operation("POST", "/ping", &[]), json!({})), None);
+        assert_eq!(body(operation("POST", "/{id}", &["id"]), json!({ "id": 1 })), None);
+        assert_eq!(body(operation("POST", "/{id}", &["id", "x"]), json!({ "id": 1 })), Some(json!({})));
+    }
+
+    #[test]
+    fn arguments_that_the_schema_does_not_name_are_not_sent() {
+        let mut get = operation("GET", "/orders", &["state"]);
+        let refused = url(&get, json!({ "state": "open", "admin": true })).unwrap_err().to_string();
+        assert!(refused.contains("'admin'"), "{refused}");
+        get.parameters["additionalProperties"] = json!(true);
+        assert!(url(&get, json!({ "admin": true })).unwrap().ends_with("?admin=true"));
+    }
+
+    #[test]
+    fn arguments_that_do_not_fit_are_told_with_their_place() {
+        let mut get = operation("GET", "/orders", &[]);
+        get.parameters = json!({
+            "properties": { "lines": { "items": { "type": "integer" } } }, "required": ["lines"],
+        });
+        for (arguments, says) in
+            [(json!({}), "\"lines\" is a required property"), (json!({ "lines": [1, "x"] }), "at /lines/1")]
+        {
+            let message = url(&get, arguments).unwrap_err().to_string();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A run that is taken up again repeats no call that was answered, and makes one
+//! that may have been made under the same key and with the same arguments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::IntoResponse as _;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::{agent_with, get_order, shown};
+use crate::support::functions::functions_with;
+use crate::support::{FakeApi, FakeModel, Reply, Time, World, accepted};
+use crate::turns::wants;
+
+#[tokio::test]
+async fn a_run_that_a_fault_stopped_calls_no_tool_twice_and_later_ones_under_keys_of_their_own() {
+    let model = FakeModel::start(|number, _| match number {
+        0 => wants(&[("get_order", r#"{"id":"first"}"#)]),
+        1 => Reply::Status(503, vec![]),
+        2 => wants(&[("get_order", r#"{"id":"second"}"#), ("get_order", r#"{"id":"third"}"#)]),
+        _ => Reply::Text("All three are on their way."),
+    })
+    .await;
+    let api = FakeApi::saying(json!({})).await;
+    let world = World::start().await;
+    let agent = agent_with(&world, &model, api.tool(get_order())).await;
+    let task = world.trigger(&agent, "{}").await;
+    let ended = world.ended(&task).await;
+    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(2)), "{ended}");
+    let mut calls: Vec<(String, String)> =
+        api.calls().iter().map(|call| (call.key().to_owned(), call.path.clone())).collect();
+    calls.sort();
+    let expected = [("1:1", "first"), ("2:1", "second"), ("2:2", "third")];
+    assert_eq!(calls, expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}"))));
+    let turns: Vec<&Value> = shown(&ended).iter().map(|call| &call["turn"]).collect();
+    assert_eq!(turns, [1, 2, 2]);
+}
+
+/// What the tools are asked by a runner that dies while the first of them is
+/// called, and by the one after it.
+#[tokio::test]
+async fn a_runner_that_dies_while_tools_are_called_is_followed_by_one_that_makes_the_same_calls() {
+    let came = Arc::new(Notify::new());
+    let arrived = Arc::clone(&came);
+    let api = FakeApi::start_slow(move |number, _| {
+        arrived.notify_one();
+        match number {
+            0 | 1 => Box::pin(std::future::pending()),
+            _ => Box::pin(async { axum::Json(json!({})).into_response() }),
+        }
+    })
+    .await;
+    // Another time it would want something else.
+    let model =
+        FakeModel::start(|number, asked| match (number, asked.body["messages"].as_array().unwrap().len()) {
+            (0, 2) => wants(&[("get_order", r#"{"id":"a"}"#), ("get_order", r#"{"id":"b"}"#)]),
+            (_, 2) => wants(&[("get_order", r#"{"id":"other"}"#)]),
+            _ => Reply::Text("Both are on their way."),
+        })
+        .await;
+    let functions =
+        functions_with(&model, Time::default(), json!({ "tools": [api.tool(get_order())] })).await;
+    let functions = Arc::new(functions);
+    let task = accepted(functions.trigger(None).await).await;
+    let (dying, held) = (Arc::clone(&functions), task.clone());
+    let first = tokio::spawn(async move { dying.deliver(&[&held], false).await });
+    while api.calls().len() < 2 {
+        came.notified().await;
+    }
+    first.abort();
+    let _ = first.await;
+    functions.time.forward(Duration::from_secs(120));
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    let status: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
+    assert_eq!(model.asked().len(), 2, "the first turn is not paid for twice");
+
+    let mut calls: Vec<(String, String)> =
+        api.calls().iter().map(|call| (call.key().to_owned(), call.path.clone())).collect();
+    calls.sort();
+    let expected = [("1:1", "a"), ("1:1", "a"), ("1:2", "b"), ("1:2", "b")];
+    assert_eq!(calls, expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}"))));
+}

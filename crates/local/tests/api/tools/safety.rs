@@ -1,0 +1,200 @@
+//! Where tools may not go, and what they never tell.
+
+use axum::response::IntoResponse as _;
+use runner::PrivateHosts;
+use serde_json::{Value, json};
+use store::env::Env;
+
+use super::{caller, get_order, only_result, run_with, shown};
+use crate::support::api::answer;
+use crate::support::{FakeApi, FakeModel, Reply, World, redaction, refused, string};
+use crate::turns::wants;
+
+const SECRET: &str = "the-shop-key-0123456789";
+
+/// A server whose tools reach no private host but the model's.
+async fn strict_world(model: &FakeModel) -> World {
+    let host = model.url.strip_prefix("http://").unwrap().trim_end_matches("/v1").to_owned();
+    let env = Env::from_fn(move |_| Some(host.clone()));
+    let hosts = PrivateHosts::from_env(&env).unwrap();
+    World::start_with(move |settings| settings.private_hosts = hosts).await
+}
+
+#[tokio::test]
+async fn a_tool_reaches_no_private_address_however_it_is_written() {
+    let api = FakeApi::saying(json!({ "reached": true })).await;
+    let port = api.host.rsplit(':').next().unwrap();
+    let model = FakeModel::start(|number, _| match number % 2 {
+        0 => wants(&[("get_order", r#"{"id":"7"}"#)]),
+        _ => Reply::Text("That is how it stands."),
+    })
+    .await;
+    let world = strict_world(&model).await;
+    for host in [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "169.254.169.254",
+        // A name that leads there; it is looked at when it is resolved for the connection.
+        "localhost",
+        "LOCALHOST",
+    ] {
+        let tool = json!({
+            "type": "http", "name": "api", "base_url": format!("http://{host}:{port}"), "operations": get_order(),
+        });
+        let ended = run_with(&world, &model, tool).await;
+        assert_eq!(only_result(&ended), ("error", "The address of this tool is not allowed here."), "{host}");
+    }
+    assert!(api.calls().is_empty());
+    assert!(redaction::kept_log().contains("call of a tool refused"));
+    // The same server, allowed.
+    let world = World::start().await;
+    assert_eq!(only_result(&run_with(&world, &model, api.tool(get_order())).await).0, "ok");
+}
+
+#[tokio::test]
+async fn a_redirect_is_told_and_not_followed() {
+    let inner = FakeApi::saying(json!({ "reached": true })).await;
+    for status in [301, 302, 303, 307, 308] {
+        let target = format!("{}/inner", inner.url());
+        let api = FakeApi::start(move |_, _| {
+            let mut response = answer(status, "text/plain", "see there");
+            response.headers_mut().insert("location", target.parse().unwrap());
+            response
+        })
+        .await;
+        let model = caller(&[("get_order", r#"{"id":"7"}"#)]).await;
+        let world = World::start().await;
+        let ended = run_with(&world, &model, api.tool(get_order())).await;
+        let (outcome, result) = only_result(&ended);
+        assert!(outcome == "error" && result.contains("a redirect, which is not followed"), "{result}");
+        assert!(!result.contains("inner"), "{result}");
+    }
+    assert!(inner.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_base_url_with_credentials_or_of_another_scheme_is_refused() {
+    let world = World::start().await;
+    for base_url in [
+        "ftp://shop.example",
+        "file:///etc",
+        "gopher://shop.example",
+        "http://u:p@shop.example",
+        "unix:/run/x",
+        "//shop",
+    ] {
+        let tool = json!({ "type": "http", "name": "api", "base_url": base_url, "operations": get_order() });
+        let create =
+            world.manage(reqwest::Method::POST, "/api/agents").json(&json!({ "name": "a", "tools": [tool] }));
+        let (message, _) = refused(create.send().await.unwrap(), 400).await;
+        assert!(message.contains("`base_url` of the tool `api`"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_reaches_the_server_of_its_tool_and_nobody_else() {
+    redaction::secret("tool secret", SECRET);
+    // It tells whatever it is told.
+    let api = FakeApi::start(|number, call| {
+        let seen = call.header("authorization").to_owned();
+        match number {
+            0 => axum::Json(json!({ "seen": seen })).into_response(),
+            _ => answer(401, "text/plain", seen),
+        }
+    })
+    .await;
+    let model = FakeModel::start(|number, _| match number {
+        0 | 1 => wants(&[("get_order", r#"{"id":"7"}"#)]),
+        _ => Reply::Text("It was shown nothing."),
+    })
+    .await;
+    let world = World::start().await;
+    world.keep_secret("shop/key", SECRET).await;
+    let mut tool = api.tool(get_order());
+    tool["headers"] = json!({ "Authorization": { "secret": "shop/key", "prefix": "Bearer " } });
+    let agent = world.agent(&model, json!({ "tools": [tool] })).await;
+    let ended = world.run(&agent, "{}").await;
+    assert_eq!(ended["status"], "SUCCESS", "{ended}");
+    assert_eq!(api.calls()[0].header("authorization"), format!("Bearer {SECRET}"));
+    let results: Vec<String> = shown(&ended).iter().map(|call| string(&call["result"])).collect();
+    assert_eq!(
+        results,
+        [r#"{"seen":"Bearer [secret]"}"#, "The server answered 401 Unauthorized: Bearer [secret]"]
+    );
+    let asked: Vec<Value> = model.asked().into_iter().map(|asked| asked.body).collect();
+    let read = world.manage(reqwest::Method::GET, &format!("/api/agents/{}", agent.id)).send().await.unwrap();
+    for text in
+        [ended.to_string(), json!(asked).to_string(), read.text().await.unwrap(), redaction::kept_log()]
+    {
+        assert!(!text.contains(SECRET));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_missing_or_no_header_ends_the_task_before_the_model_is_asked() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    world.keep_secret("two-lines", "a\nb").await;
+    for (secret, says) in
+        [("nowhere", "A secret of the agent's tools is missing"), ("two-lines", "in one line")]
+    {
+        let tool = json!({
+            "type": "http", "name": "api", "base_url": "https://shop.example", "operations": get_order(),
+            "headers": { "X-Api-Key": { "secret": secret } },
+        });
+        let ended = run_with(&world, &model, tool).await;
+        assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
+        assert!(string(&ended["result"]).contains(says), "{ended}");
+    }
+    assert!(model.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_of_an_agent_is_sent_to_no_tool() {
+    let world = World::start().await;
+    let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "the-model-key-1" });
+    let agent = world.agent_as(json!({ "model": model })).await;
+    let path = format!("/api/agents/{}", agent.id);
+    let read: Value = world.manage(reqwest::Method::GET, &path).send().await.unwrap().json().await.unwrap();
+    let tool = json!({
+        "type": "http", "name": "api", "base_url": "https://shop.example", "operations": get_order(),
+        "headers": { "X-Api-Key": read["model"]["api_key"] },
+    });
+    let patch = world.manage(reqwest::Method::PATCH, &path).json(&json!({ "tools": [tool] }));
+    let (message, _) = refused(patch.send().await.unwrap(), 400).await;
+    assert!(message.contains("none under `agents/`"), "{message}");
+}
+
+#[tokio::test]
+async fn arguments_and_results_of_tools_are_in_no_log() {
+    let word = |kind: &str| {
+        let word = format!("{}-{:016x}", kind.replace(' ', "-"), getrandom::u64().unwrap());
+        redaction::secret(kind, &word);
+        word
+    };
+    let (argument, result) = (word("tool argument"), word("tool result"));
+    let told = result.clone();
+    let api = FakeApi::start(move |number, _| {
+        answer(if number == 0 { 200 } else { 500 }, "text/plain", told.clone())
+    })
+    .await;
+    let arguments = json!({ "id": argument }).to_string();
+    let model = FakeModel::start(move |number, _| match number {
+        0 | 1 => wants(&[("get_order", &arguments)]),
+        2 => wants(&[("get_order", &json!({ "id": { &arguments: 1 } }).to_string())]),
+        _ => Reply::Text("That is how it stands."),
+    })
+    .await;
+    let world = World::start().await;
+    let ended = run_with(&world, &model, api.tool(get_order())).await;
+    assert_eq!(shown(&ended).len(), 3, "{ended}");
+    let log = redaction::kept_log();
+    assert!(log.contains("tool called"));
+    for secret in [argument, result] {
+        assert!(!log.contains(&secret));
+    }
+}

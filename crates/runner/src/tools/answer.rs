@@ -1,0 +1,85 @@
+//! What a server answered, in words for the model, read no further than is told.
+
+use domain::cut;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Response, StatusCode};
+
+use super::CallError;
+use super::http::unreachable_server;
+
+/// Most bytes that are told of an answer other than success.
+const MAX_ERROR_BYTES: usize = 2048;
+
+/// The content of a success; anything else is an error.
+pub(super) async fn read(response: Response, most: usize) -> Result<String, CallError> {
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(CallError(format!("The server answered {status}: a redirect, which is not followed.")));
+    }
+    let kind = content_type(response.headers());
+    if status.is_success() {
+        return told(response, status, &kind, most).await;
+    }
+    let server = response.url().origin().ascii_serialization();
+    tracing::warn!(server, status = status.as_u16(), "a tool's server refused");
+    Err(match told(response, status, &kind, MAX_ERROR_BYTES.min(most)).await? {
+        text if text.is_empty() => CallError(format!("The server answered {status}.")),
+        text => CallError(format!("The server answered {status}: {text}")),
+    })
+}
+
+async fn told(response: Response, status: StatusCode, kind: &str, most: usize) -> Result<String, CallError> {
+    if !is_text(kind) {
+        let length =
+            response.content_length().map(|length| format!(" of {length} bytes")).unwrap_or_default();
+        return Ok(format!("The server answered {status} with {kind}{length}, which is no text."));
+    }
+    let (body, is_whole) = beginning(response, most).await?;
+    if kind.is_empty() && body.contains(&0) {
+        return Ok(format!("The server answered {status} with something that is no text."));
+    }
+    let text = String::from_utf8_lossy(&body);
+    Ok(match is_whole {
+        true if body.is_empty() && status.is_success() => {
+            format!("The server answered {status} without a body.")
+        }
+        true => text.into_owned(),
+        // The last character may be half of one.
+        false => format!("{}… [cut at {most} bytes]", text.trim_end_matches(char::REPLACEMENT_CHARACTER)),
+    })
+}
+
+/// So many bytes of the body, and whether that is all of it.
+async fn beginning(mut response: Response, most: usize) -> Result<(Vec<u8>, bool), CallError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreachable_server)? {
+        let room = most - body.len();
+        body.extend(chunk.iter().take(room));
+        if chunk.len() > room {
+            return Ok((body, false));
+        }
+    }
+    Ok((body, true))
+}
+
+/// Type and subtype, in lower case; empty if none is told.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    cut(value.split(';').next().unwrap_or_default().trim(), 100).to_lowercase()
+}
+
+fn is_text(kind: &str) -> bool {
+    const TEXTS: [&str; 8] = [
+        "",
+        "application/json",
+        "application/xml",
+        "application/yaml",
+        "application/javascript",
+        "application/x-ndjson",
+        "application/x-yaml",
+        "application/x-www-form-urlencoded",
+    ];
+    kind.starts_with("text/")
+        || TEXTS.contains(&kind)
+        || ["+json", "+xml", "+yaml"].iter().any(|suffix| kind.ends_with(suffix))
+}

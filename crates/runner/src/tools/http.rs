@@ -1,0 +1,156 @@
+//! Operations of an HTTP API.
+
+use std::sync::Arc;
+
+use domain::agent::{HeaderSource, HttpTool, Operation, ToolRequest};
+use domain::{ErrorType, Fault, ToolSpec};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method};
+use serde_json::{Map, Value};
+use store::error_chain;
+
+use super::{CallError, Found, answer};
+use crate::egress::{PrivateHosts, Refused, refused_in};
+use crate::{Runner, drive};
+
+/// A shorter secret is no secret, and striking it out would garble what is told.
+const SHORTEST_SECRET: usize = 6;
+
+/// An API with the headers that go to it.
+pub(super) struct HttpServer<'a> {
+    http: &'a Client,
+    private_hosts: &'a PrivateHosts,
+    tool: &'a HttpTool,
+    headers: HeaderMap,
+    secrets: Vec<String>,
+}
+
+/// One operation of it.
+pub(super) struct HttpOperation<'a> {
+    server: Arc<HttpServer<'a>>,
+    operation: &'a Operation,
+}
+
+impl<'a> HttpServer<'a> {
+    /// Reads the secrets that its headers need.
+    pub(super) async fn open(runner: &'a Runner, tool: &'a HttpTool) -> Result<Arc<Self>, Fault> {
+        let (http, private_hosts) = runner.models.outside();
+        let (mut headers, mut secrets) = (HeaderMap::new(), Vec::new());
+        for (name, source) in &tool.headers {
+            let value = match source {
+                HeaderSource::Plain(value) => value.clone(),
+                HeaderSource::Stored(stored) => {
+                    let missing = "A secret of the agent's tools is missing";
+                    let secret = drive::stored_secret(runner, &stored.secret, missing).await?;
+                    secrets.push(secret.clone());
+                    format!("{}{secret}", stored.prefix)
+                }
+            };
+            let (name, value) = header(name, &value).ok_or_else(unsendable)?;
+            headers.insert(name, value);
+        }
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        Ok(Arc::new(Self { http, private_hosts, tool, headers, secrets }))
+    }
+
+    /// What can be called of it.
+    pub(super) fn operations(self: &Arc<Self>) -> impl Iterator<Item = HttpOperation<'a>> {
+        self.tool.operations.iter().map(|operation| HttpOperation { server: Arc::clone(self), operation })
+    }
+
+    /// Without the secrets that were sent, should the server have told them back.
+    fn without_secrets(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |text, secret| match text.contains(secret) {
+            true => text.replace(secret, "[secret]"),
+            false => text,
+        })
+    }
+}
+
+impl HttpOperation<'_> {
+    /// As the model is told of it.
+    pub(super) fn spec(&self) -> ToolSpec {
+        let mut description = self.operation.description.clone();
+        if self.operation.approval {
+            description
+                .push_str(" (Needs a person's approval, which a webhook cannot ask for: do not call it.)");
+        }
+        ToolSpec { name: self.operation.name.clone(), description, parameters: self.operation.schema() }
+    }
+
+    pub(super) const fn needs_approval(&self) -> bool {
+        self.operation.approval
+    }
+
+    /// Calls it once: trying again is for the model to decide.
+    pub(super) async fn call(&self, arguments: &Map<String, Value>, key: &str) -> Result<Found, CallError> {
+        let tool = self.server.tool;
+        let request = self.operation.request(&tool.base_url, arguments);
+        let request = request.map_err(|wrong| CallError(wrong.to_string()))?;
+        let server = request.url.origin().ascii_serialization();
+        let answered = tokio::time::timeout(tool.timeout(), self.exchange(request, key)).await;
+        let answered = answered.unwrap_or_else(|_| {
+            tracing::warn!(server, "a tool's server did not answer in time");
+            Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
+        });
+        match answered {
+            Ok(content) => Ok(Found { content: self.server.without_secrets(content), ..Found::default() }),
+            Err(CallError(why)) => Err(CallError(self.server.without_secrets(why))),
+        }
+    }
+
+    async fn exchange(&self, request: ToolRequest, key: &str) -> Result<String, CallError> {
+        let server = &self.server;
+        server.private_hosts.check(&request.url).map_err(|refused| not_allowed(&refused))?;
+        let mut headers = server.headers.clone();
+        for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
+            let (name, value) =
+                header(name, value).ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
+            headers.insert(name, value);
+        }
+        if let Ok(key) = HeaderValue::from_str(key) {
+            headers.insert(HeaderName::from_static("idempotency-key"), key);
+        }
+        let method = Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
+        let mut call = server.http.request(method, request.url).headers(headers);
+        if let Some(body) = &request.body {
+            call = call.json(body);
+        }
+        let response = call.send().await.map_err(unreachable_server)?;
+        answer::read(response, server.tool.max_response_bytes).await
+    }
+}
+
+fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+}
+
+fn unsendable() -> Fault {
+    Fault::permanent(
+        ErrorType::InvalidAgent,
+        "A secret of the agent's tools cannot be sent as a header: it must be printable characters in one line",
+    )
+}
+
+/// The log names the address; the model, and who may read a task, need not learn it.
+fn not_allowed(refused: &Refused) -> CallError {
+    tracing::error!(%refused, "call of a tool refused");
+    CallError("The address of this tool is not allowed here.".to_owned())
+}
+
+/// Tells what broke, without addresses. The log's line has no path or query, which
+/// hold arguments.
+pub(super) fn unreachable_server(error: reqwest::Error) -> CallError {
+    if let Some(refused) = refused_in(&error) {
+        return not_allowed(refused);
+    }
+    let server = error.url().map(|url| url.origin().ascii_serialization());
+    let is_connect = error.is_connect();
+    tracing::warn!(server, error = error_chain(&error.without_url()), "call of a tool failed");
+    CallError(match is_connect {
+        true => "The server could not be reached.".to_owned(),
+        false => "The connection to the server broke.".to_owned(),
+    })
+}
