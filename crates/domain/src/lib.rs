@@ -18,6 +18,7 @@ mod outcome;
 mod payload;
 mod prompt;
 mod run;
+mod schema;
 mod task;
 mod token;
 
@@ -33,6 +34,7 @@ pub use run::{
     CallOutcome, Called, Message, ModelReply, Rules, Run, Step, StopReason, ToolCall, ToolCallRecord,
     ToolResult, ToolSpec, Turn, cut,
 };
+pub use schema::{AnswerSchema, Misfit, SchemaError};
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
     gives_up_slot, slot_pause,

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step, render_prompt,
+    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step,
+    render_prompt,
 };
+use serde_json::Value;
 use store::{AgentRecord, Claimed, Finish, error_chain};
 
 use crate::model::Question;
@@ -83,7 +85,9 @@ impl Driver<'_> {
             );
         }
         let toolbox = Toolbox::open(self.runner, self.record).await?;
-        let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
+        let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
+        let has_tools = !toolbox.specs().is_empty();
+        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
         loop {
@@ -97,6 +101,7 @@ impl Driver<'_> {
                         payload: self.payload,
                         talk: run.talk(),
                         tools: toolbox.specs(),
+                        schema: draft.output_schema.as_ref(),
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
@@ -143,6 +148,22 @@ impl Driver<'_> {
                 Err(Fault::passing(ErrorType::Internal, "The run could not be written down").into())
             }
         }
+    }
+}
+
+/// What the answer must fit. It was checked when the agent was made, if not for
+/// the model that the deployment has by default.
+fn answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<AnswerSchema>, Fault> {
+    let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
+    match schema {
+        None => Ok(None),
+        Some(_) if provider == Provider::Extractive => {
+            Err(invalid("The agent has an output_schema and no model to follow it"))
+        }
+        Some(schema) => match AnswerSchema::parse(schema) {
+            Ok(schema) => Ok(Some(schema)),
+            Err(_) => Err(invalid("The agent's output_schema is not valid")),
+        },
     }
 }
 

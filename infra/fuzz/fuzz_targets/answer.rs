@@ -18,7 +18,7 @@ fuzz_target!(|body: &[u8]| {
 fn run(reply: ModelReply) {
     let mut run = Run::new(Vec::new());
     let limits = Limits::default();
-    run.model_replied(reply.clone(), Rules { limits: &limits, has_tools: false });
+    run.model_replied(reply.clone(), Rules { limits: &limits, has_tools: false, schema: None });
     let Step::Done(ended) = run.next() else { panic!("the run goes on") };
     assert_eq!(ended.usage.as_ref().map(|usage| usage.turns), Some(1));
     if let Outcome::Success(answer) = &ended.outcome {

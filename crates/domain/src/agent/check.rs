@@ -5,7 +5,7 @@ use url::Url;
 
 use super::secret::is_secret_name;
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
-use crate::{AgentId, check_template};
+use crate::{AgentId, AnswerSchema, check_template};
 
 /// Most bytes of all inline source texts of one agent, so that the agent stays
 /// within one DynamoDB item (400 KB).
@@ -146,6 +146,15 @@ pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
         return Err(AgentError::SourcesTooLarge);
     }
     Ok(())
+}
+
+pub(super) fn check_output(draft: &AgentDraft) -> Result<(), AgentError> {
+    let Some(schema) = &draft.output_schema else { return Ok(()) };
+    AnswerSchema::parse(schema)?;
+    match &draft.model {
+        Some(model) if model.provider == Provider::Extractive => Err(AgentError::SchemaWithoutModel),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AgentId, PromptError, WebhookToken};
+use crate::{AgentId, PromptError, SchemaError, WebhookToken};
 pub use check::check_model;
-use check::{check_limits, check_secret_owner, check_shape, check_texts};
+use check::{check_limits, check_output, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use secret::{SecretError, check_kept_name, check_secret_value};
 pub use tools::{
@@ -38,6 +38,9 @@ pub struct AgentDraft {
     /// Texts the agent may answer from.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// A JSON schema that the answer must fit; then the answer is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
     /// What one run may take.
     #[serde(default)]
     pub limits: Limits,
@@ -233,6 +236,12 @@ pub enum AgentError {
     /// A tool is wrong.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The schema of the answers is none.
+    #[error("`output_schema` is not valid: {0}")]
+    OutputSchema(#[from] SchemaError),
+    /// A schema without a model to follow it.
+    #[error("`output_schema` needs a model; the provider `extractive` quotes the sources as they are")]
+    SchemaWithoutModel,
     /// A number in `limits` is out of range.
     #[error("`limits.{field}` must be from 1 to {max}")]
     Limit {
@@ -288,6 +297,7 @@ impl Agent {
     pub fn new(id: AgentId, mut draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
         draft.name = draft.name.trim().to_owned();
         check_texts(&draft)?;
+        check_output(&draft)?;
         check_limits(&draft.limits)?;
         tools::check_tools(&draft.tools)?;
         if let Some(model) = &draft.model {
@@ -334,6 +344,7 @@ impl AgentDraft {
             prompt: None,
             model: None,
             tools: Vec::new(),
+            output_schema: None,
             sources,
             limits: Limits::default(),
             enabled: true,

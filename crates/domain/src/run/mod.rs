@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Ended, ErrorType, Failure, Limits, Outcome, Passage, Usage};
+use crate::{Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, Misfit, Outcome, Passage, Usage};
 pub use talk::{
     CallOutcome, Called, Message, ModelReply, StopReason, ToolCall, ToolCallRecord, ToolResult, ToolSpec,
     Turn, cut,
@@ -30,6 +30,8 @@ const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes said in a run, so that it can be written down and fits the memory
 /// ten times.
 const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
+/// So often a model is told that its answer does not fit the schema.
+const MAX_CORRECTIONS: u32 = 2;
 /// Most calls in one turn.
 const MAX_CALLS: usize = 32;
 /// In so many turns in a row every call may fail; with one more the agent does
@@ -47,6 +49,9 @@ pub struct Run {
     thought: String,
     tool_calls: Vec<ToolCallRecord>,
     failed_turns: u32,
+    /// Answers that did not fit the schema.
+    #[serde(default)]
+    corrections: u32,
     state: State,
 }
 
@@ -76,6 +81,8 @@ pub struct Rules<'a> {
     pub limits: &'a Limits,
     /// Whether the agent has any tool.
     pub has_tools: bool,
+    /// What its answer must fit.
+    pub schema: Option<&'a AnswerSchema>,
 }
 
 impl Default for Run {
@@ -95,6 +102,7 @@ impl Run {
             thought: String::new(),
             tool_calls: Vec::new(),
             failed_turns: 0,
+            corrections: 0,
             state: State::AwaitingModel,
         }
     }
@@ -165,7 +173,7 @@ impl Run {
         }
         match failure_in(&reply, rules) {
             Some(failure) => self.fail(failure),
-            None if reply.calls.is_empty() => self.answer(reply.text),
+            None if reply.calls.is_empty() => self.answered(reply, rules),
             None => self.call_tools(reply, rules.limits),
         }
     }
@@ -206,6 +214,25 @@ impl Run {
             true => self.fail(nothing_found()),
             false => self.answer(passages.join("\n\n")),
         }
+    }
+
+    fn answered(&mut self, reply: ModelReply, rules: Rules<'_>) {
+        let Some(schema) = rules.schema else { return self.answer(reply.text) };
+        match schema.read(&reply.text) {
+            Ok(json) => self.answer(json.to_owned()),
+            Err(misfit) => self.correct(reply, schema, &misfit, rules.limits),
+        }
+    }
+
+    /// Tells the model what is wrong with its answer, as often as it may be told.
+    fn correct(&mut self, reply: ModelReply, schema: &AnswerSchema, misfit: &Misfit, limits: &Limits) {
+        if self.corrections == MAX_CORRECTIONS || self.out_of_budget(limits).is_some() {
+            return self.fail(does_not_fit(misfit, self.corrections));
+        }
+        self.corrections += 1;
+        let ModelReply { text, calls, echo, .. } = reply;
+        self.talk.push(Message::Model { text, calls, echo });
+        self.talk.push(Message::Correction(correction(schema, misfit)));
     }
 
     fn answer(&mut self, text: String) {
@@ -366,6 +393,23 @@ fn keeps_failing(tool: &str) -> Failure {
     Failure::permanent(ErrorType::ToolError, message)
 }
 
+fn correction(schema: &AnswerSchema, misfit: &Misfit) -> String {
+    format!(
+        "Your answer does not fit the JSON schema that it must fit:\n{}\n\nAnswer again, with JSON alone \
+         and no other text, that fits this schema:\n{}",
+        misfit.for_model,
+        schema.json()
+    )
+}
+
+fn does_not_fit(misfit: &Misfit, corrections: u32) -> Failure {
+    let message = format!(
+        "The model's answer does not fit the agent's output_schema after {corrections} corrections: {}",
+        misfit.for_reader
+    );
+    Failure::passing(ErrorType::ModelError, message)
+}
+
 fn out_of_turns(limits: &Limits) -> Failure {
     let message = format!(
         "The agent had no answer after {} calls to the model; raise limits.max_turns if it needs more",
@@ -396,13 +440,14 @@ mod tests {
     use super::*;
 
     fn rules(limits: &Limits) -> Rules<'_> {
-        Rules { limits, has_tools: true }
+        Rules { limits, has_tools: true, schema: None }
     }
 
     fn run(reply: ModelReply) -> Ended {
         let mut run = Run::new(Vec::new());
         assert_eq!(run.next(), Step::CallModel);
-        run.model_replied(reply, Rules { limits: &Limits::default(), has_tools: false });
+        let limits = Limits::default();
+        run.model_replied(reply, Rules { has_tools: false, ..rules(&limits) });
         done(&run)
     }
 
@@ -605,5 +650,50 @@ mod tests {
         let mut run = Run::new(Vec::new());
         run.model_replied(wants(&["a"; 33]), rules(&limits));
         assert_eq!(kind(&done(&run)), ErrorType::BudgetExceeded);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_its_schema_is_corrected_twice_and_no_more() {
+        let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
+        let limits = Limits::default();
+        let rules = Rules { schema: Some(&schema), ..rules(&limits) };
+        for (answers, end) in [
+            (&["7"][..], Some("7")),
+            (&["seven", "```json\n7\n```"], Some("7")),
+            (&["seven", "\"7\"", "7"], Some("7")),
+            (&["seven", "\"7\"", "7.5"], None),
+        ] {
+            let mut run = Run::new(Vec::new());
+            for answer in answers {
+                assert_eq!(run.next(), Step::CallModel, "{answers:?}");
+                run.model_replied(reply(answer), rules);
+            }
+            let ended = done(&run);
+            assert_eq!(ended.usage.map(|usage| usage.turns as usize), Some(answers.len()));
+            match (ended.outcome, end) {
+                (Outcome::Success(answer), Some(end)) => assert_eq!(answer.answer, end),
+                (Outcome::Failure(failure), None) => {
+                    assert_eq!(failure.kind, ErrorType::ModelError);
+                    assert!(failure.message.contains("after 2 corrections"), "{}", failure.message);
+                }
+                (outcome, _) => panic!("{answers:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_correction_is_within_the_budget_and_tells_what_is_wrong() {
+        let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
+        let limits = Limits { max_turns: 2, ..Limits::default() };
+        let rules = Rules { schema: Some(&schema), ..rules(&limits) };
+        let mut run = Run::new(Vec::new());
+        run.model_replied(reply("\"seven\""), rules);
+        let [Message::Model { text, .. }, Message::Correction(told)] = run.talk() else {
+            panic!("no correction")
+        };
+        assert_eq!(text, "\"seven\"");
+        assert!(told.contains("\"seven\" is not of type \"integer\""), "{told}");
+        run.model_replied(reply("8.5"), rules);
+        assert_eq!(kind(&done(&run)), ErrorType::ModelError);
     }
 }

@@ -30,15 +30,42 @@ fn request_body(question: &Question<'_>) -> Value {
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
     set("model", json!(question.model.name));
     set("max_tokens", question.max_output_tokens.into());
+    let (enforced, asked) = match question.schema {
+        Some(schema) if can_enforce(schema) => (Some(schema), None),
+        asked => (None, asked),
+    };
+    if let Some(schema) = enforced {
+        set("output_config", json!({ "format": { "type": "json_schema", "schema": schema } }));
+    }
     // It takes no blank text.
-    if !question.system.trim().is_empty() {
-        set("system", question.system.into());
+    let system = question.system_with(asked);
+    if !system.trim().is_empty() {
+        set("system", system.into());
     }
     set("messages", messages.into());
     if !question.tools.is_empty() {
         set("tools", question.tools.iter().map(tool).collect());
     }
     body.into()
+}
+
+/// Whether it takes a schema as the format of its answers: any other is refused
+/// (<https://docs.claude.com/en/docs/build-with-claude/structured-outputs>).
+fn can_enforce(schema: &Value) -> bool {
+    let Some(fields) = schema.as_object() else { return false };
+    let is_object = fields.contains_key("properties") || fields.get("type") == Some(&"object".into());
+    let is_closed = fields.get("additionalProperties") == Some(&Value::Bool(false));
+    let each_can = |(keyword, value): (&String, &Value)| match keyword.as_str() {
+        "type" | "enum" | "const" | "required" | "title" | "description" | "default" | "$ref" => true,
+        "additionalProperties" => is_closed,
+        "items" => can_enforce(value),
+        "properties" | "$defs" | "definitions" => {
+            value.as_object().is_some_and(|schemas| schemas.values().all(can_enforce))
+        }
+        "anyOf" | "allOf" => value.as_array().is_some_and(|schemas| schemas.iter().all(can_enforce)),
+        _ => false,
+    };
+    (is_closed || !is_object) && fields.iter().all(each_can)
 }
 
 fn tool(spec: &ToolSpec) -> Value {

@@ -45,9 +45,12 @@ fn request_body(question: &Question<'_>) -> Value {
     messages.extend(question.talk.iter().map(told));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    // Few of its models take a schema for their answers (`outputConfig`), and all
+    // others refuse the request; being asked, every model can.
+    let system = question.system_with(question.schema);
     // It takes no blank text.
-    if !question.system.trim().is_empty() {
-        set("system", json!([{ "text": question.system }]));
+    if !system.trim().is_empty() {
+        set("system", json!([{ "text": system }]));
     }
     set("messages", messages.into());
     set("inferenceConfig", json!({ "maxTokens": question.max_output_tokens }));

@@ -11,7 +11,7 @@ use store::error_chain;
 use url::Url;
 
 use super::ModelsError;
-use crate::PrivateHosts;
+use crate::egress::{PrivateHosts, Refused, refused_in};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that is gone without a word is noticed after a few of these; one that
@@ -100,19 +100,15 @@ async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, Fault
 }
 
 /// The log names the address; who may read a task need not learn it.
-fn refused_address(refused: &crate::egress::Refused) -> Fault {
+fn refused_address(refused: &Refused) -> Fault {
     tracing::error!(%refused, "call to a model refused");
     Fault::permanent(ErrorType::InvalidAgent, "The address of the agent's model is not allowed here")
 }
 
 /// Connections fail and break: worth another try, unless the address is refused.
 fn unreachable_server(error: reqwest::Error) -> Fault {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<crate::egress::Refused>() {
-            return refused_address(refused);
-        }
-        cause = error.source();
+    if let Some(refused) = refused_in(&error) {
+        return refused_address(refused);
     }
     let server = error.url().map(|url| url.origin().ascii_serialization());
     let is_connect = error.is_connect();

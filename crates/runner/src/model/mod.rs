@@ -5,7 +5,10 @@ mod bedrock;
 mod http;
 mod openai;
 
+use std::borrow::Cow;
+
 use domain::{ErrorType, Fault, Message, ModelConfig, ModelReply, Payload, Provider, ToolCall, ToolSpec};
+use reqwest::Client;
 use serde_json::Value;
 use store::Bedrock;
 use store::env::Env;
@@ -35,7 +38,23 @@ pub(crate) struct Question<'a> {
     /// What was said after the payload.
     pub(crate) talk: &'a [Message],
     pub(crate) tools: &'a [ToolSpec],
+    /// What the answer must fit.
+    pub(crate) schema: Option<&'a Value>,
     pub(crate) max_output_tokens: u32,
+}
+
+impl Question<'_> {
+    /// The system message that also asks for an answer that fits this schema: for
+    /// a model whose server cannot be told to see to it.
+    fn system_with(&self, schema: Option<&Value>) -> Cow<'_, str> {
+        match schema {
+            None => Cow::Borrowed(self.system),
+            Some(schema) => Cow::Owned(format!(
+                "{}\n\nAnswer with JSON alone and no other text. It must fit this JSON schema:\n{schema}",
+                self.system
+            )),
+        }
+    }
 }
 
 impl Models {

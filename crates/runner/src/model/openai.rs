@@ -42,6 +42,10 @@ fn request_body(url: &Url, question: &Question<'_>) -> Value {
     if !question.tools.is_empty() {
         set("tools", question.tools.iter().map(tool).collect());
     }
+    if let Some(schema) = question.schema {
+        let schema = json!({ "name": "answer", "schema": schema });
+        set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
+    }
     body.into()
 }
 

@@ -3,6 +3,7 @@
 //! well as at how the task ended.
 
 mod failures;
+mod schemas;
 mod settings;
 mod talks;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Site;
 use crate::support::formats::Format;
-use crate::support::functions::functions_asking;
+use crate::support::functions::functions_of;
 use crate::support::{FakeModel, Reply, World, refused};
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn bedrock_needs_the_deployments_region_and_credentials() {
 async fn the_functions_run_an_agent_of_every_provider() {
     for format in Format::ALL {
         let model = FakeModel::saying("From the function.").await;
-        let functions = functions_asking(&model, format.model(&model.origin)).await;
+        let functions = functions_of(&model, json!({ "model": format.model(&model.origin) })).await;
         let triggered: Value = functions.trigger(None).await.json().await.unwrap();
         let task = triggered["task_id"].as_str().unwrap();
         assert!(functions.deliver(&[task], false).await.is_empty(), "{format:?}");

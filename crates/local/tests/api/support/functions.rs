@@ -134,11 +134,6 @@ pub(crate) async fn functions_of(model: &FakeModel, definition: Value) -> Functi
     functions_with(model, Time::default(), definition).await
 }
 
-/// Whose agent asks this model.
-pub(crate) async fn functions_asking(model: &FakeModel, asked: Value) -> Functions {
-    functions_with(model, Time::default(), json!({ "model": asked })).await
-}
-
 /// With these fields in the agent's definition.
 pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
     redaction::keep_log();
