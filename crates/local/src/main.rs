@@ -10,6 +10,8 @@ use local::fail;
 use local::serve::{ServeError, Settings, serve};
 use store::env::Env;
 use store::error_chain;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -49,10 +51,12 @@ fn served(outcome: Result<(), ServeError>) -> ExitCode {
 fn log_to_stderr(format: LogFormat) {
     match format {
         LogFormat::Json => logs::to_stderr(),
-        LogFormat::Text => tracing_subscriber::fmt()
-            .with_target(false)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
+        LogFormat::Text => {
+            let lines = tracing_subscriber::fmt::layer()
+                .with_target(false)
+                .with_writer(std::io::stderr)
+                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+            tracing_subscriber::registry().with(logs::levels()).with(lines).init();
+        }
     }
 }

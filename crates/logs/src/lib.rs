@@ -18,7 +18,7 @@
 mod line;
 mod metrics;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -29,11 +29,16 @@ pub use metrics::Metrics;
 /// is ("Sending Lambda function logs to CloudWatch Logs", JSON format).
 pub fn to_lambda(metrics: Option<Metrics>) {
     let lines = JsonLines::new(std::io::stdout).with_metrics(metrics);
-    tracing_subscriber::registry().with(LevelFilter::INFO).with(lines).init();
+    tracing_subscriber::registry().with(levels()).with(lines).init();
 }
 
 /// The local server's log, if JSON is asked for.
 pub fn to_stderr() {
     let lines = JsonLines::new(std::io::stderr).with_timestamps();
-    tracing_subscriber::registry().with(LevelFilter::INFO).with(lines).init();
+    tracing_subscriber::registry().with(levels()).with(lines).init();
+}
+
+/// What is logged at all. The SDK of the tools' protocol quotes what servers say.
+pub fn levels() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO).with_target("rmcp", LevelFilter::OFF)
 }

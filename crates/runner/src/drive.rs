@@ -52,7 +52,13 @@ pub(crate) async fn attempt(
     let mut driver = Driver { runner, agent, claimed, payload, is_written: earlier.is_some() };
     let mut run =
         earlier.unwrap_or_else(|| Run::new(passages::best(&agent.draft().sources, &payload.words())));
-    match tokio::time::timeout(budget, driver.drive(&mut run)).await {
+    let mut toolbox = None;
+    let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
+    // On no budget: a run that ended in time has.
+    if let Some(toolbox) = toolbox {
+        toolbox.close().await;
+    }
+    match attempted {
         Ok(Ok(ended)) => Attempt::Ended(ended),
         Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
         Ok(Err(Break::Fenced)) => Attempt::Fenced,
@@ -70,14 +76,14 @@ struct Driver<'a> {
     is_written: bool,
 }
 
-impl Driver<'_> {
-    async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
+impl<'a> Driver<'a> {
+    async fn drive(&mut self, run: &mut Run, toolbox: &mut Option<Toolbox<'a>>) -> Result<Ended, Break> {
         let draft = self.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
-        let toolbox = Toolbox::open(self.runner, draft).await?;
-        let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
+        let toolbox = toolbox.insert(Toolbox::open(self.runner, draft).await?);
+        let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
         loop {
             match run.next() {
                 // No model speaks, so there is nothing to count.

@@ -14,8 +14,8 @@ pub use check::check_model;
 use check::{check_limits, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use tools::{
-    ArgumentError, HeaderSource, HttpMethod, HttpTool, Operation, SEARCH_SOURCES, StoredHeader, Tool,
-    ToolError, ToolRequest,
+    ArgumentError, HeaderSource, HttpMethod, HttpTool, Imported, McpNames, McpTool, OpenApiError, Operation,
+    SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest, Unfit, import,
 };
 
 /// An agent as its owner describes it. Only `name` is required.
@@ -238,6 +238,7 @@ impl Agent {
         draft.name = draft.name.trim().to_owned();
         check_texts(&draft)?;
         check_limits(&draft.limits)?;
+        tools::expand(&mut draft.tools)?;
         tools::check_tools(&draft.tools)?;
         if let Some(model) = &draft.model {
             check_model(model)?;

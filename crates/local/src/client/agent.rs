@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Client, ClientError, argument, text};
+use super::{Client, ClientError, argument, text, tool};
 use crate::cli::{AgentCommand, Definition, Deployment};
 use crate::say;
 
@@ -17,6 +17,7 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
             let enabled = (enable || disable).then_some(enable);
             update(&agent, &definition, enabled, &deployment).await
         }
+        AgentCommand::Tool(command) => tool::run(command).await,
         AgentCommand::Rotate { agent, overlap, deployment } => rotate(&agent, overlap, &deployment).await,
         AgentCommand::Delete { agent, deployment } => delete(&agent, &deployment).await,
     }
@@ -101,7 +102,7 @@ async fn delete(agent: &str, deployment: &Deployment) -> Result<(), ClientError>
     Ok(())
 }
 
-fn path(agent: &Value) -> String {
+pub(super) fn path(agent: &Value) -> String {
     format!("/api/agents/{}", text(agent, "agent_id"))
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod functions;
+pub(crate) mod mcp;
 pub(crate) mod model;
 pub(crate) mod plan;
 pub(crate) mod redaction;
