@@ -52,6 +52,12 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "repeat after the end", life: |world| Box::pin(repeat_ended(world)), ..PLAIN },
     Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
+    Flow {
+        name: "run with a tool",
+        life: |world| Box::pin(use_tool(world)),
+        model: |_| Act::UseTool,
+        ..PLAIN
+    },
     Flow { name: "run two at once", life: |world| Box::pin(batch(world)), ..PLAIN },
     Flow {
         name: "run delivered twice at once",
@@ -140,6 +146,13 @@ async fn status(world: &World) {
 
 async fn run(world: &World) {
     let agent = world.agent(json!({})).await;
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.faults_from_here();
+    world.drain().await;
+}
+
+async fn use_tool(world: &World) {
+    let agent = world.agent(json!({ "tools": [world.provider.tool()] })).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;
