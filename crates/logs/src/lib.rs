@@ -21,7 +21,7 @@ mod line;
 mod metrics;
 
 use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -43,13 +43,13 @@ pub fn to_lambda() {
 /// The log of a Lambda that runs agents: with metrics in it, and traces beside it.
 pub fn to_traced_lambda(metrics: Option<Metrics>, traces: Option<impl Layer<Registry> + Send + Sync>) {
     let lines = JsonLines::new(std::io::stdout).with_metrics(metrics);
-    tracing_subscriber::registry().with(traces).with(LevelFilter::INFO).with(untraced(lines)).init();
+    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
 }
 
 /// The local server's log, if JSON is asked for.
 pub fn to_stderr(traces: Option<impl Layer<Registry> + Send + Sync>) {
     let lines = JsonLines::new(std::io::stderr).with_timestamps();
-    tracing_subscriber::registry().with(traces).with(LevelFilter::INFO).with(untraced(lines)).init();
+    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
 }
 
 /// The same as text, for people.
@@ -58,7 +58,12 @@ pub fn to_terminal(traces: Option<impl Layer<Registry> + Send + Sync>) {
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    tracing_subscriber::registry().with(traces).with(LevelFilter::INFO).with(untraced(lines)).init();
+    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
+}
+
+/// What is logged at all. The SDK of the tools' protocol quotes what servers say.
+fn levels() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO).with_target("rmcp", LevelFilter::OFF)
 }
 
 fn untraced<S>(lines: impl Layer<S> + Send + Sync) -> impl Layer<S> + Send + Sync

@@ -55,7 +55,13 @@ pub(crate) async fn attempt(
     let mut driver = Driver { runner, record, claimed, payload, is_written: earlier.is_some() };
     let mut run = earlier.unwrap_or_default();
     let attempt = async {
-        match tokio::time::timeout(budget, driver.drive(&mut run)).await {
+        let mut toolbox = None;
+        let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
+        // On no budget: a run that ended in time has.
+        if let Some(toolbox) = toolbox {
+            toolbox.close().await;
+        }
+        match attempted {
             Ok(Ok(ended)) => Attempt::Ended(ended),
             Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
             Ok(Err(Break::Fenced)) => Attempt::Fenced,
@@ -75,8 +81,8 @@ struct Driver<'a> {
     is_written: bool,
 }
 
-impl Driver<'_> {
-    async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
+impl<'a> Driver<'a> {
+    async fn drive(&mut self, run: &mut Run, toolbox: &mut Option<Toolbox<'a>>) -> Result<Ended, Break> {
         let draft = self.record.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
         if !self.is_written {
@@ -84,12 +90,12 @@ impl Driver<'_> {
                 self.runner.sources.best(self.record, self.payload.words()).await.map_err(Fault::from)?,
             );
         }
-        let toolbox = Toolbox::open(self.runner, self.record).await?;
         let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
-        let has_tools = !toolbox.specs().is_empty();
-        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
+        let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record).await?);
+        let has_tools = !toolbox.specs().is_empty();
+        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         loop {
             match run.next() {
                 Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),

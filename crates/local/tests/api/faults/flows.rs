@@ -54,6 +54,12 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
     Flow { name: "run asking Anthropic", life: |world| Box::pin(ask_anthropic(world)), ..PLAIN },
     Flow { name: "run asking Bedrock", life: |world| Box::pin(ask_bedrock(world)), ..PLAIN },
+    Flow {
+        name: "run with a tool",
+        life: |world| Box::pin(use_tool(world)),
+        model: |_| Act::UseTool,
+        ..PLAIN
+    },
     Flow { name: "run two at once", life: |world| Box::pin(batch(world)), ..PLAIN },
     Flow {
         name: "run delivered twice at once",
@@ -149,6 +155,13 @@ async fn run(world: &World) {
 /// An agent with these fields on top.
 async fn run_as(world: &World, more: Value) {
     let agent = world.agent(more).await;
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.faults_from_here();
+    world.drain().await;
+}
+
+async fn use_tool(world: &World) {
+    let agent = world.agent(json!({ "tools": [world.provider.tool()] })).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;
