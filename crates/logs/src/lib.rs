@@ -11,6 +11,7 @@
 //! | `error` | why, with the chain of causes |
 //! | `reference` | what a caller was told with a 5xx |
 //! | `status`, `server` | the HTTP status; of a model's server, which |
+//! | `source_id`, `bytes`, `passages` | a document that was deleted or stored |
 //! | `replayed` | the trigger's key named this task before |
 //! | `retry_in_ms` | how long a task rests, or is left alone |
 //! | `outcome`, `queue_ms`, `run_ms`, `total_ms`, `input_tokens`, `output_tokens` | how a task ended: see [`Metrics`] |
