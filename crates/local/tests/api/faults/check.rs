@@ -9,6 +9,7 @@ use axum::http::Method;
 use domain::Moment;
 use serde_json::{Value, json};
 
+use super::documents;
 use super::flows::Flow;
 use super::provider::{Act, Run};
 use super::world::{TaskSeen, World, millis};
@@ -37,6 +38,7 @@ pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[
     accepted_tasks_exist_and_have_one_id_a_key(world, later);
     an_end_was_told_once(world, later);
     agents_are_whole(world).await;
+    documents::are_whole(world).await;
 }
 
 fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {

@@ -7,6 +7,7 @@ use axum::http::Method;
 use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
+use super::documents;
 use super::provider::{Act, Script};
 use super::world::World;
 use crate::support::{Agent, string};
@@ -96,6 +97,15 @@ pub(crate) const FLOWS: &[Flow] = &[
         name: "delete an agent with a task",
         life: |world| Box::pin(delete(world)),
         ends: &["invalid_agent"],
+        ..PLAIN
+    },
+    Flow { name: "upload a document and run", life: |world| Box::pin(documents::upload(world)), ..PLAIN },
+    Flow { name: "replace a document", life: |world| Box::pin(documents::replace(world)), ..PLAIN },
+    Flow { name: "two uploads at once", life: |world| Box::pin(documents::two(world)), ..PLAIN },
+    Flow { name: "delete a document", life: |world| Box::pin(documents::delete(world)), ..PLAIN },
+    Flow {
+        name: "delete an agent with documents",
+        life: |world| Box::pin(documents::delete_agent(world)),
         ..PLAIN
     },
 ];
