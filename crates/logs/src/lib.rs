@@ -63,7 +63,7 @@ pub fn to_terminal(traces: Option<impl Layer<Registry> + Send + Sync>) {
 }
 
 /// What is logged at all. The SDK of the tools' protocol quotes what servers say.
-fn levels() -> Targets {
+pub fn levels() -> Targets {
     Targets::new().with_default(LevelFilter::INFO).with_target("rmcp", LevelFilter::OFF)
 }
 

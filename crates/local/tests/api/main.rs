@@ -15,6 +15,7 @@ mod calls;
 mod client;
 mod clock;
 mod contract;
+mod examples;
 mod faults;
 mod hostile;
 mod idempotency;

@@ -8,7 +8,6 @@ mod openai;
 use std::borrow::Cow;
 
 use domain::{ErrorType, Fault, Message, ModelConfig, ModelReply, Payload, Provider, ToolCall, ToolSpec};
-use reqwest::Client;
 use serde_json::Value;
 use store::Bedrock;
 use store::env::Env;

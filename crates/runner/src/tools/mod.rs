@@ -17,9 +17,9 @@ use serde_json::{Map, Value};
 
 use crate::{Runner, traced};
 use http::{HttpOperation, HttpServer};
+use mcp::{McpOperation, McpServer};
 use search::SearchSources;
 use store::AgentRecord;
-use mcp::{McpOperation, McpServer};
 
 /// An agent's tools, ready to be called.
 pub(crate) struct Toolbox<'a> {
