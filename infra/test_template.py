@@ -114,10 +114,30 @@ def test_no_role_holds_a_wildcard_action_or_every_resource():
         assert "ManagedPolicyArns" not in role, name
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
+                _, statement, _ = statement.get("Fn::If", (None, statement, None))
                 actions = statement["Action"]
                 actions = [actions] if isinstance(actions, str) else actions
                 assert not any("*" in action for action in actions), name
                 assert statement["Resource"] != "*", name
+
+
+def test_no_function_may_ask_a_bedrock_model_that_is_not_named_and_the_agents_alone_those_that_are():
+    assert TEMPLATE["Parameters"]["BedrockModels"]["Default"] == ""
+    assert TEMPLATE["Conditions"]["HasBedrockModels"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": "BedrockModels"}]}, ""]}]}
+    allowed = {"Effect": "Allow", "Action": "bedrock:InvokeModel", "Resource": {"Ref": "BedrockModels"}}
+    about_bedrock = {
+        name: [statement for policy in role["Policies"] for statement in policy["PolicyDocument"]["Statement"]
+               if "bedrock" in json.dumps(statement)]
+        for name, role in of_type("AWS::IAM::Role").items()
+    }
+    assert {name: found for name, found in about_bedrock.items() if found} == {
+        "AgentRole": [{"Fn::If": ["HasBedrockModels", allowed, {"Ref": "AWS::NoValue"}]}]}
+
+
+def test_the_default_model_may_be_any_provider_of_the_product():
+    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/mod.rs").read_text())
+    assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *providers]
 
 
 def test_the_webhook_function_may_change_counters_and_no_task():

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::Provider;
 
 /// A secret webhook URL for every AI agent.
 ///
@@ -244,7 +245,11 @@ pub struct Definition {
     /// Its prompt, a Jinja template over `payload`
     #[arg(long, value_name = "TEXT|@FILE")]
     pub prompt: Option<String>,
-    /// Base URL of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1
+    /// How the model is asked: openai, anthropic, bedrock or extractive
+    /// [default: openai, for a server that speaks its protocol]
+    #[arg(long, value_name = "PROVIDER", value_parser = provider)]
+    pub model_provider: Option<Provider>,
+    /// Base URL of the model's server, such as http://127.0.0.1:8080/v1
     #[arg(long, value_name = "URL")]
     pub model_url: Option<String>,
     /// The model's name on that server
@@ -291,6 +296,11 @@ pub struct StatusArgs {
     /// Where
     #[command(flatten)]
     pub deployment: Deployment,
+}
+
+fn provider(text: &str) -> Result<Provider, String> {
+    let names = Provider::ALL.map(Provider::as_str).join(", ");
+    Provider::parse(text).ok_or_else(|| format!("it must be one of {names}"))
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {

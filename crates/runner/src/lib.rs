@@ -19,7 +19,7 @@ mod traced;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;
-pub use model::{Models, ModelsError, read_completion};
+pub use model::{Models, ModelsError, read_reply};
 pub use settings::RunSettings;
 pub use sources::{Sources, SourcesError};
 pub use task::Runner;

@@ -164,8 +164,8 @@ pub(crate) async fn execute_tool(
 /// As the conventions name it; of `openai` it is the protocol, whoever's the model.
 fn provider(model: &ModelConfig) -> &'static str {
     match model.provider {
-        Provider::Openai => "openai",
-        Provider::Extractive => "extractive",
+        Provider::Bedrock => "aws.bedrock",
+        named => named.as_str(),
     }
 }
 
@@ -174,7 +174,10 @@ const fn finish_reason(reply: &ModelReply) -> &'static str {
         StopReason::Stop if !reply.calls.is_empty() => "tool_calls",
         StopReason::Stop => "stop",
         StopReason::Length => "length",
+        StopReason::ContextFull => "context_full",
         StopReason::Filtered => "content_filter",
+        StopReason::Refused => "refusal",
+        StopReason::Broken => "error",
     }
 }
 

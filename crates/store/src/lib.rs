@@ -6,9 +6,11 @@
 //! - [`Documents`]: what agents' documents say, and its index.
 //! - [`Queue`]: task ids on their way to a runner.
 //! - [`Secrets`]: providers' API keys and imported tokens.
+//! - [`Bedrock`]: signs what the runner asks Amazon's models.
 
 mod agents;
 pub mod aws;
+mod bedrock;
 mod blob;
 mod cache;
 mod clock;
@@ -23,6 +25,7 @@ mod tables;
 mod tasks;
 
 pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
+pub use bedrock::{Bedrock, SignError};
 pub use clock::Clock;
 pub use documents::{Documents, Packed};
 pub use error::{StoreError, error_chain};

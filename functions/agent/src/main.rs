@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::{AgentId, Moment};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_batch};
+use runner::{Delivery, Models, RunSettings, Runner, Sources, run_batch};
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
 use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Error> {
         agents: Arc::clone(&agents),
         sources: Arc::new(Sources::new(agents, Documents::from_env(&aws, &env)?)),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
-        models: Models::new(PrivateHosts::from_env(&env).unwrap_or_else(PrivateHosts::none))?,
+        models: Models::from_env(&env)?,
         settings: RunSettings::from_env(&env)?,
         clock: Clock::system(),
     });

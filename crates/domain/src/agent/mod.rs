@@ -62,10 +62,12 @@ pub struct ModelConfig {
     /// The protocol it speaks.
     #[serde(default)]
     pub provider: Provider,
-    /// The server's base URL, ending before `/chat/completions`.
+    /// The server's base URL, ending before `/chat/completions` or `/v1/messages`.
+    /// `anthropic` has one by default, `bedrock` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// The model's name on that server.
+    /// The model's name on that server; of `bedrock` a model's or an inference
+    /// profile's id or ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The server's API key, if it wants one.
@@ -80,8 +82,32 @@ pub enum Provider {
     /// OpenAI chat completions.
     #[default]
     Openai,
+    /// Anthropic messages.
+    Anthropic,
+    /// Amazon Bedrock's Converse.
+    Bedrock,
     /// No model: the best passages of the agent's sources.
     Extractive,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Openai, Self::Anthropic, Self::Bedrock, Self::Extractive];
+
+    /// As in an agent's definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Bedrock => "bedrock",
+            Self::Extractive => "extractive",
+        }
+    }
+
+    /// Reads a provider's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.as_str() == text)
+    }
 }
 
 /// A provider's API key: given once in clear, kept as the name of a secret.
@@ -216,8 +242,18 @@ pub enum AgentError {
         max: u64,
     },
     /// The model lacks what its provider needs.
-    #[error("`model.{0}` is required for the provider `openai`")]
-    ModelField(&'static str),
+    #[error("`model.{field}` is required for the provider `{}`", .provider.as_str())]
+    ModelField {
+        /// What is missing.
+        field: &'static str,
+        /// Which provider needs it.
+        provider: Provider,
+    },
+    /// The model has what its provider does not use.
+    #[error(
+        "`model.{0}` is not for the provider `bedrock`, which is asked in the deployment's region, by its role"
+    )]
+    NotForBedrock(&'static str),
     /// The model's name is too long.
     #[error("`model.name` must have at most 256 characters")]
     ModelName,

@@ -309,6 +309,15 @@ fn bounded(answer: Answer) -> Outcome {
 fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
     let permanent = |kind, message: &str| Some(Failure::permanent(kind, message));
     match reply.stop {
+        StopReason::ContextFull => permanent(
+            ErrorType::BudgetExceeded,
+            "The model's context window is full; let the prompt, the sources or the tools say less",
+        ),
+        StopReason::Refused => permanent(ErrorType::ModelError, "The model refused to answer"),
+        StopReason::Broken => Some(Failure::passing(
+            ErrorType::ModelError,
+            "The model's server broke the answer off, or sent one that cannot be used",
+        )),
         StopReason::Length => permanent(
             ErrorType::BudgetExceeded,
             "The model's answer was cut off at its limit of output tokens; raise limits.max_output_tokens",
@@ -456,9 +465,13 @@ mod tests {
 
     #[test]
     fn a_truncated_or_withheld_answer_is_no_success() {
-        for (stop, kind) in
-            [(StopReason::Length, ErrorType::BudgetExceeded), (StopReason::Filtered, ErrorType::ModelError)]
-        {
+        for (stop, kind) in [
+            (StopReason::Length, ErrorType::BudgetExceeded),
+            (StopReason::ContextFull, ErrorType::BudgetExceeded),
+            (StopReason::Filtered, ErrorType::ModelError),
+            (StopReason::Refused, ErrorType::ModelError),
+            (StopReason::Broken, ErrorType::ModelError),
+        ] {
             assert_eq!(failure(ModelReply { stop, ..reply("half an") }), kind);
             // Nor are calls made whose arguments may be cut off.
             assert_eq!(failure(ModelReply { stop, ..wants(&["a"]) }), kind);

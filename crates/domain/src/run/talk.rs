@@ -141,8 +141,14 @@ pub enum StopReason {
     Stop,
     /// It hit the limit on output tokens.
     Length,
+    /// No more text fits its context window.
+    ContextFull,
     /// Its server withheld the text.
     Filtered,
+    /// It would not answer.
+    Refused,
+    /// Its server broke off, or could make nothing of what it wrote.
+    Broken,
 }
 
 /// Calls to make before the model is asked again.

@@ -1,5 +1,6 @@
 //! `agent …`
 
+use domain::Provider;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -115,7 +116,8 @@ fn print(client: &Client, agent: &Value) {
     say(format!("agent    {}  {}", text(agent, "agent_id"), text(agent, "name")));
     say(format!("webhook  {}", text(agent, "webhook_url")));
     if let Some(model) = agent.get("model") {
-        say(format!("model    {} {}", text(model, "name"), text(model, "base_url")));
+        let fields = ["provider", "name", "base_url"].map(|field| text(model, field));
+        say(format!("model    {}", fields.join(" ").trim_end()));
     }
     if agent.get("enabled") == Some(&Value::Bool(false)) {
         say("disabled: its webhook answers 404");
@@ -145,8 +147,10 @@ fn fields(definition: &Definition) -> Result<Value, ClientError> {
     if let Some(name) = &definition.model {
         model.insert("name".into(), name.as_str().into());
     }
-    if !model.is_empty() {
-        model.insert("provider".into(), "openai".into());
+    // An address alone is that of a server that speaks OpenAI's protocol.
+    let provider = definition.model_provider.or(definition.model_url.as_ref().map(|_| Provider::Openai));
+    if let Some(provider) = provider {
+        model.insert("provider".into(), provider.as_str().into());
     }
     if definition.api_key_stdin {
         model.insert("api_key".into(), typed_secret("API key")?.into());

@@ -17,7 +17,9 @@ use api::webhook::Triggers;
 use runner::{Models, ModelsError, PrivateHosts, RunSettings, Runner, Sources};
 use store::aws::Aws;
 use store::env::{Env, EnvError};
-use store::{Agents, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables};
+use store::{
+    Agents, Bedrock, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -55,6 +57,8 @@ pub struct Settings {
     /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`; here all are allowed by default,
     /// because models often run beside the server.
     pub private_hosts: PrivateHosts,
+    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID` and so on: for agents that ask Bedrock.
+    pub bedrock: Option<Bedrock>,
     /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: instead of the one kept in the data folder.
     pub admin_token: Option<String>,
     /// What one caller, and all of them together, may take up.
@@ -156,6 +160,7 @@ impl Settings {
             concurrency: env.number("AGENT_WEBHOOKS_CONCURRENCY", 32, 1, 1000)?,
             max_body_bytes: api::webhook::max_body_bytes(env)?,
             private_hosts: PrivateHosts::from_env(env).unwrap_or(PrivateHosts::Any),
+            bedrock: Bedrock::from_env(env),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
             http: HttpLimits::default(),
             // Without it no PDF can be read, and everything else goes on.
@@ -206,7 +211,7 @@ impl Server {
             max_body_bytes: settings.max_body_bytes,
         };
         let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
-        let models = Models::new(settings.private_hosts)?;
+        let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
         let runner = Arc::new(Runner {
             tasks: tasks.clone(),
             sources: Arc::new(Sources::new(Arc::clone(&agents), documents)),

@@ -22,6 +22,7 @@ mod kill;
 mod limits;
 mod logs;
 mod protocol;
+mod providers;
 mod redaction;
 mod runs;
 mod secrets;

@@ -52,6 +52,8 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "repeat after the end", life: |world| Box::pin(repeat_ended(world)), ..PLAIN },
     Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
+    Flow { name: "run asking Anthropic", life: |world| Box::pin(ask_anthropic(world)), ..PLAIN },
+    Flow { name: "run asking Bedrock", life: |world| Box::pin(ask_bedrock(world)), ..PLAIN },
     Flow { name: "run two at once", life: |world| Box::pin(batch(world)), ..PLAIN },
     Flow {
         name: "run delivered twice at once",
@@ -141,7 +143,12 @@ async fn status(world: &World) {
 }
 
 async fn run(world: &World) {
-    let agent = world.agent(json!({})).await;
+    run_as(world, json!({})).await;
+}
+
+/// An agent with these fields on top.
+async fn run_as(world: &World, more: Value) {
+    let agent = world.agent(more).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;
@@ -153,6 +160,14 @@ async fn lost(world: &World) {
     world.run_one_batch().await;
     world.faults_from_here();
     world.drain().await;
+}
+
+async fn ask_anthropic(world: &World) {
+    run_as(world, json!({ "model": { "provider": "anthropic" } })).await;
+}
+
+async fn ask_bedrock(world: &World) {
+    run_as(world, json!({ "model": { "provider": "bedrock", "base_url": null } })).await;
 }
 
 async fn batch(world: &World) {

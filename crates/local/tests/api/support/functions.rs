@@ -13,7 +13,7 @@ use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_b
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
 use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
@@ -35,7 +35,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32) -> Self {
+    /// `model` is the address of the server that stands in for Bedrock.
+    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32, model: &str) -> Self {
         let aws = Aws::embedded(wire.clone());
         let clock = clock.clone();
         let tasks = Tasks::new(&aws, "tasks");
@@ -73,7 +74,7 @@ impl Process {
             sources: Arc::new(Sources::new(Arc::clone(&runners_agents), documents)),
             agents: runners_agents,
             secrets: secrets(),
-            models: models(),
+            models: models().with_bedrock(bedrock(model)),
             settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
             clock,
         };
@@ -86,6 +87,21 @@ impl Process {
             dead_letters: queue(DEAD),
         }
     }
+}
+
+/// Bedrock at this address, as the environment would name it.
+pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
+    let variables = [
+        ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", origin.to_owned()),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDOFTESTS".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "the-secret-access-key-of-tests".to_owned()),
+        ("AWS_SESSION_TOKEN", "the-session-token-of-tests".to_owned()),
+    ];
+    redaction::secret("AWS key", "the-secret-access-key-of-tests");
+    Bedrock::from_env(&Env::from_fn(move |name| {
+        variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.clone())
+    }))
 }
 
 /// Its TLS takes long to set up and is not used.
@@ -118,6 +134,11 @@ pub(crate) async fn functions_of(model: &FakeModel, definition: Value) -> Functi
     functions_with(model, Time::default(), definition).await
 }
 
+/// Whose agent asks this model.
+pub(crate) async fn functions_asking(model: &FakeModel, asked: Value) -> Functions {
+    functions_with(model, Time::default(), json!({ "model": asked })).await
+}
+
 /// With these fields in the agent's definition.
 pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
     redaction::keep_log();
@@ -127,7 +148,7 @@ pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -
     create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents", "documents"]).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let process = Process::start(wire.clone(), &time.clock(), &url, 5);
+    let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);
     let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
     definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod collector;
+pub(crate) mod formats;
 pub(crate) mod functions;
 pub(crate) mod model;
 pub(crate) mod pdf;
