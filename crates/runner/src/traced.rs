@@ -164,10 +164,8 @@ pub(crate) async fn execute_tool(
 /// As the conventions name it; of `openai` it is the protocol, whoever's the model.
 fn provider(model: &ModelConfig) -> &'static str {
     match model.provider {
-        Provider::Openai => "openai",
-        Provider::Anthropic => "anthropic",
         Provider::Bedrock => "aws.bedrock",
-        Provider::Extractive => "extractive",
+        named => named.as_str(),
     }
 }
 
