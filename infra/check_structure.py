@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_DEPEND_ON = {
     "domain": set(),
     "store": {"domain"},
-    "runner": {"domain", "store"},
-    "api": {"domain", "store"},
+    "sources": {"domain"},
+    "runner": {"domain", "sources", "store"},
+    "api": {"domain", "sources", "store"},
     "logs": {"domain", "store"},
 }
 # The functions and the local server join those above, and never each other.

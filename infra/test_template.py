@@ -30,7 +30,7 @@ def test_every_parameter_says_what_it_is_for():
 
 
 def test_the_outputs_are_those_promised():
-    assert set(TEMPLATE["Outputs"]) == {"ApiUrl", "ConsoleUrl", "AdminTokenCommand", "TasksTable", "AgentsTable",
+    assert set(TEMPLATE["Outputs"]) == {"ApiUrl", "ConsoleUrl", "AdminTokenCommand", "TasksTable", "AgentsTable", "DocumentsTable",
                                         "Queue", "DeadLetterQueue", "DashboardUrl"}
 
 
@@ -46,8 +46,13 @@ def test_tables_expire_items_are_backed_up_protected_and_paid_by_request(table):
     assert {name: properties(table).get(name) for name in wanted} == wanted
 
 
+def test_documents_never_expire_and_are_kept_like_agents():
+    wanted = {name: value for name, value in properties("AgentsTable").items() if name != "TimeToLiveSpecification"}
+    assert properties("DocumentsTable") == wanted
+
+
 def test_what_webhook_urls_hang_on_outlives_the_stack():
-    for name in ("AgentsTable", "SigningSecret"):
+    for name in ("AgentsTable", "DocumentsTable", "SigningSecret"):
         assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 

@@ -52,6 +52,26 @@ def test_the_model_receives_the_payload_as_it_was_sent(agents, stack, model):
     assert json.loads(message)["text"] == "naïve 🦀"
 
 
+def test_a_document_is_uploaded_answered_from_and_gone_when_deleted(agents, stack):
+    agent = agents.create("answers", model={"provider": "extractive"})
+    path = f"/api/agents/{agent['agent_id']}/sources"
+    page = "<title>Zoo</title><h1>Feeding</h1><p>The zebra is fed at noon."
+    headers = {"Authorization": f"Bearer {stack.admin_token}", "Content-Type": "text/html"}
+    answer = stack.call("POST", f"{path}?source=rules.html", headers=headers, data=page)
+    assert answer.status_code == 201, answer.text
+    end = stack.wait_for_end(agents.trigger(agent, {"question": "When is the zebra fed?"}))
+    source = {"title": "Zoo", "text": "# Feeding\n\nThe zebra is fed at noon.", "source": "rules.html"}
+    assert end["result"]["result"]["sources"] == [source]
+
+    # Binary, so base64 on its way; read by a process that the function starts.
+    headers["Content-Type"] = "application/pdf"
+    answer = stack.call("POST", f"{path}?source=bad.pdf", headers=headers, data=b"%PDF-1.7\n\xff\xfe")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unreadable_document")
+    document = stack.manage("GET", path).json()["sources"][0]
+    assert stack.manage("DELETE", f"{path}/{document['id']}").status_code == 204
+    assert stack.aws("dynamodb").scan(TableName=stack.outputs["DocumentsTable"])["Items"] == []
+
+
 def test_a_get_triggers_with_its_query_as_payload(agents, stack, model):
     marker = a_marker()
     url = agents.create("answers")["webhook_url"]
@@ -401,6 +421,7 @@ def everything(stack):
     resources = {
         "tasks": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['TasksTable']}", "dynamodb", tables),
         "agents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['AgentsTable']}", "dynamodb", tables),
+        "documents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['DocumentsTable']}", "dynamodb", tables),
         "queue": (f"arn:aws:sqs:{arn}:{stack.outputs['Queue'].rpartition('/')[2]}", "sqs", queues),
         "dead letters": (f"arn:aws:sqs:{arn}:{stack.outputs['DeadLetterQueue'].rpartition('/')[2]}", "sqs", queues),
         "model key": (f"{provider}agents/x/model-api-key-abcdef", "secretsmanager", secrets),
@@ -440,7 +461,7 @@ NEEDED = {
         "webhook log": {"CreateLogStream", "PutLogEvents"},
     },
     "AgentRole": {
-        "agents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
+        "agents": {"GetItem"}, "documents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
         "queue": CONSUME | {"SendMessage"}, "dead letters": CONSUME, "model key": {"GetSecretValue"}, "default model key": {"GetSecretValue"},
         "agent log": {"CreateLogStream", "PutLogEvents"},
     },
@@ -449,7 +470,7 @@ NEEDED = {
         "task-status log": {"CreateLogStream", "PutLogEvents"},
     },
     "ConsoleRole": {
-        "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"},
+        "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"}, "documents": {"PutItem", "DeleteItem"},
         "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
         "model key": WRITE_SECRET, "default model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
         "console log": {"CreateLogStream", "PutLogEvents"},
@@ -504,6 +525,8 @@ def item(stack, table, **more):
     ("AgentRole", "dynamodb", "list the agents", lambda aws, stack: aws.scan(TableName=stack.outputs["AgentsTable"])),
     ("AgentRole", "dynamodb", "change an agent", lambda aws, stack: aws.put_item(
         TableName=stack.outputs["AgentsTable"], Item={"id": {"S": "agent#x"}})),
+    ("AgentRole", "dynamodb", "change a document", lambda aws, stack: aws.put_item(
+        TableName=stack.outputs["DocumentsTable"], Item={"id": {"S": "x"}})),
     ("AgentRole", "dynamodb", "list the tasks", lambda aws, stack: aws.scan(TableName=stack.outputs["TasksTable"])),
     ("AgentRole", "dynamodb", "delete a task", lambda aws, stack: aws.delete_item(**item(stack, "TasksTable"))),
     ("AgentRole", "sqs", "send a dead letter", lambda aws, stack: aws.send_message(
@@ -523,6 +546,7 @@ def item(stack, table, **more):
     ("TaskStatusRole", "secretsmanager", "read the admin token", get_secret("AdminToken")),
     # The console writes models' keys and cannot read them back; tasks are none of its business.
     ("ConsoleRole", "dynamodb", "read a task", lambda aws, stack: aws.get_item(**item(stack, "TasksTable"))),
+    ("ConsoleRole", "dynamodb", "read a document", lambda aws, stack: aws.get_item(**item(stack, "DocumentsTable"))),
     ("ConsoleRole", "dynamodb", "drop the agents", lambda aws, stack: aws.delete_table(TableName=stack.outputs["AgentsTable"])),
     ("ConsoleRole", "sqs", "send a message", lambda aws, stack: aws.send_message(
         QueueUrl=stack.outputs["Queue"], MessageBody="x")),

@@ -10,6 +10,7 @@
 //! to an [`Outcome`].
 
 pub mod agent;
+mod catalogue;
 mod id;
 mod idempotency;
 mod moment;
@@ -22,6 +23,7 @@ mod task;
 mod token;
 
 pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Provider, Source};
+pub use catalogue::{Catalogue, CatalogueError, Content, Listed};
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
 pub use moment::Moment;

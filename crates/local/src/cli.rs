@@ -41,6 +41,9 @@ pub enum Command {
     Trigger(TriggerArgs),
     /// Show how a task stands
     Status(StatusArgs),
+    /// Read a PDF from standard input, for the server
+    #[command(name = api::agents::READ_PDF, hide = true)]
+    ReadPdf,
 }
 
 /// Options of `serve`.
@@ -149,7 +152,10 @@ pub enum AgentCommand {
         #[command(flatten)]
         deployment: Deployment,
     },
-    /// Delete an agent and its webhook URL
+    /// Add, list and delete the documents that an agent answers from
+    #[command(subcommand)]
+    Source(SourceCommand),
+    /// Delete an agent, its webhook URL and its documents
     Delete {
         /// Its id or name
         #[arg(value_name = "ID|NAME")]
@@ -183,6 +189,47 @@ pub enum SecretCommand {
         /// Its name
         #[arg(value_name = "NAME")]
         name: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+}
+
+/// What can be done with the documents of an agent.
+#[derive(Debug, Subcommand)]
+pub enum SourceCommand {
+    /// Add documents: text, Markdown, HTML or PDF; one of the same name is replaced
+    Add {
+        /// The agent's id or name
+        #[arg(value_name = "ID|NAME")]
+        agent: String,
+        /// The files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// What answers call the document [default: what it calls itself, or its file's name]
+        #[arg(long, value_name = "TITLE")]
+        title: Option<String>,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// List the documents of an agent
+    List {
+        /// The agent's id or name
+        #[arg(value_name = "ID|NAME")]
+        agent: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// Delete a document
+    Delete {
+        /// The agent's id or name
+        #[arg(value_name = "ID|NAME")]
+        agent: String,
+        /// The document's id, as `list` shows it
+        #[arg(value_name = "SOURCE_ID")]
+        source: String,
         /// Where
         #[command(flatten)]
         deployment: Deployment,

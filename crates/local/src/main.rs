@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
                 Err(error) => served(Err(error.into())),
             };
         }
+        Command::ReadPdf => return api::agents::read_pdf_for_parent(),
         Command::Agent(command) => client::agent::run(command).await,
         Command::Secret(command) => client::secret::run(command).await,
         Command::Trigger(args) => client::trigger::run(args).await,

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    Agent, AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step,
+    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step,
     render_prompt,
 };
 use serde_json::Value;
-use store::{Claimed, Finish, error_chain};
+use store::{AgentRecord, Claimed, Finish, error_chain};
 
 use crate::model::Question;
 use crate::tools::Toolbox;
-use crate::{Runner, passages, told};
+use crate::{Runner, told};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
@@ -45,15 +45,14 @@ impl From<Fault> for Break {
 /// One attempt, within `budget`, from where an earlier one had come to.
 pub(crate) async fn attempt(
     runner: &Runner,
-    agent: &Agent,
+    record: &AgentRecord,
     claimed: &Claimed,
     payload: &Payload,
     earlier: Option<Run>,
     budget: Duration,
 ) -> Attempt {
-    let mut driver = Driver { runner, agent, claimed, payload, is_written: earlier.is_some() };
-    let mut run =
-        earlier.unwrap_or_else(|| Run::new(passages::best(&agent.draft().sources, &payload.words())));
+    let mut driver = Driver { runner, record, claimed, payload, is_written: earlier.is_some() };
+    let mut run = earlier.unwrap_or_default();
     match tokio::time::timeout(budget, driver.drive(&mut run)).await {
         Ok(Ok(ended)) => Attempt::Ended(ended),
         Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
@@ -65,7 +64,7 @@ pub(crate) async fn attempt(
 /// What an attempt works with.
 struct Driver<'a> {
     runner: &'a Runner,
-    agent: &'a Agent,
+    record: &'a AgentRecord,
     claimed: &'a Claimed,
     payload: &'a Payload,
     /// Whether the run is in the task's record as it stands.
@@ -74,9 +73,14 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
-        let draft = self.agent.draft();
+        let draft = self.record.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
-        let toolbox = Toolbox::open(self.runner, draft).await?;
+        if !self.is_written {
+            *run = Run::new(
+                self.runner.sources.best(self.record, self.payload.words()).await.map_err(Fault::from)?,
+            );
+        }
+        let toolbox = Toolbox::open(self.runner, self.record).await?;
         let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
         let has_tools = !toolbox.specs().is_empty();
         let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
@@ -84,10 +88,7 @@ impl Driver<'_> {
         let api_key = api_key(self.runner, model).await?;
         loop {
             match run.next() {
-                // No model speaks, so there is nothing to count.
-                Step::CallModel if model.provider == Provider::Extractive => {
-                    run.passages_replied(passages::as_answer(run.context())?);
-                }
+                Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
                 Step::CallModel => {
                     let question = Question {
                         model,
@@ -117,7 +118,7 @@ impl Driver<'_> {
 
     fn prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
-        render_prompt(self.agent, self.payload, self.claimed.task.id, now).map_err(|error| {
+        render_prompt(&self.record.agent, self.payload, self.claimed.task.id, now).map_err(|error| {
             tracing::error!(error = error.without_payload(), "prompt not rendered");
             Fault::permanent(
                 ErrorType::InvalidAgent,

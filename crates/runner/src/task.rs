@@ -13,7 +13,7 @@ use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, 
 
 use crate::drive::{self, Attempt};
 use crate::slots::Turn;
-use crate::{Models, RunSettings, told};
+use crate::{Models, RunSettings, Sources, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
@@ -33,6 +33,8 @@ pub struct Runner {
     pub agents: Arc<Agents>,
     /// Where providers' keys are.
     pub secrets: Arc<Secrets>,
+    /// What agents look up.
+    pub sources: Arc<Sources>,
     /// The clients of the providers.
     pub models: Models,
     /// The operator's choices.
@@ -147,7 +149,7 @@ impl Runner {
         let timeout = record.agent.draft().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
-        let attempt = drive::attempt(self, &record.agent, claimed, &payload, earlier, budget);
+        let attempt = drive::attempt(self, &record, claimed, &payload, earlier, budget);
         let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
         self.settle(claimed, attempt, timeout).await
     }

@@ -7,19 +7,21 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::{AgentId, Moment};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use logs::Metrics;
-use runner::{Delivery, Models, RunSettings, Runner, run_batch};
+use runner::{Delivery, Models, RunSettings, Runner, Sources, run_batch};
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
-use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks};
+use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let env = Env::process();
     logs::to_lambda(Metrics::from_env(&env));
     let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let agents = Arc::new(Agents::from_env(&aws, &env)?);
     let runner = &Arc::new(Runner {
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
-        agents: Arc::new(Agents::from_env(&aws, &env)?),
+        agents: Arc::clone(&agents),
+        sources: Arc::new(Sources::new(agents, Documents::from_env(&aws, &env)?)),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
         models: Models::from_env(&env)?,
         settings: RunSettings::from_env(&env)?,
@@ -35,7 +37,9 @@ async fn main() -> Result<(), Error> {
         // A batch comes from one queue.
         let queue = if deliveries.iter().any(|delivery| delivery.dead_lettered) { dead } else { live };
         let failed = run_batch(runner, queue, deliveries, deadline).await;
-        Ok::<_, Error>(response(failed))
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(failed);
+        Ok::<_, Error>(response)
     }))
     .await
 }
@@ -50,10 +54,4 @@ fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
         receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
         dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
     }
-}
-
-fn response(failed: Vec<String>) -> SqsBatchResponse {
-    let mut response = SqsBatchResponse::default();
-    response.set_failures(failed);
-    response
 }

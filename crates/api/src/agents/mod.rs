@@ -5,10 +5,12 @@ mod change;
 mod create;
 mod read;
 mod secrets;
+mod sources;
 
 use std::fmt;
 use std::sync::Arc;
 
+use ::sources::MAX_FILE_BYTES;
 use axum::Router;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -25,6 +27,8 @@ use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Update
 
 use crate::Problem;
 
+pub use self::sources::{Intake, READ_PDF, SourceError, read_pdf_for_parent};
+
 /// Largest agent definition taken: sources and prompt at their limits, with room for JSON escapes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
@@ -40,6 +44,8 @@ pub struct Management {
     pub agents: Arc<Agents>,
     /// Where their secrets are kept.
     pub secrets: Arc<Secrets>,
+    /// Takes in their documents.
+    pub intake: Intake,
     /// Tells the time.
     pub clock: Clock,
     /// Who may manage.
@@ -101,6 +107,9 @@ pub enum ManageError {
     /// The system has no randomness.
     #[error("failed to draw random bits")]
     Entropy(#[from] getrandom::Error),
+    /// A document is not taken, or not found.
+    #[error(transparent)]
+    Source(SourceError),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,6 +120,11 @@ pub fn router(management: Management) -> Router {
     Router::new()
         .route("/api/agents", get(read::list).post(create::create))
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
+        .route(
+            "/api/agents/{id}/sources",
+            get(sources::list).post(sources::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
+        )
+        .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
         .route("/api/secrets", get(secrets::list))
@@ -235,6 +249,7 @@ impl From<ManageError> for Problem {
             ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
+            ManageError::Source(error) => error.into(),
             ManageError::Entropy(_) => Self::internal(error),
             ManageError::Store(error) => error.into(),
         }

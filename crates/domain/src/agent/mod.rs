@@ -150,6 +150,8 @@ pub struct Source {
     pub text: String,
 }
 
+const DEFAULT_TOKENS: u64 = 500_000;
+
 /// What one run may take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -161,7 +163,8 @@ pub struct Limits {
     /// Tokens the model may write in one turn. 1 to 1,000,000.
     pub max_output_tokens: u32,
     /// Tokens the model may read and write in all turns: no further turn begins
-    /// past it. 1 to 100,000,000.
+    /// past it. 1 to 100,000,000; not shown while it is the default.
+    #[serde(skip_serializing_if = "is_default_tokens")]
     pub max_total_tokens: u64,
     /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,7 +181,7 @@ impl Default for Limits {
             timeout_seconds: 240,
             max_turns: 12,
             max_output_tokens: 4096,
-            max_total_tokens: 500_000,
+            max_total_tokens: DEFAULT_TOKENS,
             max_concurrent_runs: None,
             triggers_per_minute: None,
         }
@@ -186,10 +189,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether version 0.1.0, which does not know the limit, can read them.
+    pub const fn has_default_tokens(&self) -> bool {
+        is_default_tokens(&self.max_total_tokens)
+    }
+
     /// The run's time budget.
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_default_tokens(tokens: &u64) -> bool {
+    *tokens == DEFAULT_TOKENS
 }
 
 const fn enabled() -> bool {

@@ -85,6 +85,12 @@ pub struct Rules<'a> {
     pub schema: Option<&'a AnswerSchema>,
 }
 
+impl Default for Run {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl Run {
     /// A run that answers on these passages.
     pub const fn new(sources: Vec<Passage>) -> Self {
@@ -200,9 +206,14 @@ impl Run {
         }
     }
 
-    /// Takes in what was found without a model: an answer that cost no tokens.
-    pub fn passages_replied(&mut self, text: String) {
-        self.answer(text);
+    /// Without a model the answer is the passages, word for word, and costs no tokens.
+    pub fn answer_from_sources(&mut self) {
+        let passages: Vec<String> =
+            self.context().iter().map(|passage| format!("{}\n— {}", passage.text, passage.title)).collect();
+        match passages.is_empty() {
+            true => self.fail(nothing_found()),
+            false => self.answer(passages.join("\n\n")),
+        }
     }
 
     fn answered(&mut self, reply: ModelReply, rules: Rules<'_>) {
@@ -354,6 +365,13 @@ fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
             _ => None,
         },
     }
+}
+
+fn nothing_found() -> Failure {
+    Failure::permanent(
+        ErrorType::EmptyAnswer,
+        "No passage of the agent's sources speaks to this payload; add sources or give the agent a model",
+    )
 }
 
 fn no_tools(tool: &str) -> Failure {

@@ -20,6 +20,7 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
             update(&agent, &definition, enabled, &deployment).await
         }
         AgentCommand::Rotate { agent, overlap, deployment } => rotate(&agent, overlap, &deployment).await,
+        AgentCommand::Source(command) => super::source::run(command).await,
         AgentCommand::Delete { agent, deployment } => delete(&agent, &deployment).await,
     }
 }
@@ -103,7 +104,7 @@ async fn delete(agent: &str, deployment: &Deployment) -> Result<(), ClientError>
     Ok(())
 }
 
-fn path(agent: &Value) -> String {
+pub(super) fn path(agent: &Value) -> String {
     format!("/api/agents/{}", text(agent, "agent_id"))
 }
 

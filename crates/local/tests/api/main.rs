@@ -27,6 +27,7 @@ mod redaction;
 mod runs;
 mod secrets;
 mod security;
+mod sources;
 mod status;
 mod support;
 mod tools;

@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use domain::agent::Tool;
-use domain::{AgentDraft, CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Turn};
+use domain::{CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Turn};
 use futures::future::join_all;
 use serde_json::{Map, Value};
 
 use crate::Runner;
 use http::{HttpOperation, HttpServer};
+use search::SearchSources;
+use store::AgentRecord;
 
 /// An agent's tools, ready to be called.
 pub(crate) struct Toolbox<'a> {
@@ -23,7 +25,7 @@ pub(crate) struct Toolbox<'a> {
 
 /// What is behind a tool's name.
 enum Callable<'a> {
-    SearchSources(&'a AgentDraft),
+    SearchSources(SearchSources<'a>),
     Http(HttpOperation<'a>),
 }
 
@@ -40,11 +42,14 @@ pub(crate) struct CallError(String);
 
 impl<'a> Toolbox<'a> {
     /// The tools of this agent, with the secrets that they need.
-    pub(crate) async fn open(runner: &'a Runner, draft: &'a AgentDraft) -> Result<Self, Fault> {
+    pub(crate) async fn open(runner: &'a Runner, record: &'a AgentRecord) -> Result<Self, Fault> {
         let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new() };
-        for tool in &draft.tools {
+        for tool in &record.agent.draft().tools {
             match tool {
-                Tool::SearchSources {} => toolbox.add(search::spec(), Callable::SearchSources(draft)),
+                Tool::SearchSources {} => {
+                    let search = SearchSources { sources: &runner.sources, record };
+                    toolbox.add(search::spec(), Callable::SearchSources(search));
+                }
                 Tool::Http(tool) => {
                     let server = HttpServer::open(runner, tool).await?;
                     for operation in server.operations() {
@@ -93,7 +98,7 @@ impl<'a> Toolbox<'a> {
         let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown(&call.name))?;
         let arguments = arguments(&call.arguments)?;
         match callable {
-            Callable::SearchSources(draft) => search::call(draft, &arguments),
+            Callable::SearchSources(search) => search.call(&arguments).await,
             Callable::Http(operation) => operation.call(&arguments, key).await,
         }
     }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
-use domain::{Agent, AgentId, Moment, Salt, TokenHash};
+use domain::{Agent, AgentId, Catalogue, Moment, Salt, TokenHash};
 
 use crate::StoreError;
 use crate::aws::Aws;
@@ -25,6 +25,7 @@ use record::{agent_item, agent_key, agent_record, token_item, token_key, token_r
 /// A token that expired may since have been brought along by another agent.
 const OWN_TOKEN: &str = "attribute_not_exists(id) OR agent_id = :agent";
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+const MET_ANOTHER: &str = "TransactionConflict";
 
 /// The agents table, with a memory of what was read lately.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct AgentRecord {
     pub salt: Salt,
     /// Its webhook's tokens.
     pub webhook: Webhook,
+    /// Its documents.
+    pub catalogue: Catalogue,
     /// When it was made.
     pub created_at: Moment,
     /// When it last changed.
@@ -272,7 +275,7 @@ impl Agents {
         self.by_id.clear();
         match result {
             Ok(_) => Ok(()),
-            Err(error) if condition_failed(&error) => Err(UpdateError::Conflict),
+            Err(error) if condition_failed(&error) || met_another(&error) => Err(UpdateError::Conflict),
             Err(error) => Err(error).attempt(attempt).map_err(UpdateError::Store),
         }
     }
@@ -294,9 +297,18 @@ impl Agents {
 
 /// Whether a condition of the transaction failed, rather than the store.
 fn condition_failed<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    was_cancelled_by(error, CONDITION_FAILED)
+}
+
+/// Whether another transaction on the same items was under way.
+fn met_another<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    was_cancelled_by(error, MET_ANOTHER)
+}
+
+fn was_cancelled_by<R>(error: &SdkError<TransactWriteItemsError, R>, code: &str) -> bool {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(CONDITION_FAILED))
+            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
         }
         _ => false,
     }

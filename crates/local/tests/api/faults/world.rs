@@ -128,7 +128,7 @@ impl World {
         let time = Time::default();
         let (wire, clock) = (Wire::with(time.clone(), Plan::of(strikes)), time.clock());
         wire.sqs.redrive_after(flow.max_receives);
-        for table in ["tasks", "agents"] {
+        for table in ["tasks", "agents", "documents"] {
             wire.look("CreateTable", table_of(table)).await;
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

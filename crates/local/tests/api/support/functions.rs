@@ -4,16 +4,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use api::agents::Management;
+use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use axum::Router;
 use domain::{AgentDraft, AgentId};
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
+use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_batch};
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Bedrock, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
 use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
@@ -45,9 +45,12 @@ impl Process {
         let secrets = || Arc::new(Secrets::secrets_manager(&aws, "test/"));
         let queue = |url| Arc::new(Queue::Sqs(SqsQueue::new(&aws, url)));
         let live = queue(LIVE);
+        let documents = Documents::new(&aws, "documents");
+        let runners_agents = agents();
         let management = Management {
             agents: agents(),
             secrets: secrets(),
+            intake: Intake::new(documents.clone(), super::PROGRAM.into()),
             clock: clock.clone(),
             admin_token: SMALL_ADMIN_TOKEN.into(),
             signing_secret: SIGNING_SECRET.into(),
@@ -68,7 +71,8 @@ impl Process {
             move |name: &str| (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string());
         let runner = Runner {
             tasks,
-            agents: agents(),
+            sources: Arc::new(Sources::new(Arc::clone(&runners_agents), documents)),
+            agents: runners_agents,
             secrets: secrets(),
             models: models().with_bedrock(bedrock(model)),
             settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
@@ -136,7 +140,7 @@ pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
     let wire = Wire::new(time.clone());
-    create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents"]).await.unwrap();
+    create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents", "documents"]).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);
