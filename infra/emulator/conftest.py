@@ -35,11 +35,18 @@ SEARCH = {"id": "call-1", "type": "function",
 
 
 @pytest.fixture(scope="session")
-def stack():
+def collector():
+    collector = Collector()
+    yield collector
+    collector.server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def stack(collector):
     binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", ROOT / "target" / "release")
     here = ROOT / "infra" / "emulator"
     subprocess.run([here / "down", "--state", STATE], check=True)
-    parameters = [word for name, value in PARAMETERS.items() for word in ("--parameter", f"{name}={value}")]
+    parameters = [word for name, value in {**PARAMETERS, "OtlpEndpoint": collector.url}.items() for word in ("--parameter", f"{name}={value}")]
     up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
                         check=True, stdout=subprocess.PIPE, text=True)
     redaction.begin()
@@ -188,6 +195,31 @@ class Agents:
         answer = requests.post(agent["webhook_url"], headers=headers, timeout=30, **options)
         assert answer.status_code == 200, answer.text
         return answer.json()["task_id"]
+
+
+class Collector:
+    """Keeps what is exported to it, protobuf as it came."""
+
+    def __init__(self):
+        self.exports = []
+        collector = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                collector.exports.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 class FakeModel:

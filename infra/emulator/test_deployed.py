@@ -11,6 +11,7 @@ import requests
 from botocore.exceptions import ClientError
 
 import redaction
+from conftest import wait_until
 from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard
 
 
@@ -329,8 +330,8 @@ def test_the_lines_of_a_task_bear_its_id_and_the_last_one_is_its_metrics(agents,
     assert (accepted["message"], accepted["agent_id"]) == ("trigger accepted", agent["agent_id"])
     lines = stack.lines_of_task("agent", task_id)
     assert [(line["message"], line["attempt"]) for line in lines] == [
-        ("attempt started", 1), ("the model's server refused", 1), ("task released after a passing fault", 1),
-        ("attempt started", 2), ("task ended", 2)]
+        ("attempt started", 1), ("the model's server refused", 1), ("model failed", 1),
+        ("task released after a passing fault", 1), ("attempt started", 2), ("model replied", 2), ("task ended", 2)]
     assert {line["agent_id"] for line in lines} == {agent["agent_id"]}
     # The agent function's two invocations, and the webhook's.
     assert len({line["request_id"] for line in [accepted, *lines]}) == 3
@@ -350,6 +351,20 @@ def test_the_lines_of_a_task_bear_its_id_and_the_last_one_is_its_metrics(agents,
             assert isinstance(end[metric["Name"]], int), metric
     assert payload["order"] not in json.dumps([accepted, *lines])
     print(f"bytes: trigger accepted {size(accepted)}, attempt started {size(lines[0])}, task ended {size(end)}")
+
+
+def test_a_run_is_traced_before_its_invocation_ends_and_its_payload_is_in_no_trace(agents, stack, collector):
+    payload = {"order": a_marker()}
+    task_id = agents.trigger(agents.create("answers"), payload)
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    wait_until("its trace", lambda: [body for _, body in collector.exports if task_id.encode() in body])
+    assert {path for path, _ in collector.exports} == {"/v1/traces"}
+    (trace,) = [body for _, body in collector.exports if task_id.encode() in body]
+    for said in ("invoke_agent test-answers", "chat answers", "gen_ai.usage.input_tokens", stack.outputs["stack"]):
+        assert said.encode() in trace, said
+    everything = b"".join(body for _, body in collector.exports)
+    for unsaid in (payload["order"], "Answer the order.", "All is well."):
+        assert unsaid.encode() not in everything, unsaid
 
 
 def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_tells(agents, stack):

@@ -14,7 +14,8 @@ use crate::Moment;
 
 /// Most documents of one agent.
 const MAX_DOCUMENTS: usize = 200;
-/// Most text of all documents of one agent: twice this is in memory while it runs.
+/// Most text of all documents of one agent: with its index half as much again is
+/// in memory while it runs.
 const MAX_TEXT_BYTES: u64 = 16 * 1024 * 1024;
 /// Most bytes of a title.
 const MAX_TITLE_BYTES: usize = 200;

@@ -1,10 +1,14 @@
 //! What can be typed.
 
+mod tool;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::Provider;
+
+pub use tool::{AddTool, ToolCommand};
 
 /// A secret webhook URL for every AI agent.
 ///
@@ -140,6 +144,9 @@ pub enum AgentCommand {
         #[command(flatten)]
         deployment: Deployment,
     },
+    /// Add, list and remove what an agent may use
+    #[command(subcommand)]
+    Tool(ToolCommand),
     /// Give an agent a new webhook URL
     Rotate {
         /// Its id or name

@@ -12,7 +12,7 @@ use store::{AgentRecord, Claimed, Finish, error_chain};
 
 use crate::model::Question;
 use crate::tools::Toolbox;
-use crate::{Runner, told};
+use crate::{Runner, traced};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
@@ -51,14 +51,24 @@ pub(crate) async fn attempt(
     earlier: Option<Run>,
     budget: Duration,
 ) -> Attempt {
+    let model = record.agent.draft().model.as_ref().unwrap_or(&runner.settings.default_model);
     let mut driver = Driver { runner, record, claimed, payload, is_written: earlier.is_some() };
     let mut run = earlier.unwrap_or_default();
-    match tokio::time::timeout(budget, driver.drive(&mut run)).await {
-        Ok(Ok(ended)) => Attempt::Ended(ended),
-        Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
-        Ok(Err(Break::Fenced)) => Attempt::Fenced,
-        Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
-    }
+    let attempt = async {
+        let mut toolbox = None;
+        let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
+        // On no budget: a run that ended in time has.
+        if let Some(toolbox) = toolbox {
+            toolbox.close().await;
+        }
+        match attempted {
+            Ok(Ok(ended)) => Attempt::Ended(ended),
+            Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
+            Ok(Err(Break::Fenced)) => Attempt::Fenced,
+            Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
+        }
+    };
+    traced::invoke_agent(&record.agent, claimed, model, attempt).await
 }
 
 /// What an attempt works with.
@@ -71,8 +81,8 @@ struct Driver<'a> {
     is_written: bool,
 }
 
-impl Driver<'_> {
-    async fn drive(&mut self, run: &mut Run) -> Result<Ended, Break> {
+impl<'a> Driver<'a> {
+    async fn drive(&mut self, run: &mut Run, toolbox: &mut Option<Toolbox<'a>>) -> Result<Ended, Break> {
         let draft = self.record.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
         if !self.is_written {
@@ -80,12 +90,12 @@ impl Driver<'_> {
                 self.runner.sources.best(self.record, self.payload.words()).await.map_err(Fault::from)?,
             );
         }
-        let toolbox = Toolbox::open(self.runner, self.record).await?;
         let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
-        let has_tools = !toolbox.specs().is_empty();
-        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
+        let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record).await?);
+        let has_tools = !toolbox.specs().is_empty();
+        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         loop {
             match run.next() {
                 Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
@@ -100,15 +110,15 @@ impl Driver<'_> {
                         schema: draft.output_schema.as_ref(),
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
-                    let reply = self.runner.models.ask(&question).await?;
-                    told::model_replied(&reply);
+                    let turn = run.usage().map_or(1, |usage| usage.turns + 1);
+                    let asked = self.runner.models.ask(&question);
+                    let reply = traced::chat(model, turn, question.max_output_tokens, asked).await?;
                     run.model_replied(reply, rules);
                     self.is_written = false;
                 }
                 Step::CallTools(turn) => {
                     self.write_down(run).await?;
                     let called = toolbox.call_all(self.claimed.task.id, &turn).await;
-                    told::tools_called(&turn, &called);
                     run.tools_replied(&turn, called);
                 }
                 Step::Done(ended) => return Ok(ended),

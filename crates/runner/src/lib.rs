@@ -15,6 +15,7 @@ mod sources;
 mod task;
 mod told;
 mod tools;
+mod traced;
 
 pub use batch::{Delivery, run_batch};
 pub use egress::PrivateHosts;

@@ -220,3 +220,28 @@ fn shelved(record: &AgentRecord, contents: HashMap<Content, Arc<Document>>) -> R
     let library = Arc::new(Library::new(volumes)?);
     Ok(Shelved { revision: record.revision, library, contents })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_libraries_used_longest_ago_make_room_and_never_the_one_that_needs_it() {
+        let id = |n| AgentId::random([n; 16]);
+        let shelf = |used, bytes| Shelf { used, bytes, ..Shelf::default() };
+        let mut shelves = Shelves::default();
+        for (n, used) in [(1, 30), (2, 10), (3, 20)] {
+            shelves.by_agent.insert(id(n), shelf(used, MOST_BYTES / 3));
+        }
+        shelves.make_room(id(2));
+        assert_eq!(shelves.by_agent.len(), 3);
+        shelves.by_agent.insert(id(4), shelf(40, MOST_BYTES / 2));
+        shelves.make_room(id(2));
+        let mut left: Vec<u64> = shelves.by_agent.values().map(|shelf| shelf.used).collect();
+        left.sort_unstable();
+        assert_eq!(left, [10, 40]);
+        shelves.by_agent.insert(id(5), shelf(50, 2 * MOST_BYTES));
+        shelves.make_room(id(5));
+        assert_eq!(shelves.by_agent.len(), 1);
+    }
+}

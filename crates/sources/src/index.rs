@@ -18,10 +18,12 @@ use tantivy::directory::{
 };
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter,
-    TextAnalyzer, TokenizerManager,
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer,
+    TokenizerManager,
 };
 use tantivy::{Directory, Index, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, TantivyError};
+
+use crate::words::Words;
 
 /// What another analyzer, or another form of the files, made is made anew.
 pub(crate) const FORM: &str = "tantivy-7-english-1";
@@ -64,7 +66,7 @@ static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
 /// Words without case and accents, without those that say nothing, by their English
 /// stems. Words of other languages mostly keep theirs.
 pub(crate) fn analyzer() -> TextAnalyzer {
-    let words = TextAnalyzer::builder(SimpleTokenizer::default())
+    let words = TextAnalyzer::builder(Words)
         .filter(RemoveLongFilter::limit(LONGEST_WORD))
         .filter(LowerCaser)
         .filter(AsciiFoldingFilter)

@@ -9,6 +9,7 @@ mod index;
 mod library;
 mod passages;
 mod read;
+mod words;
 
 pub use document::{Document, IndexError, UnreadableDocument};
 pub use library::{Library, Volume};

@@ -176,6 +176,13 @@ mod tests {
     }
 
     #[test]
+    fn a_question_in_a_script_without_spaces_finds_its_passage() {
+        let library = library(&[("政策", "购买后三十天内可以退货。"), ("时间", "商店上午九点开门。")]);
+        assert_eq!(library.best("可以退货吗").unwrap()[0].title, "政策");
+        assert_eq!(library.best("几点开门").unwrap()[0].title, "时间");
+    }
+
+    #[test]
     fn nothing_is_found_where_nothing_speaks_to_the_question() {
         let returns = library(&[("Returns", "Within 30 days.")]);
         for question in ["zebra", " ", "the of and", ""] {

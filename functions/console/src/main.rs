@@ -18,7 +18,7 @@ fn main() -> Result<ExitCode, lambda_http::Error> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), lambda_http::Error> {
-    logs::to_lambda(None);
+    logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let admin_token = read_secret(&aws, &env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?).await?;

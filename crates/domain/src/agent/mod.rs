@@ -16,8 +16,8 @@ use check::{check_limits, check_output, check_secret_owner, check_shape, check_t
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use secret::{SecretError, check_kept_name, check_secret_value};
 pub use tools::{
-    ArgumentError, HeaderSource, HttpMethod, HttpTool, Operation, SEARCH_SOURCES, StoredHeader, Tool,
-    ToolError, ToolRequest,
+    ArgumentError, HeaderSource, HttpMethod, HttpTool, Imported, McpNames, McpTool, OpenApiError, Operation,
+    SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest, Unfit, import,
 };
 
 /// An agent as its owner describes it. Only `name` is required.
@@ -299,6 +299,7 @@ impl Agent {
         check_texts(&draft)?;
         check_output(&draft)?;
         check_limits(&draft.limits)?;
+        tools::expand(&mut draft.tools)?;
         tools::check_tools(&draft.tools)?;
         if let Some(model) = &draft.model {
             check_model(model)?;

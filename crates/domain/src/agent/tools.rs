@@ -3,6 +3,8 @@
 mod arguments;
 mod check;
 mod http;
+mod mcp;
+mod openapi;
 mod request;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use arguments::ArgumentError;
 pub use check::{SEARCH_SOURCES, ToolError};
 pub(super) use check::{check_shape, check_tools};
+pub(super) use http::expand;
 pub use http::{HeaderSource, HttpMethod, HttpTool, Operation, StoredHeader};
+pub use mcp::{McpNames, McpTool};
+pub use openapi::{Imported, OpenApiError, Unfit, import};
 pub use request::ToolRequest;
 
 /// A tool, or a set of them, as its owner describes it.
@@ -21,4 +26,6 @@ pub enum Tool {
     SearchSources {},
     /// Operations of an HTTP API.
     Http(HttpTool),
+    /// Tools of an MCP server.
+    Mcp(McpTool),
 }

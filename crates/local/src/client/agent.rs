@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::secret::typed_secret;
-use super::{Client, ClientError, argument, text};
+use super::{Client, ClientError, argument, text, tool};
 use crate::cli::{AgentCommand, Definition, Deployment};
 use crate::say;
 
@@ -19,6 +19,7 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
             let enabled = (enable || disable).then_some(enable);
             update(&agent, &definition, enabled, &deployment).await
         }
+        AgentCommand::Tool(command) => tool::run(command).await,
         AgentCommand::Rotate { agent, overlap, deployment } => rotate(&agent, overlap, &deployment).await,
         AgentCommand::Source(command) => super::source::run(command).await,
         AgentCommand::Delete { agent, deployment } => delete(&agent, &deployment).await,

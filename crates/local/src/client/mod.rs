@@ -4,6 +4,7 @@ pub mod agent;
 pub mod secret;
 mod source;
 pub mod status;
+pub mod tool;
 pub mod trigger;
 
 use std::io::Read as _;
@@ -84,6 +85,25 @@ pub enum ClientError {
         /// Why.
         reason: String,
     },
+    /// A file holds neither JSON nor YAML.
+    #[error("{what} holds neither JSON nor YAML")]
+    NotYaml {
+        /// Which.
+        what: String,
+        /// Why.
+        source: yaml_serde::Error,
+    },
+    /// An OpenAPI document is of no use.
+    #[error("failed to import {what}")]
+    OpenApi {
+        /// Which.
+        what: String,
+        /// Why.
+        source: domain::agent::OpenApiError,
+    },
+    /// The agent has no such set of tools.
+    #[error("the agent has no tool {0:?}; `agent tool list AGENT` shows all")]
+    UnknownTool(String),
     /// The task ended FAILURE; its result is printed already.
     #[error("the task failed")]
     TaskFailed,

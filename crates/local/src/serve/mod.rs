@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use traces::TracesError;
 
 pub use engine::{Engine, EngineError};
 pub use http::HttpLimits;
@@ -80,6 +81,9 @@ pub enum ServeError {
     /// A variable is malformed.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, FakeModel, Reply, World};
 
-async fn run(world: &World, args: &[&str]) -> Output {
+pub(crate) async fn run(world: &World, args: &[&str]) -> Output {
     let (url, args) = (world.url.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
     command.args(args).env("AGENT_WEBHOOKS_URL", url).env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn json_of(output: &Output) -> Value {
+pub(crate) fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
-fn text_of(output: &Output) -> String {
+pub(crate) fn text_of(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

@@ -14,6 +14,7 @@
 //! `AGENT_WEBHOOKS_FAULTS_SEED` draws other pairs.
 
 mod check;
+mod documents;
 mod flows;
 mod provider;
 mod world;
@@ -76,7 +77,7 @@ const READ_FAULTS: &[(Fault, usize)] = &[
     (Fault::DiedBefore, 1),
 ];
 
-/// For calls to a model, which are tried once an attempt.
+/// For calls to a model or a tool, which are tried once.
 const MODEL_FAULTS: &[(Fault, usize)] = &[
     (Fault::Unreachable, 1),
     (Fault::Failed, 1),
@@ -190,7 +191,7 @@ fn scenario(flow: &'static Flow, calls: &[String], strikes: Vec<Strike>) -> Scen
 
 fn ways_to_fail(call: Option<&str>) -> &'static [(Fault, usize)] {
     match call {
-        Some("model") => MODEL_FAULTS,
+        Some("model" | "tool") => MODEL_FAULTS,
         Some(call) if call.starts_with("Get") || call == "Scan" => READ_FAULTS,
         _ => WRITE_FAULTS,
     }

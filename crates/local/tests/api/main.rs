@@ -31,6 +31,7 @@ mod sources;
 mod status;
 mod support;
 mod tools;
+mod traces;
 mod triggers;
 mod turns;
 mod upgrade;

@@ -2,27 +2,24 @@
 
 use std::sync::Arc;
 
-use domain::agent::{HeaderSource, HttpTool, Operation, ToolRequest};
-use domain::{ErrorType, Fault, ToolSpec};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use domain::agent::{HttpTool, Operation, ToolRequest};
+use domain::{Fault, ToolSpec};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Client, Method};
 use serde_json::{Map, Value};
 use store::error_chain;
 
-use super::{CallError, Found, answer};
+use super::headers::{Headers, header};
+use super::{CallError, Found, answer, described};
+use crate::Runner;
 use crate::egress::{PrivateHosts, Refused, refused_in};
-use crate::{Runner, drive};
 
-/// A shorter secret is no secret, and striking it out would garble what is told.
-const SHORTEST_SECRET: usize = 6;
-
-/// An API with the headers that go to it.
+/// An API with what goes to it.
 pub(super) struct HttpServer<'a> {
     http: &'a Client,
     private_hosts: &'a PrivateHosts,
     tool: &'a HttpTool,
-    headers: HeaderMap,
-    secrets: Vec<String>,
+    headers: Headers,
 }
 
 /// One operation of it.
@@ -35,47 +32,22 @@ impl<'a> HttpServer<'a> {
     /// Reads the secrets that its headers need.
     pub(super) async fn open(runner: &'a Runner, tool: &'a HttpTool) -> Result<Arc<Self>, Fault> {
         let (http, private_hosts) = runner.models.outside();
-        let (mut headers, mut secrets) = (HeaderMap::new(), Vec::new());
-        for (name, source) in &tool.headers {
-            let value = match source {
-                HeaderSource::Plain(value) => value.clone(),
-                HeaderSource::Stored(stored) => {
-                    let missing = "A secret of the agent's tools is missing";
-                    let secret = drive::stored_secret(runner, &stored.secret, missing).await?;
-                    secrets.push(secret.clone());
-                    format!("{}{secret}", stored.prefix)
-                }
-            };
-            let (name, value) = header(name, &value).ok_or_else(unsendable)?;
-            headers.insert(name, value);
-        }
-        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
-        Ok(Arc::new(Self { http, private_hosts, tool, headers, secrets }))
+        let headers = Headers::read(runner, &tool.headers).await?;
+        Ok(Arc::new(Self { http, private_hosts, tool, headers }))
     }
 
     /// What can be called of it.
     pub(super) fn operations(self: &Arc<Self>) -> impl Iterator<Item = HttpOperation<'a>> {
         self.tool.operations.iter().map(|operation| HttpOperation { server: Arc::clone(self), operation })
     }
-
-    /// Without the secrets that were sent, should the server have told them back.
-    fn without_secrets(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |text, secret| match text.contains(secret) {
-            true => text.replace(secret, "[secret]"),
-            false => text,
-        })
-    }
 }
 
 impl HttpOperation<'_> {
     /// As the model is told of it.
     pub(super) fn spec(&self) -> ToolSpec {
-        let mut description = self.operation.description.clone();
-        if self.operation.approval {
-            description
-                .push_str(" (Needs a person's approval, which a webhook cannot ask for: do not call it.)");
-        }
-        ToolSpec { name: self.operation.name.clone(), description, parameters: self.operation.schema() }
+        let Operation { name, description, approval, .. } = self.operation;
+        let description = described(description, *approval);
+        ToolSpec { name: name.clone(), description, parameters: self.operation.schema() }
     }
 
     pub(super) const fn needs_approval(&self) -> bool {
@@ -94,15 +66,17 @@ impl HttpOperation<'_> {
             Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
         });
         match answered {
-            Ok(content) => Ok(Found { content: self.server.without_secrets(content), ..Found::default() }),
-            Err(CallError(why)) => Err(CallError(self.server.without_secrets(why))),
+            Ok(content) => {
+                Ok(Found { content: self.server.headers.without_secrets(content), ..Found::default() })
+            }
+            Err(CallError(why)) => Err(CallError(self.server.headers.without_secrets(why))),
         }
     }
 
     async fn exchange(&self, request: ToolRequest, key: &str) -> Result<String, CallError> {
         let server = &self.server;
         server.private_hosts.check(&request.url).map_err(|refused| not_allowed(&refused))?;
-        let mut headers = server.headers.clone();
+        let mut headers = server.headers.map.clone();
         for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
             let (name, value) =
                 header(name, value).ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
@@ -121,21 +95,8 @@ impl HttpOperation<'_> {
     }
 }
 
-fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let mut value = HeaderValue::from_str(value).ok()?;
-    value.set_sensitive(true);
-    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
-}
-
-fn unsendable() -> Fault {
-    Fault::permanent(
-        ErrorType::InvalidAgent,
-        "A secret of the agent's tools cannot be sent as a header: it must be printable characters in one line",
-    )
-}
-
 /// The log names the address; the model, and who may read a task, need not learn it.
-fn not_allowed(refused: &Refused) -> CallError {
+pub(super) fn not_allowed(refused: &Refused) -> CallError {
     tracing::error!(%refused, "call of a tool refused");
     CallError("The address of this tool is not allowed here.".to_owned())
 }

@@ -110,8 +110,9 @@ pub(super) async fn delete(
         return Err(ManageError::from(SourceError::NotFound).into());
     }
     let record = management.change_catalogue(record, |catalogue| Ok(catalogue.without(&source))).await?;
+    let agent_id = record.agent.id().to_string();
     management.sweep(record).await?;
-    tracing::info!(source_id = source, "document deleted");
+    tracing::info!(agent_id, source_id = source, "document deleted");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -16,8 +16,8 @@ use super::super::{AgentPath, Body, ManageError, Management};
 use super::{SourceError, pdf, tell_leftover, view};
 use crate::Problem;
 
-/// Of a title that the document gives itself, the beginning.
-const TITLE_BYTES: usize = 200;
+/// Of what a document calls itself, the beginning.
+const NAME_BYTES: usize = 200;
 
 /// What a document is called, as far as its sender says.
 #[derive(Debug, Default)]
@@ -74,8 +74,9 @@ impl Names {
     /// The source; of a document without one, what it is called; failing that, a
     /// name that the same bytes get again.
     fn source(&self, title: Option<&str>, bytes: &[u8]) -> String {
-        let named = self.source.as_deref().or(self.title.as_deref()).or(title);
-        named.map_or_else(|| format!("document-{:08x}", sources::checksum(bytes)), ToOwned::to_owned)
+        let called = self.title.as_deref().or(title);
+        let unnamed = || format!("document-{:08x}", sources::checksum(bytes));
+        self.source.clone().unwrap_or_else(|| called.map_or_else(unnamed, own_name))
     }
 }
 
@@ -112,11 +113,11 @@ impl Management {
     ) -> Result<(StatusCode, Listed), ManageError> {
         // Nobody closes the semaphore.
         let place = self.intake.places.acquire().await.ok();
-        let size = file.bytes.len() as u64;
+        let (agent_id, size) = (record.agent.id().to_string(), file.bytes.len() as u64);
         let bytes = file.bytes.clone();
         let reading = self.read(file).await?;
         let source = names.source(reading.title.as_deref(), &bytes);
-        let own_title = || beginning(reading.title.as_deref().unwrap_or(&source));
+        let own_title = || own_name(reading.title.as_deref().unwrap_or(&source));
         let title = names.title.unwrap_or_else(own_title);
         let text = reading.text;
         let indexed =
@@ -132,7 +133,7 @@ impl Management {
         };
         let is_new = self.store(record, &document, &indexed.packed).await?;
         drop(place);
-        tracing::info!(bytes = size, passages = document.passages, "document stored");
+        tracing::info!(agent_id, bytes = size, passages = document.passages, "document stored");
         Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, document))
     }
 
@@ -188,8 +189,9 @@ fn indexed(title: String, text: &str) -> Result<Indexed, ManageError> {
     Ok(Indexed { title, text_bytes: text.len() as u64, passages, packed })
 }
 
-/// Of a title as much as fits.
-fn beginning(title: &str) -> String {
-    let end = (0..=TITLE_BYTES.min(title.len())).rev().find(|end| title.is_char_boundary(*end));
-    title.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()
+/// What a document calls itself, as far as it can be taken.
+fn own_name(name: &str) -> String {
+    let end = (0..=NAME_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    let beginning = name.get(..end.unwrap_or_default()).unwrap_or_default();
+    beginning.chars().filter(|c| !c.is_control()).collect()
 }

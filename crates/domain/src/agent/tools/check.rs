@@ -1,13 +1,13 @@
 //! What tools must be.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 use url::Url;
 
 use super::arguments::validator;
 use super::request::pieces;
-use super::{HeaderSource, HttpTool, Operation, Tool};
+use super::{HeaderSource, HttpTool, McpNames, McpTool, OpenApiError, Operation, Tool};
 use crate::agent::check::AGENTS_SECRETS;
 use crate::agent::secret::is_secret_name;
 
@@ -56,14 +56,38 @@ pub enum ToolError {
     /// Too large.
     #[error("`tools` hold more than 65536 bytes of JSON; allow fewer operations, or shorten them")]
     TooLarge,
-    /// A set without operations.
-    #[error("the tool `{0}` has no operations")]
+    /// `allow` without a document to allow operations of.
+    #[error("`allow` of the tool `{0}` names operations of an OpenAPI document: give it as `openapi`")]
+    Allow(String),
+    /// The document is of no use.
+    #[error("the tool `{tool}`: {source}")]
+    OpenApi {
+        /// Whose.
+        tool: String,
+        /// Why.
+        source: OpenApiError,
+    },
+    /// A set without a tool.
+    #[error("the tool `{0}` has no operations, or allows none")]
     Empty(String),
     /// The base URL is none.
     #[error(
         "`base_url` of the tool `{0}` must be an absolute http or https URL without credentials, query or fragment, of at most 2048 characters"
     )]
     BaseUrl(String),
+    /// The endpoint is none.
+    #[error(
+        "`url` of the tool `{0}` must be an absolute http or https URL without credentials or fragment, of at most 2048 characters"
+    )]
+    McpUrl(String),
+    /// Approval of what is not allowed.
+    #[error("`approval` of the tool `{tool}` names `{name}`, which is not in its `allow`")]
+    Approval {
+        /// Whose.
+        tool: String,
+        /// Which.
+        name: String,
+    },
     /// A number is out of range.
     #[error("`{field}` of the tool `{tool}` must be from 1 to {max}")]
     Limit {
@@ -161,6 +185,7 @@ pub(in crate::agent) fn check_shape(tools: &Value) -> Result<(), &'static str> {
 /// Tools that a model can be told of and that can be called.
 pub(in crate::agent) fn check_tools(tools: &[Tool]) -> Result<(), ToolError> {
     let (mut names, mut sets) = (HashSet::new(), HashSet::new());
+    let mcp_names = McpNames::new(tools);
     for tool in tools {
         match tool {
             Tool::SearchSources {} => check_name(SEARCH_SOURCES, &mut names)?,
@@ -170,6 +195,13 @@ pub(in crate::agent) fn check_tools(tools: &[Tool]) -> Result<(), ToolError> {
                 for operation in &tool.operations {
                     check_name(&operation.name, &mut names)?;
                     check_operation(operation)?;
+                }
+            }
+            Tool::Mcp(tool) => {
+                check_name(&tool.name, &mut sets)?;
+                check_mcp(tool)?;
+                for allowed in &tool.allow {
+                    check_name(&mcp_names.of(tool, allowed), &mut names)?;
                 }
             }
         }
@@ -183,13 +215,13 @@ pub(in crate::agent) fn check_tools(tools: &[Tool]) -> Result<(), ToolError> {
     }
 }
 
-fn check_name<'a>(name: &'a str, seen: &mut HashSet<&'a str>) -> Result<(), ToolError> {
+fn check_name(name: &str, seen: &mut HashSet<String>) -> Result<(), ToolError> {
     let well_formed = (1..=64).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if !well_formed {
         return Err(ToolError::Name(crate::cut(name, 64)));
     }
-    if seen.insert(name) { Ok(()) } else { Err(ToolError::Twice(name.to_owned())) }
+    if seen.insert(name.to_owned()) { Ok(()) } else { Err(ToolError::Twice(name.to_owned())) }
 }
 
 fn check_http(tool: &HttpTool) -> Result<(), ToolError> {
@@ -200,30 +232,65 @@ fn check_http(tool: &HttpTool) -> Result<(), ToolError> {
     if !is_base_url(&tool.base_url) {
         return Err(ToolError::BaseUrl(name()));
     }
-    let (bytes, most_bytes) = (tool.max_response_bytes as u64, MAX_RESPONSE_BYTES as u64);
+    check_limits(&tool.name, tool.timeout_seconds, tool.max_response_bytes)?;
+    check_headers(&tool.name, &tool.headers)
+}
+
+fn check_mcp(tool: &McpTool) -> Result<(), ToolError> {
+    if tool.allow.is_empty() {
+        return Err(ToolError::Empty(tool.name.clone()));
+    }
+    if let Some(name) = tool.allow.iter().find(|name| name.is_empty() || name.len() > 128) {
+        return Err(ToolError::Name(crate::cut(name, 64)));
+    }
+    if let Some(name) = tool.approval.iter().find(|name| !tool.allow.contains(name)) {
+        return Err(ToolError::Approval { tool: tool.name.clone(), name: crate::cut(name, 64) });
+    }
+    if !is_mcp_url(&tool.url) {
+        return Err(ToolError::McpUrl(tool.name.clone()));
+    }
+    check_limits(&tool.name, tool.timeout_seconds, tool.max_response_bytes)?;
+    check_headers(&tool.name, &tool.headers)
+}
+
+fn check_limits(tool: &str, timeout_seconds: u64, max_response_bytes: usize) -> Result<(), ToolError> {
     for (field, value, max) in [
-        ("timeout_seconds", tool.timeout_seconds, MAX_TIMEOUT_SECONDS),
-        ("max_response_bytes", bytes, most_bytes),
+        ("timeout_seconds", timeout_seconds, MAX_TIMEOUT_SECONDS),
+        ("max_response_bytes", max_response_bytes as u64, MAX_RESPONSE_BYTES as u64),
     ] {
         if !(1..=max).contains(&value) {
-            return Err(ToolError::Limit { tool: name(), field, max });
+            return Err(ToolError::Limit { tool: tool.to_owned(), field, max });
         }
     }
-    if tool.headers.len() > MAX_HEADERS {
-        return Err(ToolError::TooManyHeaders(name()));
+    Ok(())
+}
+
+fn check_headers(tool: &str, headers: &BTreeMap<String, HeaderSource>) -> Result<(), ToolError> {
+    if headers.len() > MAX_HEADERS {
+        return Err(ToolError::TooManyHeaders(tool.to_owned()));
     }
-    tool.headers.iter().try_for_each(|(header, source)| check_header(&tool.name, header, source))
+    headers.iter().try_for_each(|(header, source)| check_header(tool, header, source))
 }
 
 fn is_base_url(text: &str) -> bool {
-    let Ok(url) = Url::parse(text) else { return false };
-    text.len() <= 2048
+    plain_url(text).is_some_and(|url| url.query().is_none())
+}
+
+/// Its query may say what is wanted, but not by whose right.
+fn is_mcp_url(text: &str) -> bool {
+    let is_key = |name: &str| is_credential(name) || name.to_ascii_lowercase().contains("key");
+    plain_url(text).is_some_and(|url| !url.query_pairs().any(|(name, _)| is_key(&name)))
+}
+
+fn plain_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = text.len() <= 2048
         && matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.username().is_empty()
         && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none()
+        && url.fragment().is_none();
+    plain.then_some(url)
 }
 
 fn check_header(tool: &str, header: &str, source: &HeaderSource) -> Result<(), ToolError> {
@@ -260,7 +327,7 @@ fn is_credential(header: &str) -> bool {
     CREDENTIALS.iter().any(|word| name.contains(word))
 }
 
-fn check_operation(operation: &Operation) -> Result<(), ToolError> {
+pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
     check_parameters(operation)?;
     let (path, query) = operation.path.split_once('?').unwrap_or((&operation.path, ""));
     let well_formed = path.starts_with('/')
@@ -366,7 +433,7 @@ mod tests {
             (json!({ "base_url": "https://shop.example/?key=1" }), "query"),
             (json!({ "timeout_seconds": 0 }), "`timeout_seconds` of the tool `shop` must be from 1 to 300"),
             (json!({ "max_response_bytes": 2_000_000 }), "from 1 to 1048576"),
-            (json!({ "operations": [] }), "the tool `shop` has no operations"),
+            (json!({ "operations": [] }), "`shop` has no operations"),
             (
                 json!({ "operations": [operation(json!({})), operation(json!({}))] }),
                 "`get_order` is given twice",
@@ -386,6 +453,29 @@ mod tests {
             (json!({ "verb": 1 }), "unknown field `verb`"),
         ] {
             let message = check(tool(fields.clone())).unwrap_err();
+            assert!(message.contains(says), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_an_mcp_server_is_answered_with_what_to_change() {
+        for (fields, says) in [
+            (json!({ "allow": [] }), "allows none"),
+            (json!({ "allow": [""] }), "the name ``"),
+            (json!({ "allow": ["a", "a"] }), "`wiki_a` is given twice"),
+            (json!({ "approval": ["b"] }), "names `b`, which is not in its `allow`"),
+            (json!({ "url": "stdio:server" }), "`url` of the tool `wiki`"),
+            (json!({ "url": "https://u@mcp.example" }), "without credentials"),
+            (json!({ "url": "https://mcp.example/?apiKey=1" }), "without credentials"),
+            (json!({ "headers": { "Authorization": "x" } }), "agent-webhooks secret set NAME"),
+            (json!({ "timeout_seconds": 301 }), "from 1 to 300"),
+        ] {
+            let mut tool = json!({
+                "type": "mcp", "name": "wiki", "url": "https://mcp.example/mcp?profile=a", "allow": ["a"],
+            });
+            assert_eq!(check(json!([tool])), Ok(()));
+            tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let message = check(json!([tool])).unwrap_err();
             assert!(message.contains(says), "{fields}: {message}");
         }
     }

@@ -6,13 +6,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::{Tool, ToolError, import};
+
 /// Operations of one API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpTool {
     /// Names the set, for its owner.
     pub name: String,
-    /// What every operation's path is put after.
+    /// What every operation's path is put after; by default the first server of the
+    /// OpenAPI document.
+    #[serde(default)]
     pub base_url: String,
     /// Sent with every call.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -24,7 +28,14 @@ pub struct HttpTool {
     #[serde(default = "max_response_bytes")]
     pub max_response_bytes: usize,
     /// What can be called.
+    #[serde(default)]
     pub operations: Vec<Operation>,
+    /// An OpenAPI document to take operations from. It is not kept: they are.
+    #[serde(default, skip_serializing)]
+    pub openapi: Option<Value>,
+    /// Those to take, by their `operationId`; all by default.
+    #[serde(default, skip_serializing)]
+    pub allow: Vec<String>,
 }
 
 /// Where the value of a header comes from.
@@ -97,7 +108,31 @@ pub enum HttpMethod {
     Delete,
 }
 
+/// Tools with the operations of their documents.
+pub(in crate::agent) fn expand(tools: &mut [Tool]) -> Result<(), ToolError> {
+    for tool in tools {
+        if let Tool::Http(tool) = tool {
+            tool.expand()?;
+        }
+    }
+    Ok(())
+}
+
 impl HttpTool {
+    fn expand(&mut self) -> Result<(), ToolError> {
+        let Some(document) = self.openapi.take() else {
+            return if self.allow.is_empty() { Ok(()) } else { Err(ToolError::Allow(self.name.clone())) };
+        };
+        let imported = import(&document, &self.allow);
+        let imported = imported.map_err(|source| ToolError::OpenApi { tool: self.name.clone(), source })?;
+        self.allow.clear();
+        self.operations.extend(imported.operations);
+        if let (true, Some(base_url)) = (self.base_url.is_empty(), imported.base_url) {
+            self.base_url = base_url;
+        }
+        Ok(())
+    }
+
     /// What one call may take.
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
@@ -123,11 +158,11 @@ impl HttpMethod {
     }
 }
 
-const fn timeout_seconds() -> u64 {
+pub(super) const fn timeout_seconds() -> u64 {
     30
 }
 
-const fn max_response_bytes() -> usize {
+pub(super) const fn max_response_bytes() -> usize {
     64 * 1024
 }
 

@@ -9,6 +9,7 @@ use axum::http::Method;
 use domain::Moment;
 use serde_json::{Value, json};
 
+use super::documents;
 use super::flows::Flow;
 use super::provider::{Act, Run};
 use super::world::{TaskSeen, World, millis};
@@ -33,9 +34,11 @@ pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[
     if let [task] = later {
         no_attempt_was_wasted(world, flow, task);
     }
+    a_key_of_a_tool_call_stands_for_one_call(world);
     accepted_tasks_exist_and_have_one_id_a_key(world, later);
     an_end_was_told_once(world, later);
     agents_are_whole(world).await;
+    documents::are_whole(world).await;
 }
 
 fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
@@ -43,8 +46,9 @@ fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
     let seen = || format!("{}\nruns {runs:?}", task.status);
     let attempts = task.status["attempt"].as_u64().unwrap();
     assert!(attempts <= u64::from(flow.max_attempts), "too many attempts: {}", seen());
+    let turns: BTreeSet<(u64, usize)> = runs.iter().map(|run| (run.attempt, run.turn)).collect();
+    assert_eq!(turns.len(), runs.len(), "an attempt ran twice: {}", seen());
     let by_attempt: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
-    assert_eq!(by_attempt.len(), runs.len(), "an attempt ran twice: {}", seen());
     assert!(by_attempt.last().is_none_or(|last| *last <= attempts), "a run without an attempt: {}", seen());
     assert!(runs.iter().all(|run| run.held), "a run that did not hold its task: {}", seen());
     let paid = runs.iter().filter(|run| run.answer.is_some()).count();
@@ -66,7 +70,18 @@ fn no_attempt_was_wasted(world: &World, flow: &Flow, task: &TaskSeen) {
     if world.wire.plan.was_mended_by_the_sdk() && (flow.model)(0) != Act::AnswerSlowly && !agent_gone {
         let runs = world.provider.runs();
         let status = &task.status;
-        assert_eq!(status["attempt"], runs.len(), "an attempt was wasted: {status}\nruns {runs:?}");
+        let attempts: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
+        assert_eq!(status["attempt"], attempts.len(), "an attempt was wasted: {status}\nruns {runs:?}");
+    }
+}
+
+/// Whoever makes a call again asks for the very same thing, so that its server can
+/// tell. The model would not: it wants something else each time it is asked.
+fn a_key_of_a_tool_call_stands_for_one_call(world: &World) {
+    let mut by_key = BTreeMap::new();
+    for call in world.provider.tool_calls() {
+        let first = by_key.entry(call.key.clone()).or_insert_with(|| call.arguments.clone());
+        assert_eq!(*first, call.arguments, "two calls under the key {}", call.key);
     }
 }
 

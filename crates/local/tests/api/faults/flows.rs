@@ -7,6 +7,7 @@ use axum::http::Method;
 use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
+use super::documents;
 use super::provider::{Act, Script};
 use super::world::World;
 use crate::support::{Agent, string};
@@ -54,6 +55,12 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
     Flow { name: "run asking Anthropic", life: |world| Box::pin(ask_anthropic(world)), ..PLAIN },
     Flow { name: "run asking Bedrock", life: |world| Box::pin(ask_bedrock(world)), ..PLAIN },
+    Flow {
+        name: "run with a tool",
+        life: |world| Box::pin(use_tool(world)),
+        model: |_| Act::UseTool,
+        ..PLAIN
+    },
     Flow { name: "run two at once", life: |world| Box::pin(batch(world)), ..PLAIN },
     Flow {
         name: "run delivered twice at once",
@@ -90,6 +97,15 @@ pub(crate) const FLOWS: &[Flow] = &[
         name: "delete an agent with a task",
         life: |world| Box::pin(delete(world)),
         ends: &["invalid_agent"],
+        ..PLAIN
+    },
+    Flow { name: "upload a document and run", life: |world| Box::pin(documents::upload(world)), ..PLAIN },
+    Flow { name: "replace a document", life: |world| Box::pin(documents::replace(world)), ..PLAIN },
+    Flow { name: "two uploads at once", life: |world| Box::pin(documents::two(world)), ..PLAIN },
+    Flow { name: "delete a document", life: |world| Box::pin(documents::delete(world)), ..PLAIN },
+    Flow {
+        name: "delete an agent with documents",
+        life: |world| Box::pin(documents::delete_agent(world)),
         ..PLAIN
     },
 ];
@@ -149,6 +165,13 @@ async fn run(world: &World) {
 /// An agent with these fields on top.
 async fn run_as(world: &World, more: Value) {
     let agent = world.agent(more).await;
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.faults_from_here();
+    world.drain().await;
+}
+
+async fn use_tool(world: &World) {
+    let agent = world.agent(json!({ "tools": [world.provider.tool()] })).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;

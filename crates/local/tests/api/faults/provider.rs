@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::world::Machine;
 use crate::support::Time;
 use crate::support::formats::{Format, Says};
+use crate::support::model::completion;
 use crate::support::plan::Fault;
 use crate::support::wire::Wire;
 
@@ -27,6 +28,16 @@ pub(crate) enum Act {
     Busy,
     /// The caller's process dies.
     Kill,
+    /// Wants a tool called, with arguments of its own each time, and answers when it was.
+    UseTool,
+}
+
+/// One call of the tool.
+#[derive(Clone, Debug)]
+pub(crate) struct ToolCall {
+    /// Begins with the task's id.
+    pub(crate) key: String,
+    pub(crate) arguments: Value,
 }
 
 /// One request to the model.
@@ -36,6 +47,8 @@ pub(crate) struct Run {
     pub(crate) task: String,
     pub(crate) payload: String,
     pub(crate) authorization: Option<String>,
+    /// How often the model had spoken before in this run.
+    pub(crate) turn: usize,
     /// Which attempt the task's record named, and whether its lease lasted.
     pub(crate) attempt: u64,
     pub(crate) held: bool,
@@ -57,10 +70,12 @@ struct Shared {
     time: Time,
     callers: [Arc<Machine>; 2],
     runs: Mutex<Vec<Run>>,
+    tool_calls: Mutex<Vec<ToolCall>>,
 }
 
 enum Reply {
     Text(String),
+    WantsTool(String),
     Cut(String),
     Status(u16, &'static str),
     Close,
@@ -78,7 +93,8 @@ impl Provider {
     ) -> Self {
         let origin = origin(&listener);
         let (wire, time) = (wire.clone(), time.clone());
-        let shared = Shared { origin, script, impatient, wire, time, callers, runs: Mutex::default() };
+        let (runs, tool_calls) = (Mutex::default(), Mutex::default());
+        let shared = Shared { origin, script, impatient, wire, time, callers, runs, tool_calls };
         let provider = Self(Arc::new(shared));
         let served = provider.clone();
         tokio::spawn(async move {
@@ -97,11 +113,29 @@ impl Provider {
         self.0.runs.lock().unwrap().clone()
     }
 
+    pub(crate) fn tool_calls(&self) -> Vec<ToolCall> {
+        self.0.tool_calls.lock().unwrap().clone()
+    }
+
+    /// The definition of its tool.
+    pub(crate) fn tool(&self) -> Value {
+        let parameters = json!({ "properties": { "asked_for_by": {} } });
+        let operation = json!({ "name": "act", "method": "POST", "path": "/tool", "parameters": parameters });
+        json!({
+            "type": "http", "name": "acts", "base_url": format!("{}/v1", self.origin()), "timeout_seconds": 1, "operations": [operation],
+        })
+    }
+
     /// One request a connection.
     async fn serve(self, mut stream: TcpStream) {
         let Some((head, body)) = read_request(&mut stream).await else { return };
-        let format = Format::of(head.split(' ').nth(1).unwrap_or_default());
-        let reply = self.reply(format, &head, &body).await;
+        let (format, reply) = match head.starts_with("POST /v1/tool") {
+            true => (Format::Openai, self.call_tool(&head, body)),
+            false => {
+                let format = Format::of(head.split(' ').nth(1).unwrap_or_default());
+                (format, self.reply(format, &head, &body).await)
+            }
+        };
         let (status, header, content, sent) = match reply {
             Reply::Close => return,
             Reply::Never => {
@@ -112,6 +146,11 @@ impl Provider {
             Reply::Status(status, header) => (status, header, String::new(), 0),
             Reply::Text(text) => {
                 let content = chat(format, text);
+                let sent = content.len();
+                (200, "", content, sent)
+            }
+            Reply::WantsTool(arguments) => {
+                let content = wants_tool(&arguments);
                 let sent = content.len();
                 (200, "", content, sent)
             }
@@ -142,6 +181,12 @@ impl Provider {
         let (_, fault) = self.0.wire.plan.next("model");
         let (number, act, answer) = self.note(Run {
             payload: format.user(body).to_owned(),
+            turn: body["messages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|said| said["role"] == "assistant")
+                .count(),
             authorization: header(head, "authorization"),
             task,
             attempt,
@@ -160,6 +205,17 @@ impl Provider {
         reply
     }
 
+    fn call_tool(&self, head: &str, arguments: Value) -> Reply {
+        let key = header(head, "idempotency-key").expect("a call has a key");
+        let (_, fault) = self.0.wire.plan.next("tool");
+        self.0.tool_calls.lock().unwrap().push(ToolCall { key, arguments });
+        match fault {
+            Some(Fault::Stalled | Fault::Late) => Reply::Never,
+            Some(fault) => self.strike(fault, "done".to_owned()),
+            None => Reply::Text("done".to_owned()),
+        }
+    }
+
     /// Which attempt holds the task in its record, and whether one does.
     async fn held(&self, task: &str) -> (u64, bool) {
         let key = TaskId::parse(task).expect("a task's id").key().as_hex();
@@ -175,7 +231,10 @@ impl Provider {
     fn note(&self, mut run: Run) -> (usize, Act, String) {
         let mut runs = self.0.runs.lock().unwrap();
         let nth = runs.iter().filter(|earlier| earlier.task == run.task).count();
-        run.act = (self.0.script)(nth);
+        run.act = match (self.0.script)(nth) {
+            Act::UseTool if run.turn > 0 => Act::Answer,
+            act => act,
+        };
         let (act, answer) = (run.act, format!("run {nth} of {}: {}", run.task, run.payload));
         runs.push(run);
         (runs.len() - 1, act, answer)
@@ -190,6 +249,7 @@ impl Provider {
             }
             Act::Busy => Reply::Status(503, ""),
             Act::Kill => self.kill(),
+            Act::UseTool => Reply::WantsTool(json!({ "asked_for_by": answer }).to_string()),
         }
     }
 
@@ -245,4 +305,11 @@ fn header(head: &str, name: &str) -> Option<String> {
         .filter_map(|line| line.split_once(": "))
         .find(|(found, _)| found.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.to_owned())
+}
+
+fn wants_tool(arguments: &str) -> String {
+    let call =
+        json!({ "id": "c", "type": "function", "function": { "name": "act", "arguments": arguments } });
+    completion(json!({ "role": "assistant", "content": null, "tool_calls": [call] }), "tool_calls")
+        .to_string()
 }

@@ -1,8 +1,10 @@
 //! A server on a fresh folder, a model to go with it, and what a caller does.
 
 pub(crate) mod api;
+pub(crate) mod collector;
 pub(crate) mod formats;
 pub(crate) mod functions;
+pub(crate) mod mcp;
 pub(crate) mod model;
 pub(crate) mod pdf;
 pub(crate) mod plan;

@@ -11,7 +11,6 @@ use std::sync::{Mutex, OnceLock};
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -22,9 +21,7 @@ const OUR_CRATES: [&str; 6] = ["api", "domain", "local", "logs", "runner", "stor
 pub(crate) fn keep_log() {
     static KEPT: OnceLock<()> = OnceLock::new();
     KEPT.get_or_init(|| {
-        let levels = Targets::new()
-            .with_default(LevelFilter::INFO)
-            .with_targets(OUR_CRATES.map(|name| (name, LevelFilter::TRACE)));
+        let levels = logs::levels().with_targets(OUR_CRATES.map(|name| (name, LevelFilter::TRACE)));
         let lines =
             tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(Mutex::new(log()));
         tracing_subscriber::registry().with(lines.with_filter(levels)).init();

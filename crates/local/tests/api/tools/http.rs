@@ -219,7 +219,8 @@ async fn a_definition_that_cannot_be_called_is_refused_with_what_to_change() {
         (api.tool(twice), "the name `get_order` is given twice"),
         (keyed, "agent-webhooks secret set NAME"),
         (list, "Each of `tools` must be a JSON object"),
-        (json!({ "type": "http", "name": "x" }), "missing field `base_url`"),
+        (json!({ "type": "http", "name": "x" }), "`x` has no operations"),
+        (json!({ "type": "http" }), "missing field `name`"),
     ] {
         let create = world.manage(Method::POST, "/api/agents").json(&json!({ "name": "a", "tools": [tool] }));
         let (message, code) = refused(create.send().await.unwrap(), 400).await;

@@ -1,6 +1,8 @@
 //! Tools that call other servers, which record what they are asked.
 
 mod http;
+mod mcp;
+mod openapi;
 mod rerun;
 mod safety;
 

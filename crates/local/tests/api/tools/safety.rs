@@ -13,7 +13,7 @@ use crate::turns::wants;
 const SECRET: &str = "the-shop-key-0123456789";
 
 /// A server whose tools reach no private host but the model's.
-async fn strict_world(model: &FakeModel) -> World {
+pub(super) async fn strict_world(model: &FakeModel) -> World {
     let host = model.url.strip_prefix("http://").unwrap().trim_end_matches("/v1").to_owned();
     let env = Env::from_fn(move |_| Some(host.clone()));
     let hosts = PrivateHosts::from_env(&env).unwrap();

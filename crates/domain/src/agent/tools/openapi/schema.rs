@@ -1,0 +1,158 @@
+//! Schemas of a document as JSON schemas that stand alone.
+
+use serde_json::{Map, Value, json};
+
+use super::{Unfit, target};
+use crate::agent::tools::arguments::validator;
+
+/// How deep schemas may lie in each other; what lies deeper may be anything.
+const MAX_DEPTH: usize = 16;
+/// Most values that the schemas of one operation may be made of.
+const MAX_VALUES: usize = 4000;
+const MAX_DESCRIPTION_BYTES: usize = 500;
+
+/// For people and other programs; or, as identifiers, about another document.
+const DROPPED: [&str; 17] = [
+    "$anchor",
+    "$comment",
+    "$defs",
+    "$dynamicAnchor",
+    "$dynamicRef",
+    "$id",
+    "$ref",
+    "$schema",
+    "definitions",
+    "deprecated",
+    "discriminator",
+    "example",
+    "examples",
+    "externalDocs",
+    "readOnly",
+    "writeOnly",
+    "xml",
+];
+/// Their values are schemas by name.
+const BY_NAME: [&str; 3] = ["properties", "patternProperties", "dependentSchemas"];
+/// Their values are not schemas, whatever they look like.
+const PLAIN: [&str; 6] = ["const", "default", "enum", "required", "dependentRequired", "type"];
+
+/// Copies schemas out of a document, with what they refer to in its place.
+pub(super) struct Schemas<'d> {
+    document: &'d Value,
+    /// Of [`MAX_VALUES`].
+    left: usize,
+}
+
+impl<'d> Schemas<'d> {
+    pub(super) const fn new(document: &'d Value) -> Self {
+        Self { document, left: MAX_VALUES }
+    }
+
+    /// This schema, standing alone.
+    pub(super) fn copy(&mut self, schema: &'d Value) -> Result<Value, Unfit> {
+        self.schema(schema, &mut Vec::new(), 0)
+    }
+
+    /// `open`: the references being followed; to come back to one is to go in circles.
+    fn schema(&mut self, schema: &'d Value, open: &mut Vec<&'d str>, depth: usize) -> Result<Value, Unfit> {
+        self.left = self.left.checked_sub(1).ok_or(Unfit::TooLarge)?;
+        let Some(fields) = schema.as_object() else {
+            return if schema.is_boolean() { Ok(schema.clone()) } else { Err(Unfit::Malformed("schema")) };
+        };
+        if depth > MAX_DEPTH {
+            return Ok(json!({}));
+        }
+        let mut copy = match fields.get("$ref").and_then(Value::as_str) {
+            None => Map::new(),
+            Some(reference) if open.contains(&reference) => return Ok(json!({})),
+            Some(reference) => {
+                open.push(reference);
+                let copy = self.schema(target(self.document, reference)?, open, depth + 1)?;
+                open.pop();
+                match copy {
+                    Value::Object(fields) => fields,
+                    other => return Ok(other),
+                }
+            }
+        };
+        for (name, value) in fields {
+            if !DROPPED.contains(&name.as_str()) && !name.starts_with("x-") {
+                let value = self.keyword(name, value, open, depth)?;
+                copy.extend(value.map(|value| (name.clone(), value)));
+            }
+        }
+        of_version_3_0(&mut copy);
+        Ok(Value::Object(copy))
+    }
+
+    fn keyword(
+        &mut self,
+        name: &str,
+        value: &'d Value,
+        open: &mut Vec<&'d str>,
+        depth: usize,
+    ) -> Result<Option<Value>, Unfit> {
+        Ok(Some(match value {
+            Value::Object(fields) if BY_NAME.contains(&name) => {
+                let mut copies = Map::new();
+                for (name, schema) in fields {
+                    copies.insert(name.clone(), self.schema(schema, open, depth + 1)?);
+                }
+                copies.into()
+            }
+            Value::Object(_) if !PLAIN.contains(&name) => self.schema(value, open, depth + 1)?,
+            Value::Array(schemas) if !PLAIN.contains(&name) => {
+                let copies = schemas.iter().map(|schema| self.schema(schema, open, depth + 1));
+                copies.collect::<Result<Vec<Value>, Unfit>>()?.into()
+            }
+            Value::String(pattern) if name == "pattern" => {
+                // Of another dialect of regular expressions.
+                return Ok(validator(&json!({ "pattern": pattern })).is_ok().then(|| value.clone()));
+            }
+            Value::String(text) if name == "description" => crate::cut(text, MAX_DESCRIPTION_BYTES).into(),
+            _ => {
+                self.left = self.left.checked_sub(values_in(value)).ok_or(Unfit::TooLarge)?;
+                value.clone()
+            }
+        }))
+    }
+}
+
+fn values_in(value: &Value) -> usize {
+    match value {
+        Value::Array(values) => values.iter().map(values_in).sum::<usize>() + 1,
+        Value::Object(fields) => fields.values().map(values_in).sum::<usize>() + 1,
+        _ => 1,
+    }
+}
+
+/// Two things were said otherwise then: that there may be nothing, and that a
+/// bound is not within.
+fn of_version_3_0(schema: &mut Map<String, Value>) {
+    if schema.remove("nullable") == Some(Value::Bool(true)) {
+        if let Some(kind) = schema.get("type").and_then(Value::as_str) {
+            let kinds = json!([kind, "null"]);
+            schema.insert("type".to_owned(), kinds);
+        }
+        if let Some(Value::Array(values)) = schema.get_mut("enum")
+            && !values.contains(&Value::Null)
+        {
+            values.push(Value::Null);
+        }
+    }
+    for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+        match schema.get(exclusive) {
+            Some(Value::Bool(true)) => {
+                if let Some(value) = schema.remove(bound) {
+                    schema.insert(exclusive.to_owned(), value);
+                } else {
+                    schema.remove(exclusive);
+                }
+            }
+            Some(Value::Bool(false)) => {
+                schema.remove(exclusive);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! An MCP server of the handshake's generation (2025-11-25) at the wire: sessions,
+//! tools in two pages, answers as JSON or as events.
+
+use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+
+use super::api::{Call, FakeApi, answer};
+
+pub(crate) const SESSION: &str = "the-session-of-this-run";
+
+/// What it offers, and what its tools answer.
+pub(crate) async fn mcp(
+    call_tool: impl Fn(&Call) -> BoxFuture<'static, Value> + Send + Sync + 'static,
+) -> FakeApi {
+    FakeApi::start_slow(move |_, call| match call.body["method"].as_str() {
+        Some("tools/call") => {
+            let (result, id) = (call_tool(call), call.body["id"].clone());
+            Box::pin(async move { events(&json!({ "jsonrpc": "2.0", "id": id, "result": result.await })) })
+        }
+        _ => {
+            let response = handshake(call);
+            Box::pin(async { response })
+        }
+    })
+    .await
+}
+
+fn handshake(call: &Call) -> Response {
+    let id = &call.body["id"];
+    let result = |result: Value| axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+    match (call.method.as_str(), call.body["method"].as_str()) {
+        ("DELETE", _) => answer(200, "application/json", "{}"),
+        (_, Some("initialize")) => {
+            let mut response = result(json!({
+                "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
+                "serverInfo": { "name": "fake", "version": "1" },
+            }))
+            .into_response();
+            response.headers_mut().insert("mcp-session-id", SESSION.parse().unwrap());
+            response
+        }
+        (_, Some("notifications/initialized" | "notifications/cancelled")) => answer(202, "text/plain", ""),
+        (_, Some("tools/list")) => match call.body["params"]["cursor"].as_str() {
+            None => result(json!({ "tools": [tool("add"), tool("delete_all")], "nextCursor": "page-2" }))
+                .into_response(),
+            Some(_) => result(json!({ "tools": [tool("look.up")] })).into_response(),
+        },
+        // As a server does that knows no stateless requests.
+        _ => answer(
+            400,
+            "application/json",
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Missing session ID"}}"#,
+        ),
+    }
+}
+
+fn tool(name: &str) -> Value {
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "integer" } } });
+    json!({ "name": name, "description": format!("Does {name}"), "inputSchema": schema })
+}
+
+fn events(message: &Value) -> Response {
+    let note = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "info", "data": "at it" } });
+    answer(
+        200,
+        "text/event-stream",
+        format!("event: message\ndata: {note}\n\nevent: message\ndata: {message}\n\n"),
+    )
+}

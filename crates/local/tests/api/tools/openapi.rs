@@ -1,0 +1,156 @@
+//! Operations from OpenAPI documents, by the API and by the command.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{caller, run_with, shown};
+use crate::client::{json_of, run, text_of};
+use crate::support::{FakeApi, World, refused, string};
+
+fn document(server: &str) -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Desk API", "version": "1" },
+        "servers": [{ "url": server }],
+        "paths": {
+            "/desks/{desk}/notes": {
+                "parameters": [{ "name": "desk", "in": "path", "required": true, "schema": { "type": "string" } }],
+                "get": {
+                    "operationId": "notes/list", "summary": "Notes of a desk",
+                    "parameters": [{ "name": "page[size]", "in": "query", "schema": { "type": "integer" } }],
+                },
+                "post": {
+                    "operationId": "notes/add",
+                    "requestBody": { "required": true, "content": { "application/json": { "schema": {
+                        "type": "object", "required": ["text"], "properties": { "text": { "type": "string" } },
+                    } } } },
+                },
+            },
+            "/desks": { "delete": { "operationId": "desks/delete" } },
+        },
+        "security": [{ "token": [] }],
+        "components": { "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } } },
+    })
+}
+
+#[tokio::test]
+async fn operations_of_a_document_are_called_as_it_describes_them() {
+    let api = FakeApi::saying(json!({ "done": true })).await;
+    let tool = json!({
+        "type": "http", "name": "desk", "openapi": document(&format!("{}/v1", api.url())),
+        "allow": ["notes/list", "notes/add"],
+    });
+    let model = caller(&[
+        ("notes_list", r#"{"desk":"a b","page_size_":5}"#),
+        ("notes_add", r#"{"desk":"the-left-desk","text":"call back"}"#),
+    ])
+    .await;
+    let world = World::start().await;
+    let ended = run_with(&world, &model, tool).await;
+    assert!(shown(&ended).iter().all(|call| call["status"] == "ok"), "{ended}");
+    let mut asked: Vec<_> = api.calls().into_iter().map(|call| (call.method, call.path, call.body)).collect();
+    asked.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [
+        ("GET", "/v1/desks/a%20b/notes?page%5Bsize%5D=5", Value::Null),
+        ("POST", "/v1/desks/the-left-desk/notes", json!({ "text": "call back" })),
+    ];
+    assert_eq!(asked, expected.map(|(method, path, body)| (method.to_owned(), path.to_owned(), body)));
+    // What is not allowed is not told of.
+    assert_eq!(model.asked()[0].body["tools"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_document_is_kept_as_the_operations_it_describes() {
+    let world = World::start().await;
+    let tool = json!({ "type": "http", "name": "desk", "openapi": document("https://desk.example") });
+    let agent = world.agent_as(json!({ "tools": [tool] })).await;
+    let path = format!("/api/agents/{}", agent.id);
+    let read = async || world.manage(Method::GET, &path).send().await.unwrap().json::<Value>().await.unwrap();
+    let kept = read().await["tools"].clone();
+    assert!(kept[0].get("openapi").is_none() && kept[0].get("allow").is_none(), "{kept}");
+    assert_eq!(
+        (&kept[0]["base_url"], kept[0]["operations"].as_array().unwrap().len()),
+        (&json!("https://desk.example"), 3)
+    );
+    // Given back as it is shown, it stays as it is.
+    let patch = world.manage(Method::PATCH, &path).json(&json!({ "tools": kept }));
+    assert_eq!(patch.send().await.unwrap().status(), 200);
+    assert_eq!(read().await["tools"], kept);
+}
+
+#[tokio::test]
+async fn a_document_that_is_of_no_use_is_refused_with_what_to_change() {
+    let world = World::start().await;
+    for (fields, says) in [
+        (json!({ "openapi": { "swagger": "2.0" } }), "version 3.0 or 3.1"),
+        (json!({ "openapi": document("/v1") }), "`base_url` of the tool `desk`"),
+        (
+            json!({ "openapi": document("https://desk.example"), "allow": ["notes/drop"] }),
+            "no operation `notes/drop`",
+        ),
+        (json!({ "allow": ["notes/list"] }), "give it as `openapi`"),
+    ] {
+        let mut tool = json!({ "type": "http", "name": "desk" });
+        tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let create = world.manage(Method::POST, "/api/agents").json(&json!({ "name": "a", "tools": [tool] }));
+        let (message, code) = refused(create.send().await.unwrap(), 400).await;
+        assert!(message.contains(says), "{message}");
+        assert_eq!(code, "invalid_agent");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tools_are_added_from_files_listed_and_removed_from_the_command_line() {
+    let world = World::start().await;
+    world.agent_as(json!({ "name": "cli" })).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let (json_file, yaml_file) = (folder.path().join("desk.json"), folder.path().join("desk.yaml"));
+    std::fs::write(&json_file, document("https://desk.example").to_string()).unwrap();
+    let yaml = "openapi: 3.0.3\ninfo: { title: Wiki, version: '1' }\npaths:\n  /pages/{page}:\n    get:\n      \
+                operationId: getPage\n      parameters:\n        - { name: page, in: path, required: true, schema: { type: string } }\n";
+    std::fs::write(&yaml_file, yaml).unwrap();
+    let (json_file, yaml_file) = (json_file.to_str().unwrap(), yaml_file.to_str().unwrap());
+
+    let added = run(
+        &world,
+        &["agent", "tool", "add", "cli", "--openapi", json_file, "--allow", "notes/list,notes/add"],
+    )
+    .await;
+    let told = text_of(&added);
+    assert!(told.contains("--secret-header 'Authorization: Bearer {NAME}'"), "{added:?}");
+    assert!(told.contains("notes_add  POST /desks/{desk}/notes") && !told.contains("desks_delete"), "{told}");
+
+    let nowhere = run(&world, &["agent", "tool", "add", "cli", "--openapi", yaml_file]).await;
+    assert_eq!(nowhere.status.code(), Some(2));
+    let header = "X-Wiki-Key: {wiki/key}";
+    let added = [
+        "agent",
+        "tool",
+        "add",
+        "cli",
+        "--openapi",
+        yaml_file,
+        "--base-url",
+        "https://wiki.example",
+        "--secret-header",
+        header,
+        "--json",
+    ];
+    let tools = json_of(&run(&world, &added).await);
+    assert_eq!(tools["tools"][1]["headers"], json!({ "X-Wiki-Key": { "secret": "wiki/key" } }));
+    let added =
+        ["agent", "tool", "add", "cli", "--mcp", "https://mcp.example/mcp", "--allow", "search", "--json"];
+    let tools = json_of(&run(&world, &added).await);
+    let names: Vec<String> =
+        tools["tools"].as_array().unwrap().iter().map(|tool| string(&tool["name"])).collect();
+    assert_eq!(names, ["desk-api", "wiki", "mcp-example"]);
+
+    assert_eq!(run(&world, &["agent", "tool", "remove", "cli", "wiki"]).await.status.code(), Some(0));
+    let listed = text_of(&run(&world, &["agent", "tool", "list", "cli"]).await);
+    assert!(
+        listed.contains("desk-api") && listed.contains("mcp-example") && !listed.contains("wiki"),
+        "{listed}"
+    );
+    let gone = run(&world, &["agent", "tool", "remove", "cli", "wiki"]).await;
+    assert_eq!(gone.status.code(), Some(1));
+}

@@ -1,0 +1,76 @@
+//! What an MCP tool answered, as text.
+
+use domain::cut;
+use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
+
+/// The result, or what the tool says went wrong.
+pub(super) fn told(result: &CallToolResult, most: usize) -> Result<String, String> {
+    let blocks: Vec<String> = result.content.iter().map(block).collect();
+    let text = match (&result.structured_content, blocks.is_empty()) {
+        (Some(json), true) => json.to_string(),
+        (None, true) => "The tool answered nothing.".to_owned(),
+        (_, false) => blocks.join("\n"),
+    };
+    let text = match text.len() > most {
+        true => format!("{}… [cut at {most} bytes]", &text[..text.floor_char_boundary(most)]),
+        false => text,
+    };
+    if result.is_error == Some(true) { Err(text) } else { Ok(text) }
+}
+
+/// Text as it is, and what else there is by its kind.
+fn block(block: &ContentBlock) -> String {
+    match block {
+        ContentBlock::Text(text) => text.text.clone(),
+        ContentBlock::Image(image) => format!("[an image, {}]", cut(&image.mime_type, 100)),
+        ContentBlock::Audio(audio) => format!("[audio, {}]", cut(&audio.mime_type, 100)),
+        ContentBlock::ResourceLink(link) => {
+            format!("[a link to {}: {}]", cut(&link.name, 200), cut(&link.uri, 1000))
+        }
+        ContentBlock::Resource(resource) => match &resource.resource {
+            ResourceContents::TextResourceContents { text, .. } => text.clone(),
+            ResourceContents::BlobResourceContents { mime_type, .. } => {
+                format!("[a file, {}]", cut(mime_type.as_deref().unwrap_or("of unknown type"), 100))
+            }
+            _ => "[a resource]".to_owned(),
+        },
+        _ => "[something that is no text]".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn result(json: Value) -> CallToolResult {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn text_is_told_as_it_is_and_what_else_there_is_by_its_kind() {
+        let content = json!([
+            { "type": "text", "text": "It is noon." },
+            { "type": "image", "data": "AAAA", "mimeType": "image/png" },
+            { "type": "audio", "data": "AAAA", "mimeType": "audio/wav" },
+            { "type": "resource_link", "uri": "https://a.example/x", "name": "x" },
+            { "type": "resource", "resource": { "uri": "file:///a", "text": "inner" } },
+            { "type": "resource", "resource": { "uri": "file:///b", "blob": "AAAA", "mimeType": "image/gif" } },
+        ]);
+        let text = told(&result(json!({ "content": content })), 1000).unwrap();
+        assert_eq!(
+            text,
+            "It is noon.\n[an image, image/png]\n[audio, audio/wav]\n[a link to x: https://a.example/x]\ninner\n[a file, image/gif]"
+        );
+    }
+
+    #[test]
+    fn a_result_is_cut_between_characters_and_an_error_is_one() {
+        let long = json!({ "content": [{ "type": "text", "text": "aäb" }], "isError": true });
+        assert_eq!(told(&result(long), 2), Err("a… [cut at 2 bytes]".into()));
+        let structured = json!({ "content": [], "structuredContent": { "a": 1 } });
+        assert_eq!(told(&result(structured), 100), Ok("{\"a\":1}".into()));
+        assert_eq!(told(&result(json!({ "content": [] })), 100), Ok("The tool answered nothing.".into()));
+    }
+}
