@@ -21,7 +21,8 @@ SHORTEST = 8
 # Where lines come from, and how many there are at least: fewer means that the
 # product's log was not kept, so that nothing could be found in it.
 LOGS = {"in-process": 1000, "spawned": 100, "deployed": 50}
-EVERY_KIND = {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "prompt", "payload", "answer"}
+EVERY_KIND = {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "prompt", "payload", "answer",
+              "kept secret"}
 TOOL_KINDS = {"tool secret", "tool call", "tool argument", "tool result"}
 KINDS = {"in-process": EVERY_KIND | TOOL_KINDS, "deployed": EVERY_KIND}
 MOST_SHOWN = 50

@@ -18,14 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_DEPEND_ON = {
     "domain": set(),
     "store": {"domain"},
-    "runner": {"domain", "store"},
-    "api": {"domain", "store"},
+    "sources": {"domain"},
+    "runner": {"domain", "sources", "store"},
+    "api": {"domain", "sources", "store"},
     "logs": {"domain", "store"},
+    "traces": {"store"},
 }
 # The functions and the local server join those above, and never each other.
 OUTERMOST = set(MAY_DEPEND_ON)
 # The model of the protocol is no part of the product: only tests depend on it.
 MAY_DEPEND_ON["protocol"] = {"domain"}
+
+# What these functions, whose callers wait, must not reach: it is there for runs.
+QUICK = {"webhook", "task-status"}
+NOT_FOR_THE_QUICK = re.compile(r"(runner|traces|reqwest|opentelemetry.*|tracing-opentelemetry|prost)$")
 
 # Crates that do I/O, by name or by the beginning of it.
 IO_CRATES = re.compile(r"(tokio|mio|socket2|hyper|reqwest|axum|tower|aws|rusqlite|libsqlite3|dynoxide|lambda|rustls|h2)([-_].*)?$")
@@ -52,7 +58,7 @@ MAY_BE_PRINTED = {"SecretName.secret", "StoredHeader.secret", "ToolError.secret"
 def main():
     members = workspace_members()
     problems = [
-        *wrong_edges(members), *io_below_domain(), *io_in_domain(members), *vendor_names_outside_store(members),
+        *wrong_edges(members), *io_below_domain(), *slow_below_the_quick(), *io_in_domain(members), *vendor_names_outside_store(members),
         *long_mains(), *unsafe_allowed(members), *secrets_compared(members), *secrets_printed(members), *unlocked_tools(),
     ]
     for problem in problems:
@@ -84,6 +90,14 @@ def io_below_domain():
     for name in sorted(set(tree.split())):
         if IO_CRATES.match(name):
             yield f"domain reaches the I/O crate {name}; see: cargo tree -p domain -i {name}"
+
+
+def slow_below_the_quick():
+    for function in sorted(QUICK):
+        tree = run("cargo", "tree", "--locked", "--package", function, "--edges", "normal", "--prefix", "none", "--format", "{p}")
+        for name in sorted({line.split()[0] for line in tree.splitlines() if line}):
+            if NOT_FOR_THE_QUICK.match(name):
+                yield f"{function} reaches {name}; see: cargo tree -p {function} -i {name}"
 
 
 def io_in_domain(members):

@@ -30,7 +30,7 @@ def test_every_parameter_says_what_it_is_for():
 
 
 def test_the_outputs_are_those_promised():
-    assert set(TEMPLATE["Outputs"]) == {"ApiUrl", "ConsoleUrl", "AdminTokenCommand", "TasksTable", "AgentsTable",
+    assert set(TEMPLATE["Outputs"]) == {"ApiUrl", "ConsoleUrl", "AdminTokenCommand", "TasksTable", "AgentsTable", "DocumentsTable",
                                         "Queue", "DeadLetterQueue", "DashboardUrl"}
 
 
@@ -46,8 +46,13 @@ def test_tables_expire_items_are_backed_up_protected_and_paid_by_request(table):
     assert {name: properties(table).get(name) for name in wanted} == wanted
 
 
+def test_documents_never_expire_and_are_kept_like_agents():
+    wanted = {name: value for name, value in properties("AgentsTable").items() if name != "TimeToLiveSpecification"}
+    assert properties("DocumentsTable") == wanted
+
+
 def test_what_webhook_urls_hang_on_outlives_the_stack():
-    for name in ("AgentsTable", "SigningSecret"):
+    for name in ("AgentsTable", "DocumentsTable", "SigningSecret"):
         assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 
@@ -109,10 +114,30 @@ def test_no_role_holds_a_wildcard_action_or_every_resource():
         assert "ManagedPolicyArns" not in role, name
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
+                _, statement, _ = statement.get("Fn::If", (None, statement, None))
                 actions = statement["Action"]
                 actions = [actions] if isinstance(actions, str) else actions
                 assert not any("*" in action for action in actions), name
                 assert statement["Resource"] != "*", name
+
+
+def test_no_function_may_ask_a_bedrock_model_that_is_not_named_and_the_agents_alone_those_that_are():
+    assert TEMPLATE["Parameters"]["BedrockModels"]["Default"] == ""
+    assert TEMPLATE["Conditions"]["HasBedrockModels"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": "BedrockModels"}]}, ""]}]}
+    allowed = {"Effect": "Allow", "Action": "bedrock:InvokeModel", "Resource": {"Ref": "BedrockModels"}}
+    about_bedrock = {
+        name: [statement for policy in role["Policies"] for statement in policy["PolicyDocument"]["Statement"]
+               if "bedrock" in json.dumps(statement)]
+        for name, role in of_type("AWS::IAM::Role").items()
+    }
+    assert {name: found for name, found in about_bedrock.items() if found} == {
+        "AgentRole": [{"Fn::If": ["HasBedrockModels", allowed, {"Ref": "AWS::NoValue"}]}]}
+
+
+def test_the_default_model_may_be_any_provider_of_the_product():
+    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/mod.rs").read_text())
+    assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *providers]
 
 
 def test_the_webhook_function_may_change_counters_and_no_task():
@@ -122,6 +147,19 @@ def test_the_webhook_function_may_change_counters_and_no_task():
     assert [(update["Action"], update["Condition"]) for update in updates] == [
         ("dynamodb:UpdateItem", {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["rate#*"]}}),
     ]
+
+
+def test_the_console_writes_the_secrets_of_agents_and_reads_back_none_but_imported_tokens():
+    statements = properties("ConsoleRole")["Policies"][0]["PolicyDocument"]["Statement"]
+    secrets = {json.dumps(statement["Action"]): statement["Resource"] for statement in statements
+               if "secretsmanager:" in json.dumps(statement["Action"])}
+    below = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/provider/"
+    assert secrets == {
+        '"secretsmanager:GetSecretValue"': [{"Fn::GetAtt": ["AdminToken", "Id"]}, {"Fn::GetAtt": ["SigningSecret", "Id"]},
+                                            {"Fn::Sub": f"{below}agents/*/webhook-token*"}],
+        '["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret"]': {
+            "Fn::Sub": f"{below}*"},
+    }
 
 
 def test_every_route_has_an_integration_and_is_explicit():
@@ -134,6 +172,8 @@ def test_every_route_has_an_integration_and_is_explicit():
         "ANY /api/agents": target["Console"],
         "ANY /api/agents/{proxy+}": target["Console"],
         "ANY /api/agent_webhook": target["Console"],
+        "ANY /api/secrets": target["Console"],
+        "ANY /api/secrets/{proxy+}": target["Console"],
     }
 
 

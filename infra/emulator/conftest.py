@@ -30,14 +30,23 @@ PARAMETERS = {
 }
 PATIENCE_SECONDS = 90
 ANSWER = "All is well."
+SEARCH = {"id": "call-1", "type": "function",
+          "function": {"name": "search_sources", "arguments": '{"query": "returned"}'}}
 
 
 @pytest.fixture(scope="session")
-def stack():
+def collector():
+    collector = Collector()
+    yield collector
+    collector.server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def stack(collector):
     binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", ROOT / "target" / "release")
     here = ROOT / "infra" / "emulator"
     subprocess.run([here / "down", "--state", STATE], check=True)
-    parameters = [word for name, value in PARAMETERS.items() for word in ("--parameter", f"{name}={value}")]
+    parameters = [word for name, value in {**PARAMETERS, "OtlpEndpoint": collector.url}.items() for word in ("--parameter", f"{name}={value}")]
     up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
                         check=True, stdout=subprocess.PIPE, text=True)
     redaction.begin()
@@ -188,6 +197,31 @@ class Agents:
         return answer.json()["task_id"]
 
 
+class Collector:
+    """Keeps what is exported to it, protobuf as it came."""
+
+    def __init__(self):
+        self.exports = []
+        collector = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                collector.exports.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
 class FakeModel:
     """An OpenAI-compatible server that records its requests and behaves as the model's name says."""
 
@@ -241,12 +275,13 @@ class FakeModel:
             self.running += 1
             self.most_at_once = max(self.most_at_once, self.running)
         try:
-            return self.behave(request["body"]["model"], earlier)
+            return self.behave(request["body"], earlier)
         finally:
             with self.lock:
                 self.running -= 1
 
-    def behave(self, behaviour, earlier):
+    def behave(self, body, earlier):
+        behaviour = body["model"]
         if behaviour == "refuses":
             return 400, {"error": {"message": "no such model", "type": "invalid_request_error"}}
         if behaviour == "busy-once" and earlier == 0:
@@ -257,16 +292,14 @@ class FakeModel:
             self.stack.kill_runners()
         if behaviour == "slow":
             self.closing.wait(30)
+        if behaviour == "searches-then-kills-its-runner-once":
+            if body["messages"][-1]["role"] != "tool":
+                return 200, completion(behaviour, {"content": None, "tool_calls": [SEARCH]}, "tool_calls")
+            if earlier == 0:
+                self.stack.kill_runners()
         # Long enough that calls of one batch overlap.
         self.closing.wait(0.5)
-        return 200, {
-            "id": f"chatcmpl-{uuid.uuid4()}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": behaviour,
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}],
-            "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
-        }
+        return 200, completion(behaviour, {"content": ANSWER}, "stop")
 
     def calls_about(self, marker):
         return [request for request in self.requests if marker in request["text"]]
@@ -274,6 +307,17 @@ class FakeModel:
     def user_message_about(self, marker):
         (request,) = self.calls_about(marker)
         return [message["content"] for message in request["body"]["messages"] if message["role"] == "user"][-1]
+
+
+def completion(model, message, finish_reason):
+    return {
+        "id": f"chatcmpl-{uuid.uuid4()}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [{"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", **message}}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 4, "total_tokens": 15},
+    }
 
 
 def wait_until(what, probe):

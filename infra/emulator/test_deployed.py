@@ -10,6 +10,8 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
+import redaction
+from conftest import wait_until
 from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard
 
 
@@ -49,6 +51,26 @@ def test_the_model_receives_the_payload_as_it_was_sent(agents, stack, model):
     assert "1.50" in message
     assert list(json.loads(message)) == ["z", "a", "text", "marker"]
     assert json.loads(message)["text"] == "naïve 🦀"
+
+
+def test_a_document_is_uploaded_answered_from_and_gone_when_deleted(agents, stack):
+    agent = agents.create("answers", model={"provider": "extractive"})
+    path = f"/api/agents/{agent['agent_id']}/sources"
+    page = "<title>Zoo</title><h1>Feeding</h1><p>The zebra is fed at noon."
+    headers = {"Authorization": f"Bearer {stack.admin_token}", "Content-Type": "text/html"}
+    answer = stack.call("POST", f"{path}?source=rules.html", headers=headers, data=page)
+    assert answer.status_code == 201, answer.text
+    end = stack.wait_for_end(agents.trigger(agent, {"question": "When is the zebra fed?"}))
+    source = {"title": "Zoo", "text": "# Feeding\n\nThe zebra is fed at noon.", "source": "rules.html"}
+    assert end["result"]["result"]["sources"] == [source]
+
+    # Binary, so base64 on its way; read by a process that the function starts.
+    headers["Content-Type"] = "application/pdf"
+    answer = stack.call("POST", f"{path}?source=bad.pdf", headers=headers, data=b"%PDF-1.7\n\xff\xfe")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unreadable_document")
+    document = stack.manage("GET", path).json()["sources"][0]
+    assert stack.manage("DELETE", f"{path}/{document['id']}").status_code == 204
+    assert stack.aws("dynamodb").scan(TableName=stack.outputs["DocumentsTable"])["Items"] == []
 
 
 def test_a_get_triggers_with_its_query_as_payload(agents, stack, model):
@@ -164,6 +186,20 @@ def test_a_task_whose_runner_is_killed_every_time_ends_as_worker_lost(agents, st
     assert after["status"] == "SUCCESS"
 
 
+def test_a_run_whose_runner_is_killed_goes_on_behind_the_tools_it_had_called_for(agents, stack, model):
+    marker = a_marker()
+    agent = agents.create("searches-then-kills-its-runner-once", tools=[{"type": "search_sources"}],
+                          sources=[{"title": "Shop", "text": "Goods can be returned within 30 days."}])
+    end = stack.wait_for_end(agents.trigger(agent, {"marker": marker}))
+    assert (end["status"], end["attempt"]) == ("SUCCESS", 2), end
+    result = end["result"]["result"]
+    assert [call["tool_name"] for call in result["tool_calls"]] == ["search_sources"]
+    assert result["sources"][0]["title"] == "Shop"
+    asked = [request["body"]["messages"][-1]["role"] for request in model.calls_about(marker)]
+    assert asked == ["user", "tool", "tool"], "the first turn is not paid for again"
+    assert end["usage"]["turns"] == 2
+
+
 def test_the_dead_letter_queue_is_drained_and_ends_its_tasks(agents, stack, model):
     marker = a_marker()
     agent = agents.create("answers")
@@ -260,6 +296,26 @@ def test_the_webhook_url_can_be_shown_again_and_its_token_is_not_stored(agents, 
     assert token not in str(stack.aws("dynamodb").scan(TableName=stack.outputs["AgentsTable"])["Items"])
 
 
+def test_a_kept_secret_reaches_the_model_and_cannot_be_deleted_under_its_agent(agents, stack, model):
+    value, marker = a_marker(), a_marker()
+    redaction.secret("kept secret", value)
+    assert stack.manage("PUT", "/api/secrets/team/openai", json={"value": value}).status_code == 204
+    agent = agents.create("answers")
+    patch = {"model": {"api_key": {"secret": "team/openai"}}}
+    assert stack.manage("PATCH", f"/api/agents/{agent['agent_id']}", json=patch).status_code == 200
+    assert stack.wait_for_end(agents.trigger(agent, {"order": marker}))["status"] == "SUCCESS"
+    assert [call["authorization"] for call in model.calls_about(marker)] == [f"Bearer {value}"]
+
+    listed = stack.manage("GET", "/api/secrets").json()
+    assert {"name": "team/openai", "agents": [agent["agent_id"]]} in listed["secrets"]
+    refused = stack.manage("DELETE", "/api/secrets/team/openai")
+    assert (refused.status_code, refused.json()["code"]) == (409, "secret_in_use")
+    assert stack.manage("DELETE", f"/api/agents/{agent['agent_id']}").status_code == 204
+    assert stack.manage("DELETE", "/api/secrets/team/openai").status_code == 204
+    kept = [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
+    assert f"{stack.outputs['stack']}/provider/team/openai" not in kept
+
+
 # ------------------------------------------------------------ Log and metrics
 
 
@@ -274,8 +330,8 @@ def test_the_lines_of_a_task_bear_its_id_and_the_last_one_is_its_metrics(agents,
     assert (accepted["message"], accepted["agent_id"]) == ("trigger accepted", agent["agent_id"])
     lines = stack.lines_of_task("agent", task_id)
     assert [(line["message"], line["attempt"]) for line in lines] == [
-        ("attempt started", 1), ("the model's server refused", 1), ("task released after a passing fault", 1),
-        ("attempt started", 2), ("task ended", 2)]
+        ("attempt started", 1), ("the model's server refused", 1), ("model failed", 1),
+        ("task released after a passing fault", 1), ("attempt started", 2), ("model replied", 2), ("task ended", 2)]
     assert {line["agent_id"] for line in lines} == {agent["agent_id"]}
     # The agent function's two invocations, and the webhook's.
     assert len({line["request_id"] for line in [accepted, *lines]}) == 3
@@ -295,6 +351,20 @@ def test_the_lines_of_a_task_bear_its_id_and_the_last_one_is_its_metrics(agents,
             assert isinstance(end[metric["Name"]], int), metric
     assert payload["order"] not in json.dumps([accepted, *lines])
     print(f"bytes: trigger accepted {size(accepted)}, attempt started {size(lines[0])}, task ended {size(end)}")
+
+
+def test_a_run_is_traced_before_its_invocation_ends_and_its_payload_is_in_no_trace(agents, stack, collector):
+    payload = {"order": a_marker()}
+    task_id = agents.trigger(agents.create("answers"), payload)
+    assert stack.wait_for_end(task_id)["status"] == "SUCCESS"
+    wait_until("its trace", lambda: [body for _, body in collector.exports if task_id.encode() in body])
+    assert {path for path, _ in collector.exports} == {"/v1/traces"}
+    (trace,) = [body for _, body in collector.exports if task_id.encode() in body]
+    for said in ("invoke_agent test-answers", "chat answers", "gen_ai.usage.input_tokens", stack.outputs["stack"]):
+        assert said.encode() in trace, said
+    everything = b"".join(body for _, body in collector.exports)
+    for unsaid in (payload["order"], "Answer the order.", "All is well."):
+        assert unsaid.encode() not in everything, unsaid
 
 
 def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_tells(agents, stack):
@@ -366,6 +436,7 @@ def everything(stack):
     resources = {
         "tasks": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['TasksTable']}", "dynamodb", tables),
         "agents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['AgentsTable']}", "dynamodb", tables),
+        "documents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['DocumentsTable']}", "dynamodb", tables),
         "queue": (f"arn:aws:sqs:{arn}:{stack.outputs['Queue'].rpartition('/')[2]}", "sqs", queues),
         "dead letters": (f"arn:aws:sqs:{arn}:{stack.outputs['DeadLetterQueue'].rpartition('/')[2]}", "sqs", queues),
         "model key": (f"{provider}agents/x/model-api-key-abcdef", "secretsmanager", secrets),
@@ -405,7 +476,7 @@ NEEDED = {
         "webhook log": {"CreateLogStream", "PutLogEvents"},
     },
     "AgentRole": {
-        "agents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
+        "agents": {"GetItem"}, "documents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
         "queue": CONSUME | {"SendMessage"}, "dead letters": CONSUME, "model key": {"GetSecretValue"}, "default model key": {"GetSecretValue"},
         "agent log": {"CreateLogStream", "PutLogEvents"},
     },
@@ -414,9 +485,9 @@ NEEDED = {
         "task-status log": {"CreateLogStream", "PutLogEvents"},
     },
     "ConsoleRole": {
-        "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"},
+        "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"}, "documents": {"PutItem", "DeleteItem"},
         "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
-        "model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
+        "model key": WRITE_SECRET, "default model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
         "console log": {"CreateLogStream", "PutLogEvents"},
     },
 }
@@ -469,6 +540,8 @@ def item(stack, table, **more):
     ("AgentRole", "dynamodb", "list the agents", lambda aws, stack: aws.scan(TableName=stack.outputs["AgentsTable"])),
     ("AgentRole", "dynamodb", "change an agent", lambda aws, stack: aws.put_item(
         TableName=stack.outputs["AgentsTable"], Item={"id": {"S": "agent#x"}})),
+    ("AgentRole", "dynamodb", "change a document", lambda aws, stack: aws.put_item(
+        TableName=stack.outputs["DocumentsTable"], Item={"id": {"S": "x"}})),
     ("AgentRole", "dynamodb", "list the tasks", lambda aws, stack: aws.scan(TableName=stack.outputs["TasksTable"])),
     ("AgentRole", "dynamodb", "delete a task", lambda aws, stack: aws.delete_item(**item(stack, "TasksTable"))),
     ("AgentRole", "sqs", "send a dead letter", lambda aws, stack: aws.send_message(
@@ -488,6 +561,7 @@ def item(stack, table, **more):
     ("TaskStatusRole", "secretsmanager", "read the admin token", get_secret("AdminToken")),
     # The console writes models' keys and cannot read them back; tasks are none of its business.
     ("ConsoleRole", "dynamodb", "read a task", lambda aws, stack: aws.get_item(**item(stack, "TasksTable"))),
+    ("ConsoleRole", "dynamodb", "read a document", lambda aws, stack: aws.get_item(**item(stack, "DocumentsTable"))),
     ("ConsoleRole", "dynamodb", "drop the agents", lambda aws, stack: aws.delete_table(TableName=stack.outputs["AgentsTable"])),
     ("ConsoleRole", "sqs", "send a message", lambda aws, stack: aws.send_message(
         QueueUrl=stack.outputs["Queue"], MessageBody="x")),

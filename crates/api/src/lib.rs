@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | `GET, POST /api/webhooks/agents/{token}` | [`webhook`] | webhook |
 //! | `GET /api/task_status`, `GET /api/health` | [`task_status`] | task-status |
-//! | `/api/agents…`, `GET /api/agent_webhook` | [`agents`] | console |
+//! | `/api/agents…`, `GET /api/agent_webhook`, `/api/secrets…` | [`agents`] | console |
 
 pub mod agents;
 mod cors;

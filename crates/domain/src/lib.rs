@@ -10,6 +10,7 @@
 //! to an [`Outcome`].
 
 pub mod agent;
+mod catalogue;
 mod id;
 mod idempotency;
 mod moment;
@@ -17,10 +18,12 @@ mod outcome;
 mod payload;
 mod prompt;
 mod run;
+mod schema;
 mod task;
 mod token;
 
 pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Provider, Source};
+pub use catalogue::{Catalogue, CatalogueError, Content, Listed};
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
 pub use moment::Moment;
@@ -31,6 +34,7 @@ pub use run::{
     CallOutcome, Called, Message, ModelReply, Rules, Run, Step, StopReason, ToolCall, ToolCallRecord,
     ToolResult, ToolSpec, Turn, cut,
 };
+pub use schema::{AnswerSchema, Misfit, SchemaError};
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
     gives_up_slot, slot_pause,

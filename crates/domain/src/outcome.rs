@@ -43,7 +43,8 @@ pub struct Passage {
     pub title: String,
     /// The passage itself.
     pub text: String,
-    /// Where it comes from: the source's title until sources have addresses.
+    /// Where it comes from: a URL or a file name; of a text in the agent's own
+    /// definition, its title.
     pub source: String,
 }
 

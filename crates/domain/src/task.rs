@@ -158,6 +158,13 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What kind of failure it would be.
+    pub const fn kind(&self) -> ErrorType {
+        match self {
+            Self::Permanent(failure) | Self::Passing { failure, .. } => failure.kind,
+        }
+    }
+
     /// A fault that trying again will not mend.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
         Self::Permanent(Failure::permanent(kind, message))

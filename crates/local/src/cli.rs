@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::Provider;
 
 pub use tool::{AddTool, ToolCommand};
 
@@ -37,10 +38,16 @@ pub enum Command {
     /// Make, show, change and delete agents
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// Keep, list and delete secrets that agents refer to as {"secret": "NAME"}
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Trigger an agent's webhook
     Trigger(TriggerArgs),
     /// Show how a task stands
     Status(StatusArgs),
+    /// Read a PDF from standard input, for the server
+    #[command(name = api::agents::READ_PDF, hide = true)]
+    ReadPdf,
 }
 
 /// Options of `serve`.
@@ -152,11 +159,84 @@ pub enum AgentCommand {
         #[command(flatten)]
         deployment: Deployment,
     },
-    /// Delete an agent and its webhook URL
+    /// Add, list and delete the documents that an agent answers from
+    #[command(subcommand)]
+    Source(SourceCommand),
+    /// Delete an agent, its webhook URL and its documents
     Delete {
         /// Its id or name
         #[arg(value_name = "ID|NAME")]
         agent: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+}
+
+/// What can be done with secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Keep a secret, or replace its value; the value is read from standard input
+    Set {
+        /// Letters, digits and - _ . /
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// List the names of all secrets
+    List {
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// Delete a secret that no agent refers to
+    Delete {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+}
+
+/// What can be done with the documents of an agent.
+#[derive(Debug, Subcommand)]
+pub enum SourceCommand {
+    /// Add documents: text, Markdown, HTML or PDF; one of the same name is replaced
+    Add {
+        /// The agent's id or name
+        #[arg(value_name = "ID|NAME")]
+        agent: String,
+        /// The files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// What answers call the document [default: what it calls itself, or its file's name]
+        #[arg(long, value_name = "TITLE")]
+        title: Option<String>,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// List the documents of an agent
+    List {
+        /// The agent's id or name
+        #[arg(value_name = "ID|NAME")]
+        agent: String,
+        /// Where
+        #[command(flatten)]
+        deployment: Deployment,
+    },
+    /// Delete a document
+    Delete {
+        /// The agent's id or name
+        #[arg(value_name = "ID|NAME")]
+        agent: String,
+        /// The document's id, as `list` shows it
+        #[arg(value_name = "SOURCE_ID")]
+        source: String,
         /// Where
         #[command(flatten)]
         deployment: Deployment,
@@ -172,13 +252,20 @@ pub struct Definition {
     /// Its prompt, a Jinja template over `payload`
     #[arg(long, value_name = "TEXT|@FILE")]
     pub prompt: Option<String>,
-    /// Base URL of an OpenAI-compatible server, such as http://127.0.0.1:8080/v1
+    /// How the model is asked: openai, anthropic, bedrock or extractive
+    /// [default: openai, for a server that speaks its protocol]
+    #[arg(long, value_name = "PROVIDER", value_parser = provider)]
+    pub model_provider: Option<Provider>,
+    /// Base URL of the model's server, such as http://127.0.0.1:8080/v1
     #[arg(long, value_name = "URL")]
     pub model_url: Option<String>,
     /// The model's name on that server
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// A file with the definition as JSON, such as model.api_key, limits and sources
+    /// Read the API key of the model's server from standard input
+    #[arg(long)]
+    pub api_key_stdin: bool,
+    /// A file with the definition as JSON, such as limits and sources
     /// (README, Agents); of an update, what changes, `null` removing; flags win over it
     #[arg(long, value_name = "FILE.json")]
     pub from: Option<PathBuf>,
@@ -216,6 +303,11 @@ pub struct StatusArgs {
     /// Where
     #[command(flatten)]
     pub deployment: Deployment,
+}
+
+fn provider(text: &str) -> Result<Provider, String> {
+    let names = Provider::ALL.map(Provider::as_str).join(", ");
+    Provider::parse(text).ok_or_else(|| format!("it must be one of {names}"))
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {

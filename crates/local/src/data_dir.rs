@@ -83,23 +83,23 @@ impl DataDir {
         }
     }
 
-    /// The database file.
-    pub fn database(&self) -> PathBuf {
-        self.0.join("tables.sqlite")
+    /// The file of a database, `tables` or `documents`.
+    pub fn database(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.sqlite"))
     }
 
-    /// Whether a database was made here: only a whole one has this name.
-    pub fn has_database(&self) -> Result<bool, DataDirError> {
-        let path = self.database();
+    /// Whether this database was made here: only a whole one has this name.
+    pub fn has_database(&self, name: &str) -> Result<bool, DataDirError> {
+        let path = self.database(name);
         path.try_exists().map_err(io("look for", &path))
     }
 
     /// An empty file to make the database in, for its owner only, as SQLite would
     /// not. What a start that was killed had made of it is gone.
-    pub fn draft_database(&self) -> Result<PathBuf, DataDirError> {
-        let path = self.0.join("tables.draft");
+    pub fn draft_database(&self, name: &str) -> Result<PathBuf, DataDirError> {
+        let path = self.0.join(format!("{name}.draft"));
         for suffix in ["", "-wal", "-shm"] {
-            let left = self.0.join(format!("tables.draft{suffix}"));
+            let left = self.0.join(format!("{name}.draft{suffix}"));
             match fs::remove_file(&left) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(io("remove", &left)(error));
@@ -112,13 +112,13 @@ impl DataDir {
     }
 
     /// Gives the finished draft, which must be closed, the database's name.
-    pub fn keep_draft_database(&self, draft: &Path) -> Result<(), DataDirError> {
-        let log = self.0.join("tables.draft-wal");
+    pub fn keep_draft_database(&self, name: &str, draft: &Path) -> Result<(), DataDirError> {
+        let log = self.0.join(format!("{name}.draft-wal"));
         if log.exists() {
             // What is in there would be lost with its name.
             return Err(io("close", draft)(std::io::ErrorKind::ResourceBusy.into()));
         }
-        let database = self.database();
+        let database = self.database(name);
         fs::rename(draft, &database).map_err(io("make", &database))?;
         // The name is to be on the disk before anything is accepted.
         File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(io("write", &self.0))

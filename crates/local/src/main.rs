@@ -4,26 +4,21 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use local::cli::{Cli, Command, LogFormat};
+use local::cli::{Cli, Command, LogFormat, ServeArgs};
 use local::client::{self, ClientError};
 use local::fail;
 use local::serve::{ServeError, Settings, serve};
 use store::env::Env;
 use store::error_chain;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use traces::Traces;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command() {
-        Command::Serve(args) => {
-            log_to_stderr(args.log_format);
-            return match Settings::from_env(&Env::process()) {
-                Ok(settings) => served(serve(args, settings).await),
-                Err(error) => served(Err(error.into())),
-            };
-        }
+        Command::Serve(args) => return served(traced(args).await),
+        Command::ReadPdf => return api::agents::read_pdf_for_parent(),
         Command::Agent(command) => client::agent::run(command).await,
+        Command::Secret(command) => client::secret::run(command).await,
         Command::Trigger(args) => client::trigger::run(args).await,
         Command::Status(args) => client::status::run(args).await,
     };
@@ -38,25 +33,24 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Serves, and exports traces meanwhile if the environment says where to.
+async fn traced(args: ServeArgs) -> Result<(), ServeError> {
+    let env = Env::process();
+    let traces = Traces::from_env(&env)?;
+    match args.log_format {
+        LogFormat::Json => logs::to_stderr(traces.layer()),
+        LogFormat::Text => logs::to_terminal(traces.layer()),
+    }
+    let settings = Settings::from_env(&env)?;
+    traces.export_during(serve(args, settings)).await
+}
+
 fn served(outcome: Result<(), ServeError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             fail(format!("error: {}", error_chain(&error)));
             ExitCode::FAILURE
-        }
-    }
-}
-
-fn log_to_stderr(format: LogFormat) {
-    match format {
-        LogFormat::Json => logs::to_stderr(),
-        LogFormat::Text => {
-            let lines = tracing_subscriber::fmt::layer()
-                .with_target(false)
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-            tracing_subscriber::registry().with(logs::levels()).with(lines).init();
         }
     }
 }

@@ -11,34 +11,65 @@
 //! | `error` | why, with the chain of causes |
 //! | `reference` | what a caller was told with a 5xx |
 //! | `status`, `server` | the HTTP status; of a model's server, which |
+//! | `source_id`, `bytes`, `passages` | a document that was deleted or stored |
 //! | `replayed` | the trigger's key named this task before |
+//! | `gen_ai.*`, `turn`, `duration_ms` | of a call to a model or a tool, by OpenTelemetry's conventions |
+//! | `error.type` | why it failed |
 //! | `retry_in_ms` | how long a task rests, or is left alone |
 //! | `outcome`, `queue_ms`, `run_ms`, `total_ms`, `input_tokens`, `output_tokens` | how a task ended: see [`Metrics`] |
 
 mod line;
 mod metrics;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry};
 
 use line::JsonLines;
 pub use metrics::Metrics;
 
+/// Spans of this `target` are there to be exported. What they say, the lines within
+/// them say for themselves.
+const TRACED: &str = "gen_ai";
+
 /// A Lambda's log. Lambda takes each line of stdout that is a JSON object as it
 /// is ("Sending Lambda function logs to CloudWatch Logs", JSON format).
-pub fn to_lambda(metrics: Option<Metrics>) {
+pub fn to_lambda() {
+    to_traced_lambda(None, None::<LevelFilter>);
+}
+
+/// The log of a Lambda that runs agents: with metrics in it, and traces beside it.
+pub fn to_traced_lambda(metrics: Option<Metrics>, traces: Option<impl Layer<Registry> + Send + Sync>) {
     let lines = JsonLines::new(std::io::stdout).with_metrics(metrics);
-    tracing_subscriber::registry().with(levels()).with(lines).init();
+    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
 }
 
 /// The local server's log, if JSON is asked for.
-pub fn to_stderr() {
+pub fn to_stderr(traces: Option<impl Layer<Registry> + Send + Sync>) {
     let lines = JsonLines::new(std::io::stderr).with_timestamps();
-    tracing_subscriber::registry().with(levels()).with(lines).init();
+    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
+}
+
+/// The same as text, for people.
+pub fn to_terminal(traces: Option<impl Layer<Registry> + Send + Sync>) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
 }
 
 /// What is logged at all. The SDK of the tools' protocol quotes what servers say.
-pub fn levels() -> Targets {
+fn levels() -> Targets {
     Targets::new().with_default(LevelFilter::INFO).with_target("rmcp", LevelFilter::OFF)
+}
+
+fn untraced<S>(lines: impl Layer<S> + Send + Sync) -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
+    lines.with_filter(filter_fn(|metadata: &Metadata<'_>| !metadata.is_span() || metadata.target() != TRACED))
 }

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    Agent, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step, render_prompt,
+    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step,
+    render_prompt,
 };
-use store::{Claimed, Finish, error_chain};
+use serde_json::Value;
+use store::{AgentRecord, Claimed, Finish, error_chain};
 
 use crate::model::Question;
 use crate::tools::Toolbox;
-use crate::{Runner, passages, told};
+use crate::{Runner, traced};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
@@ -43,33 +45,36 @@ impl From<Fault> for Break {
 /// One attempt, within `budget`, from where an earlier one had come to.
 pub(crate) async fn attempt(
     runner: &Runner,
-    agent: &Agent,
+    record: &AgentRecord,
     claimed: &Claimed,
     payload: &Payload,
     earlier: Option<Run>,
     budget: Duration,
 ) -> Attempt {
-    let mut driver = Driver { runner, agent, claimed, payload, is_written: earlier.is_some() };
-    let mut run =
-        earlier.unwrap_or_else(|| Run::new(passages::best(&agent.draft().sources, &payload.words())));
-    let mut toolbox = None;
-    let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
-    // On no budget: a run that ended in time has.
-    if let Some(toolbox) = toolbox {
-        toolbox.close().await;
-    }
-    match attempted {
-        Ok(Ok(ended)) => Attempt::Ended(ended),
-        Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
-        Ok(Err(Break::Fenced)) => Attempt::Fenced,
-        Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
-    }
+    let model = record.agent.draft().model.as_ref().unwrap_or(&runner.settings.default_model);
+    let mut driver = Driver { runner, record, claimed, payload, is_written: earlier.is_some() };
+    let mut run = earlier.unwrap_or_default();
+    let attempt = async {
+        let mut toolbox = None;
+        let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
+        // On no budget: a run that ended in time has.
+        if let Some(toolbox) = toolbox {
+            toolbox.close().await;
+        }
+        match attempted {
+            Ok(Ok(ended)) => Attempt::Ended(ended),
+            Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
+            Ok(Err(Break::Fenced)) => Attempt::Fenced,
+            Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
+        }
+    };
+    traced::invoke_agent(&record.agent, claimed, model, attempt).await
 }
 
 /// What an attempt works with.
 struct Driver<'a> {
     runner: &'a Runner,
-    agent: &'a Agent,
+    record: &'a AgentRecord,
     claimed: &'a Claimed,
     payload: &'a Payload,
     /// Whether the run is in the task's record as it stands.
@@ -78,18 +83,22 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     async fn drive(&mut self, run: &mut Run, toolbox: &mut Option<Toolbox<'a>>) -> Result<Ended, Break> {
-        let draft = self.agent.draft();
+        let draft = self.record.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
+        if !self.is_written {
+            *run = Run::new(
+                self.runner.sources.best(self.record, self.payload.words()).await.map_err(Fault::from)?,
+            );
+        }
+        let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
         let system = system_message(self.prompt()?, run.context());
         let api_key = api_key(self.runner, model).await?;
-        let toolbox = toolbox.insert(Toolbox::open(self.runner, draft).await?);
-        let rules = Rules { limits: &draft.limits, has_tools: !toolbox.specs().is_empty() };
+        let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record).await?);
+        let has_tools = !toolbox.specs().is_empty();
+        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         loop {
             match run.next() {
-                // No model speaks, so there is nothing to count.
-                Step::CallModel if model.provider == Provider::Extractive => {
-                    run.passages_replied(passages::as_answer(run.context())?);
-                }
+                Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
                 Step::CallModel => {
                     let question = Question {
                         model,
@@ -98,17 +107,18 @@ impl<'a> Driver<'a> {
                         payload: self.payload,
                         talk: run.talk(),
                         tools: toolbox.specs(),
+                        schema: draft.output_schema.as_ref(),
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
-                    let reply = self.runner.models.ask(&question).await?;
-                    told::model_replied(&reply);
+                    let turn = run.usage().map_or(1, |usage| usage.turns + 1);
+                    let asked = self.runner.models.ask(&question);
+                    let reply = traced::chat(model, turn, question.max_output_tokens, asked).await?;
                     run.model_replied(reply, rules);
                     self.is_written = false;
                 }
                 Step::CallTools(turn) => {
                     self.write_down(run).await?;
                     let called = toolbox.call_all(self.claimed.task.id, &turn).await;
-                    told::tools_called(&turn, &called);
                     run.tools_replied(&turn, called);
                 }
                 Step::Done(ended) => return Ok(ended),
@@ -118,7 +128,7 @@ impl<'a> Driver<'a> {
 
     fn prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
-        render_prompt(self.agent, self.payload, self.claimed.task.id, now).map_err(|error| {
+        render_prompt(&self.record.agent, self.payload, self.claimed.task.id, now).map_err(|error| {
             tracing::error!(error = error.without_payload(), "prompt not rendered");
             Fault::permanent(
                 ErrorType::InvalidAgent,
@@ -144,6 +154,22 @@ impl<'a> Driver<'a> {
                 Err(Fault::passing(ErrorType::Internal, "The run could not be written down").into())
             }
         }
+    }
+}
+
+/// What the answer must fit. It was checked when the agent was made, if not for
+/// the model that the deployment has by default.
+fn answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<AnswerSchema>, Fault> {
+    let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
+    match schema {
+        None => Ok(None),
+        Some(_) if provider == Provider::Extractive => {
+            Err(invalid("The agent has an output_schema and no model to follow it"))
+        }
+        Some(schema) => match AnswerSchema::parse(schema) {
+            Ok(schema) => Ok(Some(schema)),
+            Err(_) => Err(invalid("The agent's output_schema is not valid")),
+        },
     }
 }
 

@@ -31,21 +31,20 @@ impl RunSettings {
     }
 }
 
-/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (`openai`, `extractive`), `…_BASE_URL`,
-/// `…_NAME`, and the key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name in the
-/// secret store. Without a base URL the default is `extractive`.
+/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (`openai`, `anthropic`, `bedrock`, `extractive`),
+/// `…_BASE_URL`, `…_NAME`, and the key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name
+/// in the secret store. Without a provider it is `openai` if there is a base URL,
+/// else `extractive`.
 fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     const PROVIDER: &str = "AGENT_WEBHOOKS_MODEL_PROVIDER";
     let base_url = env.optional("AGENT_WEBHOOKS_MODEL_BASE_URL");
-    let provider = match env.optional(PROVIDER).as_deref() {
-        Some("openai") => Provider::Openai,
-        Some("extractive") => Provider::Extractive,
+    let provider = match env.optional(PROVIDER) {
         None if base_url.is_some() => Provider::Openai,
         None => Provider::Extractive,
-        Some(found) => {
-            let expected = "openai or extractive".to_owned();
-            return Err(EnvError::Malformed { name: PROVIDER, expected, found: found.to_owned() });
-        }
+        Some(found) => Provider::parse(&found).ok_or_else(|| {
+            let expected = format!("one of {}", Provider::ALL.map(Provider::as_str).join(", "));
+            EnvError::Malformed { name: PROVIDER, expected, found }
+        })?,
     };
     let stored = env.optional("AGENT_WEBHOOKS_MODEL_API_KEY_SECRET");
     let inline = env.optional("AGENT_WEBHOOKS_MODEL_API_KEY");
@@ -57,7 +56,7 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     };
     domain::agent::check_model(&model).map_err(|error| EnvError::Malformed {
         name: "AGENT_WEBHOOKS_MODEL_BASE_URL",
-        expected: format!("set together with AGENT_WEBHOOKS_MODEL_NAME ({error})"),
+        expected: format!("one that fits AGENT_WEBHOOKS_MODEL_NAME and …_PROVIDER ({error})"),
         // Without credentials, which it must not have.
         found: base_url.as_deref().and_then(|url| url.rsplit('@').next()).unwrap_or_default().to_owned(),
     })?;

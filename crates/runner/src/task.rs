@@ -13,7 +13,7 @@ use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, 
 
 use crate::drive::{self, Attempt};
 use crate::slots::Turn;
-use crate::{Models, RunSettings, told};
+use crate::{Models, RunSettings, Sources, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
@@ -33,6 +33,8 @@ pub struct Runner {
     pub agents: Arc<Agents>,
     /// Where providers' keys are.
     pub secrets: Arc<Secrets>,
+    /// What agents look up.
+    pub sources: Arc<Sources>,
     /// The clients of the providers.
     pub models: Models,
     /// The operator's choices.
@@ -103,8 +105,13 @@ impl Runner {
 
     /// Ends a task that nobody holds; one that is held is left for later.
     pub(crate) async fn end_unheld(&self, id: TaskId, failure: Failure) -> Result<Disposition, StoreError> {
-        let now = self.clock.now();
-        match self.tasks.end_unheld(id, failure, now, self.settings.retention).await? {
+        let run = match self.tasks.left_at(id).await {
+            // It must end, whatever is left of its run.
+            Err(StoreError::Damaged { .. }) => None,
+            left => left?,
+        };
+        let (ended, now) = (Run::given_up(run.as_ref(), failure), self.clock.now());
+        match self.tasks.end_unheld(id, &ended, now, self.settings.retention).await? {
             Burial::Ended(task) => {
                 told::end_unheld(&task, now);
                 Ok(Disposition::Done)
@@ -137,12 +144,12 @@ impl Runner {
         let Some(record) = agent else {
             let failure =
                 Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ended");
-            return self.finish(claimed, &Ended::without_usage(failure)).await;
+            return self.finish(claimed, &Run::given_up(earlier.as_ref(), failure)).await;
         };
         let timeout = record.agent.draft().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
-        let attempt = drive::attempt(self, &record.agent, claimed, &payload, earlier, budget);
+        let attempt = drive::attempt(self, &record, claimed, &payload, earlier, budget);
         let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
         self.settle(claimed, attempt, timeout).await
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, Called, Ended, ErrorType, ModelReply, Moment, Outcome, Task, TaskId, Turn, cut};
+use domain::{AgentId, Ended, ErrorType, Moment, Outcome, Task, TaskId};
 use store::Claimed;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -20,29 +20,6 @@ pub(crate) fn span(delivery: &Delivery) -> Span {
 pub(crate) fn start(claimed: &Claimed) {
     name(&claimed.task);
     tracing::info!("attempt started");
-}
-
-/// The model was asked once.
-pub(crate) fn model_replied(reply: &ModelReply) {
-    tracing::info!(
-        gen_ai.response.model = reply.model,
-        gen_ai.usage.input_tokens = reply.input_tokens,
-        gen_ai.usage.output_tokens = reply.output_tokens,
-        "model replied"
-    );
-}
-
-/// The tools of a turn were called.
-pub(crate) fn tools_called(turn: &Turn, called: &[Called]) {
-    for (call, called) in turn.calls.iter().zip(called) {
-        tracing::info!(
-            turn = turn.number,
-            gen_ai.tool.name = cut(&call.name, 64),
-            outcome = called.outcome.as_str(),
-            duration_ms = millis(called.took),
-            "tool called"
-        );
-    }
 }
 
 /// An attempt ended in a passing fault.
@@ -109,6 +86,6 @@ fn task_ended(task: &Task, ended: &Ended, run: Option<Duration>, now: Moment) {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

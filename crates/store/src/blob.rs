@@ -22,7 +22,7 @@ use crate::item::{self, Item, Reader};
 /// Up to this many packed bytes stay in the task's own item.
 const INLINE_BYTES: usize = 8 * 1024;
 /// Bytes per spilled item, under DynamoDB's 400 KB with room for its other attributes.
-const PART_BYTES: usize = 350 * 1024;
+pub(crate) const PART_BYTES: usize = 350 * 1024;
 /// Smaller texts are not worth the attempt to compress them.
 const COMPRESS_FROM: usize = 256;
 /// Most bytes read back: payloads end at 4 MiB, results at 4 MiB and their JSON escapes.

@@ -3,14 +3,18 @@
 //!
 //! - [`Tasks`]: one item is both the task and its idempotency record.
 //! - [`Agents`]: definitions, and webhook tokens by their hash.
+//! - [`Documents`]: what agents' documents say, and its index.
 //! - [`Queue`]: task ids on their way to a runner.
 //! - [`Secrets`]: providers' API keys and imported tokens.
+//! - [`Bedrock`]: signs what the runner asks Amazon's models.
 
 mod agents;
 pub mod aws;
+mod bedrock;
 mod blob;
 mod cache;
 mod clock;
+mod documents;
 pub mod env;
 mod error;
 mod item;
@@ -21,7 +25,9 @@ mod tables;
 mod tasks;
 
 pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
+pub use bedrock::{Bedrock, SignError};
 pub use clock::Clock;
+pub use documents::{Documents, Packed};
 pub use error::{StoreError, error_chain};
 pub use private_file::write_private_file;
 pub use queue::{MemoryQueue, Message, Queue, SqsQueue};

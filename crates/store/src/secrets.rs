@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_secretsmanager::error::SdkError;
-use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
 use crate::StoreError;
@@ -77,6 +76,15 @@ impl Secrets {
         }
     }
 
+    /// The same for a secret that is likely to be there: a late request of it cannot
+    /// bring back one that has been removed meanwhile.
+    pub async fn replace(&self, name: &str, secret: &str) -> Result<(), StoreError> {
+        match self {
+            Self::SecretsManager(manager) if manager.replace(name, secret).await? => Ok(()),
+            _ => self.put(name, secret).await,
+        }
+    }
+
     /// Forgets a secret; one that is not there is forgotten already.
     pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
         match self {
@@ -132,17 +140,34 @@ impl SecretsManager {
     }
 
     async fn put(&self, name: &str, secret: &str) -> Result<(), StoreError> {
-        let id = self.full_name(name);
         self.cache.clear();
-        match self.client.create_secret().name(&id).secret_string(secret).send().await {
+        match self.client.create_secret().name(self.full_name(name)).secret_string(secret).send().await {
             Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), CreateSecretError::ResourceExistsException(_)) =>
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) =>
             {
-                let put = self.client.put_secret_value().secret_id(&id).secret_string(secret);
-                put.send().await.attempt("replace a secret").map(|_| ())
+                match self.replace(name, secret).await? {
+                    true => Ok(()),
+                    // It was removed in between.
+                    false => Err(error).attempt("create a secret"),
+                }
             }
             Err(error) => Err(error).attempt("create a secret"),
+        }
+    }
+
+    /// Whether there was one to replace.
+    async fn replace(&self, name: &str, secret: &str) -> Result<bool, StoreError> {
+        self.cache.clear();
+        let put = self.client.put_secret_value().secret_id(self.full_name(name)).secret_string(secret);
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error).attempt("replace a secret"),
         }
     }
 

@@ -1,27 +1,29 @@
-//! Lambda 2: takes batches from the queue and from the dead-letter queue, and
-//! runs the agents.
+//! Lambda 2: takes batches from the queue and the dead-letter queue, and runs the agents.
 
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use domain::{AgentId, Moment};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use logs::Metrics;
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
+use runner::{Delivery, Models, RunSettings, Runner, Sources, run_batch};
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
-use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks};
+use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
+use traces::Traces;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let env = Env::process();
-    logs::to_lambda(Metrics::from_env(&env));
+    let traces = &Traces::from_env(&env)?;
+    logs::to_traced_lambda(logs::Metrics::from_env(&env), traces.layer());
     let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let agents = Arc::new(Agents::from_env(&aws, &env)?);
     let runner = &Arc::new(Runner {
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
-        agents: Arc::new(Agents::from_env(&aws, &env)?),
+        agents: Arc::clone(&agents),
+        sources: Arc::new(Sources::new(agents, Documents::from_env(&aws, &env)?)),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
-        models: Models::new(PrivateHosts::from_env(&env).unwrap_or_else(PrivateHosts::none))?,
+        models: Models::from_env(&env)?,
         settings: RunSettings::from_env(&env)?,
         clock: Clock::system(),
     });
@@ -35,7 +37,11 @@ async fn main() -> Result<(), Error> {
         // A batch comes from one queue.
         let queue = if deliveries.iter().any(|delivery| delivery.dead_lettered) { dead } else { live };
         let failed = run_batch(runner, queue, deliveries, deadline).await;
-        Ok::<_, Error>(response(failed))
+        // A function that has answered is frozen, and may never wake.
+        traces.export(deadline.since(runner.clock.now()) / 2).await;
+        let mut response = SqsBatchResponse::default();
+        response.set_failures(failed);
+        Ok::<_, Error>(response)
     }))
     .await
 }
@@ -50,10 +56,4 @@ fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
         receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
         dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
     }
-}
-
-fn response(failed: Vec<String>) -> SqsBatchResponse {
-    let mut response = SqsBatchResponse::default();
-    response.set_failures(failed);
-    response
 }

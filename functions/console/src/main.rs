@@ -1,15 +1,24 @@
 //! Lambda 4: manages agents and their webhook URLs.
 
+use std::env;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-use api::agents::{self, Management};
+use api::agents::{self, Intake, Management};
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
-use store::{Agents, Clock, Secrets, read_secret};
+use store::{Agents, Clock, Documents, Secrets, read_secret};
+
+fn main() -> Result<ExitCode, lambda_http::Error> {
+    if env::args().nth(1).as_deref() == Some(agents::READ_PDF) {
+        return Ok(agents::read_pdf_for_parent());
+    }
+    serve().map(|()| ExitCode::SUCCESS)
+}
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
-    logs::to_lambda(None);
+async fn serve() -> Result<(), lambda_http::Error> {
+    logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let admin_token = read_secret(&aws, &env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?).await?;
@@ -17,6 +26,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let management = Management {
         agents: Arc::new(Agents::from_env(&aws, &env)?),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
+        intake: Intake::new(Documents::from_env(&aws, &env)?, env::current_exe()?),
         clock: Clock::system(),
         admin_token: admin_token.into(),
         signing_secret: signing_secret.into(),

@@ -7,7 +7,7 @@ use store::{Clock, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    logs::to_lambda(None);
+    logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let statuses = Statuses {

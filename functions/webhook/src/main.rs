@@ -9,7 +9,7 @@ use store::{Agents, Clock, Queue, SqsQueue, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
-    logs::to_lambda(None);
+    logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let triggers = Triggers {

@@ -1,16 +1,24 @@
-//! The body of a model server's 200, and what the run makes of it.
+//! The body of a model server's 200, read as each provider's, and what the run
+//! makes of it.
 #![no_main]
 
-use domain::{Ended, Limits, Outcome, Rules, Run, Step};
+use domain::{Ended, Limits, ModelReply, Outcome, Provider, Rules, Run, Step};
 use libfuzzer_sys::fuzz_target;
 
 const MOST_RESULT: usize = 4 * 1024 * 1024;
 
 fuzz_target!(|body: &[u8]| {
-    let Ok(reply) = runner::read_completion(body) else { return };
+    for provider in Provider::ALL {
+        if let Ok(reply) = runner::read_reply(provider, body) {
+            run(reply);
+        }
+    }
+});
+
+fn run(reply: ModelReply) {
     let mut run = Run::new(Vec::new());
     let limits = Limits::default();
-    run.model_replied(reply.clone(), Rules { limits: &limits, has_tools: false });
+    run.model_replied(reply.clone(), Rules { limits: &limits, has_tools: false, schema: None });
     let Step::Done(ended) = run.next() else { panic!("the run goes on") };
     assert_eq!(ended.usage.as_ref().map(|usage| usage.turns), Some(1));
     if let Outcome::Success(answer) = &ended.outcome {
@@ -21,4 +29,4 @@ fuzz_target!(|body: &[u8]| {
     }
     let stored = serde_json::to_vec(&ended).unwrap();
     assert_eq!(serde_json::from_slice::<Ended>(&stored).unwrap(), ended);
-});
+}

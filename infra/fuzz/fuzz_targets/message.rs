@@ -7,8 +7,8 @@ use std::time::Duration;
 use domain::{AgentId, ModelConfig, Provider, TaskId};
 use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
-use store::{Agents, Clock, MemoryQueue, Queue, Secrets, Tasks};
+use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_batch};
+use store::{Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -43,9 +43,11 @@ async fn run(dynamo: &Dynamo, body: &str, agent: Option<AgentId>, dead_lettered:
 
 fn runner(dynamo: &Dynamo) -> Runner {
     let aws = dynamo.aws();
+    let agents = Arc::new(Agents::new(&aws, "agents", Duration::ZERO));
     Runner {
         tasks: Tasks::new(&aws, "tasks"),
-        agents: Arc::new(Agents::new(&aws, "agents", Duration::ZERO)),
+        sources: Arc::new(Sources::new(Arc::clone(&agents), Documents::new(&aws, "documents"))),
+        agents,
         secrets: Arc::new(Secrets::file("never-read")),
         models: MODELS.clone(),
         settings: RunSettings {

@@ -42,6 +42,8 @@ pub struct Bounds {
     pub days: u8,
     /// Times that the one process dies or is stopped.
     pub restarts: u8,
+    /// Times that a model wants tools called.
+    pub turns: u8,
 }
 
 /// The rules that make the protocol work. Each can be left out, and is then missed.
@@ -71,13 +73,15 @@ pub enum Rule {
     WholeId,
     /// `worker_lost` demands that no lease is on the task.
     LeaseBeforeLost,
+    /// The calls of a turn are written down before they are made.
+    WriteFirst,
     /// At its start the one process sends the ids of all tasks that have not ended.
     Recovery,
 }
 
 impl Rule {
     /// All of them, with the scenario in which each is missed.
-    pub const ALL: [(Self, Scenario); 13] = [
+    pub const ALL: [(Self, Scenario); 14] = [
         (Self::Fencing, Scenario::LateRunners),
         (Self::Resend, Scenario::Cloud),
         (Self::LeaseCheck, Scenario::Cloud),
@@ -90,8 +94,17 @@ impl Rule {
         (Self::ConditionalPut, Scenario::Cloud),
         (Self::WholeId, Scenario::LateRunners),
         (Self::LeaseBeforeLost, Scenario::Cloud),
+        (Self::WriteFirst, Scenario::Cloud),
         (Self::Recovery, Scenario::OneMachine),
     ];
+
+    /// Enough for it to be missed.
+    pub const fn bounds(self, scenario: Scenario) -> Bounds {
+        match self {
+            Self::WriteFirst => Bounds { turns: 2, ..Bounds::SMALL },
+            _ => scenario.bounds(),
+        }
+    }
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -107,6 +120,7 @@ impl Rule {
             Self::ConditionalPut => "unconditional put",
             Self::WholeId => "writes compare the key alone",
             Self::LeaseBeforeLost => "worker_lost in spite of a lease",
+            Self::WriteFirst => "tools called before it is written",
             Self::Recovery => "no recovery at the start",
         }
     }
@@ -114,12 +128,15 @@ impl Rule {
 
 impl Scenario {
     /// What is checked by default: everything at once would be too many states.
-    pub const CHECKED: [(Self, Bounds); 5] = [
+    pub const CHECKED: [(Self, Bounds); 8] = [
         (Self::Cloud, Bounds { duplicates: 1, ..Bounds::SMALL }),
         (Self::Cloud, Bounds { days: 1, ..Bounds::SMALL }),
         (Self::LateRunners, Bounds::SMALL),
         (Self::LateRunners, Bounds { days: 1, receives: 2, ..Bounds::SMALL }),
         (Self::OneMachine, Bounds { restarts: 2, ..Bounds::SMALL }),
+        (Self::Cloud, Bounds { turns: 2, ..Bounds::SMALL }),
+        (Self::LateRunners, Bounds { turns: 2, ..Bounds::SMALL }),
+        (Self::OneMachine, Bounds { turns: 2, restarts: 1, ..Bounds::SMALL }),
     ];
 
     /// Enough for each rule to be missed.
@@ -133,15 +150,23 @@ impl Scenario {
 
 impl Bounds {
     /// A retry by the caller, two runners, a second attempt, a dead letter.
-    pub const SMALL: Self =
-        Self { triggers: 2, runners: 2, attempts: 2, receives: 3, duplicates: 0, days: 0, restarts: 0 };
+    pub const SMALL: Self = Self {
+        triggers: 2,
+        runners: 2,
+        attempts: 2,
+        receives: 3,
+        duplicates: 0,
+        days: 0,
+        restarts: 0,
+        turns: 0,
+    };
 }
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { triggers, runners, attempts, receives, duplicates, days, restarts } = self;
+        let Self { triggers, runners, attempts, receives, duplicates, days, restarts, turns } = self;
         write!(f, "{triggers} triggers, {runners} runners, {attempts} attempts, {receives} receives")?;
-        let rest = [(duplicates, "duplicate"), (days, "day"), (restarts, "restart")];
+        let rest = [(duplicates, "duplicate"), (days, "day"), (restarts, "restart"), (turns, "turn")];
         for (count, name) in rest.into_iter().filter(|(count, _)| **count > 0) {
             write!(f, ", {count} {name}{}", if *count > 1 { "s" } else { "" })?;
         }

@@ -40,6 +40,9 @@ struct Wider {
     /// Times that the one process dies or is stopped
     #[arg(long)]
     restarts: Option<u8>,
+    /// Times that a model wants tools called
+    #[arg(long)]
+    turns: Option<u8>,
 }
 
 impl Wider {
@@ -52,6 +55,7 @@ impl Wider {
             duplicates: self.duplicates.unwrap_or(bounds.duplicates),
             days: self.days.unwrap_or(bounds.days),
             restarts: self.restarts.unwrap_or(bounds.restarts),
+            turns: self.turns.unwrap_or(bounds.turns),
         }
     }
 }
@@ -74,7 +78,7 @@ fn all_missed() -> bool {
     let mut told = String::new();
     let mut all = true;
     for (rule, scenario) in Rule::ALL {
-        let config = Config::without(rule, scenario, scenario.bounds());
+        let config = Config::without(rule, scenario, rule.bounds(scenario));
         let verdict = check(config);
         row(&config, &verdict);
         match verdict.counterexample {

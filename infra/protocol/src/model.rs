@@ -7,7 +7,7 @@ use stateright::{Model, Property};
 
 use crate::config::{Bounds, Config, Rule};
 use crate::properties;
-use crate::state::{Breach, Hand, Message, Stage, State};
+use crate::state::{Breach, Hand, Message, Plan, Stage, State};
 
 /// One thing that can happen. Numbers name a runner, or a place in the state's lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,21 @@ pub enum Action {
         runner: usize,
         /// The agent answered.
         success: bool,
+    },
+    /// The model wants tools called.
+    Decide {
+        /// Which runner.
+        runner: usize,
+    },
+    /// It writes down which.
+    WriteDown {
+        /// Which runner.
+        runner: usize,
+    },
+    /// It calls them.
+    CallTools {
+        /// Which runner.
+        runner: usize,
     },
     /// Its run met a passing fault: it releases the task for another attempt.
     Release {
@@ -197,8 +212,11 @@ impl Config {
         match hand.stage {
             Stage::Claiming => actions.extend(clocks.iter().map(|&ahead| Action::Claim { runner, ahead })),
             Stage::Burying => actions.extend(clocks.iter().map(|&ahead| Action::Bury { runner, ahead })),
-            Stage::Working { attempt } => {
-                actions.push(Action::Finish { runner, success: true });
+            Stage::Working { attempt, plan } => {
+                self.tools(state, runner, plan, actions);
+                if matches!(plan, Plan::Open | Plan::Called) {
+                    actions.push(Action::Finish { runner, success: true });
+                }
                 actions.push(Action::Finish { runner, success: false });
                 if retries(attempt, &self.bounds) {
                     actions.push(Action::Release { runner });
@@ -209,6 +227,15 @@ impl Config {
         }
         if may_fail(state, runner) {
             actions.push(Action::Crash { runner });
+        }
+    }
+
+    fn tools(&self, state: &State, runner: usize, plan: Plan, actions: &mut Vec<Action>) {
+        match plan {
+            Plan::Open if state.left.turns > 0 => actions.push(Action::Decide { runner }),
+            Plan::Decided(_) if self.holds(Rule::WriteFirst) => actions.push(Action::WriteDown { runner }),
+            Plan::Decided(_) | Plan::Written(_) => actions.push(Action::CallTools { runner }),
+            Plan::Open | Plan::Called => {}
         }
     }
 

@@ -13,6 +13,10 @@ pub struct Past {
     pub lost: Ids,
     /// The id that the first put of this day came to.
     pub promised: Option<TaskId>,
+    /// Calls of tools that were made, the first ones of each task.
+    pub calls: Vec<(TaskId, u8)>,
+    /// An attempt made the calls that an earlier one had decided on.
+    pub same_calls: bool,
     /// Ends recorded, the first one of each task.
     pub ends: Vec<(TaskId, Ending)>,
     /// The first thing that must not happen.
@@ -30,6 +34,8 @@ pub enum Breach {
     LateWrite,
     /// A runner within its deadline found its result void.
     VoidInTime,
+    /// Other calls were made under the key of earlier ones.
+    OtherCalls,
     /// A task of which nothing was lost ended as `worker_lost`.
     LostForNothing,
     /// The measure that bounds every history did not fall.

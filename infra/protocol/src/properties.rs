@@ -30,6 +30,9 @@ fn invariants() -> Vec<Property<Config>> {
         Property::always("worker_lost is said of lost work alone", |_, state: &State| {
             lacks(state, Breach::LostForNothing)
         }),
+        Property::always("one key of a tool call is one call", |_, state: &State| {
+            lacks(state, Breach::OtherCalls)
+        }),
         Property::always("every history ends", |_, state: &State| lacks(state, Breach::Endless)),
     ]
 }
@@ -61,6 +64,12 @@ fn occurrences(config: &Config) -> Vec<Property<Config>> {
         properties.push(Property::sometimes("a late runner's result is void", |_, state: &State| {
             at(state, |stage| stage == Stage::Void)
         }));
+    }
+    if config.bounds.turns > 0 {
+        properties
+            .push(Property::sometimes("a later attempt makes an earlier one's calls", |_, state: &State| {
+                state.past.same_calls
+            }));
     }
     if config.bounds.days > 0 && config.bounds.triggers > 1 {
         properties.push(Property::sometimes(

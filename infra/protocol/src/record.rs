@@ -21,6 +21,8 @@ pub struct Record {
     pub attempt: u32,
     /// Until when nobody may claim it.
     pub lease_until: Option<Moment>,
+    /// Which calls of tools were decided on, if they are written down.
+    pub run: Option<u8>,
     /// How it ended.
     pub ending: Option<Ending>,
 }
@@ -57,6 +59,8 @@ pub enum Claim {
     Granted {
         /// The fencing token.
         attempt: u32,
+        /// What an earlier attempt wrote down.
+        run: Option<u8>,
     },
     /// It does not.
     Refused(ClaimRefusal),
@@ -107,7 +111,7 @@ impl Item {
                 record.status = Status::Started;
                 record.attempt += 1;
                 record.lease_until = Some(lease_until);
-                Claim::Granted { attempt: record.attempt }
+                Claim::Granted { attempt: record.attempt, run: record.run }
             }
             _ => Claim::Refused(self.refusal(id, now)),
         }
@@ -118,9 +122,15 @@ impl Item {
         written(self.held(id, attempt), |record| record.end(ending))
     }
 
+    /// `Tasks::checkpoint`, by the holder of `attempt`.
+    pub fn checkpoint(&mut self, id: TaskId, attempt: u32, run: u8) -> Write {
+        written(self.held(id, attempt), |record| record.run = Some(run))
+    }
+
     /// `Tasks::release`, by the holder of `attempt`.
-    pub fn release(&mut self, id: TaskId, attempt: u32, not_before: Moment) -> Write {
+    pub fn release(&mut self, id: TaskId, attempt: u32, not_before: Moment, run: Option<u8>) -> Write {
         written(self.held(id, attempt), |record| {
+            record.run = run.or(record.run);
             record.status = Status::Pending;
             record.lease_until = Some(not_before);
         })
@@ -180,12 +190,13 @@ impl Item {
 
 impl Record {
     const fn new(id: TaskId) -> Self {
-        Self { id, status: Status::Pending, attempt: 0, lease_until: None, ending: None }
+        Self { id, status: Status::Pending, attempt: 0, lease_until: None, run: None, ending: None }
     }
 
     fn end(&mut self, ending: Ending) {
         self.status = ending.status();
         self.lease_until = None;
+        self.run = None;
         self.ending = Some(ending);
     }
 

@@ -94,6 +94,8 @@ pub enum Stage {
     Working {
         /// The fencing token.
         attempt: u32,
+        /// How far the run is with its tools.
+        plan: Plan,
     },
     /// To end the task as `worker_lost`.
     Burying,
@@ -103,6 +105,20 @@ pub enum Stage {
     Done(Why),
     /// To hide the message for so many ticks.
     Back(u8),
+}
+
+/// How far a run is with the tools of its one turn. A decision is a number: no two
+/// times that the model is asked come to the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Plan {
+    /// The model is being asked.
+    Open,
+    /// It wants these calls.
+    Decided(u8),
+    /// They are written down.
+    Written(u8),
+    /// They are made.
+    Called,
 }
 
 /// Why a message is done with.
@@ -129,6 +145,8 @@ pub struct Left {
     pub days: u8,
     /// Restarts.
     pub restarts: u8,
+    /// Times that a model wants tools called.
+    pub turns: u8,
 }
 
 /// So many ticks.
@@ -155,6 +173,7 @@ impl State {
                 duplicates: bounds.duplicates,
                 days: bounds.days,
                 restarts: bounds.restarts,
+                turns: bounds.turns,
             },
             past: Past::default(),
         }
@@ -229,7 +248,7 @@ impl State {
     /// happen from outside, then calls and messages outstanding, receives and
     /// dead letters (more is less), what is in hand, and time to wait.
     pub fn measure(&self) -> [i32; 6] {
-        let Left { triggers, duplicates, days, restarts } = self.left;
+        let Left { triggers, duplicates, days, restarts, turns: _ } = self.left;
         let outside = [triggers, duplicates, days, restarts].map(i32::from).iter().sum();
         let received = |message: &Message| i32::from(message.receives) + 1000 * i32::from(message.dead);
         let hands = self.runners.iter().flatten();
@@ -249,8 +268,11 @@ impl State {
 impl Stage {
     const fn steps_left(self) -> i32 {
         match self {
-            Self::Claiming => 4,
-            Self::Working { .. } => 3,
+            Self::Claiming => 7,
+            Self::Working { plan: Plan::Open, .. } => 6,
+            Self::Working { plan: Plan::Decided(_), .. } => 5,
+            Self::Working { plan: Plan::Written(_), .. } => 4,
+            Self::Working { plan: Plan::Called, .. } => 3,
             Self::Burying => 2,
             Self::Void | Self::Done(_) | Self::Back(_) => 1,
         }

@@ -6,7 +6,7 @@ use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Moment, TaskId};
 use crate::config::{Config, Rule, Scenario};
 use crate::model::Action;
 use crate::record::{Claim, Ending, Write};
-use crate::state::{Breach, Hand, LIFE, PAUSE, SLACK, Stage, State, VISIBILITY, Why, in_ticks, ticks};
+use crate::state::{Breach, Hand, LIFE, PAUSE, Plan, SLACK, Stage, State, VISIBILITY, Why, in_ticks, ticks};
 
 impl Config {
     pub(crate) fn step(&self, state: &mut State, action: Action) {
@@ -21,6 +21,9 @@ impl Config {
             Action::Receive { message, runner } => self.receive(state, message, runner),
             Action::Claim { runner, ahead } => self.claim(state, runner, ahead),
             Action::Finish { runner, success } => self.finish(state, runner, success),
+            Action::Decide { runner } => Self::decide(state, runner),
+            Action::WriteDown { runner } => self.write_down(state, runner),
+            Action::CallTools { runner } => Self::call_tools(state, runner),
             Action::Release { runner } => self.release(state, runner, PAUSE),
             Action::ReleaseUnread { runner } => self.release(state, runner, 0),
             Action::Bury { runner, ahead } => self.bury(state, runner, ahead),
@@ -52,7 +55,9 @@ impl Config {
         let seen = if self.holds(Rule::LeaseCheck) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
         let wanted = self.wanted(state, hand.id);
         let stage = match state.item.claim(wanted, seen, lease_until, self.bounds.attempts) {
-            Claim::Granted { attempt } => Stage::Working { attempt },
+            Claim::Granted { attempt, run } => {
+                Stage::Working { attempt, plan: run.map_or(Plan::Open, Plan::Written) }
+            }
             Claim::Refused(ClaimRefusal::Exhausted) => Stage::Burying,
             Claim::Refused(refusal) => refused(refusal, now),
         };
@@ -60,7 +65,9 @@ impl Config {
     }
 
     fn finish(&self, state: &mut State, runner: usize, success: bool) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt }, .. }) = hand(state, runner) else { return };
+        let Some(hand @ Hand { stage: Stage::Working { attempt, .. }, .. }) = hand(state, runner) else {
+            return;
+        };
         let ending = if success { Ending::Success } else { Ending::Failure };
         let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
         let shown = self.shown(state, attempt);
@@ -78,12 +85,64 @@ impl Config {
         give(state, runner, Some(Hand { stage, ..hand }));
     }
 
+    /// The model wants tools called.
+    fn decide(state: &mut State, runner: usize) {
+        let Some(hand @ Hand { stage: Stage::Working { attempt, .. }, .. }) = hand(state, runner) else {
+            return;
+        };
+        let decision = state.left.turns;
+        state.left.turns -= 1;
+        let stage = Stage::Working { attempt, plan: Plan::Decided(decision) };
+        give(state, runner, Some(Hand { stage, ..hand }));
+    }
+
+    fn write_down(&self, state: &mut State, runner: usize) {
+        let Some(hand @ Hand { stage: Stage::Working { attempt, plan: Plan::Decided(run) }, .. }) =
+            hand(state, runner)
+        else {
+            return;
+        };
+        let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
+        let (shown, wanted) = (self.shown(state, attempt), self.wanted(state, hand.id));
+        let stage = match state.item.checkpoint(wanted, shown, run) {
+            Write::Recorded => Stage::Working { attempt, plan: Plan::Written(run) },
+            Write::Fenced => Stage::Void,
+        };
+        match stage {
+            Stage::Void if hand.life > 0 => breach(state, Breach::VoidInTime),
+            Stage::Void => {}
+            _ if latest != Some((hand.id, attempt)) => breach(state, Breach::LateWrite),
+            _ => {}
+        }
+        give(state, runner, Some(Hand { stage, ..hand }));
+    }
+
+    fn call_tools(state: &mut State, runner: usize) {
+        let Some(hand @ Hand { stage: Stage::Working { attempt, plan }, .. }) = hand(state, runner) else {
+            return;
+        };
+        let (Plan::Decided(run) | Plan::Written(run)) = plan else { return };
+        match state.past.calls.iter().find(|(id, _)| *id == hand.id) {
+            None => state.past.calls.push((hand.id, run)),
+            Some((_, made)) if *made == run => state.past.same_calls = true,
+            Some(_) => breach(state, Breach::OtherCalls),
+        }
+        let stage = Stage::Working { attempt, plan: Plan::Called };
+        give(state, runner, Some(Hand { stage, ..hand }));
+    }
+
     fn release(&self, state: &mut State, runner: usize, pause: u8) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt }, .. }) = hand(state, runner) else { return };
+        let Some(hand @ Hand { stage: Stage::Working { attempt, plan }, .. }) = hand(state, runner) else {
+            return;
+        };
         let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
         let (shown, wanted) = (self.shown(state, attempt), self.wanted(state, hand.id));
         let until = state.now.plus(ticks(pause));
-        let write = state.item.release(wanted, shown, until);
+        let run = match plan {
+            Plan::Decided(run) if pause > 0 => Some(run),
+            _ => None,
+        };
+        let write = state.item.release(wanted, shown, until, run);
         if write == Write::Recorded && latest != Some((hand.id, attempt)) {
             breach(state, Breach::LateWrite);
         }

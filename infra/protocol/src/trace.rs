@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::model::Action;
-use crate::state::{Hand, Message, Request, Stage, State, Why, number};
+use crate::state::{Hand, Message, Plan, Request, Stage, State, Why, number};
 
 /// One numbered line for each step: what happened, and what there is then.
 pub(crate) fn of(steps: &[(State, Option<Action>)]) -> String {
@@ -32,6 +32,9 @@ fn happened(before: &State, action: Action) -> String {
         Action::Claim { runner, ahead } => format!("runner {runner} claims{}", clock(ahead)),
         Action::Finish { runner, success: true } => format!("runner {runner} records its success"),
         Action::Finish { runner, success: false } => format!("runner {runner} records its failure"),
+        Action::Decide { runner } => format!("the model of runner {runner} wants tools called"),
+        Action::WriteDown { runner } => format!("runner {runner} writes the calls down"),
+        Action::CallTools { runner } => format!("runner {runner} calls the tools"),
         Action::Release { runner } => format!("runner {runner} releases after a passing fault"),
         Action::ReleaseUnread { runner } => format!("runner {runner} cannot read, and releases"),
         Action::Bury { runner, ahead } => format!("runner {runner} ends the task as lost{}", clock(ahead)),
@@ -85,7 +88,9 @@ fn told_message(message: &Message) -> String {
 fn told_hand(runner: usize, hand: &Hand) -> String {
     let stage = match hand.stage {
         Stage::Claiming => "is to claim".to_owned(),
-        Stage::Working { attempt } => format!("runs attempt {attempt} of {}", number(hand.id)),
+        Stage::Working { attempt, plan } => {
+            format!("runs attempt {attempt} of {}{}", number(hand.id), told_plan(plan))
+        }
         Stage::Burying => "is to end it as lost".to_owned(),
         Stage::Done(Why::Recorded) => "has recorded the end".to_owned(),
         Stage::Void => "found its result void".to_owned(),
@@ -96,4 +101,13 @@ fn told_hand(runner: usize, hand: &Hand) -> String {
     };
     let late = if hand.life == 0 { " (late)" } else { "" };
     format!("runner {runner}{late} {stage}")
+}
+
+fn told_plan(plan: Plan) -> String {
+    match plan {
+        Plan::Open => String::new(),
+        Plan::Decided(run) => format!(", calls {run} decided"),
+        Plan::Written(run) => format!(", calls {run} written down"),
+        Plan::Called => ", calls made".to_owned(),
+    }
 }

@@ -38,7 +38,7 @@ pub(super) async fn delete(
     State(management): State<Management>,
     id: AgentPath,
 ) -> Result<StatusCode, Problem> {
-    let read = management.find(id).await?;
+    let read = management.clear_out(management.find(id).await?).await?;
     management.agents.delete(&read, management.clock.now()).await.map_err(ManageError::from)?;
     management.forget_secrets(&read).await?;
     tracing::info!(agent_id = %read.agent.id(), "agent deleted");
@@ -124,7 +124,11 @@ impl Management {
         Ok(record)
     }
 
-    async fn replace(&self, read: &AgentRecord, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(super) async fn replace(
+        &self,
+        read: &AgentRecord,
+        record: AgentRecord,
+    ) -> Result<AgentRecord, ManageError> {
         let now = self.clock.now();
         let mut record = AgentRecord { updated_at: now, revision: read.revision + 1, ..record };
         // An expired token may belong to another agent by now.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use domain::agent::imported_token_name;
-use domain::{Agent, AgentDraft, AgentId, Salt, WebhookToken};
+use domain::{Agent, AgentDraft, AgentId, Catalogue, Salt, WebhookToken};
 use serde_json::Value;
 use store::{AgentRecord, CreateError, Webhook};
 
@@ -35,6 +35,7 @@ impl Management {
             agent,
             salt: Salt::new(salt),
             webhook,
+            catalogue: Catalogue::default(),
             created_at: now,
             updated_at: now,
             revision: 1,

@@ -1,12 +1,16 @@
-//! The management API: agents and their webhook URLs, for who holds the admin token.
+//! The management API: agents, their webhook URLs and the secrets they refer to,
+//! for who holds the admin token.
 
 mod change;
 mod create;
 mod read;
+mod secrets;
+mod sources;
 
 use std::fmt;
 use std::sync::Arc;
 
+use ::sources::MAX_FILE_BYTES;
 use axum::Router;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -14,14 +18,16 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use bytes::Bytes;
-use domain::agent::{ApiKey, imported_token_name, is_own_api_key, new_api_key_name};
+use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken, is_secret};
 use serde_json::{Value, json};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
 
 use crate::Problem;
+
+pub use self::sources::{Intake, READ_PDF, SourceError, read_pdf_for_parent};
 
 /// Largest agent definition taken: sources and prompt at their limits, with room for JSON escapes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -38,6 +44,8 @@ pub struct Management {
     pub agents: Arc<Agents>,
     /// Where their secrets are kept.
     pub secrets: Arc<Secrets>,
+    /// Takes in their documents.
+    pub intake: Intake,
     /// Tells the time.
     pub clock: Clock,
     /// Who may manage.
@@ -84,12 +92,24 @@ pub enum ManageError {
     /// A change that is no object.
     #[error("The request body must be a JSON object")]
     NotAnObject,
+    /// A secret that cannot be kept.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// No secret of this name is kept.
+    #[error("No secret of this name is kept here")]
+    NoSecret,
+    /// A secret that agents would miss.
+    #[error("Agents refer to this secret: {0}; change or delete them first, or replace the secret's value")]
+    SecretInUse(String),
     /// The body is too large, or did not arrive.
     #[error("The request body could not be read; it may have at most 1048576 bytes")]
     Body(#[from] BytesRejection),
     /// The system has no randomness.
     #[error("failed to draw random bits")]
     Entropy(#[from] getrandom::Error),
+    /// A document is not taken, or not found.
+    #[error(transparent)]
+    Source(SourceError),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -100,8 +120,15 @@ pub fn router(management: Management) -> Router {
     Router::new()
         .route("/api/agents", get(read::list).post(create::create))
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
+        .route(
+            "/api/agents/{id}/sources",
+            get(sources::list).post(sources::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
+        )
+        .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
+        .route("/api/secrets", get(secrets::list))
+        .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(management.clone(), admins_only))
@@ -216,9 +243,13 @@ impl From<ManageError> for Problem {
             ManageError::Overlap | ManageError::Rotation(_) | ManageError::NotAnObject => {
                 Self::bad_request("invalid_request", message)
             }
+            ManageError::Secret(_) => Self::bad_request("invalid_secret", message),
+            ManageError::NoSecret => Self::not_found("secret_not_found", &message),
+            ManageError::SecretInUse(_) => Self::caller(StatusCode::CONFLICT, "secret_in_use", message),
             ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
+            ManageError::Source(error) => error.into(),
             ManageError::Entropy(_) => Self::internal(error),
             ManageError::Store(error) => error.into(),
         }

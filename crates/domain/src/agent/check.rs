@@ -3,8 +3,9 @@
 use serde_json::Value;
 use url::Url;
 
+use super::secret::is_secret_name;
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
-use crate::{AgentId, check_template};
+use crate::{AgentId, AnswerSchema, check_template};
 
 /// Most bytes of all inline source texts of one agent, so that the agent stays
 /// within one DynamoDB item (400 KB).
@@ -49,19 +50,29 @@ fn check_key_shape(key: &Value) -> Result<(), AgentError> {
     }
 }
 
-/// A model configuration that can be used: `openai` knows where and what to ask.
+/// A model configuration that can be used: its client knows where and what to ask.
 pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
     check_api_key(model.api_key.as_ref())?;
-    if model.provider == Provider::Extractive {
-        return Ok(());
+    let provider = model.provider;
+    let missing = |field| AgentError::ModelField { field, provider };
+    match (provider, &model.base_url) {
+        (Provider::Extractive, _) => return Ok(()),
+        (Provider::Openai, None) => return Err(missing("base_url")),
+        (Provider::Openai | Provider::Anthropic, Some(base_url)) => check_base_url(base_url)?,
+        (Provider::Bedrock, Some(_)) => return Err(AgentError::NotForBedrock("base_url")),
+        (Provider::Bedrock, None) if model.api_key.is_some() => {
+            return Err(AgentError::NotForBedrock("api_key"));
+        }
+        (Provider::Anthropic | Provider::Bedrock, None) => {}
     }
-    let base_url = model.base_url.as_deref().ok_or(AgentError::ModelField("base_url"))?;
-    if model.name.as_deref().is_none_or(|name| name.trim().is_empty()) {
-        return Err(AgentError::ModelField("name"));
+    match model.name.as_deref().map(str::trim) {
+        None | Some("") => Err(missing("name")),
+        Some(name) if name.chars().count() > 256 => Err(AgentError::ModelName),
+        Some(_) => Ok(()),
     }
-    if model.name.as_deref().is_some_and(|name| name.chars().count() > 256) {
-        return Err(AgentError::ModelName);
-    }
+}
+
+fn check_base_url(base_url: &str) -> Result<(), AgentError> {
     if base_url.len() > 2048 {
         return Err(AgentError::BaseUrl);
     }
@@ -120,12 +131,6 @@ fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
     if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
 }
 
-/// A name that the secret store takes.
-pub(super) fn is_secret_name(name: &str) -> bool {
-    (1..=256).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
-}
-
 pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
     if !(1..=128).contains(&draft.name.chars().count()) {
         return Err(AgentError::Name);
@@ -141,6 +146,15 @@ pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
         return Err(AgentError::SourcesTooLarge);
     }
     Ok(())
+}
+
+pub(super) fn check_output(draft: &AgentDraft) -> Result<(), AgentError> {
+    let Some(schema) = &draft.output_schema else { return Ok(()) };
+    AnswerSchema::parse(schema)?;
+    match &draft.model {
+        Some(model) if model.provider == Provider::Extractive => Err(AgentError::SchemaWithoutModel),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {

@@ -1,6 +1,7 @@
 //! An agent: its definition as its owner sends it, checked and completed.
 
 mod check;
+mod secret;
 mod tools;
 
 use std::fmt;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AgentId, PromptError, WebhookToken};
+use crate::{AgentId, PromptError, SchemaError, WebhookToken};
 pub use check::check_model;
-use check::{check_limits, check_secret_owner, check_shape, check_texts};
+use check::{check_limits, check_output, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
+pub use secret::{SecretError, check_kept_name, check_secret_value};
 pub use tools::{
     ArgumentError, HeaderSource, HttpMethod, HttpTool, Imported, McpNames, McpTool, OpenApiError, Operation,
     SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest, Unfit, import,
@@ -36,6 +38,9 @@ pub struct AgentDraft {
     /// Texts the agent may answer from.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// A JSON schema that the answer must fit; then the answer is JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
     /// What one run may take.
     #[serde(default)]
     pub limits: Limits,
@@ -60,10 +65,12 @@ pub struct ModelConfig {
     /// The protocol it speaks.
     #[serde(default)]
     pub provider: Provider,
-    /// The server's base URL, ending before `/chat/completions`.
+    /// The server's base URL, ending before `/chat/completions` or `/v1/messages`.
+    /// `anthropic` has one by default, `bedrock` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// The model's name on that server.
+    /// The model's name on that server; of `bedrock` a model's or an inference
+    /// profile's id or ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The server's API key, if it wants one.
@@ -78,8 +85,32 @@ pub enum Provider {
     /// OpenAI chat completions.
     #[default]
     Openai,
+    /// Anthropic messages.
+    Anthropic,
+    /// Amazon Bedrock's Converse.
+    Bedrock,
     /// No model: the best passages of the agent's sources.
     Extractive,
+}
+
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Openai, Self::Anthropic, Self::Bedrock, Self::Extractive];
+
+    /// As in an agent's definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Bedrock => "bedrock",
+            Self::Extractive => "extractive",
+        }
+    }
+
+    /// Reads a provider's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|provider| provider.as_str() == text)
+    }
 }
 
 /// A provider's API key: given once in clear, kept as the name of a secret.
@@ -119,6 +150,8 @@ pub struct Source {
     pub text: String,
 }
 
+const DEFAULT_TOKENS: u64 = 500_000;
+
 /// What one run may take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -130,7 +163,8 @@ pub struct Limits {
     /// Tokens the model may write in one turn. 1 to 1,000,000.
     pub max_output_tokens: u32,
     /// Tokens the model may read and write in all turns: no further turn begins
-    /// past it. 1 to 100,000,000.
+    /// past it. 1 to 100,000,000; not shown while it is the default.
+    #[serde(skip_serializing_if = "is_default_tokens")]
     pub max_total_tokens: u64,
     /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +181,7 @@ impl Default for Limits {
             timeout_seconds: 240,
             max_turns: 12,
             max_output_tokens: 4096,
-            max_total_tokens: 500_000,
+            max_total_tokens: DEFAULT_TOKENS,
             max_concurrent_runs: None,
             triggers_per_minute: None,
         }
@@ -155,10 +189,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether version 0.1.0, which does not know the limit, can read them.
+    pub const fn has_default_tokens(&self) -> bool {
+        is_default_tokens(&self.max_total_tokens)
+    }
+
     /// The run's time budget.
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_default_tokens(tokens: &u64) -> bool {
+    *tokens == DEFAULT_TOKENS
 }
 
 const fn enabled() -> bool {
@@ -192,6 +236,12 @@ pub enum AgentError {
     /// A tool is wrong.
     #[error(transparent)]
     Tool(#[from] ToolError),
+    /// The schema of the answers is none.
+    #[error("`output_schema` is not valid: {0}")]
+    OutputSchema(#[from] SchemaError),
+    /// A schema without a model to follow it.
+    #[error("`output_schema` needs a model; the provider `extractive` quotes the sources as they are")]
+    SchemaWithoutModel,
     /// A number in `limits` is out of range.
     #[error("`limits.{field}` must be from 1 to {max}")]
     Limit {
@@ -201,8 +251,18 @@ pub enum AgentError {
         max: u64,
     },
     /// The model lacks what its provider needs.
-    #[error("`model.{0}` is required for the provider `openai`")]
-    ModelField(&'static str),
+    #[error("`model.{field}` is required for the provider `{}`", .provider.as_str())]
+    ModelField {
+        /// What is missing.
+        field: &'static str,
+        /// Which provider needs it.
+        provider: Provider,
+    },
+    /// The model has what its provider does not use.
+    #[error(
+        "`model.{0}` is not for the provider `bedrock`, which is asked in the deployment's region, by its role"
+    )]
+    NotForBedrock(&'static str),
     /// The model's name is too long.
     #[error("`model.name` must have at most 256 characters")]
     ModelName,
@@ -237,6 +297,7 @@ impl Agent {
     pub fn new(id: AgentId, mut draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
         draft.name = draft.name.trim().to_owned();
         check_texts(&draft)?;
+        check_output(&draft)?;
         check_limits(&draft.limits)?;
         tools::expand(&mut draft.tools)?;
         tools::check_tools(&draft.tools)?;
@@ -284,6 +345,7 @@ impl AgentDraft {
             prompt: None,
             model: None,
             tools: Vec::new(),
+            output_schema: None,
             sources,
             limits: Limits::default(),
             enabled: true,

@@ -19,7 +19,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Ended, ErrorType, Failure, Limits, Outcome, Passage, Usage};
+use crate::{Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, Misfit, Outcome, Passage, Usage};
 pub use talk::{
     CallOutcome, Called, Message, ModelReply, StopReason, ToolCall, ToolCallRecord, ToolResult, ToolSpec,
     Turn, cut,
@@ -30,6 +30,8 @@ const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes said in a run, so that it can be written down and fits the memory
 /// ten times.
 const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
+/// So often a model is told that its answer does not fit the schema.
+const MAX_CORRECTIONS: u32 = 2;
 /// Most calls in one turn.
 const MAX_CALLS: usize = 32;
 /// In so many turns in a row every call may fail; with one more the agent does
@@ -47,6 +49,9 @@ pub struct Run {
     thought: String,
     tool_calls: Vec<ToolCallRecord>,
     failed_turns: u32,
+    /// Answers that did not fit the schema.
+    #[serde(default)]
+    corrections: u32,
     state: State,
 }
 
@@ -76,6 +81,14 @@ pub struct Rules<'a> {
     pub limits: &'a Limits,
     /// Whether the agent has any tool.
     pub has_tools: bool,
+    /// What its answer must fit.
+    pub schema: Option<&'a AnswerSchema>,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 impl Run {
@@ -89,6 +102,7 @@ impl Run {
             thought: String::new(),
             tool_calls: Vec::new(),
             failed_turns: 0,
+            corrections: 0,
             state: State::AwaitingModel,
         }
     }
@@ -128,9 +142,23 @@ impl Run {
         limits.max_output_tokens.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
     }
 
+    /// The end of a task whose run, if there is one, goes no further.
+    pub fn given_up(run: Option<&Self>, failure: Failure) -> Ended {
+        match run {
+            Some(run) => run.stopped(failure),
+            None => Ended::without_usage(failure),
+        }
+    }
+
     /// The end of a run that something outside of it stopped.
     pub fn stopped(&self, failure: Failure) -> Ended {
-        let failure = Failure { tool_calls: self.tool_calls.clone(), ..failure };
+        let mut tool_calls = self.tool_calls.clone();
+        if self.state == State::AwaitingTools {
+            let turn = self.turn();
+            let unknown = |call| ToolCallRecord::new(call, &Called::unknown(), turn.number);
+            tool_calls.extend(turn.calls.iter().map(unknown));
+        }
+        let failure = Failure { tool_calls, ..failure };
         Ended { outcome: Outcome::Failure(failure), usage: self.usage.clone() }
     }
 
@@ -145,7 +173,7 @@ impl Run {
         }
         match failure_in(&reply, rules) {
             Some(failure) => self.fail(failure),
-            None if reply.calls.is_empty() => self.answer(reply.text),
+            None if reply.calls.is_empty() => self.answered(reply, rules),
             None => self.call_tools(reply, rules.limits),
         }
     }
@@ -158,7 +186,7 @@ impl Run {
             self.tool_calls.push(ToolCallRecord::new(call, &called, turn.number));
             match called.outcome {
                 CallOutcome::Ok => worked = true,
-                CallOutcome::Error => last_error = Some(call.name.clone()),
+                CallOutcome::Error | CallOutcome::Unknown => last_error = Some(call.name.clone()),
                 CallOutcome::Refused => refused = Some(call.name.clone()),
             }
             self.found(called.passages);
@@ -178,9 +206,33 @@ impl Run {
         }
     }
 
-    /// Takes in what was found without a model: an answer that cost no tokens.
-    pub fn passages_replied(&mut self, text: String) {
-        self.answer(text);
+    /// Without a model the answer is the passages, word for word, and costs no tokens.
+    pub fn answer_from_sources(&mut self) {
+        let passages: Vec<String> =
+            self.context().iter().map(|passage| format!("{}\n— {}", passage.text, passage.title)).collect();
+        match passages.is_empty() {
+            true => self.fail(nothing_found()),
+            false => self.answer(passages.join("\n\n")),
+        }
+    }
+
+    fn answered(&mut self, reply: ModelReply, rules: Rules<'_>) {
+        let Some(schema) = rules.schema else { return self.answer(reply.text) };
+        match schema.read(&reply.text) {
+            Ok(json) => self.answer(json.to_owned()),
+            Err(misfit) => self.correct(reply, schema, &misfit, rules.limits),
+        }
+    }
+
+    /// Tells the model what is wrong with its answer, as often as it may be told.
+    fn correct(&mut self, reply: ModelReply, schema: &AnswerSchema, misfit: &Misfit, limits: &Limits) {
+        if self.corrections == MAX_CORRECTIONS || self.out_of_budget(limits).is_some() {
+            return self.fail(does_not_fit(misfit, self.corrections));
+        }
+        self.corrections += 1;
+        let ModelReply { text, calls, echo, .. } = reply;
+        self.talk.push(Message::Model { text, calls, echo });
+        self.talk.push(Message::Correction(correction(schema, misfit)));
     }
 
     fn answer(&mut self, text: String) {
@@ -284,6 +336,15 @@ fn bounded(answer: Answer) -> Outcome {
 fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
     let permanent = |kind, message: &str| Some(Failure::permanent(kind, message));
     match reply.stop {
+        StopReason::ContextFull => permanent(
+            ErrorType::BudgetExceeded,
+            "The model's context window is full; let the prompt, the sources or the tools say less",
+        ),
+        StopReason::Refused => permanent(ErrorType::ModelError, "The model refused to answer"),
+        StopReason::Broken => Some(Failure::passing(
+            ErrorType::ModelError,
+            "The model's server broke the answer off, or sent one that cannot be used",
+        )),
         StopReason::Length => permanent(
             ErrorType::BudgetExceeded,
             "The model's answer was cut off at its limit of output tokens; raise limits.max_output_tokens",
@@ -306,6 +367,13 @@ fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
     }
 }
 
+fn nothing_found() -> Failure {
+    Failure::permanent(
+        ErrorType::EmptyAnswer,
+        "No passage of the agent's sources speaks to this payload; add sources or give the agent a model",
+    )
+}
+
 fn no_tools(tool: &str) -> Failure {
     let tool = cut(tool, 64);
     let message = format!("The model asked for the tool `{tool}`, which this agent does not have");
@@ -323,6 +391,23 @@ fn keeps_failing(tool: &str) -> Failure {
     let tool = cut(tool, 64);
     let message = format!("Every tool call failed in three turns in a row, the last one of `{tool}`");
     Failure::permanent(ErrorType::ToolError, message)
+}
+
+fn correction(schema: &AnswerSchema, misfit: &Misfit) -> String {
+    format!(
+        "Your answer does not fit the JSON schema that it must fit:\n{}\n\nAnswer again, with JSON alone \
+         and no other text, that fits this schema:\n{}",
+        misfit.for_model,
+        schema.json()
+    )
+}
+
+fn does_not_fit(misfit: &Misfit, corrections: u32) -> Failure {
+    let message = format!(
+        "The model's answer does not fit the agent's output_schema after {corrections} corrections: {}",
+        misfit.for_reader
+    );
+    Failure::passing(ErrorType::ModelError, message)
 }
 
 fn out_of_turns(limits: &Limits) -> Failure {
@@ -355,13 +440,14 @@ mod tests {
     use super::*;
 
     fn rules(limits: &Limits) -> Rules<'_> {
-        Rules { limits, has_tools: true }
+        Rules { limits, has_tools: true, schema: None }
     }
 
     fn run(reply: ModelReply) -> Ended {
         let mut run = Run::new(Vec::new());
         assert_eq!(run.next(), Step::CallModel);
-        run.model_replied(reply, Rules { limits: &Limits::default(), has_tools: false });
+        let limits = Limits::default();
+        run.model_replied(reply, Rules { has_tools: false, ..rules(&limits) });
         done(&run)
     }
 
@@ -424,9 +510,13 @@ mod tests {
 
     #[test]
     fn a_truncated_or_withheld_answer_is_no_success() {
-        for (stop, kind) in
-            [(StopReason::Length, ErrorType::BudgetExceeded), (StopReason::Filtered, ErrorType::ModelError)]
-        {
+        for (stop, kind) in [
+            (StopReason::Length, ErrorType::BudgetExceeded),
+            (StopReason::ContextFull, ErrorType::BudgetExceeded),
+            (StopReason::Filtered, ErrorType::ModelError),
+            (StopReason::Refused, ErrorType::ModelError),
+            (StopReason::Broken, ErrorType::ModelError),
+        ] {
             assert_eq!(failure(ModelReply { stop, ..reply("half an") }), kind);
             // Nor are calls made whose arguments may be cut off.
             assert_eq!(failure(ModelReply { stop, ..wants(&["a"]) }), kind);
@@ -473,6 +563,20 @@ mod tests {
         let again: Run = serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
         assert_eq!(again, run);
         assert_eq!(turn(&again), turn(&run));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_tells_the_calls_that_may_have_been_made() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
+        run.model_replied(wants(&["a"]), rules(&limits));
+        run.tools_replied(&turn(&run), vec![called("1", CallOutcome::Ok)]);
+        run.model_replied(wants(&["b"]), rules(&limits));
+        let Outcome::Failure(failure) = run.stopped(Failure::worker_lost()).outcome else {
+            panic!("a success")
+        };
+        let calls: Vec<_> =
+            failure.tool_calls.iter().map(|call| (call.tool_name.as_str(), call.status, call.turn)).collect();
+        assert_eq!(calls, [("a", CallOutcome::Ok, 1), ("b", CallOutcome::Unknown, 2)]);
     }
 
     #[test]
@@ -546,5 +650,50 @@ mod tests {
         let mut run = Run::new(Vec::new());
         run.model_replied(wants(&["a"; 33]), rules(&limits));
         assert_eq!(kind(&done(&run)), ErrorType::BudgetExceeded);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_its_schema_is_corrected_twice_and_no_more() {
+        let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
+        let limits = Limits::default();
+        let rules = Rules { schema: Some(&schema), ..rules(&limits) };
+        for (answers, end) in [
+            (&["7"][..], Some("7")),
+            (&["seven", "```json\n7\n```"], Some("7")),
+            (&["seven", "\"7\"", "7"], Some("7")),
+            (&["seven", "\"7\"", "7.5"], None),
+        ] {
+            let mut run = Run::new(Vec::new());
+            for answer in answers {
+                assert_eq!(run.next(), Step::CallModel, "{answers:?}");
+                run.model_replied(reply(answer), rules);
+            }
+            let ended = done(&run);
+            assert_eq!(ended.usage.map(|usage| usage.turns as usize), Some(answers.len()));
+            match (ended.outcome, end) {
+                (Outcome::Success(answer), Some(end)) => assert_eq!(answer.answer, end),
+                (Outcome::Failure(failure), None) => {
+                    assert_eq!(failure.kind, ErrorType::ModelError);
+                    assert!(failure.message.contains("after 2 corrections"), "{}", failure.message);
+                }
+                (outcome, _) => panic!("{answers:?}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_correction_is_within_the_budget_and_tells_what_is_wrong() {
+        let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
+        let limits = Limits { max_turns: 2, ..Limits::default() };
+        let rules = Rules { schema: Some(&schema), ..rules(&limits) };
+        let mut run = Run::new(Vec::new());
+        run.model_replied(reply("\"seven\""), rules);
+        let [Message::Model { text, .. }, Message::Correction(told)] = run.talk() else {
+            panic!("no correction")
+        };
+        assert_eq!(text, "\"seven\"");
+        assert!(told.contains("\"seven\" is not of type \"integer\""), "{told}");
+        run.model_replied(reply("8.5"), rules);
+        assert_eq!(kind(&done(&run)), ErrorType::ModelError);
     }
 }

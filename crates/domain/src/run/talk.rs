@@ -78,6 +78,8 @@ pub enum CallOutcome {
     Error,
     /// It must not be called here: it needs a person's approval.
     Refused,
+    /// It may have been made: the run was stopped before its result came.
+    Unknown,
 }
 
 /// A call as a task's result shows it.
@@ -139,8 +141,14 @@ pub enum StopReason {
     Stop,
     /// It hit the limit on output tokens.
     Length,
+    /// No more text fits its context window.
+    ContextFull,
     /// Its server withheld the text.
     Filtered,
+    /// It would not answer.
+    Refused,
+    /// Its server broke off, or could make nothing of what it wrote.
+    Broken,
 }
 
 /// Calls to make before the model is asked again.
@@ -167,6 +175,7 @@ impl CallOutcome {
             Self::Ok => "ok",
             Self::Error => "error",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -186,6 +195,11 @@ impl Message {
 }
 
 impl Called {
+    /// Of a call whose result never came.
+    pub(super) fn unknown() -> Self {
+        Self { outcome: CallOutcome::Unknown, ..Self::error("") }
+    }
+
     /// Of a call that something went wrong with before it was made.
     pub fn error(content: impl Into<String>) -> Self {
         let content = content.into();

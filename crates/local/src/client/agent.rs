@@ -1,8 +1,10 @@
 //! `agent …`
 
+use domain::Provider;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::secret::typed_secret;
 use super::{Client, ClientError, argument, text, tool};
 use crate::cli::{AgentCommand, Definition, Deployment};
 use crate::say;
@@ -19,6 +21,7 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
         }
         AgentCommand::Tool(command) => tool::run(command).await,
         AgentCommand::Rotate { agent, overlap, deployment } => rotate(&agent, overlap, &deployment).await,
+        AgentCommand::Source(command) => super::source::run(command).await,
         AgentCommand::Delete { agent, deployment } => delete(&agent, &deployment).await,
     }
 }
@@ -114,7 +117,8 @@ fn print(client: &Client, agent: &Value) {
     say(format!("agent    {}  {}", text(agent, "agent_id"), text(agent, "name")));
     say(format!("webhook  {}", text(agent, "webhook_url")));
     if let Some(model) = agent.get("model") {
-        say(format!("model    {} {}", text(model, "name"), text(model, "base_url")));
+        let fields = ["provider", "name", "base_url"].map(|field| text(model, field));
+        say(format!("model    {}", fields.join(" ").trim_end()));
     }
     if agent.get("enabled") == Some(&Value::Bool(false)) {
         say("disabled: its webhook answers 404");
@@ -144,8 +148,15 @@ fn fields(definition: &Definition) -> Result<Value, ClientError> {
     if let Some(name) = &definition.model {
         model.insert("name".into(), name.as_str().into());
     }
+    // An address alone is that of a server that speaks OpenAI's protocol.
+    let provider = definition.model_provider.or(definition.model_url.as_ref().map(|_| Provider::Openai));
+    if let Some(provider) = provider {
+        model.insert("provider".into(), provider.as_str().into());
+    }
+    if definition.api_key_stdin {
+        model.insert("api_key".into(), typed_secret("API key")?.into());
+    }
     if !model.is_empty() {
-        model.insert("provider".into(), "openai".into());
         let merged = fields.entry("model").or_insert_with(|| json!({}));
         if let Some(merged) = merged.as_object_mut() {
             merged.extend(model);

@@ -1,6 +1,8 @@
 //! The client commands: HTTP calls to a deployment.
 
 pub mod agent;
+pub mod secret;
+mod source;
 pub mod status;
 pub mod tool;
 pub mod trigger;
@@ -16,6 +18,8 @@ use crate::cli::Deployment;
 
 /// Where the local server is, if it never ran.
 const DEFAULT_URL: &str = "http://127.0.0.1:7091";
+/// How much of an upload is handed to the connection at a time.
+const PIECE: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Why a command ends with exit code 1.
@@ -72,6 +76,14 @@ pub enum ClientError {
     NotJson {
         /// Which.
         what: String,
+    },
+    /// A file is no document that the server takes.
+    #[error("{file}: {reason}")]
+    Document {
+        /// Which.
+        file: String,
+        /// Why.
+        reason: String,
     },
     /// A file holds neither JSON nor YAML.
     #[error("{what} holds neither JSON nor YAML")]
@@ -154,6 +166,33 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request.send().await).await
+    }
+
+    /// Uploads a document, telling `progress` how many bytes went out.
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        query: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<Value, ClientError> {
+        let token = self.admin_token.as_deref().ok_or(ClientError::NoAdminToken(self.token_hint))?;
+        let length = bytes.len();
+        let mut bytes = bytes::Bytes::from(bytes);
+        let pieces = futures::stream::iter(std::iter::from_fn(move || {
+            let piece = bytes.split_to(PIECE.min(bytes.len()));
+            progress(piece.len() as u64);
+            (!piece.is_empty()).then_some(Ok::<_, std::io::Error>(piece))
+        }));
+        let request = self
+            .http
+            .post(format!("{}{path}?{query}", self.url))
+            .bearer_auth(token)
+            .header("content-type", content_type)
+            .header("content-length", length)
+            .body(reqwest::Body::wrap_stream(pieces));
         self.answer(request.send().await).await
     }
 

@@ -7,20 +7,24 @@ mod poller;
 mod recovery;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::agents::Management;
+use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
-use runner::{Models, ModelsError, PrivateHosts, RunSettings, Runner};
+use runner::{Models, ModelsError, PrivateHosts, RunSettings, Runner, Sources};
 use store::aws::Aws;
 use store::env::{Env, EnvError};
-use store::{Agents, Clock, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables};
+use store::{
+    Agents, Bedrock, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use traces::TracesError;
 
 pub use engine::{Engine, EngineError};
 pub use http::HttpLimits;
@@ -53,10 +57,14 @@ pub struct Settings {
     /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`; here all are allowed by default,
     /// because models often run beside the server.
     pub private_hosts: PrivateHosts,
+    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID` and so on: for agents that ask Bedrock.
+    pub bedrock: Option<Bedrock>,
     /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: instead of the one kept in the data folder.
     pub admin_token: Option<String>,
     /// What one caller, and all of them together, may take up.
     pub http: HttpLimits,
+    /// The file of this program, which reads PDFs in a process of its own.
+    pub program: PathBuf,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -73,6 +81,9 @@ pub enum ServeError {
     /// A variable is malformed.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -149,8 +160,11 @@ impl Settings {
             concurrency: env.number("AGENT_WEBHOOKS_CONCURRENCY", 32, 1, 1000)?,
             max_body_bytes: api::webhook::max_body_bytes(env)?,
             private_hosts: PrivateHosts::from_env(env).unwrap_or(PrivateHosts::Any),
+            bedrock: Bedrock::from_env(env),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
             http: HttpLimits::default(),
+            // Without it no PDF can be read, and everything else goes on.
+            program: std::env::current_exe().unwrap_or_default(),
             clock: Clock::system(),
         })
     }
@@ -161,8 +175,11 @@ impl Server {
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
-        let (engine, is_new) = open_database(&data_dir).await?;
+        let (engine, is_new) = open_database(&data_dir, "tables", &["tasks", "agents"]).await?;
+        // In a file of their own, so that a large document holds up no task.
+        let (documents, _) = open_database(&data_dir, "documents", &["documents"]).await?;
         let aws = Aws::embedded(engine.clone());
+        let documents = Documents::new(&Aws::embedded(documents), "documents");
 
         let tasks = Tasks::new(&aws, "tasks");
         let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
@@ -180,6 +197,7 @@ impl Server {
         let management = Management {
             agents: Arc::clone(&agents),
             secrets: Arc::clone(&secrets),
+            intake: Intake::new(documents.clone(), settings.program),
             clock: clock.clone(),
             admin_token: admin_token.value.as_str().into(),
             signing_secret: data_dir.keep_signing_secret()?.value.into(),
@@ -193,9 +211,10 @@ impl Server {
             max_body_bytes: settings.max_body_bytes,
         };
         let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
-        let models = Models::new(settings.private_hosts)?;
+        let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
         let runner = Arc::new(Runner {
             tasks: tasks.clone(),
+            sources: Arc::new(Sources::new(Arc::clone(&agents), documents)),
             agents,
             secrets,
             models,
@@ -232,22 +251,26 @@ impl Server {
     }
 }
 
-/// Makes the database beside its place, since the engine makes a table in several
+/// Makes a database beside its place, since the engine makes a table in several
 /// steps: a first start that is killed leaves nothing that a later one trips over.
-async fn make_database(data_dir: &DataDir) -> Result<(), ServeError> {
-    let draft = data_dir.draft_database()?;
+async fn make_database(data_dir: &DataDir, name: &str, tables: &[&str]) -> Result<(), ServeError> {
+    let draft = data_dir.draft_database(name)?;
     // The engine closes its file with the last of its clients, which is this one.
-    create_tables(&Aws::embedded(Engine::open(&draft)?), &["tasks", "agents"]).await?;
-    Ok(data_dir.keep_draft_database(&draft)?)
+    create_tables(&Aws::embedded(Engine::open(&draft)?), tables).await?;
+    Ok(data_dir.keep_draft_database(name, &draft)?)
 }
 
-/// The database, and whether it was made just now.
-async fn open_database(data_dir: &DataDir) -> Result<(Engine, bool), ServeError> {
-    let is_new = !data_dir.has_database()?;
+/// A database, and whether it was made just now.
+async fn open_database(
+    data_dir: &DataDir,
+    name: &str,
+    tables: &[&str],
+) -> Result<(Engine, bool), ServeError> {
+    let is_new = !data_dir.has_database(name)?;
     if is_new {
-        make_database(data_dir).await?;
+        make_database(data_dir, name, tables).await?;
     }
-    Ok((Engine::open(&data_dir.database())?, is_new))
+    Ok((Engine::open(&data_dir.database(name))?, is_new))
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {

@@ -106,3 +106,19 @@ async fn the_local_servers_admin_token_is_never_sent_to_another_deployment() {
     assert!(message.contains("is not sent to another --url"), "{message}");
     assert!(stranger.asked().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_of_another_provider_keeps_it_when_its_model_changes() {
+    let world = World::start().await;
+    let create =
+        ["agent", "create", "--name", "a", "--model-provider", "anthropic", "--model", "old", "--json"];
+    assert_eq!(
+        json_of(&run(&world, &create).await)["model"],
+        json!({ "provider": "anthropic", "name": "old" })
+    );
+    let updated = json_of(&run(&world, &["agent", "update", "a", "--model", "new", "--json"]).await);
+    assert_eq!(updated["model"], json!({ "provider": "anthropic", "name": "new" }));
+    let refused = run(&world, &["agent", "update", "a", "--model-provider", "oracle"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("openai, anthropic, bedrock, extractive"));
+}

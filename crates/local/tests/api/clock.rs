@@ -34,6 +34,7 @@ fn runner_with(functions: &Functions, clock: Clock) -> Arc<Runner> {
         tasks: functions.runner.tasks.clone(),
         agents: Arc::clone(&functions.runner.agents),
         secrets: Arc::clone(&functions.runner.secrets),
+        sources: Arc::clone(&functions.runner.sources),
         models: Models::new(PrivateHosts::Any).unwrap(),
         settings: functions.runner.settings.clone(),
         clock,

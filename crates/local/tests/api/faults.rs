@@ -14,6 +14,7 @@
 //! `AGENT_WEBHOOKS_FAULTS_SEED` draws other pairs.
 
 mod check;
+mod documents;
 mod flows;
 mod provider;
 mod world;

@@ -13,20 +13,25 @@ use crate::support::functions::functions;
 use crate::support::{ADMIN_TOKEN, FakeModel, Reply, accepted, client, string};
 
 /// The server, and what it logs until it is told to stop.
-struct Logging {
+pub(crate) struct Logging {
     process: Child,
-    url: String,
+    pub(crate) url: String,
     log: Lines<BufReader<ChildStderr>>,
     _folder: TempDir,
 }
 
 impl Logging {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
             .arg(folder.path().join("data"))
             .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -40,7 +45,7 @@ impl Logging {
     }
 
     /// Every line until this task ended, with what is seldom the same left out.
-    fn lines_until_the_end_of(&mut self, task: &str) -> Vec<Value> {
+    pub(crate) fn lines_until_the_end_of(&mut self, task: &str) -> Vec<Value> {
         let mut lines = Vec::new();
         for line in &mut self.log {
             let line: Value = serde_json::from_str(&line.unwrap()).expect("a line is a JSON object");
@@ -51,6 +56,18 @@ impl Logging {
             }
         }
         lines
+    }
+
+    /// The next line with this message.
+    pub(crate) fn line(&mut self, message: &str) -> Value {
+        let mut lines = self.log.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        lines.find(|line| line["message"] == message).expect("such a line")
+    }
+
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let process = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     }
 }
 
@@ -93,6 +110,7 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
             ("INFO", "trigger accepted", &Value::Null),
             ("INFO", "attempt started", &json!(1)),
             ("WARN", "the model's server refused", &json!(1)),
+            ("WARN", "model failed", &json!(1)),
             ("WARN", "task released after a passing fault", &json!(1)),
             ("INFO", "attempt started", &json!(2)),
             ("INFO", "model replied", &json!(2)),
@@ -138,7 +156,8 @@ async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end
 
     let lost = accepted(functions.trigger(None).await).await;
     let lost = TaskId::parse(&lost).unwrap();
-    let bury = async |at| tasks.end_unheld(lost, Failure::worker_lost(), at, hour).await.unwrap();
+    let unheld = Ended::without_usage(Failure::worker_lost());
+    let bury = async |at| tasks.end_unheld(lost, &unheld, at, hour).await.unwrap();
     assert!(matches!(bury(now).await, Burial::Ended(_)));
     assert!(matches!(bury(now).await, Burial::Ended(_)), "the same try, sent again");
     assert!(matches!(bury(now.plus(hour)).await, Burial::Refused(ClaimRefusal::Ended)));

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::{
-    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Moment, Outcome, Payload, Task, TaskId,
-    TaskKey,
+    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Moment, Outcome, Passage, Payload, Run,
+    Task, TaskId, TaskKey,
 };
 use proptest::prelude::*;
 use protocol::record::{self, Ending, Item};
@@ -30,7 +30,8 @@ enum Call {
     Admit,
     Claim { id: usize, lease: u64 },
     Finish { claim: usize, ending: Ending },
-    Release { claim: usize, pause: u64 },
+    Checkpoint { claim: usize, run: u8 },
+    Release { claim: usize, pause: u64, run: Option<u8> },
     EndLost { id: usize },
     GiveBack { id: usize },
     BreakLease { id: usize },
@@ -98,7 +99,9 @@ fn call() -> impl Strategy<Value = Call> {
         3 => Just(Call::Admit),
         6 => (any::<usize>(), 0_u64..4).prop_map(|(id, lease)| Call::Claim { id, lease }),
         2 => (any::<usize>(), ending).prop_map(|(claim, ending)| Call::Finish { claim, ending }),
-        2 => (any::<usize>(), 0_u64..4).prop_map(|(claim, pause)| Call::Release { claim, pause }),
+        2 => (any::<usize>(), any::<u8>()).prop_map(|(claim, run)| Call::Checkpoint { claim, run }),
+        2 => (any::<usize>(), 0_u64..4, any::<Option<u8>>())
+            .prop_map(|(claim, pause, run)| Call::Release { claim, pause, run }),
         2 => any::<usize>().prop_map(|id| Call::EndLost { id }),
         1 => any::<usize>().prop_map(|id| Call::GiveBack { id }),
         1 => any::<usize>().prop_map(|id| Call::BreakLease { id }),
@@ -137,14 +140,15 @@ impl Pair {
             Call::Admit => self.admit(now).await,
             Call::Claim { id, lease } => self.claim(self.id(*id), now, *lease).await,
             Call::Finish { claim, ending } => self.finish(*claim, *ending, now).await,
-            Call::Release { claim, pause } => {
-                self.release(*claim, now.plus(Duration::from_secs(*pause))).await
+            Call::Checkpoint { claim, run } => self.checkpoint(*claim, *run).await,
+            Call::Release { claim, pause, run } => {
+                self.release(*claim, now.plus(Duration::from_secs(*pause)), *run).await
             }
             Call::EndLost { id } => {
                 let id = self.id(*id);
                 let now = self.moment_of_its_own(now);
-                let lost = Failure::worker_lost();
-                let real = match self.tasks.end_unheld(id, lost, now, RETENTION).await.unwrap() {
+                let lost = Ended::without_usage(Failure::worker_lost());
+                let real = match self.tasks.end_unheld(id, &lost, now, RETENTION).await.unwrap() {
                     Burial::Ended(_) => None,
                     Burial::Refused(refusal) => Some(refusal),
                 };
@@ -180,8 +184,10 @@ impl Pair {
         let real = match self.tasks.claim(id, now, until, MAX_ATTEMPTS).await.unwrap() {
             Claim::Granted(claimed) => {
                 let attempt = claimed.task.attempt;
+                let run = self.tasks.checkpointed(&claimed).await.unwrap();
+                let run = run.map(|run| run.context()[0].title.parse().unwrap());
                 self.claims.push(*claimed);
-                record::Claim::Granted { attempt }
+                record::Claim::Granted { attempt, run }
             }
             Claim::Refused(refusal) => record::Claim::Refused(refusal),
         };
@@ -195,10 +201,17 @@ impl Pair {
         told(real, self.item.finish(claimed.task.id, claimed.task.attempt, ending))
     }
 
-    async fn release(&mut self, claim: usize, not_before: Moment) -> (String, String) {
+    async fn checkpoint(&mut self, claim: usize, run: u8) -> (String, String) {
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
-        let real = self.tasks.release(claimed, Duration::ZERO, not_before, None).await.unwrap();
-        told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before))
+        let real = self.tasks.checkpoint(claimed, &numbered(run)).await.unwrap();
+        told(real, self.item.checkpoint(claimed.task.id, claimed.task.attempt, run))
+    }
+
+    async fn release(&mut self, claim: usize, not_before: Moment, run: Option<u8>) -> (String, String) {
+        let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
+        let come_to = run.map(numbered);
+        let real = self.tasks.release(claimed, Duration::ZERO, not_before, come_to.as_ref()).await.unwrap();
+        told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before, run))
     }
 
     /// Two ends at one moment are one whose answer was lost.
@@ -225,6 +238,12 @@ impl Pair {
     fn id(&self, number: usize) -> TaskId {
         self.ids[number % self.ids.len()]
     }
+}
+
+/// A run that can be told from others.
+fn numbered(run: u8) -> Run {
+    let passage = Passage { title: run.to_string(), text: String::new(), source: String::new() };
+    Run::new(vec![passage])
 }
 
 fn pick(claims: &[Claimed], number: usize) -> Option<&Claimed> {

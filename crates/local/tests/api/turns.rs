@@ -1,9 +1,12 @@
 //! Runs of several turns: the model asks for tools and is told what they found.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::support::functions::functions_of;
 use crate::support::model::completion;
-use crate::support::{FakeModel, Reply, World};
+use crate::support::{FakeModel, Reply, World, accepted};
 
 const SHOP: &str = "Goods can be returned within 30 days.\n\n# Shipping\n\nOrders ship within two days.";
 
@@ -75,6 +78,30 @@ async fn a_run_goes_on_where_a_passing_fault_stopped_it() {
     assert_eq!(ended["result"]["result"]["tool_calls"].as_array().unwrap().len(), 1);
     let asked = model.asked();
     assert_eq!((asked.len(), &asked[1].body["messages"]), (3, &asked[2].body["messages"]));
+}
+
+#[tokio::test]
+async fn a_task_whose_workers_were_lost_tells_what_it_had_done() {
+    let model = FakeModel::start(|call, _| match call {
+        0 => wants(&[("search_sources", r#"{"query":"returned"}"#)]),
+        _ => Reply::Status(503, vec![]),
+    })
+    .await;
+    let functions = functions_of(&model, searcher()).await;
+    let task = accepted(functions.trigger(None).await).await;
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
+    let run = functions.wire.calls();
+    let run = &run[run.len() - 4..run.len() - 1];
+    assert_eq!(run, ["UpdateItem", "UpdateItem", "UpdateItem"], "claim, checkpoint, release");
+    functions.time.forward(Duration::from_secs(5));
+    assert!(functions.deliver(&[&task], true).await.is_empty());
+    let ended: Value = functions.status(&task).await.json().await.unwrap();
+    assert_eq!(
+        (&ended["error"]["type"], &ended["usage"]["turns"]),
+        (&json!("worker_lost"), &json!(1)),
+        "{ended}"
+    );
+    assert_eq!(ended["error"]["tool_calls"][0]["tool_name"], "search_sources");
 }
 
 #[tokio::test]

@@ -1,80 +1,28 @@
 //! OpenAI chat completions, as OpenAI, vLLM, Ollama, llama.cpp, LiteLLM and
 //! others serve them (<https://platform.openai.com/docs/api-reference/chat>).
 
-use std::time::Duration;
-
-use domain::{ErrorType, Failure, Fault, Message as Said, ModelReply, StopReason, ToolSpec};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use domain::{Fault, Message as Said, ModelReply, Provider, StopReason, ToolSpec};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use store::error_chain;
 use url::Url;
 
-use super::{ModelsError, Question};
-use crate::PrivateHosts;
+use super::http::Request;
+use super::{Question, as_text, endpoint};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A server that is gone without a word is noticed after a few of these; one that
-/// is only slow has the run's whole time.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// Most bytes of a reply; past it the run fails rather than fill the memory.
-const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
+/// What a server wants to see again beside the calls of a message: DeepSeek the
+/// reasoning that led to them, OpenRouter the same with signatures.
+const HANDED_BACK: [&str; 2] = ["reasoning_content", "reasoning_details"];
 
-pub(super) fn http_client(private_hosts: PrivateHosts) -> Result<Client, ModelsError> {
-    let tls = rustls::crypto::ring::default_provider();
-    // Installed once a process; a second time it is there already.
-    let _ = tls.install_default();
-    let client = Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(KEEPALIVE)
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .dns_resolver(std::sync::Arc::new(private_hosts))
-        .user_agent(concat!("agent-webhooks/", env!("CARGO_PKG_VERSION")))
-        .build()?;
-    Ok(client)
-}
-
-pub(super) async fn ask(
-    http: &Client,
-    private_hosts: &PrivateHosts,
-    question: &Question<'_>,
-) -> Result<ModelReply, Fault> {
-    let url = endpoint(question)?;
-    private_hosts.check(&url).map_err(|refused| refused_address(&refused))?;
-    let mut request = http.post(url.clone()).json(&request_body(&url, question));
-    if let Some(key) = question.api_key {
-        request = request.bearer_auth(key);
+pub(super) fn request(question: &Question<'_>) -> Result<Request, Fault> {
+    let url = endpoint(question.model.base_url.as_deref().unwrap_or_default(), "chat/completions")?;
+    let request = Request::json(url.clone(), &request_body(&url, question));
+    match question.api_key {
+        Some(key) => request.with_secret("authorization", &format!("Bearer {key}")),
+        None => Ok(request),
     }
-    let response = request.send().await.map_err(unreachable_server)?;
-    if !response.status().is_success() {
-        let server = url.origin().ascii_serialization();
-        tracing::warn!(server, status = response.status().as_u16(), "the model's server refused");
-        return Err(refusal(response.status(), response.headers()));
-    }
-    read_completion(&read_body(response).await?)
 }
 
-/// What a chat completion says: the body of a model server's 200, which may be
-/// anything at all.
-pub fn read_completion(body: &[u8]) -> Result<ModelReply, Fault> {
-    let completion = serde_json::from_slice::<Completion>(body).map_err(|_| {
-        Fault::permanent(
-            ErrorType::ModelError,
-            "The model's server answered something that is no chat completion",
-        )
-    })?;
-    completion.into_reply()
-}
-
-fn endpoint(question: &Question<'_>) -> Result<Url, Fault> {
-    let base = question.model.base_url.as_deref().unwrap_or_default().trim_end_matches('/');
-    Url::parse(&format!("{base}/chat/completions"))
-        .map_err(|_| Fault::permanent(ErrorType::InvalidAgent, "The agent's model.base_url is not a URL"))
-}
-
-fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
+fn request_body(url: &Url, question: &Question<'_>) -> Value {
     // OpenAI's own newer models refuse the name that all other servers know.
     let limit = match url.host_str() {
         Some("api.openai.com") => "max_completion_tokens",
@@ -94,6 +42,10 @@ fn request_body(url: &Url, question: &Question<'_>) -> serde_json::Value {
     if !question.tools.is_empty() {
         set("tools", question.tools.iter().map(tool).collect());
     }
+    if let Some(schema) = question.schema {
+        let schema = json!({ "name": "answer", "schema": schema });
+        set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
+    }
     body.into()
 }
 
@@ -110,11 +62,18 @@ fn told(message: &Said) -> Vec<Value> {
     match message {
         Said::Model { text, calls, echo } => {
             let calls: Vec<Value> = calls.iter().map(call).collect();
-            let mut said = json!({ "role": "assistant", "content": text, "tool_calls": calls });
-            if let (Some(Value::Object(echo)), Some(said)) = (echo, said.as_object_mut()) {
-                said.extend(echo.clone());
+            let mut said = Map::from_iter([
+                ("role".to_owned(), "assistant".into()),
+                ("content".to_owned(), text.as_str().into()),
+            ]);
+            if !calls.is_empty() {
+                said.insert("tool_calls".to_owned(), calls.into());
             }
-            vec![said]
+            let echo = echo.as_ref().and_then(|echo| echo.get(Provider::Openai.as_str()));
+            said.extend(
+                echo.and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())),
+            );
+            vec![said.into()]
         }
         Said::Tools(results) => results
             .iter()
@@ -129,66 +88,19 @@ fn call(call: &domain::ToolCall) -> Value {
     json!({ "id": call.id, "type": "function", "function": function })
 }
 
-async fn read_body(mut response: Response) -> Result<Vec<u8>, Fault> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable_server)? {
-        if body.len() + chunk.len() > MAX_REPLY_BYTES {
-            return Err(Fault::permanent(
-                ErrorType::ModelError,
-                "The model's server answered more than 8 MiB",
-            ));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// The log names the address; who may read a task need not learn it.
-fn refused_address(refused: &crate::egress::Refused) -> Fault {
-    tracing::error!(%refused, "call to a model refused");
-    Fault::permanent(ErrorType::InvalidAgent, "The address of the agent's model is not allowed here")
-}
-
-/// Connections fail and break: worth another try, unless the address is refused.
-fn unreachable_server(error: reqwest::Error) -> Fault {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<crate::egress::Refused>() {
-            return refused_address(refused);
-        }
-        cause = error.source();
-    }
-    let server = error.url().map(|url| url.origin().ascii_serialization());
-    let is_connect = error.is_connect();
-    tracing::warn!(server, error = error_chain(&error.without_url()), "call to a model failed");
-    let message = match is_connect {
-        true => "The model's server could not be reached",
-        false => "The connection to the model's server broke",
+pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
+    let completion: Completion = serde_json::from_slice(body).ok()?;
+    let counts = completion.usage.unwrap_or_default();
+    let reply = ModelReply {
+        model: completion.model.unwrap_or_default(),
+        input_tokens: counts.prompt_tokens,
+        output_tokens: counts.completion_tokens,
+        ..ModelReply::default()
     };
-    Fault::passing(ErrorType::ModelError, message)
-}
-
-/// 408, 429 and 5xx may pass (RFC 9110 section 15); anything else will not.
-fn refusal(status: StatusCode, headers: &HeaderMap) -> Fault {
-    let message = format!("The model's server answered {}", status.as_u16());
-    let passing = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
-        || status.is_server_error();
-    if passing {
-        let failure = Failure::passing(ErrorType::ModelError, message);
-        return Fault::Passing { failure, retry_after: retry_after(headers) };
-    }
-    let hint = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": check the agent's model.api_key",
-        StatusCode::NOT_FOUND => ": check the agent's model.base_url and model.name",
-        _ => "",
-    };
-    Fault::permanent(ErrorType::ModelError, message + hint)
-}
-
-/// Whole seconds (RFC 9110 section 10.2.3); the form with a date is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    Some(match completion.choices.into_iter().next() {
+        Some(choice) => choice.into_reply(reply),
+        None => ModelReply { stop: StopReason::Broken, ..reply },
+    })
 }
 
 #[derive(Deserialize)]
@@ -211,20 +123,23 @@ struct Choice {
 struct Message {
     #[serde(default)]
     content: Option<String>,
-    /// What DeepSeek, vLLM and llama.cpp call the reasoning.
+    /// Why the model would not answer, instead of an answer.
     #[serde(default)]
-    reasoning_content: Option<String>,
-    /// What OpenRouter and Ollama call it.
+    refusal: Option<String>,
+    /// What OpenRouter and Ollama call the reasoning.
     #[serde(default)]
     reasoning: Option<String>,
     #[serde(default)]
     tool_calls: Option<Vec<ToolCall>>,
+    /// With what DeepSeek, vLLM and llama.cpp call the reasoning.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
 struct ToolCall {
     #[serde(default)]
-    id: String,
+    id: Option<String>,
     function: Function,
 }
 
@@ -236,17 +151,6 @@ struct Function {
     arguments: Value,
 }
 
-impl From<ToolCall> for domain::ToolCall {
-    fn from(call: ToolCall) -> Self {
-        let arguments = match call.function.arguments {
-            Value::String(text) => text,
-            Value::Null => String::new(),
-            json => json.to_string(),
-        };
-        Self { id: call.id, name: call.function.name, arguments }
-    }
-}
-
 #[derive(Default, Deserialize)]
 struct TokenCounts {
     #[serde(default)]
@@ -255,29 +159,38 @@ struct TokenCounts {
     completion_tokens: u64,
 }
 
-impl Completion {
-    fn into_reply(self) -> Result<ModelReply, Fault> {
-        let counts = self.usage.unwrap_or_default();
-        let Some(choice) = self.choices.into_iter().next() else {
-            return Err(Fault::permanent(
-                ErrorType::ModelError,
-                "The model's server answered without a choice",
-            ));
+impl Choice {
+    fn into_reply(self, reply: ModelReply) -> ModelReply {
+        let message = self.message;
+        let stop = match self.finish_reason.as_deref() {
+            Some("length" | "max_tokens") => StopReason::Length,
+            Some("model_length") => StopReason::ContextFull,
+            Some("content_filter") => StopReason::Filtered,
+            // DeepSeek's, OpenRouter's and vLLM's words for a fault of theirs.
+            Some("insufficient_system_resource" | "error" | "abort") => StopReason::Broken,
+            _ if message.refusal.is_some() => StopReason::Refused,
+            _ => StopReason::Stop,
         };
-        let message = choice.message;
-        Ok(ModelReply {
-            model: self.model.unwrap_or_default(),
+        let reasoning = message.more.get("reasoning_content").and_then(Value::as_str).map(str::to_owned);
+        ModelReply {
             text: message.content.unwrap_or_default(),
-            thought: message.reasoning_content.or(message.reasoning).unwrap_or_default(),
+            thought: reasoning.or(message.reasoning).unwrap_or_default(),
             calls: message.tool_calls.into_iter().flatten().map(Into::into).collect(),
-            echo: None,
-            stop: match choice.finish_reason.as_deref() {
-                Some("length") => StopReason::Length,
-                Some("content_filter") => StopReason::Filtered,
-                _ => StopReason::Stop,
-            },
-            input_tokens: counts.prompt_tokens,
-            output_tokens: counts.completion_tokens,
-        })
+            echo: echo(message.more),
+            stop,
+            ..reply
+        }
+    }
+}
+
+fn echo(mut more: Map<String, Value>) -> Option<Value> {
+    more.retain(|name, value| HANDED_BACK.contains(&name.as_str()) && !value.is_null());
+    (!more.is_empty()).then(|| json!({ Provider::Openai.as_str(): more }))
+}
+
+impl From<ToolCall> for domain::ToolCall {
+    fn from(call: ToolCall) -> Self {
+        let Function { name, arguments } = call.function;
+        Self { id: call.id.unwrap_or_default(), name, arguments: as_text(arguments) }
     }
 }

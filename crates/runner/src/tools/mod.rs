@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use domain::agent::{McpNames, Tool};
-use domain::{AgentDraft, CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Turn};
+use domain::{CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Turn};
 use futures::future::join_all;
 use serde_json::{Map, Value};
 
-use crate::Runner;
+use crate::{Runner, traced};
 use http::{HttpOperation, HttpServer};
+use search::SearchSources;
+use store::AgentRecord;
 use mcp::{McpOperation, McpServer};
 
 /// An agent's tools, ready to be called.
@@ -28,7 +30,7 @@ pub(crate) struct Toolbox<'a> {
 
 /// What is behind a tool's name.
 enum Callable<'a> {
-    SearchSources(&'a AgentDraft),
+    SearchSources(SearchSources<'a>),
     Http(HttpOperation<'a>),
     Mcp(McpOperation<'a>),
 }
@@ -46,9 +48,9 @@ pub(crate) struct CallError(String);
 
 impl<'a> Toolbox<'a> {
     /// The tools of this agent, with the secrets and connections that they need.
-    pub(crate) async fn open(runner: &'a Runner, draft: &'a AgentDraft) -> Result<Self, Fault> {
+    pub(crate) async fn open(runner: &'a Runner, record: &'a AgentRecord) -> Result<Self, Fault> {
         let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new(), connections: Vec::new() };
-        match toolbox.fill(runner, draft).await {
+        match toolbox.fill(runner, record).await {
             Ok(()) => Ok(toolbox),
             Err(fault) => {
                 toolbox.close().await;
@@ -57,11 +59,15 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    async fn fill(&mut self, runner: &'a Runner, draft: &'a AgentDraft) -> Result<(), Fault> {
+    async fn fill(&mut self, runner: &'a Runner, record: &'a AgentRecord) -> Result<(), Fault> {
+        let draft = record.agent.draft();
         let mcp_names = McpNames::new(&draft.tools);
         for tool in &draft.tools {
             match tool {
-                Tool::SearchSources {} => self.add(search::spec(), Callable::SearchSources(draft)),
+                Tool::SearchSources {} => {
+                    let search = SearchSources { sources: &runner.sources, record };
+                    self.add(search::spec(), Callable::SearchSources(search));
+                }
                 Tool::Http(tool) => {
                     let server = HttpServer::open(runner, tool).await?;
                     for operation in server.operations() {
@@ -100,12 +106,17 @@ impl<'a> Toolbox<'a> {
     /// Makes the calls of a turn side by side; their results come in order. If one
     /// of them must not be made, the run ends and none is.
     pub(crate) async fn call_all(&self, task: TaskId, turn: &Turn) -> Vec<Called> {
-        if turn.calls.iter().any(|call| self.needs_approval(call)) {
-            return turn.calls.iter().map(|call| self.withheld(call)).collect();
-        }
-        let keyed =
-            turn.calls.iter().enumerate().map(|(place, call)| (call, turn.idempotency_key(task, place)));
-        join_all(keyed.map(async |(call, key)| self.call(call, &key).await)).await
+        let withheld = turn.calls.iter().any(|call| self.needs_approval(call));
+        let calls = turn.calls.iter().enumerate().map(async |(place, call)| {
+            let called = async {
+                match withheld {
+                    true => self.withheld(call),
+                    false => self.call(call, &turn.idempotency_key(task, place)).await,
+                }
+            };
+            traced::execute_tool(call, turn.number, self.tools.contains_key(&call.name), called).await
+        });
+        join_all(calls).await
     }
 
     async fn call(&self, call: &ToolCall, key: &str) -> Called {
@@ -124,7 +135,7 @@ impl<'a> Toolbox<'a> {
         let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown(&call.name))?;
         let arguments = arguments(&call.arguments)?;
         match callable {
-            Callable::SearchSources(draft) => search::call(draft, &arguments),
+            Callable::SearchSources(search) => search.call(&arguments).await,
             Callable::Http(operation) => operation.call(&arguments, key).await,
             Callable::Mcp(operation) => operation.call(arguments, key).await,
         }

@@ -1,7 +1,9 @@
 //! The agents table: definitions under `agent#<id>`, webhook tokens under
 //! `token#<hash>`. A token's item holds all a trigger needs to know, so a
-//! trigger reads one item; both change together in one transaction.
+//! trigger reads one item; both change together in one transaction. Beside them
+//! the names of kept secrets, under `secret#<name>`.
 
+mod kept;
 mod record;
 
 use std::time::Duration;
@@ -10,7 +12,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
-use domain::{Agent, AgentId, Moment, Salt, TokenHash};
+use domain::{Agent, AgentId, Catalogue, Moment, Salt, TokenHash};
 
 use crate::StoreError;
 use crate::aws::Aws;
@@ -23,6 +25,7 @@ use record::{agent_item, agent_key, agent_record, token_item, token_key, token_r
 /// A token that expired may since have been brought along by another agent.
 const OWN_TOKEN: &str = "attribute_not_exists(id) OR agent_id = :agent";
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+const MET_ANOTHER: &str = "TransactionConflict";
 
 /// The agents table, with a memory of what was read lately.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct AgentRecord {
     pub salt: Salt,
     /// Its webhook's tokens.
     pub webhook: Webhook,
+    /// Its documents.
+    pub catalogue: Catalogue,
     /// When it was made.
     pub created_at: Moment,
     /// When it last changed.
@@ -172,22 +177,29 @@ impl Agents {
 
     /// Every agent, oldest first. A scan: agents are few and this is for people.
     pub async fn list(&self) -> Result<Vec<AgentRecord>, StoreError> {
+        let found = self.scan("agent#", "scan the agents").await?;
+        let mut agents = found.iter().map(agent_record).collect::<Result<Vec<_>, _>>()?;
+        agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
+        Ok(agents)
+    }
+
+    /// Every item of one kind, by the beginning of its key.
+    async fn scan(&self, prefix: &str, attempt: &'static str) -> Result<Vec<Item>, StoreError> {
         let mut pages = self
             .db
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("begins_with(id, :agents)")
-            .expression_attribute_values(":agents", item::text("agent#"))
+            .filter_expression("begins_with(id, :prefix)")
+            .expression_attribute_values(":prefix", item::text(prefix))
             .into_paginator()
             .items()
             .send();
-        let mut agents = Vec::new();
+        let mut items = Vec::new();
         while let Some(found) = pages.next().await {
-            agents.push(agent_record(&found.attempt("scan the agents")?)?);
+            items.push(found.attempt(attempt)?);
         }
-        agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
-        Ok(agents)
+        Ok(items)
     }
 
     /// Stores a new agent with its token.
@@ -263,7 +275,7 @@ impl Agents {
         self.by_id.clear();
         match result {
             Ok(_) => Ok(()),
-            Err(error) if condition_failed(&error) => Err(UpdateError::Conflict),
+            Err(error) if condition_failed(&error) || met_another(&error) => Err(UpdateError::Conflict),
             Err(error) => Err(error).attempt(attempt).map_err(UpdateError::Store),
         }
     }
@@ -285,9 +297,18 @@ impl Agents {
 
 /// Whether a condition of the transaction failed, rather than the store.
 fn condition_failed<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    was_cancelled_by(error, CONDITION_FAILED)
+}
+
+/// Whether another transaction on the same items was under way.
+fn met_another<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
+    was_cancelled_by(error, MET_ANOTHER)
+}
+
+fn was_cancelled_by<R>(error: &SdkError<TransactWriteItemsError, R>, code: &str) -> bool {
     match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(CONDITION_FAILED))
+            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
         }
         _ => false,
     }

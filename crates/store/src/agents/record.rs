@@ -1,7 +1,7 @@
 //! The items of the agents table, written and read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{Agent, AgentDraft, AgentId, Moment, Salt, TokenHash};
+use domain::{Agent, AgentDraft, AgentId, Catalogue, Moment, Salt, TokenHash};
 
 use super::{AgentRecord, TokenRecord, Webhook};
 use crate::error::Attempt;
@@ -14,12 +14,14 @@ const AGENT_VERSION: u64 = 2;
 /// 0.1.0, which may overlook it.
 const TOKEN_VERSION: u64 = 1;
 
-/// The form that a definition needs: 2 with limits that version 0.1.0 did not know
-/// and would choke on, and with tools, which it would run without. All others are
-/// still written as it can read them.
-fn agent_version(draft: &AgentDraft) -> u64 {
+/// The form that a record needs: 2 with limits that version 0.1.0 did not know and
+/// would choke on, with tools, which it would run without, or with documents, which
+/// it would lose at the next change. All others are still written as it can read them.
+fn agent_version(record: &AgentRecord) -> u64 {
+    let draft = record.agent.draft();
+    let has_more = !draft.tools.is_empty() || !record.catalogue.is_empty();
     match (draft.limits.max_concurrent_runs, draft.limits.triggers_per_minute) {
-        (None, None) if draft.tools.is_empty() => 1,
+        (None, None) if draft.limits.has_default_tokens() && !has_more => 1,
         _ => AGENT_VERSION,
     }
 }
@@ -45,22 +47,28 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
             ]))
         })
         .collect();
-    Ok([
-        ("id", item::text(agent_key(record.agent.id()))),
-        ("v", item::number(agent_version(record.agent.draft()))),
-        ("agent_id", item::text(record.agent.id().to_string())),
-        ("draft", item::bytes(blob::pack(&draft))),
-        ("salt", item::bytes(record.salt.bytes().as_slice())),
-        ("webhook_version", item::number(webhook.version)),
-        ("imported", AttributeValue::Bool(webhook.imported)),
-        ("hash", item::text(webhook.current.as_str())),
-        ("previous", AttributeValue::L(previous)),
-        ("created_at", item::moment(record.created_at)),
-        ("updated_at", item::moment(record.updated_at)),
-        ("revision", item::number(record.revision)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into())
+    let mut fields = Item::from(
+        [
+            ("id", item::text(agent_key(record.agent.id()))),
+            ("v", item::number(agent_version(record))),
+            ("agent_id", item::text(record.agent.id().to_string())),
+            ("draft", item::bytes(blob::pack(&draft))),
+            ("salt", item::bytes(record.salt.bytes().as_slice())),
+            ("webhook_version", item::number(webhook.version)),
+            ("imported", AttributeValue::Bool(webhook.imported)),
+            ("hash", item::text(webhook.current.as_str())),
+            ("previous", AttributeValue::L(previous)),
+            ("created_at", item::moment(record.created_at)),
+            ("updated_at", item::moment(record.updated_at)),
+            ("revision", item::number(record.revision)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    if !record.catalogue.is_empty() {
+        let catalogue = serde_json::to_vec(&record.catalogue).attempt("write the documents' list as JSON")?;
+        fields.insert("catalogue".to_owned(), item::bytes(blob::pack(&catalogue)));
+    }
+    Ok(fields)
 }
 
 pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
@@ -76,10 +84,19 @@ pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
             current: TokenHash::from_stored(reader.text("hash")?.to_owned()),
             previous: previous(reader)?,
         },
+        catalogue: catalogue(reader)?,
         created_at: reader.moment("created_at")?,
         updated_at: reader.moment("updated_at")?,
         revision: reader.number("revision")?,
     })
+}
+
+fn catalogue(reader: Reader<'_>) -> Result<Catalogue, StoreError> {
+    if !reader.0.contains_key("catalogue") {
+        return Ok(Catalogue::default());
+    }
+    let json = blob::unpack(reader.bytes("catalogue")?).ok_or_else(|| reader.damaged("catalogue"))?;
+    serde_json::from_slice(&json).map_err(|_| reader.damaged("catalogue"))
 }
 
 fn previous(reader: Reader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreError> {

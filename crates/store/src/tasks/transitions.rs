@@ -6,9 +6,9 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use domain::{ClaimRefusal, Ended, Failure, Moment, Payload, Run, Status, Task, TaskId};
+use domain::{ClaimRefusal, Ended, Moment, Payload, Run, Status, Task, TaskId};
 
-use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks};
+use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks, task_id};
 use crate::blob::random_name;
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
@@ -97,7 +97,17 @@ impl Tasks {
 
     /// How far an earlier attempt had come.
     pub async fn checkpointed(&self, claimed: &Claimed) -> Result<Option<Run>, StoreError> {
-        let found = &claimed.item;
+        self.run_in(&claimed.item).await
+    }
+
+    /// How far the run of a task that nobody may hold has come.
+    pub async fn left_at(&self, id: TaskId) -> Result<Option<Run>, StoreError> {
+        let Some(found) = self.read(id.key()).await? else { return Ok(None) };
+        let is_its_own = task_id(Reader(&found).of_version(RECORD_VERSION)?)? == id;
+        if is_its_own { self.run_in(&found).await } else { Ok(None) }
+    }
+
+    async fn run_in(&self, found: &Item) -> Result<Option<Run>, StoreError> {
         if !found.contains_key("run") {
             return Ok(None);
         }
@@ -142,13 +152,12 @@ impl Tasks {
     pub async fn end_unheld(
         &self,
         id: TaskId,
-        failure: Failure,
+        ended: &Ended,
         now: Moment,
         retention: Duration,
     ) -> Result<Burial, StoreError> {
-        let ended = Ended::without_usage(failure);
         let update = self
-            .end(id, &ended, now, retention)
+            .end(id, ended, now, retention)
             .await?
             .condition_expression(
                 "created_at = :created_at AND v <= :known AND \
@@ -168,7 +177,7 @@ impl Tasks {
                 Some(Some(found)) => {
                     let found = self.task(found).await?;
                     // This very end: the answer to the first try was lost on the way back.
-                    if found.finished_at == Some(now) && found.ended.as_ref() == Some(&ended) {
+                    if found.finished_at == Some(now) && found.ended.as_ref() == Some(ended) {
                         return Ok(Burial::Ended(Box::new(found)));
                     }
                     Ok(Burial::Refused(Task::claim_refusal(Some(&found), id, now)))

@@ -8,7 +8,8 @@ use url::Url;
 use super::arguments::validator;
 use super::request::pieces;
 use super::{HeaderSource, HttpTool, McpNames, McpTool, OpenApiError, Operation, Tool};
-use crate::agent::check::{AGENTS_SECRETS, is_secret_name};
+use crate::agent::check::AGENTS_SECRETS;
+use crate::agent::secret::is_secret_name;
 
 /// The tool that searches an agent's own sources.
 pub const SEARCH_SOURCES: &str = "search_sources";

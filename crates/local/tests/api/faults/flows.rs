@@ -7,6 +7,7 @@ use axum::http::Method;
 use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
+use super::documents;
 use super::provider::{Act, Script};
 use super::world::World;
 use crate::support::{Agent, string};
@@ -52,6 +53,8 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "repeat after the end", life: |world| Box::pin(repeat_ended(world)), ..PLAIN },
     Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
+    Flow { name: "run asking Anthropic", life: |world| Box::pin(ask_anthropic(world)), ..PLAIN },
+    Flow { name: "run asking Bedrock", life: |world| Box::pin(ask_bedrock(world)), ..PLAIN },
     Flow {
         name: "run with a tool",
         life: |world| Box::pin(use_tool(world)),
@@ -88,10 +91,21 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "bring a token along", life: |world| Box::pin(import(world)), ..PLAIN },
     Flow { name: "update an agent", life: |world| Box::pin(update(world)), ..PLAIN },
     Flow { name: "rotate with an overlap", life: |world| Box::pin(rotate(world)), ..PLAIN },
+    Flow { name: "keep a secret", life: |world| Box::pin(keep_secret(world)), ..PLAIN },
+    Flow { name: "replace and forget a secret", life: |world| Box::pin(forget_secret(world)), ..PLAIN },
     Flow {
         name: "delete an agent with a task",
         life: |world| Box::pin(delete(world)),
         ends: &["invalid_agent"],
+        ..PLAIN
+    },
+    Flow { name: "upload a document and run", life: |world| Box::pin(documents::upload(world)), ..PLAIN },
+    Flow { name: "replace a document", life: |world| Box::pin(documents::replace(world)), ..PLAIN },
+    Flow { name: "two uploads at once", life: |world| Box::pin(documents::two(world)), ..PLAIN },
+    Flow { name: "delete a document", life: |world| Box::pin(documents::delete(world)), ..PLAIN },
+    Flow {
+        name: "delete an agent with documents",
+        life: |world| Box::pin(documents::delete_agent(world)),
         ..PLAIN
     },
 ];
@@ -145,7 +159,12 @@ async fn status(world: &World) {
 }
 
 async fn run(world: &World) {
-    let agent = world.agent(json!({})).await;
+    run_as(world, json!({})).await;
+}
+
+/// An agent with these fields on top.
+async fn run_as(world: &World, more: Value) {
+    let agent = world.agent(more).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;
@@ -164,6 +183,14 @@ async fn lost(world: &World) {
     world.run_one_batch().await;
     world.faults_from_here();
     world.drain().await;
+}
+
+async fn ask_anthropic(world: &World) {
+    run_as(world, json!({ "model": { "provider": "anthropic" } })).await;
+}
+
+async fn ask_bedrock(world: &World) {
+    run_as(world, json!({ "model": { "provider": "bedrock", "base_url": null } })).await;
 }
 
 async fn batch(world: &World) {
@@ -258,6 +285,32 @@ async fn delete(world: &World) {
     assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
     world.drain().await;
     assert!(world.items("agents").await.is_empty(), "the agent and its token are gone");
+}
+
+async fn keep_secret(world: &World) {
+    world.faults_from_here();
+    keep(world, "sk-1").await;
+    let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
+    run_with_key(world, &agent, "Bearer sk-1").await;
+}
+
+async fn forget_secret(world: &World) {
+    keep(world, "sk-1").await;
+    let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
+    world.faults_from_here();
+    keep(world, "sk-2").await;
+    run_with_key(world, &agent, "Bearer sk-2").await;
+    let refused = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
+    assert_eq!(refused.body["code"], "secret_in_use", "{refused:?}");
+    world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id), &json!({})).await;
+    let deleted = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
+    let unclear = world.seen.lock().unwrap().unclear;
+    assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
+}
+
+async fn keep(world: &World, value: &str) {
+    let kept = world.manage(Method::PUT, "/api/secrets/crm", &json!({ "value": value })).await;
+    assert_eq!(kept.status, 204, "{}", kept.body);
 }
 
 async fn run_with_key(world: &World, agent: &Agent, authorization: &str) {

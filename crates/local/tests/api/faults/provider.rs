@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::world::Machine;
 use crate::support::Time;
+use crate::support::formats::{Format, Says};
 use crate::support::model::completion;
 use crate::support::plan::Fault;
 use crate::support::wire::Wire;
@@ -61,7 +62,7 @@ pub(crate) struct Run {
 pub(crate) struct Provider(Arc<Shared>);
 
 struct Shared {
-    url: String,
+    origin: String,
     script: Script,
     /// Its callers wait for some seconds only.
     impatient: bool,
@@ -88,12 +89,12 @@ impl Provider {
         wire: &Wire,
         time: &Time,
         callers: [Arc<Machine>; 2],
+        listener: TcpListener,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let origin = origin(&listener);
         let (wire, time) = (wire.clone(), time.clone());
         let (runs, tool_calls) = (Mutex::default(), Mutex::default());
-        let shared = Shared { url, script, impatient, wire, time, callers, runs, tool_calls };
+        let shared = Shared { origin, script, impatient, wire, time, callers, runs, tool_calls };
         let provider = Self(Arc::new(shared));
         let served = provider.clone();
         tokio::spawn(async move {
@@ -104,8 +105,8 @@ impl Provider {
         provider
     }
 
-    pub(crate) fn url(&self) -> &str {
-        &self.0.url
+    pub(crate) fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     pub(crate) fn runs(&self) -> Vec<Run> {
@@ -121,16 +122,19 @@ impl Provider {
         let parameters = json!({ "properties": { "asked_for_by": {} } });
         let operation = json!({ "name": "act", "method": "POST", "path": "/tool", "parameters": parameters });
         json!({
-            "type": "http", "name": "acts", "base_url": self.url(), "timeout_seconds": 1, "operations": [operation],
+            "type": "http", "name": "acts", "base_url": format!("{}/v1", self.origin()), "timeout_seconds": 1, "operations": [operation],
         })
     }
 
     /// One request a connection.
     async fn serve(self, mut stream: TcpStream) {
         let Some((head, body)) = read_request(&mut stream).await else { return };
-        let reply = match head.starts_with("POST /v1/tool") {
-            true => self.call_tool(&head, body),
-            false => self.reply(&head, &body).await,
+        let (format, reply) = match head.starts_with("POST /v1/tool") {
+            true => (Format::Openai, self.call_tool(&head, body)),
+            false => {
+                let format = Format::of(head.split(' ').nth(1).unwrap_or_default());
+                (format, self.reply(format, &head, &body).await)
+            }
         };
         let (status, header, content, sent) = match reply {
             Reply::Close => return,
@@ -141,7 +145,7 @@ impl Provider {
             }
             Reply::Status(status, header) => (status, header, String::new(), 0),
             Reply::Text(text) => {
-                let content = chat(&text);
+                let content = chat(format, text);
                 let sent = content.len();
                 (200, "", content, sent)
             }
@@ -151,7 +155,7 @@ impl Provider {
                 (200, "", content, sent)
             }
             Reply::Cut(text) => {
-                let content = chat(&text);
+                let content = chat(format, text);
                 let sent = content.len() / 2;
                 (200, "", content, sent)
             }
@@ -165,8 +169,8 @@ impl Provider {
         let _ = stream.write_all(&content.as_bytes()[..sent]).await;
     }
 
-    async fn reply(&self, head: &str, body: &Value) -> Reply {
-        let prompt = text(&body["messages"][0]["content"]);
+    async fn reply(&self, format: Format, head: &str, body: &Value) -> Reply {
+        let prompt = format.system(body);
         let (task, asked_at) = prompt.split_once(' ').expect("the prompt is the task's id and the time");
         let (task, asked_at) = (task.to_owned(), asked_at.to_owned());
         let (attempt, held) = self.held(&task).await;
@@ -176,7 +180,7 @@ impl Provider {
         }
         let (_, fault) = self.0.wire.plan.next("model");
         let (number, act, answer) = self.note(Run {
-            payload: text(&body["messages"][1]["content"]),
+            payload: format.user(body).to_owned(),
             turn: body["messages"]
                 .as_array()
                 .unwrap()
@@ -270,6 +274,15 @@ impl Provider {
     }
 }
 
+/// The base URL of what listens here.
+pub(crate) fn origin(listener: &TcpListener) -> String {
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn chat(format: Format, text: String) -> String {
+    format.reply(&Says { text: text.into(), ..Says::default() }).to_string()
+}
+
 async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
     let mut bytes = Vec::new();
     loop {
@@ -292,14 +305,6 @@ fn header(head: &str, name: &str) -> Option<String> {
         .filter_map(|line| line.split_once(": "))
         .find(|(found, _)| found.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.to_owned())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn chat(text: &str) -> String {
-    completion(json!({ "role": "assistant", "content": text }), "stop").to_string()
 }
 
 fn wants_tool(arguments: &str) -> String {

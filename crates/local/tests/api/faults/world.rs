@@ -10,12 +10,13 @@ use domain::{AgentId, Moment, TaskId, TaskKey};
 use runner::{Delivery, run_batch};
 use serde_json::{Value, json};
 use store::Clock;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 use super::flows::Flow;
-use super::provider::Provider;
+use super::provider::{Provider, origin};
 use crate::support::functions::{Process, SMALL_ADMIN_TOKEN};
 use crate::support::plan::{Plan, Strike};
 use crate::support::sqs::{DEAD, LIVE, Received, VISIBILITY};
@@ -81,15 +82,17 @@ pub(crate) struct Machine {
     wire: Wire,
     clock: Clock,
     max_attempts: u32,
+    /// The address of the model's server.
+    model: String,
     process: Mutex<Option<Arc<Process>>>,
     /// When the process started.
     started_at: Mutex<Option<Moment>>,
 }
 
 impl Machine {
-    fn new(wire: &Wire, clock: &Clock, max_attempts: u32) -> Self {
+    fn new(wire: &Wire, clock: &Clock, max_attempts: u32, model: String) -> Self {
         let (wire, clock) = (wire.clone(), clock.clone());
-        Self { wire, clock, max_attempts, process: Mutex::default(), started_at: Mutex::default() }
+        Self { wire, clock, max_attempts, model, process: Mutex::default(), started_at: Mutex::default() }
     }
 
     fn process(&self) -> Arc<Process> {
@@ -98,7 +101,7 @@ impl Machine {
             return Arc::clone(process);
         }
         let wire = self.wire.of_new_process();
-        let started = Arc::new(Process::start(wire, &self.clock, URL, self.max_attempts));
+        let started = Arc::new(Process::start(wire, &self.clock, URL, self.max_attempts, &self.model));
         *process = Some(Arc::clone(&started));
         *self.started_at.lock().unwrap() = Some(self.clock.now());
         started
@@ -125,12 +128,13 @@ impl World {
         let time = Time::default();
         let (wire, clock) = (Wire::with(time.clone(), Plan::of(strikes)), time.clock());
         wire.sqs.redrive_after(flow.max_receives);
-        for table in ["tasks", "agents"] {
+        for table in ["tasks", "agents", "documents"] {
             wire.look("CreateTable", table_of(table)).await;
         }
-        let machine = || Arc::new(Machine::new(&wire, &clock, flow.max_attempts));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let machine = || Arc::new(Machine::new(&wire, &clock, flow.max_attempts, origin(&listener)));
         let machines = [machine(), machine()];
-        let provider = Provider::start(flow.model, impatient, &wire, &time, machines.clone()).await;
+        let provider = Provider::start(flow.model, impatient, &wire, &time, machines.clone(), listener).await;
         let timeout_seconds = if impatient { SHORT_LIMIT } else { 240 };
         Self { wire, time, provider, seen: Mutex::default(), machines, timeout_seconds }
     }
@@ -149,7 +153,7 @@ impl World {
         let mut definition = json!({
             "name": "a",
             "prompt": "{{ task_id }} {{ now }}",
-            "model": { "base_url": self.provider.url(), "name": "m" },
+            "model": { "base_url": format!("{}/v1", self.provider.origin()), "name": "m" },
             "limits": { "timeout_seconds": self.timeout_seconds },
         });
         for (name, value) in more.as_object().unwrap() {

@@ -4,16 +4,16 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use api::agents::Management;
+use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use axum::Router;
 use domain::{AgentDraft, AgentId};
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, run_batch};
+use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_batch};
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Clock, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables};
 
 use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
@@ -35,7 +35,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32) -> Self {
+    /// `model` is the address of the server that stands in for Bedrock.
+    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32, model: &str) -> Self {
         let aws = Aws::embedded(wire.clone());
         let clock = clock.clone();
         let tasks = Tasks::new(&aws, "tasks");
@@ -44,9 +45,12 @@ impl Process {
         let secrets = || Arc::new(Secrets::secrets_manager(&aws, "test/"));
         let queue = |url| Arc::new(Queue::Sqs(SqsQueue::new(&aws, url)));
         let live = queue(LIVE);
+        let documents = Documents::new(&aws, "documents");
+        let runners_agents = agents();
         let management = Management {
             agents: agents(),
             secrets: secrets(),
+            intake: Intake::new(documents.clone(), super::PROGRAM.into()),
             clock: clock.clone(),
             admin_token: SMALL_ADMIN_TOKEN.into(),
             signing_secret: SIGNING_SECRET.into(),
@@ -67,9 +71,10 @@ impl Process {
             move |name: &str| (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string());
         let runner = Runner {
             tasks,
-            agents: agents(),
+            sources: Arc::new(Sources::new(Arc::clone(&runners_agents), documents)),
+            agents: runners_agents,
             secrets: secrets(),
-            models: models(),
+            models: models().with_bedrock(bedrock(model)),
             settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
             clock,
         };
@@ -82,6 +87,21 @@ impl Process {
             dead_letters: queue(DEAD),
         }
     }
+}
+
+/// Bedrock at this address, as the environment would name it.
+pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
+    let variables = [
+        ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", origin.to_owned()),
+        ("AWS_REGION", "eu-west-1".to_owned()),
+        ("AWS_ACCESS_KEY_ID", "AKIDOFTESTS".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "the-secret-access-key-of-tests".to_owned()),
+        ("AWS_SESSION_TOKEN", "the-session-token-of-tests".to_owned()),
+    ];
+    redaction::secret("AWS key", "the-secret-access-key-of-tests");
+    Bedrock::from_env(&Env::from_fn(move |name| {
+        variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.clone())
+    }))
 }
 
 /// Its TLS takes long to set up and is not used.
@@ -109,16 +129,21 @@ pub(crate) async fn functions_at(model: &FakeModel, time: Time) -> Functions {
     functions_with(model, time, json!({})).await
 }
 
+/// With an agent of this definition.
+pub(crate) async fn functions_of(model: &FakeModel, definition: Value) -> Functions {
+    functions_with(model, Time::default(), definition).await
+}
+
 /// With these fields in the agent's definition.
 pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
     redaction::keep_log();
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
     let wire = Wire::new(time.clone());
-    create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents"]).await.unwrap();
+    create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents", "documents"]).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let process = Process::start(wire.clone(), &time.clock(), &url, 5);
+    let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);
     let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
     definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();

@@ -1,9 +1,12 @@
 //! A server on a fresh folder, a model to go with it, and what a caller does.
 
 pub(crate) mod api;
+pub(crate) mod collector;
+pub(crate) mod formats;
 pub(crate) mod functions;
 pub(crate) mod mcp;
 pub(crate) mod model;
+pub(crate) mod pdf;
 pub(crate) mod plan;
 pub(crate) mod redaction;
 pub(crate) mod secrets_manager;
@@ -26,6 +29,8 @@ use tempfile::TempDir;
 pub(crate) use api::FakeApi;
 pub(crate) use model::{FakeModel, Reply};
 
+/// The command, as built for these tests.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_agent-webhooks");
 pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-for-tests";
 
 /// A running server and its folder.
@@ -94,6 +99,7 @@ impl World {
         let time = Time::default();
         let mut settings = Settings::from_env(&Env::from_fn(|_| None)).unwrap();
         settings.admin_token = Some(ADMIN_TOKEN.to_owned());
+        settings.program = PROGRAM.into();
         settings.clock = time.clock();
         change(&mut settings);
         let server = Server::start(&args, settings).await.unwrap();

@@ -1,21 +1,29 @@
-//! An OpenAI-compatible server that records what it is asked.
+//! A model's server that speaks every provider's format and records what it is asked.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub(crate) use super::formats::completion;
+use super::formats::{Format, Says};
 use super::redaction;
 
+/// Between two bytes of a slow answer.
+const DRIP: Duration = Duration::from_millis(100);
+
 pub(crate) struct FakeModel {
+    /// The base URL for the OpenAI format.
     pub(crate) url: String,
+    /// The base URL for the others.
+    pub(crate) origin: String,
     state: Shared,
 }
 
@@ -35,24 +43,35 @@ pub(crate) struct Asked {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    pub(crate) at: Instant,
 }
 
 pub(crate) enum Reply {
     Text(&'static str),
+    Says(Says),
     Json(Value),
     Status(u16, Vec<(&'static str, &'static str)>),
+    Refusal(u16, Value),
     Bytes(Vec<u8>),
+    /// The connection breaks half-way through what it says.
+    Cut(Says),
+    /// It says it a byte at a time.
+    Drip(Says),
     Never,
 }
 
 impl Asked {
+    pub(crate) fn format(&self) -> Format {
+        Format::of(&self.path)
+    }
+
     /// What the caller's payload became.
     pub(crate) fn user(&self) -> &str {
-        self.body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap()
+        self.format().user(&self.body)
     }
 
     pub(crate) fn system(&self) -> &str {
-        self.body["messages"][0]["content"].as_str().unwrap()
+        self.format().system(&self.body)
     }
 }
 
@@ -66,10 +85,11 @@ impl FakeModel {
     pub(crate) async fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
         let state = Shared { asked: Arc::default(), count: watch::Sender::new(0), answer: Arc::new(answer) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{origin}/v1");
         let app = Router::new().fallback(any(respond)).with_state(state.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { url, state }
+        Self { url, origin, state }
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
@@ -91,6 +111,7 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
         path: parts.uri.path().to_owned(),
         headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap(),
+        at: Instant::now(),
     };
     keep_secret(&asked);
     let number = {
@@ -100,11 +121,14 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
         all.len() - 1
     };
     match (state.answer)(number, &asked) {
-        Reply::Text(text) => {
-            redaction::secret("answer", text);
-            axum::Json(completion(json!({ "role": "assistant", "content": text }), "stop")).into_response()
-        }
+        Reply::Text(text) => said(&asked, &Says { text: text.into(), ..Says::default() }).into_response(),
+        Reply::Says(says) => said(&asked, &says).into_response(),
+        Reply::Cut(says) => partly(&said(&asked, &says).0, None),
+        Reply::Drip(says) => partly(&said(&asked, &says).0, Some(DRIP)),
         Reply::Json(value) => axum::Json(value).into_response(),
+        Reply::Refusal(status, body) => {
+            (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
+        }
         Reply::Bytes(bytes) => bytes.into_response(),
         Reply::Status(status, headers) => {
             let mut response = StatusCode::from_u16(status).unwrap().into_response();
@@ -117,20 +141,37 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
     }
 }
 
+fn said(asked: &Asked, says: &Says) -> axum::Json<Value> {
+    for text in [says.text.as_ref(), says.thought].into_iter().filter(|text| !text.trim().is_empty()) {
+        redaction::secret("answer", text);
+    }
+    axum::Json(asked.format().reply(says))
+}
+
+/// The whole length is promised. Without a pause half of it comes, then the
+/// connection breaks; with one it comes byte by byte.
+fn partly(json: &Value, pause: Option<Duration>) -> Response {
+    let bytes = json.to_string().into_bytes();
+    let length = bytes.len();
+    let pieces = futures::stream::unfold(0, move |sent| {
+        let piece = match pause {
+            None if sent > 0 => Some(Err(std::io::Error::other("cut"))),
+            None => Some(Ok(bytes[..length / 2].to_vec())),
+            Some(_) => bytes.get(sent).map(|byte| Ok(vec![*byte])),
+        };
+        async move {
+            tokio::time::sleep(pause.unwrap_or_default()).await;
+            Some((piece?, sent + 1))
+        }
+    });
+    let length = [("content-length", length.to_string())];
+    (length, axum::body::Body::from_stream(pieces)).into_response()
+}
+
 /// Whatever arrives here is its sender's own.
 fn keep_secret(asked: &Asked) {
     redaction::payload(asked.user().as_bytes());
-    let header = asked.headers.get("authorization").and_then(|header| header.to_str().ok());
-    if let Some(key) = header.and_then(|header| header.strip_prefix("Bearer ")) {
+    if let Some(key) = asked.format().key(&asked.headers) {
         redaction::secret("API key", key);
     }
-}
-
-/// A chat completion with this message.
-pub(crate) fn completion(message: Value, finish_reason: &str) -> Value {
-    json!({
-        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "test-model-2026",
-        "choices": [{ "index": 0, "message": message, "finish_reason": finish_reason }],
-        "usage": { "prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18 },
-    })
 }

@@ -100,6 +100,17 @@ impl Plan {
         self.0.lock().unwrap().strikes.len()
     }
 
+    /// Whether somebody waits for a time-out.
+    pub(crate) fn stalls(&self) -> bool {
+        self.0.lock().unwrap().strikes.iter().any(Strike::stalls)
+    }
+
+    /// Whether a request may take effect after its caller has gone on.
+    pub(crate) fn has_ghosts(&self) -> bool {
+        let is_ghost = |strike: &Strike| matches!(strike.fault, Fault::Ghost(_) | Fault::DiedInFlight(_));
+        self.0.lock().unwrap().strikes.iter().any(is_ghost)
+    }
+
     /// Whether one call failed once and was made again at once: then the product
     /// must not notice. The SDK does not try again when all clients of the process,
     /// here those of all cases, have used up their common budget of retries.

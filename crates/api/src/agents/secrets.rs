@@ -1,0 +1,95 @@
+//! Secrets that agents refer to by name: kept, listed and forgotten here, and read
+//! by nobody but a runner.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use domain::agent::{SecretError, check_kept_name, check_secret_value};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::AgentRecord;
+
+use super::{Body, ManageError, Management};
+use crate::Problem;
+
+/// Agents named in a refusal; it is for people.
+const MOST_NAMED: usize = 10;
+
+/// The `{name}` of a path, malformed ones included.
+type NamePath = Result<Path<String>, PathRejection>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    value: String,
+}
+
+/// `GET /api/secrets`: the names, each with the agents that refer to it.
+pub(super) async fn list(State(management): State<Management>) -> Result<Json<Value>, Problem> {
+    let (names, agents) = (management.agents.kept_secrets().await?, management.agents.list().await?);
+    let secrets: Vec<Value> = names
+        .iter()
+        .map(|name| {
+            let ids = users(&agents, name).map(|record| record.agent.id().to_string());
+            json!({ "name": name, "agents": ids.collect::<Vec<_>>() })
+        })
+        .collect();
+    Ok(Json(json!({ "secrets": secrets })))
+}
+
+/// `PUT /api/secrets/{name}` with `{"value":"…"}`: keeps it, or replaces its value.
+pub(super) async fn keep(
+    State(management): State<Management>,
+    name: NamePath,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let name = kept_name(name)?;
+    let value = value(&body.map_err(ManageError::Body)?)?;
+    management.agents.note_secret(&name).await?;
+    management.secrets.replace(&name, &value).await?;
+    tracing::info!(secret = name, "secret kept");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /api/secrets/{name}`: refused while an agent refers to it.
+pub(super) async fn forget(
+    State(management): State<Management>,
+    name: NamePath,
+) -> Result<StatusCode, Problem> {
+    let name = kept_name(name)?;
+    if !management.agents.keeps_secret(&name).await? {
+        return Err(ManageError::NoSecret.into());
+    }
+    let agents = management.agents.list().await?;
+    let named: Vec<&str> =
+        users(&agents, &name).map(|record| record.agent.draft().name.as_str()).take(MOST_NAMED).collect();
+    if !named.is_empty() {
+        return Err(ManageError::SecretInUse(named.join(", ")).into());
+    }
+    management.secrets.remove(&name).await?;
+    management.agents.forget_secret(&name).await?;
+    tracing::info!(secret = name, "secret deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn kept_name(name: NamePath) -> Result<String, ManageError> {
+    let Path(name) = name.map_err(|_| SecretError::Name)?;
+    check_kept_name(&name)?;
+    Ok(name)
+}
+
+/// Errors of the parser could quote the secret.
+fn value(body: &[u8]) -> Result<String, ManageError> {
+    let given = match body.trim_ascii() {
+        // An object: an array would be read as one, by position.
+        json @ [b'{', ..] => serde_json::from_slice::<Given>(json).map_err(|_| SecretError::Value)?,
+        _ => return Err(SecretError::Value.into()),
+    };
+    check_secret_value(&given.value)?;
+    Ok(given.value)
+}
+
+fn users<'a>(agents: &'a [AgentRecord], secret: &str) -> impl Iterator<Item = &'a AgentRecord> {
+    agents.iter().filter(move |record| record.agent.refers_to(secret))
+}

@@ -1,0 +1,232 @@
+//! `/api/agents/{id}/sources`: the documents of an agent.
+//!
+//! An upload is read, cut and indexed here, once; whoever runs the agent only
+//! searches. The record of the agent changes before and after the content is
+//! written (`domain/src/catalogue.rs`), each time on the condition that nobody
+//! else changed it, and again from the start if somebody did.
+
+mod pdf;
+mod upload;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use domain::{Catalogue, CatalogueError, Content, Listed, Moment};
+use serde_json::{Value, json};
+use sources::{IndexError, MAX_FILE_BYTES, ReadError};
+use store::{AgentRecord, Documents, error_chain};
+use tokio::sync::Semaphore;
+
+use super::{AgentPath, ManageError, Management};
+use crate::Problem;
+
+pub use pdf::{READ_PDF, read_pdf_for_parent};
+pub(super) use upload::upload;
+
+/// Documents read and indexed at a time.
+const UPLOADS_AT_ONCE: usize = 2;
+/// How often a change is tried anew because somebody else's came first.
+const MOST_CONFLICTS: u32 = 20;
+
+/// What taking in documents needs.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    documents: Documents,
+    /// This program, which reads PDFs in a process of its own.
+    program: Arc<PathBuf>,
+    places: Arc<Semaphore>,
+}
+
+/// Why a document is not taken, or not found.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No such document.
+    #[error("Source not found")]
+    NotFound,
+    /// More bytes than are taken.
+    #[error(
+        "The document is larger than {MAX_FILE_BYTES} bytes; split it, or send its text alone, as `agent-webhooks agent source add` does"
+    )]
+    TooLarge,
+    /// A format that nobody here reads.
+    #[error(
+        "The Content-Type {0:?} is not supported; send text/plain, text/markdown, text/html or application/pdf"
+    )]
+    MediaType(String),
+    /// A compressed body.
+    #[error("The Content-Encoding is not supported; send the document uncompressed")]
+    Encoded,
+    /// A misspelt field.
+    #[error("The query has an unknown field {0:?}; there are `title` and `source`")]
+    Query(String),
+    /// It cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    /// The agent does not get it.
+    #[error(transparent)]
+    NoRoom(#[from] CatalogueError),
+    /// The engine failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// PDFs cannot be read here.
+    #[error("failed to start the process that reads PDFs")]
+    NoReader(#[source] std::io::Error),
+    /// Reading or indexing panicked, or the process ends.
+    #[error("reading a document broke off")]
+    BrokenOff(#[from] tokio::task::JoinError),
+}
+
+impl Intake {
+    /// Documents go to this table; `program` is the running program's own file.
+    pub fn new(documents: Documents, program: PathBuf) -> Self {
+        Self { documents, program: Arc::new(program), places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
+    }
+}
+
+/// `GET /api/agents/{id}/sources`
+pub(super) async fn list(
+    State(management): State<Management>,
+    id: AgentPath,
+) -> Result<Json<Value>, Problem> {
+    let record = management.find(id).await?;
+    let documents: Vec<Value> = record.catalogue.documents().iter().map(view).collect();
+    Ok(Json(json!({ "sources": documents })))
+}
+
+/// `DELETE /api/agents/{id}/sources/{source_id}`
+pub(super) async fn delete(
+    State(management): State<Management>,
+    path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
+) -> Result<StatusCode, Problem> {
+    let Ok(Path((id, source))) = path else { return Err(ManageError::NotFound.into()) };
+    let record = management.find(Ok(Path(id))).await?;
+    // What an earlier call left behind goes first: it may have deleted this one's.
+    let record = management.sweep(record).await?;
+    if record.catalogue.find(&source).is_none() {
+        return Err(ManageError::from(SourceError::NotFound).into());
+    }
+    let record = management.change_catalogue(record, |catalogue| Ok(catalogue.without(&source))).await?;
+    let agent_id = record.agent.id().to_string();
+    management.sweep(record).await?;
+    tracing::info!(agent_id, source_id = source, "document deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn view(document: &Listed) -> Value {
+    json!({
+        "id": document.id(),
+        "title": document.title,
+        "source": document.source,
+        "bytes": document.bytes,
+        "passages": document.passages,
+        "created_at": Moment::from_millis(document.created_at).rfc3339(),
+    })
+}
+
+impl Management {
+    /// Changes the documents of an agent, whoever else changes the agent meanwhile.
+    async fn change_catalogue(
+        &self,
+        mut record: AgentRecord,
+        change: impl Fn(Catalogue) -> Result<Catalogue, CatalogueError>,
+    ) -> Result<AgentRecord, ManageError> {
+        for conflicts in 0..MOST_CONFLICTS {
+            tokio::time::sleep(pause_after(conflicts)).await;
+            let catalogue = change(record.catalogue.clone()).map_err(SourceError::NoRoom)?;
+            match self.replace(&record, AgentRecord { catalogue, ..record.clone() }).await {
+                Err(ManageError::Conflict) => {
+                    let now = self.agents.get(record.agent.id()).await?;
+                    record = now.ok_or(ManageError::NotFound)?;
+                }
+                replaced => return replaced,
+            }
+        }
+        Err(ManageError::Conflict)
+    }
+
+    /// Deletes what no document has, and then the mention of it.
+    pub(super) async fn sweep(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+        let left = record.catalogue.deletable(self.clock.now());
+        if left.is_empty() {
+            return Ok(record);
+        }
+        self.delete_contents(&record, &left).await?;
+        self.change_catalogue(record, |catalogue| Ok(catalogue.forgotten(&left))).await
+    }
+
+    async fn delete_contents(&self, record: &AgentRecord, contents: &[Content]) -> Result<(), ManageError> {
+        for content in contents {
+            self.intake.documents.delete(record.agent.id(), content).await?;
+        }
+        Ok(())
+    }
+
+    /// Before an agent is deleted: its documents first, while its record still
+    /// names them.
+    pub(super) async fn clear_out(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+        if record.catalogue.is_empty() {
+            return Ok(record);
+        }
+        let record = self.change_catalogue(record, |catalogue| Ok(catalogue.emptied())).await?;
+        self.delete_contents(&record, &record.catalogue.deletable(self.clock.now())).await?;
+        Ok(record)
+    }
+}
+
+/// The longer, the more came first; those that met go on at different times.
+fn pause_after(conflicts: u32) -> Duration {
+    let mut entropy = [0];
+    // Without randomness they go on together.
+    let _ = getrandom::fill(&mut entropy);
+    Duration::from_micros(u64::from(conflicts * u32::from(entropy[0])) * 50)
+}
+
+impl From<SourceError> for ManageError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        let message = error.to_string();
+        match error {
+            SourceError::NotFound => Self::not_found("source_not_found", "Source not found"),
+            SourceError::TooLarge => {
+                Self::caller(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+            }
+            SourceError::MediaType(_) => {
+                Self::caller(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+            }
+            SourceError::Encoded => {
+                Self::caller(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
+            }
+            SourceError::Query(_) => Self::bad_request("invalid_request", message),
+            SourceError::Unreadable(ReadError::TooMuchText) => {
+                Self::caller(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+            }
+            SourceError::Unreadable(_) => {
+                Self::caller(StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document", message)
+            }
+            SourceError::NoRoom(CatalogueError::TooLate) => {
+                Self::caller(StatusCode::CONFLICT, "conflict", message)
+            }
+            SourceError::NoRoom(CatalogueError::Title | CatalogueError::Source) => {
+                Self::bad_request("invalid_request", message)
+            }
+            SourceError::NoRoom(_) => Self::bad_request("sources_full", message),
+            SourceError::Index(_) | SourceError::NoReader(_) | SourceError::BrokenOff(_) => {
+                Self::internal(error)
+            }
+        }
+    }
+}
+
+/// What goes wrong after the answer is decided is told, and mended at the next change.
+fn tell_leftover(error: &ManageError) {
+    tracing::warn!(error = error_chain(error), "a replaced document is not deleted yet");
+}

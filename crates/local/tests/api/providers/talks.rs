@@ -1,0 +1,147 @@
+//! What is said between the product and a model that does as it should.
+
+use serde_json::{Value, json};
+
+use super::{PAYLOAD, Site, says, search, searcher, wants};
+use crate::support::Reply;
+use crate::support::formats::{Call, Format, INPUT_TOKENS, OUTPUT_TOKENS, Says};
+
+#[tokio::test]
+async fn the_prompt_the_payload_the_limit_and_the_key_reach_the_server_and_its_answer_the_caller() {
+    for site in Site::each(|_| Reply::Says(Says { thought: "Let me see.", ..says("Done.") })).await {
+        let definition = json!({
+            "prompt": "Handle order {{ payload.order }}.", "limits": { "max_output_tokens": 77 },
+        });
+        let ended = site.run(definition).await;
+        assert_eq!(ended["status"], "SUCCESS", "{:?}: {ended}", site.format);
+        let result = &ended["result"]["result"];
+        assert_eq!((&result["answer"], &result["thought"]), (&json!("Done."), &json!("Let me see.")));
+        let usage = json!({
+            "model": site.format.name(), "turns": 1, "input_tokens": INPUT_TOKENS, "output_tokens": OUTPUT_TOKENS,
+        });
+        assert_eq!(ended["usage"], usage, "{:?}", site.format);
+
+        let asked = site.model.asked().pop().unwrap();
+        assert_eq!((asked.system(), asked.user()), ("Handle order 4711.", PAYLOAD));
+        assert_eq!(site.format.max_tokens(&asked.body), 77);
+        assert_eq!(asked.headers["content-type"], "application/json");
+        assert_eq!(site.format.tools(&asked.body), []);
+        match site.format {
+            Format::Openai => {
+                assert_eq!(asked.path, "/v1/chat/completions");
+                assert_eq!(asked.body["model"], site.format.name());
+                assert_eq!(asked.headers["authorization"], "Bearer sk-of-openai");
+            }
+            Format::Anthropic => {
+                assert_eq!(asked.path, "/v1/messages");
+                assert_eq!(asked.body["model"], site.format.name());
+                assert_eq!(asked.headers["x-api-key"], "sk-of-anthropic");
+                assert_eq!(asked.headers["anthropic-version"], "2023-06-01");
+                assert!(!asked.headers.contains_key("authorization"));
+            }
+            Format::Bedrock => {
+                assert_eq!(asked.path, "/model/eu.test-model-v1%3A0/converse");
+                let signed = asked.headers["authorization"].to_str().unwrap();
+                assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIDOFTESTS/"), "{signed}");
+                assert!(signed.contains("/eu-west-1/bedrock/aws4_request"), "{signed}");
+                assert!(signed.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token"));
+                assert_eq!(asked.headers["x-amz-security-token"], "the-session-token-of-tests");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_calls_of_a_turn_are_all_made_and_their_results_told_in_order() {
+    let script = |call| {
+        Reply::Says(match call {
+            0 => Says {
+                text: "I look it up.".into(),
+                ..wants([search("c1", "returned"), search("c2", "ship"), search("c3", "nothing of that")])
+            },
+            _ => says("Within 30 days."),
+        })
+    };
+    for site in Site::each(script).await {
+        let ended = site.run(searcher()).await;
+        assert_eq!(ended["status"], "SUCCESS", "{:?}: {ended}", site.format);
+        assert_eq!(ended["usage"]["turns"], 2);
+        assert_eq!(ended["usage"]["input_tokens"], 2 * INPUT_TOKENS);
+        let result = &ended["result"]["result"];
+        assert_eq!(result["answer"], "Within 30 days.");
+        let ids: Vec<&Value> =
+            result["tool_calls"].as_array().unwrap().iter().map(|call| &call["call_id"]).collect();
+        assert_eq!(ids, ["c1", "c2", "c3"]);
+
+        let (first, second) = (site.body(0), site.body(1));
+        let tools = site.format.tools(&first);
+        assert_eq!((tools.len(), tools[0].0), (1, "search_sources"));
+        assert_eq!(tools[0].1["required"], json!(["query"]));
+        let results = site.format.results(&second);
+        let found: Vec<(&str, bool)> =
+            results.iter().map(|told| (told.call.as_str(), told.text.contains("days"))).collect();
+        assert_eq!(found, [("c1", true), ("c2", true), ("c3", false)], "{:?}", site.format);
+        assert!(results.iter().all(|told| !told.is_error));
+        // What the model said stands between, in its own form.
+        let said = &site.format.messages(&second)[1];
+        assert_eq!(said["role"], "assistant");
+        assert!(said.to_string().contains("I look it up.") && said.to_string().contains("returned"));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_made_is_told_to_the_model_as_an_error() {
+    let script = |call| {
+        Reply::Says(match call {
+            0 => wants([
+                Call("c1", "refund", json!({})),
+                Call("c2", "search_sources", json!("{\"query")),
+                Call("c3", "search_sources", json!({ "query": 7 })),
+                Call("c4", "search_sources", json!([1])),
+                search("c5", "ship"),
+            ]),
+            _ => says("I could do one of them."),
+        })
+    };
+    let wrong = ["There is no tool `refund`", "no JSON object", "`query` must be", "no JSON object"];
+    for site in Site::each(script).await {
+        let ended = site.run(searcher()).await;
+        assert_eq!(ended["status"], "SUCCESS", "{:?}: {ended}", site.format);
+        let results = site.format.results(&site.body(1));
+        for (told, says) in results.iter().zip(wrong) {
+            assert!(told.text.contains(says), "{:?}: {told:?}", site.format);
+            assert_eq!(told.is_error, site.format != Format::Openai, "{told:?}");
+        }
+        assert!(results[4].text.contains("two days"), "{results:?}");
+        let calls = ended["result"]["result"]["tool_calls"].as_array().unwrap();
+        let status: Vec<&Value> = calls.iter().map(|call| &call["status"]).collect();
+        assert_eq!(status, ["error", "error", "error", "error", "ok"]);
+    }
+}
+
+/// Signed reasoning that is changed, moved or left out is refused by its server.
+#[tokio::test]
+async fn reasoning_that_led_to_calls_is_handed_back_as_it_came() {
+    let thinking = |calls| Says { thought: "It may be in there.", text: "Wait.".into(), ..calls };
+    let script = move |call| {
+        Reply::Says(match call {
+            0 => thinking(wants([search("c1", "ship")])),
+            _ => says("Two days."),
+        })
+    };
+    for site in Site::each(script).await {
+        let ended = site.run(searcher()).await;
+        assert_eq!(ended["result"]["result"]["thought"], "It may be in there.", "{ended}");
+        let second = site.body(1);
+        let said = &site.format.messages(&second)[1];
+        let came = site.format.reply(&thinking(wants([search("c1", "ship")])));
+        match site.format {
+            Format::Openai => {
+                assert_eq!(said["reasoning_content"], "It may be in there.");
+                assert_eq!(said["tool_calls"], came["choices"][0]["message"]["tool_calls"]);
+            }
+            Format::Anthropic => assert_eq!(said["content"], came["content"]),
+            Format::Bedrock => assert_eq!(said["content"], came["output"]["message"]["content"]),
+        }
+    }
+}

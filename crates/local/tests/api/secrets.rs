@@ -1,0 +1,216 @@
+//! Secrets that an operator keeps, and agents refer to.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
+use reqwest::Method;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+use serde_json::{Value, json};
+
+use crate::support::functions::functions;
+use crate::support::{ADMIN_TOKEN, FakeModel, World, client, redaction, refused};
+
+async fn keep(world: &World, name: &str, value: &str) -> u16 {
+    redaction::secret("kept secret", value);
+    let put = world.manage(Method::PUT, &format!("/api/secrets/{name}")).json(&json!({ "value": value }));
+    put.send().await.unwrap().status().as_u16()
+}
+
+async fn listed(world: &World) -> Value {
+    world.manage(Method::GET, "/api/secrets").send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_kept_secret_reaches_the_model_is_replaced_and_is_deleted_once_no_agent_refers_to_it() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    assert_eq!(keep(&world, "team/openai", "sk-first-of-the-team").await, 204);
+    let key = json!({ "secret": "team/openai" });
+    let config = json!({ "base_url": model.url, "name": "m", "api_key": key });
+    let agent = world.agent_as(json!({ "name": "refers", "model": config })).await;
+    world.run(&agent, "{}").await;
+    assert_eq!(keep(&world, "team/openai", "sk-second of the team").await, 204);
+    world.run(&agent, "{}").await;
+    let sent: Vec<_> = model.asked().iter().map(|asked| asked.headers["authorization"].clone()).collect();
+    assert_eq!(sent, ["Bearer sk-first-of-the-team", "Bearer sk-second of the team"]);
+
+    let all = listed(&world).await;
+    assert_eq!(all, json!({ "secrets": [{ "name": "team/openai", "agents": [agent.id] }] }));
+    let delete = || world.manage(Method::DELETE, "/api/secrets/team/openai").send();
+    let (message, code) = refused(delete().await.unwrap(), 409).await;
+    assert_eq!(code, "secret_in_use");
+    assert!(message.contains("refers"), "{message}");
+    let path = format!("/api/agents/{}", agent.id);
+    world.manage(Method::DELETE, &path).send().await.unwrap();
+    assert_eq!(delete().await.unwrap().status(), 204);
+    assert_eq!(refused(delete().await.unwrap(), 404).await.1, "secret_not_found");
+    assert_eq!(listed(&world).await, json!({ "secrets": [] }));
+    let kept = std::fs::read_to_string(world.secrets_file()).unwrap();
+    assert_eq!(kept, "{}", "nothing is left of it");
+}
+
+#[tokio::test]
+async fn a_kept_secret_outlives_a_restart() {
+    let world = World::start().await;
+    keep(&world, "crm", "a-secret-over-a-restart").await;
+    let world = world.restart().await;
+    assert_eq!(listed(&world).await["secrets"][0]["name"], "crm");
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_with_what_to_change_and_without_the_secret() {
+    let world = World::start().await;
+    let put =
+        |name: &str, body: String| world.manage(Method::PUT, &format!("/api/secrets/{name}")).body(body);
+    let value = json!({ "value": "a-fine-secret" }).to_string();
+    for (name, says) in [
+        ("a%20b", "letters, digits"),
+        ("%FF", "letters, digits"),
+        ("a//b", "letters, digits"),
+        ("agents/x", "Names that begin with `agents/`"),
+    ] {
+        for request in
+            [put(name, value.clone()), world.manage(Method::DELETE, &format!("/api/secrets/{name}"))]
+        {
+            let (message, code) = refused(request.send().await.unwrap(), 400).await;
+            assert!(message.contains(says) && code == "invalid_secret", "{name}: {message}");
+        }
+    }
+    for body in [
+        "\"sk-quoted-by-nobody\"".to_owned(),
+        "[\"sk-quoted-by-nobody\"]".to_owned(),
+        json!({ "value": 1 }).to_string(),
+        json!({ "value": "" }).to_string(),
+        json!({ "value": "sk-quoted-by-nobody\r\nX-Other: 1" }).to_string(),
+        json!({ "value": "x", "sk-quoted-by-nobody": 1 }).to_string(),
+        String::new(),
+    ] {
+        let (message, code) = refused(put("crm", body).send().await.unwrap(), 400).await;
+        assert!(message.contains("Send {\"value\"") && code == "invalid_secret", "{message}");
+        assert!(!message.contains("sk-quoted"), "{message}");
+    }
+    assert_eq!(listed(&world).await, json!({ "secrets": [] }));
+    refused(world.manage(Method::GET, "/api/secrets/crm").send().await.unwrap(), 405).await;
+}
+
+#[tokio::test]
+async fn no_secret_is_kept_or_named_without_the_admin_token() {
+    let world = World::start().await;
+    keep(&world, "crm", "a-secret-for-admins").await;
+    for (method, path) in [
+        (Method::GET, "/api/secrets"),
+        (Method::PUT, "/api/secrets/crm"),
+        (Method::DELETE, "/api/secrets/crm"),
+    ] {
+        for token in ["", "wrong"] {
+            let request =
+                world.http.request(method.clone(), format!("{}{path}", world.url)).bearer_auth(token);
+            assert_eq!(refused(request.send().await.unwrap(), 401).await.1, "unauthorized");
+        }
+    }
+    assert_eq!(listed(&world).await["secrets"][0]["name"], "crm");
+}
+
+/// On AWS each of these is paid for, or allowed, by itself.
+#[tokio::test]
+async fn a_secret_costs_two_calls_to_replace_and_listing_needs_no_permission_to_list_those_of_the_account() {
+    let functions = functions(&FakeModel::saying("x").await).await;
+    let call = async |method: Method, path: &str| {
+        let request =
+            client().request(method, format!("{}/api/secrets{path}", functions.url)).bearer_auth("t");
+        let answer = request.json(&json!({ "value": "a-secret-on-aws" })).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        functions.wire.calls()
+    };
+    assert_eq!(call(Method::PUT, "/crm").await, ["PutItem", "PutSecretValue", "CreateSecret"]);
+    assert_eq!(call(Method::PUT, "/crm").await, ["PutItem", "PutSecretValue"]);
+    assert_eq!(call(Method::GET, "").await, ["Scan", "Scan"]);
+    assert_eq!(call(Method::DELETE, "/crm").await, ["GetItem", "Scan", "DeleteSecret", "DeleteItem"]);
+}
+
+fn command(world: &World, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
+    command.args(args).env("AGENT_WEBHOOKS_URL", &world.url).env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Exit code, standard output and error.
+async fn typed(world: &World, args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
+    redaction::secret("kept secret", stdin);
+    let (mut child, stdin) = (command(world, args).spawn().unwrap(), stdin.to_owned());
+    let output = tokio::task::spawn_blocking(move || {
+        // A command that refuses its arguments reads nothing.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        child.wait_with_output().unwrap()
+    });
+    let output = output.await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_and_api_keys_are_typed_into_the_command_and_never_shown() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    let kept = typed(&world, &["secret", "set", "crm"], "sk-of-the-crm\n").await;
+    assert_eq!(kept.0, Some(0), "{kept:?}");
+    let args =
+        ["agent", "create", "--name", "a", "--model-url", &model.url, "--model", "m", "--api-key-stdin"];
+    assert_eq!(typed(&world, &args, "sk-typed-at-first\n").await.0, Some(0));
+    let run = ["trigger", "a", "--wait"];
+    assert_eq!(typed(&world, &run, "").await.0, Some(0));
+    let update = typed(&world, &["agent", "update", "a", "--api-key-stdin"], "sk-typed-later\r\n").await;
+    assert_eq!(update.0, Some(0), "{update:?}");
+    assert_eq!(typed(&world, &run, "").await.0, Some(0));
+    let sent: Vec<_> = model.asked().iter().map(|asked| asked.headers["authorization"].clone()).collect();
+    assert_eq!(sent, ["Bearer sk-typed-at-first", "Bearer sk-typed-later"]);
+
+    assert_eq!(typed(&world, &["secret", "list"], "").await.1, "crm  (0 agents refer to it)\n");
+    let json = typed(&world, &["secret", "list", "--json"], "").await.1;
+    assert_eq!(json.trim(), r#"{"secrets":[{"name":"crm","agents":[]}]}"#);
+    assert_eq!(typed(&world, &["secret", "delete", "crm"], "").await.0, Some(0));
+    assert_eq!(typed(&world, &["secret", "delete", "crm"], "").await.0, Some(1));
+    assert_eq!(typed(&world, &["secret", "set", "crm"], "\n").await.0, Some(2), "nothing was typed");
+    assert_eq!(typed(&world, &["secret", "set", "agents/x"], "x\n").await.0, Some(2));
+    assert_eq!(typed(&world, &["secret", "set", "../agents"], "x\n").await.0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_does_not_show_the_secret_that_is_typed_into_it() {
+    let world = World::start().await;
+    let mut command = command(&world, &["secret", "set", "crm"]);
+    let secret = "sk-typed-by-hand";
+    redaction::secret("kept secret", secret);
+    let shown = tokio::task::spawn_blocking(move || {
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = File::options().read(true).write(true).open(path).unwrap();
+        let mut controller = File::from(controller);
+        // Typed too early: shown, and not taken for the secret.
+        controller.write_all(b"too early\n").unwrap();
+        let mut child = command.stdin(terminal.try_clone().unwrap()).spawn().unwrap();
+        let mut prompt = [0; 5];
+        child.stderr.as_mut().unwrap().read_exact(&mut prompt).unwrap();
+        assert_eq!(&prompt, b"crm: ");
+        controller.write_all(format!("{secret}\n").as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO), "it shows again");
+        controller.write_all(b"the end\n").unwrap();
+        let mut shown = String::new();
+        while !shown.contains("the end") {
+            let mut some = [0; 100];
+            let length = controller.read(&mut some).unwrap();
+            shown.push_str(std::str::from_utf8(&some[..length]).unwrap());
+        }
+        shown
+    });
+    let shown = shown.await.unwrap();
+    assert!(shown.contains("too early") && !shown.contains(secret), "{shown}");
+    let kept: Value = serde_json::from_slice(&std::fs::read(world.secrets_file()).unwrap()).unwrap();
+    assert_eq!(kept, json!({ "crm": secret }));
+}

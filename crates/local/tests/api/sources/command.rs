@@ -1,0 +1,74 @@
+//! `agent source …`, as typed.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{ZEBRA, found};
+use crate::support::{ADMIN_TOKEN, PROGRAM, World, redaction};
+
+async fn run(world: &World, args: &[&str]) -> Output {
+    let (url, args) = (world.url.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+    let mut command = Command::new(PROGRAM);
+    command.args(["agent", "source"]).args(args);
+    command.env("AGENT_WEBHOOKS_URL", url).env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn file(folder: &TempDir, name: &str, content: &str) -> String {
+    redaction::payload(content.as_bytes());
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_added_listed_and_deleted_from_the_command_line() {
+    let (world, folder) = (World::start().await, TempDir::new().unwrap());
+    let agent = world.agent_as(json!({ "name": "keeper" })).await;
+    let (rules, page) =
+        (file(&folder, "rules.md", ZEBRA), file(&folder, "lion.HTML", "<p>The lion is fed at one."));
+    let added = said(&run(&world, &["add", "keeper", &rules, &page]).await);
+    assert!(
+        added.contains("rules.md  2 passages  Zoo") && added.contains("lion.HTML  1 passages"),
+        "{added}"
+    );
+    assert_eq!(found(&world, &agent, "zebra").await["source"], "rules.md");
+
+    let titled = said(&run(&world, &["add", "keeper", &page, "--title", "Lions", "--json"]).await);
+    let titled: Value = serde_json::from_str(&titled).unwrap();
+    assert_eq!((&titled["title"], &titled["source"]), (&json!("Lions"), &json!("lion.HTML")));
+    let all: Value = serde_json::from_str(&said(&run(&world, &["list", "keeper", "--json"]).await)).unwrap();
+    assert_eq!(all["sources"].as_array().unwrap().len(), 2);
+
+    let id = titled["id"].as_str().unwrap();
+    assert!(said(&run(&world, &["delete", "keeper", id]).await).contains("deleted"));
+    assert!(!said(&run(&world, &["list", "keeper"]).await).contains("lion"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_above_the_limit_is_sent_as_its_text_if_that_fits() {
+    let (world, folder) = (World::start().await, TempDir::new().unwrap());
+    let agent = world.agent_as(json!({ "name": "keeper" })).await;
+    let styled = format!("<title>Zoo</title><style>{}</style><p>The zebra is fed.", "p{} ".repeat(1_200_000));
+    let page = file(&folder, "large.html", &styled);
+    let added = said(&run(&world, &["add", "keeper", &page]).await);
+    assert!(added.contains("large.html  1 passages  Zoo"), "{added}");
+    assert_eq!(found(&world, &agent, "zebra").await["source"], "large.html");
+
+    for (name, content, says) in [
+        ("large.txt", "word ".repeat(1_000_000), "4194304 bytes of text"),
+        ("table.csv", "a,b".to_owned(), "must end in"),
+    ] {
+        let refused = run(&world, &["add", "keeper", &file(&folder, name, &content)]).await;
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(told.contains(name) && told.contains(says), "{told}");
+    }
+}

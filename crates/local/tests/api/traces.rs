@@ -1,0 +1,198 @@
+//! What is told of a run by OpenTelemetry's names: in the log, and over OTLP.
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::{Value, json};
+
+use crate::logs::Logging;
+use crate::support::collector::{Collector, Export, attributes, resource, spans};
+use crate::support::model::completion;
+use crate::support::{ADMIN_TOKEN, FakeModel, Reply, accepted, client, string};
+
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// Asks for two tools at once, one of which there is not, and then answers.
+async fn model() -> FakeModel {
+    let call = |id: &str, name: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
+    let calls = json!([
+        call("call-1", "search_sources", r#"{"query":"argument-secret"}"#),
+        call("call-2", "payload-secret", "{}"),
+    ]);
+    FakeModel::start(move |number, _| match number {
+        0 => Reply::Json(completion(json!({ "role": "assistant", "tool_calls": calls }), "tool_calls")),
+        1 => Reply::Text("answer-secret"),
+        _ => Reply::Status(400, vec![]),
+    })
+    .await
+}
+
+/// Triggers an agent of this model, and returns the task and the agent's id.
+async fn triggered(url: &str, model: &FakeModel) -> (String, String) {
+    let definition = json!({
+        "name": "traced", "prompt": "prompt-secret",
+        "model": { "base_url": model.url, "name": "m", "api_key": "sk-secret" },
+        "tools": [{ "type": "search_sources" }], "sources": [{ "title": "t", "text": "argument-secret source-secret" }],
+    });
+    let request = client().post(format!("{url}/api/agents")).bearer_auth(ADMIN_TOKEN);
+    let made: Value = request.json(&definition).send().await.unwrap().json().await.unwrap();
+    let trigger = client().post(string(&made["webhook_url"])).body(r#"{"a":"payload-secret"}"#);
+    (accepted(trigger.send().await.unwrap()).await, string(&made["agent_id"]))
+}
+
+fn has_run(exports: &[Export]) -> bool {
+    spans(exports).iter().any(|span| span.parent_span_id.is_empty())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_sees_a_run_its_calls_to_the_model_and_its_tools_and_no_word_of_what_was_said() {
+    let (model, collector) = (model().await, Collector::answering(StatusCode::OK).await);
+    let server = Logging::start_with(&[
+        (ENDPOINT, &collector.url),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of%20the%20collector"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+    ]);
+    let (task, agent) = triggered(&server.url, &model).await;
+    let exports = collector.until(has_run).await;
+    assert_eq!(exports[0].headers["x-key"], "of the collector");
+    assert_eq!(exports[0].headers["content-type"], "application/x-protobuf");
+    let sender = resource(&exports[0]);
+    assert_eq!(
+        (&sender["service.name"], &sender["deployment.environment.name"]),
+        (&json!("agent-webhooks"), &json!("test"))
+    );
+
+    let spans = spans(&exports);
+    let [run, first, known, unknown, second] = spans.as_slice() else { panic!("{spans:?}") };
+    for span in [first, second, known, unknown] {
+        assert_eq!((&span.trace_id, &span.parent_span_id), (&run.trace_id, &run.span_id), "{}", span.name);
+    }
+    assert_span(run, "invoke_agent traced", SpanKind::Internal, &run_attributes(&task, &agent));
+    assert_span(first, "chat m", SpanKind::Client, &chat_attributes(&model, "tool_calls"));
+    let found = json!({
+        "gen_ai.operation.name": "execute_tool", "gen_ai.tool.type": "function",
+        "gen_ai.tool.name": "search_sources", "gen_ai.tool.call.id": "call-1",
+    });
+    assert_span(known, "execute_tool search_sources", SpanKind::Internal, &found);
+    // Its name is the model's own word, and here the payload's.
+    let not_found = json!({
+        "gen_ai.operation.name": "execute_tool", "gen_ai.tool.type": "function",
+        "gen_ai.tool.name": "unknown", "gen_ai.tool.call.id": "call-2", "error.type": "tool_error",
+    });
+    assert_span(unknown, "execute_tool unknown", SpanKind::Internal, &not_found);
+    assert_span(second, "chat m", SpanKind::Client, &chat_attributes(&model, "stop"));
+    for export in &exports {
+        assert!(!String::from_utf8_lossy(&export.body).contains("-secret"), "{export:?}");
+    }
+}
+
+fn run_attributes(task: &str, agent: &str) -> Value {
+    json!({
+        "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.id": agent, "gen_ai.agent.name": "traced",
+        "gen_ai.provider.name": "openai", "gen_ai.request.model": "m", "gen_ai.response.model": "test-model-2026",
+        "gen_ai.usage.input_tokens": 22, "gen_ai.usage.output_tokens": 14,
+        "agent_webhooks.task_id": task, "agent_webhooks.attempt": 1,
+    })
+}
+
+fn chat_attributes(model: &FakeModel, finish_reason: &str) -> Value {
+    let port: u16 = model.url.trim_end_matches("/v1").rsplit(':').next().unwrap().parse().unwrap();
+    json!({
+        "gen_ai.operation.name": "chat", "gen_ai.request.max_tokens": 4096,
+        "gen_ai.provider.name": "openai", "gen_ai.request.model": "m", "gen_ai.response.model": "test-model-2026",
+        "gen_ai.response.finish_reasons": [finish_reason],
+        "gen_ai.usage.input_tokens": 11, "gen_ai.usage.output_tokens": 7,
+        "server.address": "127.0.0.1", "server.port": port,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_failed_is_an_error_of_its_trace() {
+    let model = FakeModel::start(|_, _| Reply::Status(400, vec![])).await;
+    let collector = Collector::answering(StatusCode::OK).await;
+    let endpoint = format!("{}/v1/traces", collector.url);
+    let server = Logging::start_with(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &endpoint),
+        ("OTEL_SERVICE_NAME", "renamed"),
+    ]);
+    triggered(&server.url, &model).await;
+    let exports = collector.until(has_run).await;
+    assert_eq!(resource(&exports[0])["service.name"], "renamed");
+    let spans = spans(&exports);
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    for span in &spans {
+        assert_eq!(span.status.as_ref().map(|status| status.code), Some(2), "{}", span.name);
+        assert_eq!(attributes(&span.attributes)["error.type"], "model_error", "{}", span.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_export_is_exported_when_the_server_stops() {
+    let (model, collector) = (model().await, Collector::answering(StatusCode::OK).await);
+    let mut server = Logging::start_with(&[(ENDPOINT, &collector.url)]);
+    let (task, _) = triggered(&server.url, &model).await;
+    server.lines_until_the_end_of(&task);
+    server.interrupt();
+    assert_eq!(spans(&collector.until(has_run).await).len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_refuses_is_told_of_in_the_log_and_harms_no_run() {
+    let (model, collector) = (model().await, Collector::answering(StatusCode::SERVICE_UNAVAILABLE).await);
+    let mut server = Logging::start_with(&[(ENDPOINT, &collector.url)]);
+    let (task, _) = triggered(&server.url, &model).await;
+    let lines = server.lines_until_the_end_of(&task);
+    assert_eq!(lines.last().unwrap()["outcome"], "success");
+    let refused = server.line("spans not exported");
+    assert!(refused["error"].as_str().unwrap().contains("503"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_collector_nothing_is_exported_and_the_log_tells_each_call_by_the_same_names() {
+    let (model, collector) = (model().await, Collector::answering(StatusCode::OK).await);
+    let mut server = Logging::start_with(&[(ENDPOINT, &collector.url), ("OTEL_SDK_DISABLED", "true")]);
+    let began = Instant::now();
+    let (task, _) = triggered(&server.url, &model).await;
+    let lines = server.lines_until_the_end_of(&task);
+    let calls: Vec<&Value> =
+        lines.iter().filter(|line| line.get("gen_ai.operation.name").is_some()).collect();
+    let of = |name: &str| -> Vec<&Value> { calls.iter().map(|line| &line[name]).collect() };
+    assert_eq!(of("message"), ["model replied", "tool called", "tool called", "model replied"]);
+    assert_eq!(of("gen_ai.operation.name"), ["chat", "execute_tool", "execute_tool", "chat"]);
+    assert_eq!(of("turn"), [1, 1, 1, 2]);
+    // Made side by side, they end in any order.
+    let told = |tool: &str| *calls.iter().find(|line| line["gen_ai.tool.name"] == tool).unwrap();
+    assert_eq!(told("search_sources")["outcome"], "ok");
+    assert_eq!(told("unknown")["error.type"], "tool_error");
+    let answered = calls[3];
+    let names = [
+        "gen_ai.provider.name",
+        "gen_ai.request.model",
+        "gen_ai.response.model",
+        "gen_ai.response.finish_reasons",
+    ];
+    assert_eq!(
+        names.map(|name| answered[name].as_str().unwrap()),
+        ["openai", "m", "test-model-2026", "stop"]
+    );
+    assert_eq!(
+        (&answered["gen_ai.usage.input_tokens"], &answered["gen_ai.usage.output_tokens"]),
+        (&json!(11), &json!(7))
+    );
+    for line in &calls {
+        assert!(Duration::from_millis(line["duration_ms"].as_u64().unwrap()) <= began.elapsed(), "{line}");
+        assert_eq!(line["task_id"], task.as_str());
+    }
+    assert!(!Value::from(lines.clone()).to_string().contains("-secret"), "{lines:?}");
+    assert!(collector.until(|_| true).await.is_empty());
+}
+
+fn assert_span(span: &Span, name: &str, kind: SpanKind, wanted: &Value) {
+    assert_eq!((span.name.as_str(), span.kind()), (name, kind));
+    assert_eq!(attributes(&span.attributes), *wanted, "{name}");
+    let failed = wanted.get("error.type").is_some();
+    assert_eq!(span.status.as_ref().is_some_and(|status| status.code == 2), failed, "{name}");
+    assert!(span.events.is_empty() && span.start_time_unix_nano <= span.end_time_unix_nano);
+}
