@@ -82,3 +82,24 @@ async fn a_runner_that_dies_while_tools_are_called_is_followed_by_one_that_makes
     let expected = [("1:1", "a"), ("1:1", "a"), ("1:2", "b"), ("1:2", "b")];
     assert_eq!(calls, expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}"))));
 }
+
+#[tokio::test]
+async fn a_turn_with_tools_costs_one_write_more_and_older_versions_leave_the_agent_alone() {
+    let api = FakeApi::saying(json!({})).await;
+    let model = FakeModel::start(|number, _| match number {
+        0 => wants(&[("get_order", r#"{"id":"a"}"#), ("get_order", r#"{"id":"b"}"#)]),
+        _ => Reply::Text("Both are on their way."),
+    })
+    .await;
+    let functions =
+        functions_with(&model, Time::default(), json!({ "tools": [api.tool(get_order())] })).await;
+    let task = accepted(functions.trigger(None).await).await;
+    functions.wire.calls();
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    assert_eq!(functions.wire.calls(), ["GetItem", "UpdateItem", "UpdateItem", "UpdateItem"]);
+
+    let id = format!("agent#{}", functions.agent);
+    let get = json!({ "TableName": "agents", "Key": { "id": { "S": id } } });
+    let item = functions.wire.look("GetItem", get).await;
+    assert_eq!(item["Item"]["v"]["N"], "2", "0.1.0 reads 1, and would run it without its tools");
+}
