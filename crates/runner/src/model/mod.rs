@@ -75,7 +75,7 @@ impl Models {
     }
 
     /// For calls to other servers, which are bound by the same rules.
-    pub(crate) const fn outside(&self) -> (&Client, &PrivateHosts) {
+    pub(crate) const fn outside(&self) -> (&reqwest::Client, &PrivateHosts) {
         (&self.http.client, &self.http.private_hosts)
     }
 
