@@ -1,7 +1,7 @@
 //! The items of the agents table, written and read.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{Agent, AgentDraft, AgentId, Catalogue, Moment, Salt, TokenHash};
+use domain::{Agent, AgentDraft, AgentId, Catalogue, Moment, Provider, Salt, TokenHash};
 
 use super::{AgentRecord, TokenRecord, Webhook};
 use crate::error::Attempt;
@@ -14,16 +14,25 @@ const AGENT_VERSION: u64 = 2;
 /// 0.1.0, which may overlook it.
 const TOKEN_VERSION: u64 = 1;
 
-/// The form that a record needs: 2 with limits that version 0.1.0 did not know and
-/// would choke on, with tools, which it would run without, or with documents, which
-/// it would lose at the next change. All others are still written as it can read them.
+/// The form that a record needs: 2 with what version 0.1.0 did not know and would
+/// choke on, run without (tools), or lose at the next change (documents). All others
+/// are still written as it can read them.
 fn agent_version(record: &AgentRecord) -> u64 {
     let draft = record.agent.draft();
-    let has_more = !draft.tools.is_empty() || !record.catalogue.is_empty();
-    match (draft.limits.max_concurrent_runs, draft.limits.triggers_per_minute) {
-        (None, None) if draft.limits.has_default_tokens() && !has_more => 1,
-        _ => AGENT_VERSION,
-    }
+    let limits = &draft.limits;
+    let known_limits = limits.max_concurrent_runs.is_none()
+        && limits.triggers_per_minute.is_none()
+        && limits.has_default_tokens();
+    let known_model = draft
+        .model
+        .as_ref()
+        .is_none_or(|model| matches!(model.provider, Provider::Openai | Provider::Extractive));
+    let is_known = known_limits
+        && known_model
+        && draft.output_schema.is_none()
+        && draft.tools.is_empty()
+        && record.catalogue.is_empty();
+    if is_known { 1 } else { AGENT_VERSION }
 }
 
 pub(super) fn agent_key(id: AgentId) -> String {
