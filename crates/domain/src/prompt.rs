@@ -24,6 +24,11 @@ const DEFAULT_PROMPT: &str = "You are {{ agent.name }}, an agent that is trigger
 The user message is the JSON payload that the webhook received. \
 Do what it asks, and answer in plain text, briefly and to the point.";
 
+/// The same, for answers of a given form.
+const DEFAULT_PROMPT_FOR_JSON: &str = "You are {{ agent.name }}, an agent that is triggered by a webhook. \
+The user message is the JSON payload that the webhook received. \
+Do what it asks, and answer with JSON alone, in the form that is asked for.";
+
 /// Instructions a template may execute, so that no loop runs away.
 const FUEL: u64 = 1_000_000;
 /// Most bytes of a rendered prompt.
@@ -86,7 +91,9 @@ pub fn render_prompt(
     task: TaskId,
     now: Moment,
 ) -> Result<String, PromptError> {
-    let template = agent.draft().prompt.as_deref().unwrap_or(DEFAULT_PROMPT);
+    let default =
+        if agent.draft().output_schema.is_some() { DEFAULT_PROMPT_FOR_JSON } else { DEFAULT_PROMPT };
+    let template = agent.draft().prompt.as_deref().unwrap_or(default);
     let values = context! {
         payload => payload_value(payload),
         agent => context! { name => agent.draft().name.as_str() },

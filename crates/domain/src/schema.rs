@@ -1,9 +1,11 @@
-//! The form that an agent's answers must have: a JSON schema.
+//! JSON schemas: the form that an agent's answers must have, and the arguments of
+//! its tools.
 //!
-//! Whoever describes agents writes schemas, but what they are held against comes
-//! from a model. So a schema may refer to nothing outside of itself and not to
-//! itself either, and its patterns are matched in linear time: how long a check can
-//! take is bounded by the schema and the answer.
+//! Whoever describes agents writes schemas, or takes them from somebody's document,
+//! but what they are held against comes from a model. So a schema may refer to
+//! nothing outside of itself and not to itself either, its patterns are matched in
+//! linear time, and what looks at values again and again is refused: how long a
+//! check can take is bounded by the schema and the value.
 
 use std::borrow::Cow;
 
@@ -22,8 +24,10 @@ const MAX_REFERENCES: usize = 32;
 const DRAFTS: [&str; 4] = ["2020-12", "2019-09", "draft-07", "draft-06"];
 /// Most bytes of a compiled pattern.
 const MAX_PATTERN_BYTES: usize = 1024 * 1024;
-/// Most faults that a model is told of at once, and most bytes of each.
-const MAX_FAULTS: usize = 8;
+/// Most bytes of an answer that is held against a schema: a fault in each of many
+/// small values takes hundreds of times their size.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// Most bytes of a fault that a model is told.
 const MAX_FAULT_BYTES: usize = 300;
 
 /// A schema that answers can be held against.
@@ -51,6 +55,9 @@ pub enum SchemaError {
     /// A schema within itself.
     #[error("it refers to itself, at {0}; write out as many levels as answers need")]
     Recursive(String),
+    /// Keywords whose check costs twice as much with every level.
+    #[error("`{0}` is not supported; use `additionalProperties` or `items`")]
+    Unevaluated(String),
     /// Too many subschemas, references resolved.
     #[error(
         "it has more than 4096 subschemas, counting those referred to each time, or 32 references in a row"
@@ -73,28 +80,7 @@ pub struct Misfit {
 impl AnswerSchema {
     /// Reads a schema.
     pub fn parse(json: &Value) -> Result<Self, SchemaError> {
-        if !json.is_object() {
-            return Err(SchemaError::NotAnObject);
-        }
-        if json.to_string().len() > MAX_BYTES {
-            return Err(SchemaError::TooLong);
-        }
-        let known =
-            |draft: &Value| draft.as_str().is_some_and(|uri| DRAFTS.iter().any(|known| uri.contains(known)));
-        if json.get("$schema").is_some_and(|draft| !known(draft)) {
-            return Err(SchemaError::Draft);
-        }
-        let mut walk = Walk { root: json, left: MAX_SUBSCHEMAS, path: Vec::new() };
-        walk.check(json)?;
-        let invalid = |error: ValidationError<'_>| {
-            let place = error.instance_path().as_str();
-            SchemaError::Invalid(cut(&format!("{error}{}", at(place)), MAX_FAULT_BYTES))
-        };
-        let patterns =
-            PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
-        let validator =
-            jsonschema::options().offline().with_pattern_options(patterns).build(json).map_err(invalid)?;
-        Ok(Self { json: json.clone(), validator })
+        Ok(Self { json: json.clone(), validator: bounded_validator(json)? })
     }
 
     /// As it was written.
@@ -106,19 +92,46 @@ impl AnswerSchema {
     /// around it.
     pub fn read<'a>(&self, answer: &'a str) -> Result<&'a str, Misfit> {
         let text = unfenced(answer);
+        if text.len() > MAX_ANSWER_BYTES {
+            let too_long = format!("it is longer than {MAX_ANSWER_BYTES} bytes");
+            return Err(Misfit { for_model: too_long.clone(), for_reader: too_long });
+        }
         let value = serde_json::from_str(text).map_err(|error| Misfit {
             for_model: format!("It is not JSON alone: {error}"),
             for_reader: "it is no JSON".to_owned(),
         })?;
-        let faults: Vec<ValidationError<'_>> = self.validator.iter_errors(&value).take(MAX_FAULTS).collect();
-        match faults.first() {
-            None => Ok(text),
-            Some(first) => Err(Misfit {
-                for_model: faults.iter().map(fault).collect::<Vec<_>>().join("\n"),
-                for_reader: format!("it breaks the schema{}", at(first.schema_path().as_str())),
+        // The first fault alone: all of them are made before the first is told.
+        match self.validator.validate(&value) {
+            Ok(()) => Ok(text),
+            Err(error) => Err(Misfit {
+                for_model: fault(&error),
+                for_reader: format!("it breaks the schema{}", at(error.schema_path().as_str())),
             }),
         }
     }
+}
+
+/// What holds values against a schema, at a cost that is bounded by both.
+pub(crate) fn bounded_validator(json: &Value) -> Result<Validator, SchemaError> {
+    if !json.is_object() {
+        return Err(SchemaError::NotAnObject);
+    }
+    if json.to_string().len() > MAX_BYTES {
+        return Err(SchemaError::TooLong);
+    }
+    let known =
+        |draft: &Value| draft.as_str().is_some_and(|uri| DRAFTS.iter().any(|known| uri.contains(known)));
+    if json.get("$schema").is_some_and(|draft| !known(draft)) {
+        return Err(SchemaError::Draft);
+    }
+    let mut walk = Walk { root: json, left: MAX_SUBSCHEMAS, path: Vec::new() };
+    walk.check(json)?;
+    let invalid = |error: ValidationError<'_>| {
+        let place = error.instance_path().as_str();
+        SchemaError::Invalid(cut(&format!("{error}{}", at(place)), MAX_FAULT_BYTES))
+    };
+    let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
+    jsonschema::options().offline().with_pattern_options(patterns).build(json).map_err(invalid)
 }
 
 fn fault(error: &ValidationError<'_>) -> String {
@@ -155,6 +168,9 @@ impl<'a> Walk<'a> {
                 for (name, value) in fields {
                     match (name.as_str(), value) {
                         ("$ref", Value::String(target)) => self.follow(target)?,
+                        ("unevaluatedProperties" | "unevaluatedItems", Value::Bool(_) | Value::Object(_)) => {
+                            return Err(SchemaError::Unevaluated(name.clone()));
+                        }
                         ("$dynamicRef" | "$recursiveRef" | "$id", Value::String(text)) => {
                             return Err(SchemaError::Reference(cut(text, 100)));
                         }
@@ -228,9 +244,8 @@ mod tests {
     fn what_does_not_fit_is_told_to_the_model_and_not_quoted_to_the_reader() {
         let schema = order();
         let misfit = schema.read(r#"{"total":"secret","lines":[1,-2],"more":1}"#).unwrap_err();
-        for says in ["at /total", "at /lines/1", "more"] {
-            assert!(misfit.for_model.contains(says), "{}", misfit.for_model);
-        }
+        let says = ["at /total", "at /lines/1", "more"];
+        assert!(says.iter().any(|says| misfit.for_model.contains(says)), "{}", misfit.for_model);
         assert!(!misfit.for_reader.contains("secret"), "{}", misfit.for_reader);
         assert!(misfit.for_reader.contains(" at /"), "{}", misfit.for_reader);
         for answer in ["It is 1.50.", "{\"total\":1} and so on", "```json\n{\"total\":1}", ""] {
@@ -290,6 +305,24 @@ mod tests {
         }
         defs.insert(format!("l{levels}"), json!({ "type": "object" }));
         json!({ "$ref": "#/$defs/l0", "$defs": defs })
+    }
+
+    #[test]
+    fn what_costs_twice_as_much_with_every_level_is_refused() {
+        for keyword in ["unevaluatedProperties", "unevaluatedItems"] {
+            let message = refusal(&json!({ "allOf": [{ keyword: false }] }));
+            assert!(message.contains(keyword), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_many_small_faults_is_told_by_one_of_them() {
+        let items = json!({ "anyOf": [{ "type": "integer" }, { "type": "object" }] });
+        let schema = AnswerSchema::parse(&json!({ "type": "array", "items": items })).unwrap();
+        let answer = |count: usize| format!("[{}[]]", "[],".repeat(count));
+        let misfit = schema.read(&answer(50_000)).unwrap_err();
+        assert!(misfit.for_model.len() < 400, "{}", misfit.for_model);
+        assert!(schema.read(&answer(200_000)).unwrap_err().for_reader.contains("262144 bytes"));
     }
 
     #[test]

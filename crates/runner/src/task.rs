@@ -150,8 +150,19 @@ impl Runner {
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
         let attempt = drive::attempt(self, &record, claimed, &payload, earlier, budget);
-        let attempt = AssertUnwindSafe(attempt).catch_unwind().await.unwrap_or_else(|_| panicked());
+        let attempt = AssertUnwindSafe(attempt).catch_unwind().await;
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(_) => self.panicked(claimed).await,
+        };
         self.settle(claimed, attempt, timeout).await
+    }
+
+    async fn panicked(&self, claimed: &Claimed) -> Attempt {
+        tracing::error!("run panicked");
+        let failure = Failure::permanent(ErrorType::Internal, "The run failed inside the server");
+        let run = self.tasks.checkpointed(claimed).await.ok().flatten();
+        Attempt::Ended(Run::given_up(run.as_ref(), failure))
     }
 
     /// Records the end of the task, or gives it back for another attempt.
@@ -238,10 +249,4 @@ pub(crate) fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
 fn void() -> Disposition {
     tracing::warn!("attempt void: the task had ended, or has a newer attempt");
     LOOK_AGAIN
-}
-
-fn panicked() -> Attempt {
-    tracing::error!("run panicked");
-    let failure = Failure::permanent(ErrorType::Internal, "The run failed inside the server");
-    Attempt::Ended(Ended::without_usage(failure))
 }

@@ -17,7 +17,7 @@ fn within_its_bounds_the_protocol_holds_in_every_state() {
 #[test]
 fn without_any_one_of_its_rules_something_goes_wrong() {
     for (rule, scenario) in Rule::ALL {
-        let verdict = check(Config::without(rule, scenario, scenario.bounds()));
+        let verdict = check(Config::without(rule, scenario, rule.bounds(scenario)));
         assert!(verdict.counterexample.is_some(), "{rule:?} is not missed");
     }
 }
@@ -25,6 +25,11 @@ fn without_any_one_of_its_rules_something_goes_wrong() {
 #[test]
 fn without_fencing_a_late_runner_overwrites_a_newer_one() {
     assert_eq!(broken_without(Rule::Fencing), "no late runner overwrites a newer one");
+}
+
+#[test]
+fn without_writing_calls_down_first_one_key_stands_for_two_calls() {
+    assert_eq!(broken_without(Rule::WriteFirst), "one key of a tool call is one call");
 }
 
 #[test]
@@ -46,7 +51,7 @@ fn broken_without(rule: Rule) -> &'static str {
     let Some((_, scenario)) = Rule::ALL.into_iter().find(|(other, _)| *other == rule) else {
         panic!("{rule:?} is not checked")
     };
-    match check(Config::without(rule, scenario, scenario.bounds())).counterexample {
+    match check(Config::without(rule, scenario, rule.bounds(scenario))).counterexample {
         Some((property, _)) => property,
         None => panic!("{rule:?} is not missed"),
     }

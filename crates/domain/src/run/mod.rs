@@ -14,6 +14,7 @@
 //! calls that were decided on.
 
 mod talk;
+mod verdict;
 
 use std::collections::HashSet;
 
@@ -24,12 +25,21 @@ pub use talk::{
     CallOutcome, Called, Message, ModelReply, StopReason, ToolCall, ToolCallRecord, ToolResult, ToolSpec,
     Turn, cut,
 };
+use verdict::{
+    correction, does_not_fit, failure_in, keeps_failing, needs_approval, nothing_found, out_of_tokens,
+    out_of_turns, talks_too_long,
+};
 
 /// Largest result, as JSON: a Lambda can answer 6 MB.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of a result as a Lambda answers it, with room for the rest of a status.
+const MAX_ANSWERED_BYTES: usize = 5_900_000;
 /// Most bytes said in a run, so that it can be written down and fits the memory
 /// ten times.
 const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of arguments and results in all calls that are shown, which as JSON in
+/// a Lambda's answer may take several times as many.
+const MAX_SHOWN_BYTES: usize = 512 * 1024;
 /// So often a model is told that its answer does not fit the schema.
 const MAX_CORRECTIONS: u32 = 2;
 /// Most calls in one turn.
@@ -158,7 +168,7 @@ impl Run {
             let unknown = |call| ToolCallRecord::new(call, &Called::unknown(), turn.number);
             tool_calls.extend(turn.calls.iter().map(unknown));
         }
-        let failure = Failure { tool_calls, ..failure };
+        let failure = Failure { tool_calls: showable(tool_calls), ..failure };
         Ended { outcome: Outcome::Failure(failure), usage: self.usage.clone() }
     }
 
@@ -240,13 +250,13 @@ impl Run {
             answer: text,
             sources: std::mem::take(&mut self.sources),
             thought: std::mem::take(&mut self.thought),
-            tool_calls: std::mem::take(&mut self.tool_calls),
+            tool_calls: showable(std::mem::take(&mut self.tool_calls)),
         };
         self.state = State::Done(bounded(answer));
     }
 
     fn fail(&mut self, failure: Failure) {
-        let tool_calls = std::mem::take(&mut self.tool_calls);
+        let tool_calls = showable(std::mem::take(&mut self.tool_calls));
         self.state = State::Done(Outcome::Failure(Failure { tool_calls, ..failure }));
     }
 
@@ -297,7 +307,7 @@ impl Run {
     }
 
     fn talk_bytes(&self) -> usize {
-        self.talk.iter().map(Message::bytes).sum()
+        self.thought.len() + self.talk.iter().map(Message::bytes).sum::<usize>()
     }
 
     fn count(&mut self, reply: &ModelReply) {
@@ -319,10 +329,25 @@ fn name_calls(calls: &mut [ToolCall], turn: u32) {
     }
 }
 
+/// The calls as they fit an answer: of many with long results, the later ones are
+/// shown without.
+fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
+    let mut left = MAX_SHOWN_BYTES;
+    for call in &mut calls {
+        match left.checked_sub(call.bytes()) {
+            Some(rest) => left = rest,
+            None => call.leave_out(),
+        }
+    }
+    calls
+}
+
 /// A SUCCESS that whoever asks for it can be handed.
 fn bounded(answer: Answer) -> Outcome {
-    let size = serde_json::to_vec(&answer).map_or(usize::MAX, |json| json.len());
-    if size <= MAX_RESULT_BYTES {
+    let json = serde_json::to_string(&answer).unwrap_or_default();
+    // A Lambda answers a text within JSON, which escapes quotes once more.
+    let escapes = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    if !json.is_empty() && json.len() <= MAX_RESULT_BYTES && json.len() + escapes <= MAX_ANSWERED_BYTES {
         return Outcome::Success(answer);
     }
     let too_large = "The result is larger than 4194304 bytes of JSON";
@@ -330,107 +355,6 @@ fn bounded(answer: Answer) -> Outcome {
         tool_calls: answer.tool_calls,
         ..Failure::permanent(ErrorType::BudgetExceeded, too_large)
     })
-}
-
-/// A reply that must not be worked with.
-fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
-    let permanent = |kind, message: &str| Some(Failure::permanent(kind, message));
-    match reply.stop {
-        StopReason::ContextFull => permanent(
-            ErrorType::BudgetExceeded,
-            "The model's context window is full; let the prompt, the sources or the tools say less",
-        ),
-        StopReason::Refused => permanent(ErrorType::ModelError, "The model refused to answer"),
-        StopReason::Broken => Some(Failure::passing(
-            ErrorType::ModelError,
-            "The model's server broke the answer off, or sent one that cannot be used",
-        )),
-        StopReason::Length => permanent(
-            ErrorType::BudgetExceeded,
-            "The model's answer was cut off at its limit of output tokens; raise limits.max_output_tokens",
-        ),
-        StopReason::Filtered => permanent(
-            ErrorType::ModelError,
-            "The model's server withheld the answer because of its content filter",
-        ),
-        StopReason::Stop => match reply.calls.first() {
-            Some(call) if !rules.has_tools => Some(no_tools(&call.name)),
-            Some(_) if reply.calls.len() > MAX_CALLS => permanent(
-                ErrorType::BudgetExceeded,
-                "The model asked for more than 32 tool calls in one turn",
-            ),
-            None if reply.text.trim().is_empty() => {
-                permanent(ErrorType::EmptyAnswer, "The model answered nothing")
-            }
-            _ => None,
-        },
-    }
-}
-
-fn nothing_found() -> Failure {
-    Failure::permanent(
-        ErrorType::EmptyAnswer,
-        "No passage of the agent's sources speaks to this payload; add sources or give the agent a model",
-    )
-}
-
-fn no_tools(tool: &str) -> Failure {
-    let tool = cut(tool, 64);
-    let message = format!("The model asked for the tool `{tool}`, which this agent does not have");
-    Failure::permanent(ErrorType::ToolError, message)
-}
-
-fn needs_approval(tool: &str) -> Failure {
-    let message = format!(
-        "The agent wanted to call the tool `{tool}`, which needs a person's approval; a webhook run has nobody to ask"
-    );
-    Failure::permanent(ErrorType::ToolError, message)
-}
-
-fn keeps_failing(tool: &str) -> Failure {
-    let tool = cut(tool, 64);
-    let message = format!("Every tool call failed in three turns in a row, the last one of `{tool}`");
-    Failure::permanent(ErrorType::ToolError, message)
-}
-
-fn correction(schema: &AnswerSchema, misfit: &Misfit) -> String {
-    format!(
-        "Your answer does not fit the JSON schema that it must fit:\n{}\n\nAnswer again, with JSON alone \
-         and no other text, that fits this schema:\n{}",
-        misfit.for_model,
-        schema.json()
-    )
-}
-
-fn does_not_fit(misfit: &Misfit, corrections: u32) -> Failure {
-    let message = format!(
-        "The model's answer does not fit the agent's output_schema after {corrections} corrections: {}",
-        misfit.for_reader
-    );
-    Failure::passing(ErrorType::ModelError, message)
-}
-
-fn out_of_turns(limits: &Limits) -> Failure {
-    let message = format!(
-        "The agent had no answer after {} calls to the model; raise limits.max_turns if it needs more",
-        limits.max_turns
-    );
-    Failure::permanent(ErrorType::BudgetExceeded, message)
-}
-
-fn out_of_tokens(limits: &Limits) -> Failure {
-    let message = format!(
-        "The agent had no answer after {} tokens; raise limits.max_total_tokens if it needs more",
-        limits.max_total_tokens
-    );
-    Failure::permanent(ErrorType::BudgetExceeded, message)
-}
-
-fn talks_too_long() -> Failure {
-    Failure::permanent(
-        ErrorType::BudgetExceeded,
-        "The model and its tools said more than 4194304 bytes; let the tools answer less",
-    )
 }
 
 #[cfg(test)]
@@ -638,6 +562,22 @@ mod tests {
         run.model_replied(wants(&["a"]), rules(&limits));
         run.tools_replied(&turn(&run), vec![called("x", CallOutcome::Error)]);
         assert_eq!(kind(&done(&run)), ErrorType::ToolError);
+    }
+
+    #[test]
+    fn a_failure_with_many_long_calls_can_still_be_answered() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 31, ..Limits::default() });
+        let quotes = "\"".repeat(4096);
+        for _ in 0..30 {
+            run.model_replied(wants(&["a"; 32]), rules(&limits));
+            run.tools_replied(&turn(&run), vec![called(&quotes, CallOutcome::Ok); 32]);
+        }
+        let ended = run.stopped(Failure::worker_lost());
+        let json = serde_json::to_string(&ended).unwrap();
+        assert!(serde_json::to_string(&json).unwrap().len() < 4_000_000, "{}", json.len());
+        let Outcome::Failure(failure) = ended.outcome else { panic!("a success") };
+        assert_eq!(failure.tool_calls.len(), 30 * 32);
+        assert!(failure.tool_calls[959].result.contains("left out"));
     }
 
     #[test]

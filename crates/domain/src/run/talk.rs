@@ -221,6 +221,19 @@ impl ToolCallRecord {
     }
 }
 
+impl ToolCallRecord {
+    /// What is shown of its arguments and its result.
+    pub(super) fn bytes(&self) -> usize {
+        self.arguments.to_string().len() + self.result.len()
+    }
+
+    /// Shows neither.
+    pub(super) fn leave_out(&mut self) {
+        self.arguments = Value::Null;
+        "[left out: the calls of this run are too long to be shown]".clone_into(&mut self.result);
+    }
+}
+
 fn shown_arguments(arguments: &str) -> Value {
     match serde_json::from_str(arguments) {
         Ok(value) if arguments.len() <= SHOWN_BYTES => value,

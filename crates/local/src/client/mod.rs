@@ -77,6 +77,14 @@ pub enum ClientError {
         /// Which.
         what: String,
     },
+    /// The server does not take a file.
+    #[error("{file} was not added")]
+    NotAdded {
+        /// Which.
+        file: String,
+        /// Why.
+        source: Box<ClientError>,
+    },
     /// A file is no document that the server takes.
     #[error("{file}: {reason}")]
     Document {

@@ -58,7 +58,8 @@ async fn add(client: &Client, agent: &Value, file: &Path, title: Option<&str>) -
     let progress = move |bytes| sent.inc(bytes);
     let added = client.upload(&path, &query.finish(), outgoing.content_type, outgoing.bytes, progress).await;
     bar.finish_and_clear();
-    let added = added?;
+    let what = file.display().to_string();
+    let added = added.map_err(|source| ClientError::NotAdded { file: what, source: Box::new(source) })?;
     match client.json {
         true => say(added.to_string()),
         false => say(line(&added)),
@@ -83,10 +84,14 @@ fn outgoing(file: &Path) -> Result<Outgoing, ClientError> {
     let what = file.display().to_string();
     let refused = |reason: String| ClientError::Document { file: what.clone(), reason };
     let read = |source| ClientError::Read { what: what.clone(), source };
+    let metadata = std::fs::metadata(file).map_err(read)?;
+    if metadata.is_dir() {
+        return Err(refused("it is a folder; name the files in it".to_owned()));
+    }
     let content_type = content_type(file).ok_or_else(|| {
         refused("its name must end in .txt, .md, .markdown, .html, .htm or .pdf".to_owned())
     })?;
-    if std::fs::metadata(file).map_err(read)?.len() > MOST_READ_HERE {
+    if metadata.len() > MOST_READ_HERE {
         return Err(refused(format!("it is larger than {MOST_READ_HERE} bytes; split it")));
     }
     let bytes = std::fs::read(file).map_err(read)?;

@@ -189,10 +189,7 @@ impl Server {
         let resumed = recovery::resume(&tasks, &queue).await?;
 
         let (listener, url) = listen(&args.listen).await?;
-        let admin_token = match settings.admin_token {
-            Some(value) => KeptSecret { value, is_new: false },
-            None => data_dir.keep_admin_token()?,
-        };
+        let admin_token = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
         let management = Management {
             agents: Arc::clone(&agents),
@@ -226,12 +223,8 @@ impl Server {
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
             .merge(api::agents::router(management.clone()));
-        let http = tokio::spawn(http::answer(
-            listener,
-            api::app(routes),
-            settings.http.fitted(settings.concurrency),
-            stop.clone(),
-        ));
+        let limits = settings.http.fitted(settings.concurrency);
+        let http = tokio::spawn(http::answer(listener, api::app(routes), limits, stop.clone()));
         let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));
         tokio::spawn(sweep(engine, stop.clone()));
         Ok(Self { url, management, is_new, resumed, admin_token, tasks, stop, http, poller, _lock: lock })
@@ -248,6 +241,13 @@ impl Server {
         // Connections that stay open do not hold the process up.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
         Ok(left)
+    }
+}
+
+fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<KeptSecret, DataDirError> {
+    match given {
+        Some(value) => Ok(KeptSecret { value, is_new: false }),
+        None => data_dir.keep_admin_token(),
     }
 }
 

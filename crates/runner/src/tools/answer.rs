@@ -5,30 +5,37 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
 use super::CallError;
+use super::headers::Headers;
 use super::http::unreachable_server;
 
 /// Most bytes that are told of an answer other than success.
 const MAX_ERROR_BYTES: usize = 2048;
 
 /// The content of a success; anything else is an error.
-pub(super) async fn read(response: Response, most: usize) -> Result<String, CallError> {
+pub(super) async fn read(response: Response, most: usize, sent: &Headers) -> Result<String, CallError> {
     let status = response.status();
     if status.is_redirection() {
         return Err(CallError(format!("The server answered {status}: a redirect, which is not followed.")));
     }
     let kind = content_type(response.headers());
     if status.is_success() {
-        return told(response, status, &kind, most).await;
+        return told(response, status, &kind, most, sent).await;
     }
     let server = response.url().origin().ascii_serialization();
     tracing::warn!(server, status = status.as_u16(), "a tool's server refused");
-    Err(match told(response, status, &kind, MAX_ERROR_BYTES.min(most)).await? {
+    Err(match told(response, status, &kind, MAX_ERROR_BYTES.min(most), sent).await? {
         text if text.is_empty() => CallError(format!("The server answered {status}.")),
         text => CallError(format!("The server answered {status}: {text}")),
     })
 }
 
-async fn told(response: Response, status: StatusCode, kind: &str, most: usize) -> Result<String, CallError> {
+async fn told(
+    response: Response,
+    status: StatusCode,
+    kind: &str,
+    most: usize,
+    sent: &Headers,
+) -> Result<String, CallError> {
     if !is_text(kind) {
         let length =
             response.content_length().map(|length| format!(" of {length} bytes")).unwrap_or_default();
@@ -45,7 +52,10 @@ async fn told(response: Response, status: StatusCode, kind: &str, most: usize) -
         }
         true => text.into_owned(),
         // The last character may be half of one.
-        false => format!("{}… [cut at {most} bytes]", text.trim_end_matches(char::REPLACEMENT_CHARACTER)),
+        false => {
+            let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+            format!("{}… [cut at {most} bytes]", sent.without_half_a_secret(text))
+        }
     })
 }
 

@@ -10,6 +10,8 @@ use crate::{Runner, drive};
 
 /// A shorter secret is no secret, and striking it out would garble what is told.
 const SHORTEST_SECRET: usize = 6;
+/// A shorter beginning of one tells nothing.
+const SHORTEST_PART: usize = 4;
 
 pub(super) struct Headers {
     pub(super) map: HeaderMap,
@@ -37,15 +39,35 @@ impl Headers {
             map.insert(name, value);
         }
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        let escaped: Vec<String> = secrets
+            .iter()
+            .flat_map(|secret| [secret.replace('/', "\\/"), secret.replace('"', "\\\"")])
+            .filter(|escaped| !secrets.contains(escaped))
+            .collect();
+        secrets.extend(escaped);
         Ok(Self { map, secrets })
     }
 
-    /// Without the secrets that were sent, should the server have told them back.
+    /// Without the secrets that were sent, should the server have told them back, as
+    /// they are or as JSON writes them.
     pub(super) fn without_secrets(&self, text: String) -> String {
         self.secrets.iter().fold(text, |text, secret| match text.contains(secret) {
             true => text.replace(secret, "[secret]"),
             false => text,
         })
+    }
+
+    /// The beginning of an answer, without the beginning of a secret at its end.
+    pub(super) fn without_half_a_secret<'t>(&self, beginning: &'t str) -> &'t str {
+        let half = |secret: &String| {
+            let lengths = (SHORTEST_PART..secret.len()).rev();
+            lengths
+                .filter_map(|length| secret.get(..length))
+                .find(|part| beginning.ends_with(part))
+                .map(str::len)
+        };
+        let longest = self.secrets.iter().filter_map(half).max().unwrap_or_default();
+        beginning.get(..beginning.len() - longest).unwrap_or_default()
     }
 }
 

@@ -80,7 +80,10 @@ impl HttpOperation<'_> {
         for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
             let (name, value) =
                 header(name, value).ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
-            headers.insert(name, value);
+            // What the owner sets is not the model's to say.
+            if !server.headers.map.contains_key(&name) {
+                headers.insert(name, value);
+            }
         }
         if let Ok(key) = HeaderValue::from_str(key) {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
@@ -91,7 +94,7 @@ impl HttpOperation<'_> {
             call = call.json(body);
         }
         let response = call.send().await.map_err(unreachable_server)?;
-        answer::read(response, server.tool.max_response_bytes).await
+        answer::read(response, server.tool.max_response_bytes, &server.headers).await
     }
 }
 

@@ -1,9 +1,10 @@
 //! The arguments of a call, checked before it is made.
 
-use jsonschema::{ValidationError, Validator};
+use jsonschema::ValidationError;
 use serde_json::{Map, Value, json};
 
 use super::Operation;
+use crate::schema::bounded_validator;
 
 /// What is wrong with a call's arguments, in words for the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,14 +46,10 @@ impl Operation {
     pub(super) fn check(&self, arguments: &Map<String, Value>) -> Result<(), ArgumentError> {
         let wrong =
             |error: ValidationError<'_>| ArgumentError::Schema { tool: self.name.clone(), why: told(&error) };
-        let validator = validator(&self.schema()).map_err(wrong)?;
+        let validator = bounded_validator(&self.schema())
+            .map_err(|error| ArgumentError::Schema { tool: self.name.clone(), why: error.to_string() })?;
         validator.validate(&Value::Object(arguments.clone())).map_err(wrong)
     }
-}
-
-/// What a schema checks. It refers to nothing outside of itself.
-pub(super) fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
-    jsonschema::options().offline().build(schema)
 }
 
 /// What does not fit and where, cut as it quotes the arguments.

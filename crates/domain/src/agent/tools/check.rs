@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 use url::Url;
 
-use super::arguments::validator;
 use super::request::pieces;
 use super::{HeaderSource, HttpTool, McpNames, McpTool, OpenApiError, Operation, Tool};
 use crate::agent::check::AGENTS_SECRETS;
 use crate::agent::secret::is_secret_name;
+use crate::schema::bounded_validator;
 
 /// The tool that searches an agent's own sources.
 pub const SEARCH_SOURCES: &str = "search_sources";
@@ -37,9 +37,19 @@ const RESERVED_HEADERS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// What the names of headers hold whose values let their holder do something.
-const CREDENTIALS: [&str; 8] =
-    ["authorization", "cookie", "token", "secret", "api-key", "apikey", "password", "credential"];
+/// What names hold whose values let their holder do something.
+const CREDENTIALS: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "token",
+    "secret",
+    "api-key",
+    "apikey",
+    "password",
+    "credential",
+    "signature",
+    "session",
+];
 
 /// What is wrong with an agent's tools, in words for its owner.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +131,11 @@ pub enum ToolError {
         /// Which.
         header: String,
     },
+    /// A credential in the query of a path.
+    #[error(
+        "`path` of the operation `{0}` carries a credential in its query, which is not kept in clear: send it as a header with {{\"secret\": \"NAME\"}}"
+    )]
+    QueryCredential(String),
     /// A secret name that is malformed or reserved.
     #[error(
         "the secret `{secret}` of the tool `{tool}` must be a name of letters, digits and - _ . /, and none under `agents/`, which is kept for agents' own keys"
@@ -278,8 +293,7 @@ fn is_base_url(text: &str) -> bool {
 
 /// Its query may say what is wanted, but not by whose right.
 fn is_mcp_url(text: &str) -> bool {
-    let is_key = |name: &str| is_credential(name) || name.to_ascii_lowercase().contains("key");
-    plain_url(text).is_some_and(|url| !url.query_pairs().any(|(name, _)| is_key(&name)))
+    plain_url(text).is_some_and(|url| !url.query_pairs().any(|(name, _)| is_credential(&name)))
 }
 
 fn plain_url(text: &str) -> Option<Url> {
@@ -322,9 +336,11 @@ fn is_header_name(name: &str) -> bool {
         && !RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str())
 }
 
-fn is_credential(header: &str) -> bool {
-    let name = header.to_ascii_lowercase().replace('_', "-");
+/// Of a header, or of a value in a query.
+fn is_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
     CREDENTIALS.iter().any(|word| name.contains(word))
+        || name.split('-').any(|part| matches!(part, "auth" | "key" | "sig"))
 }
 
 pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
@@ -340,6 +356,9 @@ pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
     if !well_formed {
         return Err(ToolError::Path(operation.name.clone()));
     }
+    if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| is_credential(&name)) {
+        return Err(ToolError::QueryCredential(operation.name.clone()));
+    }
     check_places(operation)
 }
 
@@ -349,7 +368,7 @@ fn check_parameters(operation: &Operation) -> Result<(), ToolError> {
     if schema.get("type").is_some_and(|kind| kind != "object") {
         return Err(wrong("its `type` is not `object`".into()));
     }
-    match validator(&operation.parameters) {
+    match bounded_validator(&operation.parameters) {
         Ok(_) => Ok(()),
         Err(error) => Err(wrong(crate::cut(&error.to_string(), 500))),
     }
@@ -533,21 +552,34 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_refers_to_itself_checks_what_it_is_given() {
-        let parameters = json!({
-            "properties": { "id": {}, "x": { "$ref": "#/$defs/tree" } }, "required": ["id"],
-            "$defs": { "tree": { "type": "array", "items": { "$ref": "#/$defs/tree" } } },
-        });
-        assert_eq!(
-            check(tool(json!({ "operations": [operation(json!({ "parameters": parameters }))] }))),
-            Ok(())
-        );
-        let endless = json!({ "properties": { "id": {} }, "required": ["id"], "allOf": [{ "$ref": "#" }] });
-        let operation: Operation =
-            serde_json::from_value(operation(json!({ "parameters": endless }))).unwrap();
-        let arguments = json!({ "id": "7" });
-        // It says nothing, or is refused; what it must not do is overflow the stack.
-        let _ = check_operation(&operation);
-        let _ = operation.request("https://shop.example", arguments.as_object().unwrap());
+    fn a_schema_that_refers_to_itself_is_refused() {
+        let tree = json!({ "type": "array", "items": { "$ref": "#/$defs/tree" } });
+        for parameters in [
+            json!({ "properties": { "id": {}, "x": { "$ref": "#/$defs/tree" } }, "required": ["id"],
+                "$defs": { "tree": tree } }),
+            json!({ "properties": { "id": {} }, "required": ["id"], "allOf": [{ "$ref": "#" }] }),
+        ] {
+            let recursive = operation(json!({ "parameters": parameters }));
+            let refusal = check(tool(json!({ "operations": [recursive] }))).unwrap_err();
+            assert!(refusal.contains("refers to itself"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_carries_a_credential_is_known_by_its_name() {
+        for name in [
+            "Authorization",
+            "X-Auth-Key",
+            "Ocp-Apim-Subscription-Key",
+            "X-Session-Id",
+            "X-Auth",
+            "key",
+            "sig",
+        ] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in ["Accept", "X-GitHub-Api-Version", "X-Author", "Keyboard", "per_page", "X-Tenant"] {
+            assert!(!is_credential(name), "{name}");
+        }
     }
 }

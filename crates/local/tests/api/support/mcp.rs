@@ -44,7 +44,8 @@ fn handshake(call: &Call) -> Response {
         (_, Some("tools/list")) => match call.body["params"]["cursor"].as_str() {
             None => result(json!({ "tools": [tool("add"), tool("delete_all")], "nextCursor": "page-2" }))
                 .into_response(),
-            Some(_) => result(json!({ "tools": [tool("look.up")] })).into_response(),
+            // There is no end of them.
+            Some(_) => result(json!({ "tools": [tool("look.up")], "nextCursor": "more" })).into_response(),
         },
         // As a server does that knows no stateless requests.
         _ => answer(

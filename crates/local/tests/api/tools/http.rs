@@ -63,6 +63,21 @@ async fn arguments_of_a_post_are_its_json_body() {
 }
 
 #[tokio::test]
+async fn a_header_that_the_owner_sets_is_not_the_models_to_say() {
+    let model = caller(&[("get_order", r#"{"tenant":"evil"}"#)]).await;
+    let api = FakeApi::saying(json!({})).await;
+    let world = World::start().await;
+    let operations = json!([{
+        "name": "get_order", "path": "/the-order", "headers": ["tenant"],
+        "parameters": { "properties": { "tenant": {} } }, "wire_names": { "tenant": "X-Tenant" },
+    }]);
+    let mut tool = api.tool(operations);
+    tool["headers"] = json!({ "x-tenant": "the-owners-own" });
+    run_with(&world, &model, tool).await;
+    assert_eq!(api.calls()[0].header("x-tenant"), "the-owners-own");
+}
+
+#[tokio::test]
 async fn the_calls_of_one_turn_are_made_side_by_side_each_under_its_own_key() {
     // None is answered before all have come.
     let all_there = Arc::new(Barrier::new(3));

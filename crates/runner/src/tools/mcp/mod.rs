@@ -17,7 +17,7 @@ use domain::{ErrorType, Fault, ToolSpec, cut};
 use futures::future::join_all;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation, MetaObject,
-    ProtocolVersion, Tool,
+    PaginatedRequestParams, ProtocolVersion, Tool,
 };
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -36,6 +36,8 @@ use client::{IDEMPOTENCY_KEY, KeyedClient, Trouble};
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// To take leave: a session that is not closed is the server's to expire.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Most pages of a server's list of tools that are looked through.
+const MAX_PAGES: usize = 16;
 /// Most bytes of a server's message, with what is no text in it.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of a tool's description, and of the schema of its arguments.
@@ -140,7 +142,8 @@ pub(super) async fn close_all(servers: Vec<Arc<McpServer<'_>>>) {
     join_all(servers.map(async |mut server| server.service.close_with_timeout(CLOSE_TIMEOUT).await)).await;
 }
 
-type Connected = (RunningService<RoleClient, ClientConfig>, Vec<Tool>);
+type Service = RunningService<RoleClient, ClientConfig>;
+type Connected = (Service, Vec<Tool>);
 
 async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<Connected, Fault> {
     let (http, private_hosts) = runner.models.outside();
@@ -168,7 +171,7 @@ async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<C
         Some(trouble) => troubled(tool, *trouble),
         None => unavailable(tool, "it could not be reached, or does not speak the protocol"),
     })?;
-    match service.peer().list_all_tools().await {
+    match allowed_tools(&service, tool).await {
         Ok(tools) => Ok((service, tools)),
         Err(error) => {
             let kind = kind(&error);
@@ -176,6 +179,23 @@ async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<C
             Err(unavailable(tool, "its tools cannot be listed"))
         }
     }
+}
+
+/// Those of the server's tools that the agent may use. Others are not kept, and no
+/// more pages are read than are needed: a server may have no end of them.
+async fn allowed_tools(service: &Service, tool: &McpTool) -> Result<Vec<Tool>, ServiceError> {
+    let (mut allowed, mut cursor) = (Vec::new(), None);
+    for _ in 0..MAX_PAGES {
+        let params = PaginatedRequestParams::default().with_cursor(cursor);
+        let page = service.peer().list_tools(Some(params)).await?;
+        allowed
+            .extend(page.tools.into_iter().filter(|found| tool.allow.iter().any(|name| *name == found.name)));
+        cursor = page.next_cursor;
+        if cursor.is_none() || allowed.len() >= tool.allow.len() {
+            break;
+        }
+    }
+    Ok(allowed)
 }
 
 fn schema_bytes(tool: &Tool) -> usize {

@@ -34,6 +34,11 @@ pub enum OpenApiError {
     /// Another kind of document, or another version.
     #[error("`openapi` must be an OpenAPI document of version 3.0 or 3.1; convert other ones first")]
     Version,
+    /// More than an agent can have.
+    #[error(
+        "the OpenAPI document has more than 128 operations; name those that the agent needs with `allow`"
+    )]
+    TooMany,
     /// Nothing could be made of it.
     #[error("the OpenAPI document has no operation that can be called")]
     Nothing,
@@ -73,6 +78,9 @@ pub enum Unfit {
     Refused(String),
 }
 
+/// As many as an agent can have tools. Each has copies of what it refers to.
+const MAX_OPERATIONS: usize = 128;
+
 /// The operations of a document; those that `allow` names, if it names any.
 pub fn import(document: &Value, allow: &[String]) -> Result<Imported, OpenApiError> {
     let version = document.get("openapi").and_then(Value::as_str).unwrap_or_default();
@@ -82,6 +90,9 @@ pub fn import(document: &Value, allow: &[String]) -> Result<Imported, OpenApiErr
     let mut imported = Imported { base_url: server(document), ..Imported::default() };
     let mut missing: BTreeSet<&str> = allow.iter().map(String::as_str).collect();
     for found in found(document) {
+        if imported.operations.len() >= MAX_OPERATIONS {
+            return Err(OpenApiError::TooMany);
+        }
         let name = operation::name(&found);
         let id = found.operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
         let is_wanted = missing.remove(id) | missing.remove(name.as_str());

@@ -104,9 +104,8 @@ impl<'d> Reader<'d> {
 
     fn body(&mut self, body: &'d Value) -> Result<(), Unfit> {
         let is_required = body.get("required") == Some(&Value::Bool(true));
-        let Some(schema) = json_schema(body) else {
-            return if is_required { Err(Unfit::Body) } else { Ok(()) };
-        };
+        // One that is not required is what its operation is for, all the same.
+        let schema = json_schema(body).ok_or(Unfit::Body)?;
         let mut schema = self.schemas.copy(schema)?;
         if self.takes_fields_of(&schema, is_required)
             && let Some(Value::Object(fields)) = schema.get_mut("properties").map(Value::take)

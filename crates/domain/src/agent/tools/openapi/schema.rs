@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Unfit, target};
-use crate::agent::tools::arguments::validator;
+use crate::schema::bounded_validator;
 
 /// How deep schemas may lie in each other; what lies deeper may be anything.
 const MAX_DEPTH: usize = 16;
@@ -107,7 +107,7 @@ impl<'d> Schemas<'d> {
             }
             Value::String(pattern) if name == "pattern" => {
                 // Of another dialect of regular expressions.
-                return Ok(validator(&json!({ "pattern": pattern })).is_ok().then(|| value.clone()));
+                return Ok(bounded_validator(&json!({ "pattern": pattern })).is_ok().then(|| value.clone()));
             }
             Value::String(text) if name == "description" => crate::cut(text, MAX_DESCRIPTION_BYTES).into(),
             _ => {
