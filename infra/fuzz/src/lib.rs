@@ -5,6 +5,7 @@
 //! them to the code that takes them in the product, and asserts what must be
 //! true of whatever that code makes of them.
 
+#[cfg(feature = "whole")]
 mod dynamo;
 
 use std::alloc::System;
@@ -12,6 +13,7 @@ use std::alloc::System;
 use cap::Cap;
 use domain::{Agent, AgentDraft, AgentId, Moment, TaskId, TaskKey};
 
+#[cfg(feature = "whole")]
 pub use dynamo::{Dynamo, Item, block_on};
 
 /// A Lambda has 512 MB for ten runs. An input that makes one step need more than
