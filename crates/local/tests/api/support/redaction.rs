@@ -65,7 +65,14 @@ pub(crate) fn webhook(url: &str) {
 /// What a tool's server is asked: all of it but what the agent's definition says.
 pub(crate) fn tool_call(path: &str, body: &[u8]) {
     secret("tool call", path.split('?').next().unwrap_or_default());
-    payload(body);
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    match json.get("jsonrpc") {
+        // The protocol's own words are no secrets.
+        Some(_) => {
+            payload(json.pointer("/params/arguments").map(Value::to_string).unwrap_or_default().as_bytes())
+        }
+        None => payload(body),
+    }
 }
 
 /// What an agent's definition holds that no log may.
