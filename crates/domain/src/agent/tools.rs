@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod error;
 mod http;
 mod mcp;
 mod openapi;
@@ -10,8 +11,9 @@ mod request;
 use serde::{Deserialize, Serialize};
 
 pub use arguments::ArgumentError;
-pub use check::{SEARCH_SOURCES, ToolError};
+pub use check::SEARCH_SOURCES;
 pub(super) use check::{check_shape, check_tools};
+pub use error::ToolError;
 pub(super) use http::expand;
 pub use http::{HeaderSource, HttpMethod, HttpTool, Operation, StoredHeader};
 pub use mcp::{McpNames, McpTool};
