@@ -23,6 +23,7 @@ MAY_DEPEND_ON = {
     "api": {"domain", "sources", "store"},
     "logs": {"domain", "store"},
     "traces": {"store"},
+    "pages": {"api"},
 }
 # The functions and the local server join those above, and never each other.
 OUTERMOST = set(MAY_DEPEND_ON)

@@ -6,7 +6,9 @@
 //! | `GET, POST /api/webhooks/agents/{token}` | [`webhook`] | webhook |
 //! | `GET /api/task_status`, `GET /api/health` | [`task_status`] | task-status |
 //! | `/api/agents…`, `GET /api/agent_webhook`, `/api/secrets…` | [`agents`] | console |
+//! | `/api/session` | [`admin`] | console |
 
+pub mod admin;
 pub mod agents;
 mod cors;
 mod problem;
@@ -21,8 +23,9 @@ use axum::response::Response;
 
 pub use problem::Problem;
 
-/// Adds the answers for requests that no route takes, and keeps every answer out
-/// of caches: a trigger must arrive, and answers hold results and webhook URLs.
+/// Adds the answers for requests that no route takes, and keeps answers out of
+/// caches unless they say otherwise: a trigger must arrive, and answers hold
+/// results and webhook URLs.
 pub fn app(routes: Router) -> Router {
     routes
         .fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
@@ -30,6 +33,7 @@ pub fn app(routes: Router) -> Router {
 }
 
 async fn unstored(mut response: Response) -> Response {
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let caching = response.headers_mut().entry(CACHE_CONTROL);
+    caching.or_insert(HeaderValue::from_static("no-store"));
     response
 }

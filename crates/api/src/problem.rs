@@ -53,12 +53,13 @@ impl Problem {
         Self::caller(StatusCode::BAD_REQUEST, code, message)
     }
 
-    pub(crate) fn not_found(code: &'static str, message: &str) -> Self {
+    /// Nothing is there.
+    pub fn not_found(code: &'static str, message: &str) -> Self {
         Self::caller(StatusCode::NOT_FOUND, code, message)
     }
 
     /// With `Allow` (RFC 9110 section 15.5.6); the router adds it where it knows better.
-    pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> Self {
+    pub fn method_not_allowed(allow: Option<&'static str>) -> Self {
         let message = "The method is not allowed for the requested URL";
         Self {
             header: allow.map(|methods| (ALLOW, HeaderValue::from_static(methods))),

@@ -19,6 +19,7 @@ mod payload;
 mod prompt;
 mod run;
 mod schema;
+mod session;
 mod task;
 mod token;
 
@@ -35,6 +36,7 @@ pub use run::{
     ToolResult, ToolSpec, Turn, cut,
 };
 pub use schema::{AnswerSchema, Misfit, SchemaError};
+pub use session::Session;
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
     gives_up_slot, slot_pause,

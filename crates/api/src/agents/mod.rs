@@ -14,18 +14,17 @@ use std::sync::Arc;
 use ::sources::MAX_FILE_BYTES;
 use axum::Router;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::extract::{DefaultBodyLimit, Path};
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
-use domain::{Agent, AgentError, AgentId, WebhookToken, is_secret};
+use domain::{Agent, AgentError, AgentId, WebhookToken};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
 
 use crate::Problem;
+use crate::admin::{self, Admins, admins_only};
 
 pub use self::sources::{Intake, READ_PDF, SourceError, read_pdf_for_parent};
 
@@ -49,7 +48,7 @@ pub struct Management {
     /// Tells the time.
     pub clock: Clock,
     /// Who may manage.
-    pub admin_token: Arc<str>,
+    pub admins: Admins,
     /// From which webhook tokens are derived.
     pub signing_secret: Arc<str>,
     /// Where webhooks are reached, without a trailing slash.
@@ -115,8 +114,9 @@ pub enum ManageError {
     Store(#[from] StoreError),
 }
 
-/// The routes; each asks for the admin token before anything else.
+/// The routes; each asks who calls before anything else.
 pub fn router(management: Management) -> Router {
+    let session = admin::router(management.admins.clone());
     Router::new()
         .route("/api/agents", get(read::list).post(create::create))
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
@@ -131,30 +131,9 @@ pub fn router(management: Management) -> Router {
         .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(from_fn_with_state(management.clone(), admins_only))
+        .layer(from_fn_with_state(management.admins.clone(), admins_only))
         .with_state(management)
-}
-
-async fn admins_only(
-    State(management): State<Management>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let given = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|header| header.as_bytes().split_first_chunk::<7>())
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-        .map_or(&[][..], |(_, token)| token.trim_ascii());
-    if is_secret(given, management.admin_token.as_bytes()) {
-        return Ok(next.run(request).await);
-    }
-    let message = match given {
-        [] => "Send the admin token as `Authorization: Bearer <token>`",
-        _ => "The admin token is wrong",
-    };
-    Err(Problem::caller(StatusCode::UNAUTHORIZED, "unauthorized", message)
-        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+        .merge(session)
 }
 
 impl Management {

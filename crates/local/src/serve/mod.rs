@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::admin::Admins;
 use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
@@ -191,14 +192,15 @@ impl Server {
         let (listener, url) = listen(&args.listen).await?;
         let admin_token = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
+        let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
         let management = Management {
             agents: Arc::clone(&agents),
             secrets: Arc::clone(&secrets),
             intake: Intake::new(documents.clone(), settings.program),
             clock: clock.clone(),
-            admin_token: admin_token.value.as_str().into(),
+            admins: Admins::new(admin_token.value.as_str(), public_url, clock.clone()),
             signing_secret: data_dir.keep_signing_secret()?.value.into(),
-            public_url: args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/').into(),
+            public_url: public_url.into(),
         };
         let triggers = Triggers {
             agents: Arc::clone(&agents),
@@ -222,7 +224,8 @@ impl Server {
         let stop = CancellationToken::new();
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
-            .merge(api::agents::router(management.clone()));
+            .merge(api::agents::router(management.clone()))
+            .merge(pages::router());
         let limits = settings.http.fitted(settings.concurrency);
         let http = tokio::spawn(http::answer(listener, api::app(routes), limits, stop.clone()));
         let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));

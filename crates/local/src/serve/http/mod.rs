@@ -19,8 +19,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::admin::Caller;
 use axum::Router;
+use axum::http::Request;
 use axum::middleware::from_fn_with_state;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -29,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use admission::Admission;
 pub use limits::HttpLimits;
@@ -124,9 +128,11 @@ async fn converse(
 ) {
     // A head and its body are two writes; the second must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    let caller = stream.peer_addr().ok().map(|address| Caller(address.ip()));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(pause));
     let io = TokioIo::new(Box::pin(stream));
+    let app = app.map_request(move |request| from_caller(request, caller));
     let mut connection = pin!(protocol.serve_connection(io, TowerToHyperService::new(app)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -138,4 +144,11 @@ async fn converse(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
+}
+
+fn from_caller(mut request: Request<Incoming>, caller: Option<Caller>) -> Request<Incoming> {
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    request
 }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use api::admin::Admins;
 use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
@@ -52,7 +53,7 @@ impl Process {
             secrets: secrets(),
             intake: Intake::new(documents.clone(), super::PROGRAM.into()),
             clock: clock.clone(),
-            admin_token: SMALL_ADMIN_TOKEN.into(),
+            admins: Admins::new(SMALL_ADMIN_TOKEN, url, clock.clone()),
             signing_secret: SIGNING_SECRET.into(),
             public_url: url.into(),
         };

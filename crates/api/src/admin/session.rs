@@ -1,0 +1,92 @@
+//! `/api/session`: signing in to the console, and out.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Json, State};
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use domain::Session;
+use serde::{Deserialize, Serialize};
+
+use super::{Admins, Caller, CallerExtension, Stranger};
+use crate::Problem;
+
+/// A token and the JSON around it.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// What signs in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    /// The admin token.
+    admin_token: String,
+}
+
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignIn")
+    }
+}
+
+/// A session that goes on.
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionView {
+    /// When to sign in again.
+    expires_at: String,
+}
+
+/// The routes, which anybody may ask.
+pub fn router(admins: Admins) -> Router {
+    Router::new()
+        .route("/api/session", get(show).post(sign_in).delete(sign_out))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(admins)
+}
+
+/// `POST /api/session`
+async fn sign_in(
+    State(admins): State<Admins>,
+    caller: CallerExtension,
+    body: Result<Json<SignIn>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Ok(Json(SignIn { admin_token })) = body else {
+        let message = "Send a JSON object with `admin_token` and nothing else, as application/json";
+        return Err(Problem::bad_request("invalid_request", message));
+    };
+    let caller = caller.map(|Extension(Caller(address))| address);
+    admins.check_token(admin_token.trim().as_bytes(), caller)?;
+    let session = Session::begun(admins.clock.now());
+    let lasts = session.expires_at().since(admins.clock.now()).as_secs();
+    tracing::info!("signed in to the console");
+    Ok(admins.cookie(&session.sealed(admins.token.as_bytes()), lasts))
+}
+
+/// `GET /api/session`
+async fn show(State(admins): State<Admins>, headers: HeaderMap) -> Result<Json<SessionView>, Problem> {
+    let session = admins.session(&headers)?.ok_or(Stranger::Nobody)?;
+    Ok(Json(SessionView { expires_at: session.expires_at().rfc3339() }))
+}
+
+/// `DELETE /api/session`. Nothing is kept here that could be deleted: the browser
+/// is told to forget its cookie.
+async fn sign_out(State(admins): State<Admins>) -> Response {
+    admins.cookie("", 0)
+}
+
+impl Admins {
+    fn cookie(&self, value: &str, max_age: u64) -> Response {
+        let secure = if self.is_https { "; Secure" } else { "" };
+        let name = self.cookie_name();
+        let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        // Digits, a dot and hexadecimal digits.
+        if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
+            cookie.set_sensitive(true);
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        response
+    }
+}

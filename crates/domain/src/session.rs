@@ -1,0 +1,102 @@
+//! A console session: what a browser holds instead of the admin token.
+
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::Moment;
+use crate::token::hex;
+
+/// A working day, and the evening after it.
+const LASTS: Duration = Duration::from_secs(12 * 3600);
+
+/// Proof that somebody gave the admin token, good until it expires. Nothing of it
+/// is stored: its seal is made with the admin token, so another token ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    expires_at: Moment,
+}
+
+impl Session {
+    /// One that begins now.
+    pub fn begun(now: Moment) -> Self {
+        Self { expires_at: now.plus(LASTS) }
+    }
+
+    /// When it ends.
+    pub const fn expires_at(self) -> Moment {
+        self.expires_at
+    }
+
+    /// How it is handed to the browser: `<expiry in milliseconds>.<HMAC-SHA-256>`.
+    pub fn sealed(self, admin_token: &[u8]) -> String {
+        let seal = self.mac(admin_token).finalize().into_bytes();
+        format!("{}.{}", self.expires_at.millis(), hex(&seal))
+    }
+
+    /// The session that was sealed, unless it is over or the seal is another.
+    /// Nobody has a session where there is no admin token.
+    pub fn unsealed(text: &str, admin_token: &[u8], now: Moment) -> Option<Self> {
+        let (expiry, seal) = text.split_once('.')?;
+        let session = Self { expires_at: Moment::from_millis(expiry.parse().ok()?) };
+        // In constant time; the text is compared whole, so that it has one spelling.
+        let sealed = crate::is_secret(text.as_bytes(), session.sealed(admin_token).as_bytes());
+        (sealed && !seal.is_empty() && !admin_token.is_empty() && now < session.expires_at).then_some(session)
+    }
+
+    fn mac(self, admin_token: &[u8]) -> Hmac<Sha256> {
+        // HMAC takes keys of any length (RFC 2104 section 2).
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(admin_token) else {
+            unreachable!("HMAC takes keys of any length")
+        };
+        mac.update(format!("console-session/1\n{}", self.expires_at.millis()).as_bytes());
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(1_767_225_600_000);
+
+    #[test]
+    fn a_session_lasts_twelve_hours() {
+        let session = Session::begun(NOW);
+        let sealed = session.sealed(b"the admin token");
+        let end = NOW.plus(Duration::from_secs(12 * 3600));
+        let at = |now| Session::unsealed(&sealed, b"the admin token", now);
+        assert_eq!(at(NOW), Some(session));
+        assert_eq!(at(end.minus(Duration::from_millis(1))), Some(session));
+        assert_eq!(at(end), None);
+    }
+
+    #[test]
+    fn another_admin_token_ends_every_session() {
+        let sealed = Session::begun(NOW).sealed(b"the admin token");
+        assert_eq!(Session::unsealed(&sealed, b"another", NOW), None);
+        assert_eq!(Session::unsealed(&Session::begun(NOW).sealed(b""), b"", NOW), None);
+    }
+
+    #[test]
+    fn a_session_cannot_be_prolonged() {
+        let sealed = Session::begun(NOW).sealed(b"the admin token");
+        let (expiry, seal) = sealed.split_once('.').unwrap();
+        let later = expiry.parse::<u64>().unwrap() + 1;
+        for forged in
+            [format!("{later}.{seal}"), format!("{expiry}."), format!("+{sealed}"), format!("0{sealed}")]
+        {
+            assert_eq!(Session::unsealed(&forged, b"the admin token", NOW), None, "{forged}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_session(text in "\\PC{0,80}|[0-9]{1,25}\\.[0-9a-f]{0,64}") {
+            prop_assert_eq!(Session::unsealed(&text, b"the admin token", NOW), None);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Signing in to the console: what a browser holds, and what it can do with it.
+
+use std::time::Duration;
+
+use reqwest::header::{COOKIE, SET_COOKIE};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::support::{ADMIN_TOKEN, World, redaction, refused};
+
+async fn sign_in(world: &World, admin_token: &str) -> Response {
+    let request = world.http.post(format!("{}/api/session", world.url));
+    request.json(&json!({ "admin_token": admin_token })).send().await.unwrap()
+}
+
+fn set_cookie(response: &Response) -> String {
+    response.headers()[SET_COOKIE].to_str().unwrap().to_owned()
+}
+
+/// The pair that a browser sends back.
+async fn signed_in(world: &World) -> String {
+    let cookie = set_cookie(&sign_in(world, ADMIN_TOKEN).await);
+    let pair = cookie.split(';').next().unwrap().to_owned();
+    redaction::secret("session", pair.split_once('=').unwrap().1);
+    pair
+}
+
+fn with_cookie(world: &World, method: Method, path: &str, cookie: &str) -> RequestBuilder {
+    world.http.request(method, format!("{}{path}", world.url)).header(COOKIE, cookie)
+}
+
+#[tokio::test]
+async fn the_admin_token_signs_in_for_twelve_hours() {
+    let world = World::start().await;
+    let response = sign_in(&world, ADMIN_TOKEN).await;
+    assert_eq!(response.status(), 204);
+    let cookie = set_cookie(&response);
+    for part in ["; Path=/; Max-Age=43200; ", "HttpOnly", "SameSite=Strict"] {
+        assert!(cookie.contains(part), "{part} in {cookie}");
+    }
+    assert!(!cookie.contains("Secure"), "a local server has no TLS");
+
+    let cookie = signed_in(&world).await;
+    let ask = |path| with_cookie(&world, Method::GET, path, &cookie).send();
+    assert_eq!(ask("/api/agents").await.unwrap().status(), 200);
+    let session: Value = ask("/api/session").await.unwrap().json().await.unwrap();
+    assert!(session["expires_at"].as_str().unwrap().ends_with('Z'));
+
+    world.time.forward(Duration::from_secs(12 * 3600));
+    assert_eq!(refused(ask("/api/agents").await.unwrap(), 401).await.1, "unauthorized");
+    assert_eq!(refused(ask("/api/session").await.unwrap(), 401).await.1, "unauthorized");
+}
+
+#[tokio::test]
+async fn behind_tls_the_cookie_is_bound_to_the_host() {
+    use api::admin::Admins;
+    let admins = Admins::new(ADMIN_TOKEN, "https://hooks.example.com", store::Clock::system());
+    let request = axum::http::Request::post("/api/session")
+        .header("content-type", "application/json")
+        .body(axum::body::Body::from(json!({ "admin_token": ADMIN_TOKEN }).to_string()))
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(api::admin::router(admins), request).await.unwrap();
+    let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
+    assert!(cookie.starts_with("__Host-agent_webhooks="), "{cookie}");
+    assert!(cookie.ends_with("; Secure"), "{cookie}");
+}
+
+#[tokio::test]
+async fn a_change_with_the_cookie_alone_may_come_from_another_site_and_is_refused() {
+    let world = World::start().await;
+    let cookie = signed_in(&world).await;
+    let create = || with_cookie(&world, Method::POST, "/api/agents", &cookie).json(&json!({ "name": "a" }));
+    let (message, code) = refused(create().send().await.unwrap(), 403).await;
+    assert_eq!(code, "cross_origin");
+    assert!(message.contains("X-Console"), "{message}");
+    assert_eq!(create().header("x-console", "1").send().await.unwrap().status(), 201);
+    let preflight = with_cookie(&world, Method::OPTIONS, "/api/agents", &cookie)
+        .header("origin", "https://elsewhere.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "x-console");
+    let answer = preflight.send().await.unwrap();
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+}
+
+#[tokio::test]
+async fn forged_and_foreign_cookies_are_nobodys() {
+    let world = World::start().await;
+    let other = World::start_with(|settings| settings.admin_token = Some("another".to_owned())).await;
+    let theirs = set_cookie(&sign_in(&other, "another").await);
+    let theirs = theirs.split(';').next().unwrap().to_owned();
+    for cookie in [&theirs, "agent_webhooks=", "agent_webhooks=99999999999999.00", "agent_webhooks"] {
+        let response = with_cookie(&world, Method::GET, "/api/agents", cookie).send().await.unwrap();
+        assert_eq!(refused(response, 401).await.1, "unauthorized", "{cookie}");
+    }
+    let ours = signed_in(&world).await;
+    let among_others = format!("theme=dark; {ours}; x=y");
+    let response = with_cookie(&world, Method::GET, "/api/agents", &among_others).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn signing_out_makes_the_browser_forget() {
+    let world = World::start().await;
+    let cookie = signed_in(&world).await;
+    let response = with_cookie(&world, Method::DELETE, "/api/session", &cookie).send().await.unwrap();
+    assert_eq!(response.status(), 204);
+    assert!(set_cookie(&response).starts_with("agent_webhooks=; Path=/; Max-Age=0; "));
+}
+
+#[tokio::test]
+async fn who_guesses_the_admin_token_has_to_wait_and_sessions_go_on() {
+    let world = World::start().await;
+    let cookie = signed_in(&world).await;
+    // A minute of the clock of its own.
+    world.time.forward(Duration::from_secs(60));
+    let mut waits = None;
+    for guess in 0..41 {
+        let response = sign_in(&world, &format!("guess {guess}")).await;
+        if response.status() == 429 {
+            waits = Some(response);
+            break;
+        }
+        assert_eq!(refused(response, 401).await.1, "unauthorized");
+    }
+    let waits = waits.expect("guesses are bounded");
+    let seconds: u64 = waits.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds));
+    assert_eq!(refused(waits, 429).await.1, "rate_limited");
+    refused(sign_in(&world, ADMIN_TOKEN).await, 429).await;
+    refused(world.manage(Method::GET, "/api/agents").send().await.unwrap(), 429).await;
+    let session = with_cookie(&world, Method::GET, "/api/agents", &cookie).send().await.unwrap();
+    assert_eq!(session.status(), 200);
+
+    world.time.forward(Duration::from_secs(seconds));
+    assert_eq!(sign_in(&world, ADMIN_TOKEN).await.status(), 204);
+}
+
+#[tokio::test]
+async fn a_sign_in_of_another_form_is_told_the_form() {
+    let world = World::start().await;
+    for body in ["", "{}", "[]", r#"{"admin_token":1}"#, r#"{"admin_token":"x","and":2}"#] {
+        let request = world.http.post(format!("{}/api/session", world.url)).body(body);
+        let response = request.header("content-type", "application/json").send().await.unwrap();
+        let (message, code) = refused(response, 400).await;
+        assert_eq!(code, "invalid_request");
+        assert!(message.contains("admin_token"), "{message}");
+    }
+}

@@ -1,0 +1,56 @@
+//! Packs `web/dist` into the program: every file compressed, with its name and a
+//! hash of what it holds. `web/README.md` says how the folder is made.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+
+const DIST: &str = "../../web/dist";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed={DIST}");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut table = String::from("&[");
+    for (number, file) in files(Path::new(DIST))?.iter().enumerate() {
+        let content = fs::read(file)?;
+        let packed = out.join(format!("{number}.gz"));
+        fs::write(&packed, gzip(&content)?)?;
+        let name = file.strip_prefix(DIST)?;
+        let hash = Sha256::digest(&content)
+            .iter()
+            .take(16)
+            .fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+        write!(
+            table,
+            "File {{ name: {name:?}, gzip: include_bytes!({packed:?}), etag: \"\\\"{hash}\\\"\" }},"
+        )?;
+    }
+    table.push(']');
+    fs::write(out.join("files.rs"), table)?;
+    Ok(())
+}
+
+/// Every file below a folder, in order of name.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => found.extend(files(&path)?),
+            false => found.push(path),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    encoder.finish()
+}
