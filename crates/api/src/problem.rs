@@ -10,8 +10,9 @@ use axum::Json;
 use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 use store::{StoreError, error_chain};
+use utoipa::ToSchema;
 
 /// Seconds after which a caller who met an overload may come again, at most.
 const LONGEST_REST: u16 = 5;
@@ -24,6 +25,22 @@ pub struct Problem {
     message: String,
     header: Option<(axum::http::HeaderName, HeaderValue)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What went wrong, for a program and for a person.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// Always `false`.
+    success: bool,
+    /// A sentence that says what to change.
+    message: &'a str,
+    /// For programs.
+    #[schema(pattern = "^[a-z_]+$")]
+    code: &'a str,
+    /// Of a fault of ours: under this id the log has the details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
 }
 
 impl Problem {
@@ -115,13 +132,12 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({ "success": false, "message": self.message, "code": self.code });
-        if let (Some(cause), Some(fields)) = (self.cause, body.as_object_mut()) {
-            let reference = reference();
+        let reference = self.cause.as_ref().map(|_| reference());
+        if let (Some(cause), Some(reference)) = (&self.cause, &reference) {
             let status = self.status.as_u16();
             tracing::error!(reference, status, error = error_chain(cause.as_ref()), "request failed");
-            fields.insert("reference".to_owned(), reference.into());
         }
+        let body = ProblemBody { success: false, message: &self.message, code: self.code, reference };
         let mut response = (self.status, Json(body)).into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);

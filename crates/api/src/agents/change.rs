@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{AgentRecord, Webhook};
 
+use super::view::{AgentView, WebhookUrl};
 use super::{AgentPath, Body, ManageError, Management, own_api_key};
 use crate::Problem;
 
@@ -25,7 +26,7 @@ pub(super) async fn update(
     State(management): State<Management>,
     id: AgentPath,
     body: Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<AgentView>, Problem> {
     let read = management.find(id).await?;
     let patch =
         serde_json::from_slice(&body.map_err(ManageError::Body)?).map_err(|_| ManageError::NotAnObject)?;
@@ -50,12 +51,12 @@ pub(super) async fn rotate(
     State(management): State<Management>,
     id: AgentPath,
     body: Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<WebhookUrl>, Problem> {
     let read = management.find(id).await?;
     let record = management.rotate(&read, overlap(&body.map_err(ManageError::Body)?)?).await?;
-    let webhook_url = management.webhook_url(&record).await?;
+    let rotated = management.url_view(&record).await?;
     tracing::info!(agent_id = %read.agent.id(), "webhook rotated");
-    Ok(Json(json!({ "success": true, "webhook_url": webhook_url })))
+    Ok(Json(rotated))
 }
 
 #[derive(Default, Deserialize)]

@@ -5,9 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use domain::agent::imported_token_name;
 use domain::{Agent, AgentDraft, AgentId, Catalogue, Salt, WebhookToken};
-use serde_json::Value;
 use store::{AgentRecord, CreateError, Webhook};
 
+use super::view::AgentView;
 use super::{Body, ManageError, Management};
 use crate::Problem;
 
@@ -15,7 +15,7 @@ use crate::Problem;
 pub(super) async fn create(
     State(management): State<Management>,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<AgentView>), Problem> {
     let draft = AgentDraft::from_json(&body.map_err(ManageError::Body)?).map_err(ManageError::Invalid)?;
     let record = management.create(draft).await?;
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))

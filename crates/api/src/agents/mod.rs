@@ -6,6 +6,7 @@ mod create;
 mod read;
 mod secrets;
 mod sources;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken};
-use serde_json::{Value, json};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
 
 use crate::Problem;
@@ -170,18 +170,6 @@ impl Management {
         let name = new_api_key_name(agent.id(), u64::from_be_bytes(entropy));
         self.secrets.put(&name, key).await?;
         Ok(agent.with_stored_api_key(name))
-    }
-
-    async fn view(&self, record: &AgentRecord) -> Result<Value, ManageError> {
-        let mut view = json!({ "agent_id": record.agent.id().to_string() });
-        let definition = json!(record.agent.draft());
-        if let (Value::Object(view), Value::Object(definition)) = (&mut view, definition) {
-            view.extend(definition);
-            view.insert("webhook_url".into(), self.webhook_url(record).await?.into());
-            view.insert("created_at".into(), record.created_at.rfc3339().into());
-            view.insert("updated_at".into(), record.updated_at.rfc3339().into());
-        }
-        Ok(view)
     }
 }
 

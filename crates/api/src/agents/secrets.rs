@@ -6,9 +6,9 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::agent::{SecretError, check_kept_name, check_secret_value};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::AgentRecord;
+use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
 use crate::Problem;
@@ -19,23 +19,40 @@ const MOST_NAMED: usize = 10;
 /// The `{name}` of a path, malformed ones included.
 type NamePath = Result<Path<String>, PathRejection>;
 
-#[derive(Deserialize)]
+/// A secret on its way to the secret store.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Given {
+#[schema(as = SecretValue)]
+pub(crate) struct Given {
+    /// Printable ASCII without a space at either end, since it travels in a header.
+    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]([ -~]*[!-~])?$", format = "password")]
     value: String,
 }
 
+/// The names of all secrets.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SecretList {
+    /// Their values never come back.
+    secrets: Vec<KeptSecret>,
+}
+
+/// A secret that is kept here.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeptSecret {
+    /// What definitions of agents call it.
+    name: String,
+    /// The ids of the agents that refer to it.
+    agents: Vec<String>,
+}
+
 /// `GET /api/secrets`: the names, each with the agents that refer to it.
-pub(super) async fn list(State(management): State<Management>) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(management): State<Management>) -> Result<Json<SecretList>, Problem> {
     let (names, agents) = (management.agents.kept_secrets().await?, management.agents.list().await?);
-    let secrets: Vec<Value> = names
-        .iter()
-        .map(|name| {
-            let ids = users(&agents, name).map(|record| record.agent.id().to_string());
-            json!({ "name": name, "agents": ids.collect::<Vec<_>>() })
-        })
-        .collect();
-    Ok(Json(json!({ "secrets": secrets })))
+    let with_users = |name: String| KeptSecret {
+        agents: users(&agents, &name).map(|record| record.agent.id().to_string()).collect(),
+        name,
+    };
+    Ok(Json(SecretList { secrets: names.into_iter().map(with_users).collect() }))
 }
 
 /// `PUT /api/secrets/{name}` with `{"value":"…"}`: keeps it, or replaces its value.

@@ -16,10 +16,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::{Catalogue, CatalogueError, Content, Listed, Moment};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
 use store::{AgentRecord, Documents, error_chain};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use super::{AgentPath, ManageError, Management};
 use crate::Problem;
@@ -80,6 +81,32 @@ pub enum SourceError {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+/// A document that an agent answers from.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Document)]
+pub(crate) struct DocumentView {
+    /// What it is deleted by.
+    id: String,
+    /// Shown beside answers.
+    title: String,
+    /// Where it comes from: a URL or a file name. An agent has one document of a name.
+    source: String,
+    /// Bytes of the file.
+    bytes: u64,
+    /// Pieces that it was cut into.
+    passages: u32,
+    /// When it was uploaded.
+    #[schema(format = "date-time")]
+    created_at: String,
+}
+
+/// The documents of an agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DocumentList {
+    /// By id.
+    sources: Vec<DocumentView>,
+}
+
 impl Intake {
     /// Documents go to this table; `program` is the running program's own file.
     pub fn new(documents: Documents, program: PathBuf) -> Self {
@@ -91,10 +118,9 @@ impl Intake {
 pub(super) async fn list(
     State(management): State<Management>,
     id: AgentPath,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DocumentList>, Problem> {
     let record = management.find(id).await?;
-    let documents: Vec<Value> = record.catalogue.documents().iter().map(view).collect();
-    Ok(Json(json!({ "sources": documents })))
+    Ok(Json(DocumentList { sources: record.catalogue.documents().iter().map(DocumentView::from).collect() }))
 }
 
 /// `DELETE /api/agents/{id}/sources/{source_id}`
@@ -116,15 +142,17 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn view(document: &Listed) -> Value {
-    json!({
-        "id": document.id(),
-        "title": document.title,
-        "source": document.source,
-        "bytes": document.bytes,
-        "passages": document.passages,
-        "created_at": Moment::from_millis(document.created_at).rfc3339(),
-    })
+impl From<&Listed> for DocumentView {
+    fn from(document: &Listed) -> Self {
+        Self {
+            id: document.id(),
+            title: document.title.clone(),
+            source: document.source.clone(),
+            bytes: document.bytes,
+            passages: document.passages,
+            created_at: Moment::from_millis(document.created_at).rfc3339(),
+        }
+    }
 }
 
 impl Management {

@@ -7,13 +7,12 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use domain::Listed;
-use serde_json::Value;
 use sources::{Document, Format, Reading};
 use store::{AgentRecord, Packed};
 use tokio::task::spawn_blocking;
 
 use super::super::{AgentPath, Body, ManageError, Management};
-use super::{SourceError, pdf, tell_leftover, view};
+use super::{DocumentView, SourceError, pdf, tell_leftover};
 use crate::Problem;
 
 /// Of what a document calls itself, the beginning.
@@ -49,12 +48,12 @@ pub(crate) async fn upload(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<DocumentView>), Problem> {
     let record = management.find(id).await?;
     let names = Names::read(query.as_deref().unwrap_or_default())?;
     let file = File::read(&headers, body)?;
     let (status, document) = management.take(record, names, file).await?;
-    Ok((status, Json(view(&document))))
+    Ok((status, Json(DocumentView::from(&document))))
 }
 
 impl Names {
