@@ -1,0 +1,5 @@
+import { Page } from "../ui/index.ts";
+
+export function TasksPage() {
+  return <Page title="Tasks">{null}</Page>;
+}
