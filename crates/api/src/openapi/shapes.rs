@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use domain::{AgentDraft, Limits, ModelConfig};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, AllOf, Object, Schema, SchemaType};
-use utoipa::openapi::{Components, OneOfBuilder, OpenApi, Ref, RefOr, Type};
+use utoipa::openapi::{Components, Content, OneOfBuilder, OpenApi, Ref, RefOr, Type};
 use utoipa::{Modify, PartialSchema, ToSchema};
 
 pub(super) struct Shapes;
@@ -27,12 +27,16 @@ impl Modify for Shapes {
 
 /// A body that need not be there is absent, not `null`.
 fn leave_out_null(operation: &mut Operation) {
-    let optional = operation.request_body.as_mut().filter(|body| body.required.is_none());
-    let contents = optional.into_iter().flat_map(|body| body.content.values_mut());
-    for schema in contents.filter_map(|content| content.schema.as_mut()) {
-        let RefOr::T(Schema::OneOf(choice)) = schema else { continue };
-        if let Some(body) = choice.items.iter().find(|item| matches!(item, RefOr::Ref(_))) {
-            *schema = body.clone();
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    if body.required.is_some() {
+        return;
+    }
+    for content in body.content.values_mut() {
+        let RefOr::T(Content { schema: Some(schema), .. }) = content else { continue };
+        if let RefOr::T(Schema::OneOf(choice)) = &schema
+            && let Some(given) = choice.items.iter().find(|item| matches!(item, RefOr::Ref(_))).cloned()
+        {
+            *schema = given;
         }
     }
 }
