@@ -32,5 +32,6 @@ test("a time is told by the reader's clock, with its day unless that is today", 
   assert.equal(format.formatClock(NOW, NOW, japan), "13:31");
   assert.equal(format.formatClock(NOW - 86_400_000, NOW, japan), "24 Nov, 13:31");
   assert.equal(format.formatClock(NOW, NOW - 3_600_000 * 14, japan), "25 Nov, 13:31");
+  assert.equal(format.formatPreciseClock(NOW, japan), "13:31:07.123");
   assert.equal(format.formatDay(NOW, { zone: "America/New_York", locale: "en-US" }), "Nov 24");
 });

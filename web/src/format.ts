@@ -75,6 +75,11 @@ export function formatClock(time: string | number | Date, now: number = Date.now
   return formatDay(time, where) === formatDay(now, where) ? clock : `${formatDay(time, where)}, ${clock}`;
 }
 
+/** The time of day to the millisecond: `04:31:07.123`. */
+export function formatPreciseClock(time: string | number | Date, where: Place = {}): string {
+  return dateTime(time, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }, where);
+}
+
 /** `24 Nov` */
 export function formatDay(time: string | number | Date, where: Place = {}): string {
   return dateTime(time, { day: "numeric", month: "short" }, where);

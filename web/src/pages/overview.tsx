@@ -126,9 +126,10 @@ function Tiles({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
   const failures = tasksHref({ agent_id: scope.agent_id, status: "FAILURE" });
   return (
     <dl class="tiles">
-      <Tile name="Tasks" value={about + formatCompact(stats.tasks)} note={moving(STARTED, PENDING)} />
-      <Tile name="Succeeded" value={formatShare(SUCCESS, SUCCESS + FAILURE)} note={`${about}${formatCount(SUCCESS)} of ${formatCount(SUCCESS + FAILURE)} ended`} />
+      <Tile name="Tasks" value={about + formatCompact(stats.tasks)} note={`${about}${formatCount(SUCCESS + FAILURE)} ended`} />
+      <Tile name="Succeeded" value={formatShare(SUCCESS, SUCCESS + FAILURE)} note={`${about}${formatCount(SUCCESS)} of those that ended`} />
       <Tile name="Failed" value={about + formatCompact(FAILURE)} tone={FAILURE > 0 ? "bad" : undefined} note={FAILURE > 0 ? <a href={failures}>Show them</a> : "None"} />
+      <Tile name="Under way" value={about + formatCompact(STARTED + PENDING)} note={`${formatCount(STARTED)} running, ${formatCount(PENDING)} waiting`} />
       <Tile name="Wait" value={half(stats.wait_ms)} note={most(stats.wait_ms)} />
       <Tile name="Run time" value={half(stats.run_ms)} note={most(stats.run_ms)} />
       <Tile name="Tokens" value={about + formatCompact(stats.input_tokens + stats.output_tokens)} note={`${formatCompact(stats.input_tokens)} in, ${formatCompact(stats.output_tokens)} out`} />
@@ -147,17 +148,12 @@ function Tile({ name, value, note, tone }: { name: string; value: string; note: 
   );
 }
 
-function moving(started: number, pending: number): string {
-  if (started + pending === 0) return "All ended";
-  return `${formatCount(started)} running, ${formatCount(pending)} waiting`;
-}
-
 function half(values: Percentiles | null): string {
   return values ? formatDuration(values.p50) : "–";
 }
 
 function most(values: Percentiles | null): string {
-  return values ? `half; 90 % within ${formatDuration(values.p90)}` : "Nothing measured yet";
+  return values ? `median; 90 % within ${formatDuration(values.p90)}` : "Nothing measured yet";
 }
 
 function Cost({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
@@ -167,7 +163,7 @@ function Cost({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
     const needed = stats.input_tokens + stats.output_tokens > 0;
     return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model was asked"} />;
   }
-  const rest = stats.unpriced_tasks > 0 ? <>Without {plural(stats.unpriced_tasks, "task")} of no price. {how}</> : "By the prices set";
+  const rest = stats.unpriced_tasks > 0 ? <>{plural(stats.unpriced_tasks, "task")} without a price. {how}</> : "By the prices set";
   return <Tile name="Estimated cost" value={formatDollars(stats.cost_usd)} note={rest} />;
 }
 

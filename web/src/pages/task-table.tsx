@@ -58,7 +58,7 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
 /** Ids of one time begin alike, so it is the end that tells them apart. */
 function TaskLink({ task }: { task: TaskSummary }): VNode {
   return (
-    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} aria-label={`Task ${task.task_id}`} title={task.task_id}>
+    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} title={task.task_id}>
       …{task.task_id.slice(-8)}
     </a>
   );
@@ -81,12 +81,8 @@ function Tokens({ task }: { task: TaskSummary }): VNode {
 }
 
 function ErrorCell({ task }: { task: TaskSummary }): VNode {
-  if (!task.error) return <None />;
-  return (
-    <span class="row-error" title={task.error.message}>
-      {errorWords(task.error.type).title}
-    </span>
-  );
+  if (!task.error) return <span class="unseen">none</span>;
+  return <span class="row-error" title={task.error.message}>{errorWords(task.error.type).title}</span>;
 }
 
 function None(): VNode {

@@ -2,11 +2,11 @@
 import type { VNode } from "preact";
 import { useId } from "preact/hooks";
 
-import { formatDuration } from "../format.ts";
-import { errorWords, hasEnded } from "../task-words.ts";
+import { formatDuration, formatPreciseClock } from "../format.ts";
+import { errorWords, hasEnded, STATUS_NAMES } from "../task-words.ts";
 import { places, type Stretch, stretches } from "../timeline.ts";
 import type { Task } from "../types.ts";
-import { Time } from "../ui/index.ts";
+import { exactTime, Time } from "../ui/index.ts";
 
 const NAMES: Record<Stretch["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Resting" };
 
@@ -20,7 +20,7 @@ export function Timeline({ task, now }: { task: Task; now: number }): VNode {
         {all.map((stretch, index) => <Step key={index} stretch={stretch} task={task} />)}
         {hasEnded(task.status) && task.finished_at && (
           <li class={`step-${task.status.toLowerCase()}`}>
-            <strong>{task.status === "SUCCESS" ? "Succeeded" : "Failed"}</strong> <Time at={task.finished_at} absolute />
+            <strong>{STATUS_NAMES[task.status]}</strong> <StepTime at={Date.parse(task.finished_at)} />
           </li>
         )}
       </ol>
@@ -60,13 +60,19 @@ function Step({ stretch, task }: { stretch: Stretch; task: Task }): VNode {
     <li class={`step-${stretch.kind}`}>
       <strong>{name}</strong>{" "}
       <span class="step-length">{stretch.open ? `${length} so far` : length}</span>
-      {stretch.kind !== "waiting" && <> from <Time at={new Date(stretch.from).toISOString()} absolute /></>}
+      {stretch.kind !== "waiting" && <StepTime at={stretch.from} />}
       <StepEnd stretch={stretch} />
       {stretch.open && stretch.kind !== "running" && task.waits_until && (
         <p class="step-why">Not before <Time at={task.waits_until} absolute />.</p>
       )}
     </li>
   );
+}
+
+/** The clock alone: the day is told where the task begins. */
+function StepTime({ at }: { at: number }): VNode {
+  const time = new Date(at).toISOString();
+  return <time dateTime={time} title={exactTime(time)}>{formatPreciseClock(at)}</time>;
 }
 
 function StepEnd({ stretch }: { stretch: Stretch }): VNode | null {
