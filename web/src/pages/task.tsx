@@ -100,7 +100,7 @@ function Sources({ sources }: { sources: Answer["sources"] }): VNode {
             <details>
               <summary>
                 <strong>{source.title}</strong>
-                {source.source && source.source !== source.title && <span class="hint"> {source.source}</span>}
+                {source.source && source.source !== source.title && <span class="hint">{source.source}</span>}
               </summary>
               <p class="source-text">{source.text}</p>
             </details>
