@@ -55,11 +55,11 @@ export function setQuery(values: Record<string, string>) {
   location_.set(read(true));
 }
 
-/** Goes to a path of the console, such as `/console/agents`. */
-export async function navigate(href: string, { replace = false } = {}) {
+/** Goes to a path of the console, such as `/console/agents`; `saved` says that nothing is left behind. */
+export async function navigate(href: string, { replace = false, saved = false } = {}) {
   const here = window.location.pathname + window.location.search;
   if (href === here) return;
-  if (guard && !(await guard())) return;
+  if (guard && !saved && !(await guard())) return;
   scrolls.set(index, window.scrollY);
   if (!replace) index += 1;
   history[replace ? "replaceState" : "pushState"]({ index } satisfies Entry, "", href);
