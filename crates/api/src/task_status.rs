@@ -6,8 +6,8 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use domain::{Moment, Outcome, Task, TaskId};
-use serde_json::{Value, json};
+use domain::{Answer, Failure, Moment, Outcome, Status, Task, TaskId, Usage};
+use serde::Serialize;
 use store::{Clock, StoreError, Tasks};
 
 use crate::{Problem, cors};
@@ -19,6 +19,59 @@ pub struct Statuses {
     pub tasks: Tasks,
     /// Tells the time.
     pub clock: Clock,
+}
+
+/// How a task stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct TaskStatus<'a> {
+    /// Never changes again once it is `SUCCESS` or `FAILURE`.
+    status: Status,
+    /// Of a SUCCESS the answer, of a FAILURE a sentence.
+    result: Option<TaskResult<'a>>,
+    /// The task's id.
+    task_id: String,
+    /// Whose task it is.
+    agent_id: String,
+    /// How often a run of it was begun.
+    attempt: u32,
+    /// When it was triggered.
+    created_at: String,
+    /// When its first run began.
+    started_at: Option<String>,
+    /// When it ended.
+    finished_at: Option<String>,
+    /// Of a FAILURE, why.
+    error: Option<&'a Failure>,
+    /// What the model's server counted, for failures too; `null` if no model was asked.
+    usage: Option<&'a Usage>,
+}
+
+/// What came of a task.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum TaskResult<'a> {
+    /// An answer.
+    Answered(Answered<'a>),
+    /// Why there is none.
+    Failed(&'a str),
+}
+
+/// What an agent answered, in DocsGPT's wrapping.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answered<'a> {
+    /// Always `success`.
+    status: &'static str,
+    /// The answer.
+    result: &'a Answer,
+}
+
+/// The service answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct Health {
+    /// Always `ok`.
+    status: &'static str,
+    /// The version of the product.
+    version: &'static str,
 }
 
 /// Why there is no status.
@@ -49,7 +102,7 @@ async fn task_status(
     let id = task_id(query.as_deref().unwrap_or_default())?;
     let task = statuses.tasks.get(id).await.map_err(StatusError::Store)?;
     let task = task.filter(|task| task.is_visible(id, statuses.clock.now())).ok_or(StatusError::NotFound)?;
-    let mut response = Json(view(&task)).into_response();
+    let mut response = Json(TaskStatus::of(&task)).into_response();
     if !task.status.has_ended() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -63,28 +116,36 @@ fn task_id(query: &str) -> Result<TaskId, StatusError> {
     TaskId::parse(text.trim()).ok_or(StatusError::NotFound)
 }
 
-fn view(task: &Task) -> Value {
-    let (result, error) = match task.ended.as_ref().map(|ended| &ended.outcome) {
-        None => (Value::Null, Value::Null),
-        Some(Outcome::Success(answer)) => (json!({ "status": "success", "result": answer }), Value::Null),
-        Some(Outcome::Failure(failure)) => (json!(failure.message), json!(failure)),
-    };
-    json!({
-        "status": task.status.as_str(),
-        "result": result,
-        "task_id": task.id.to_string(),
-        "agent_id": task.agent_id.to_string(),
-        "attempt": task.attempt,
-        "created_at": task.id.created_at().rfc3339(),
-        "started_at": task.started_at.map(Moment::rfc3339),
-        "finished_at": task.finished_at.map(Moment::rfc3339),
-        "error": error,
-        "usage": task.ended.as_ref().and_then(|ended| ended.usage.as_ref()),
-    })
+impl<'a> TaskStatus<'a> {
+    pub(crate) fn of(task: &'a Task) -> Self {
+        let (result, error) = match task.ended.as_ref().map(|ended| &ended.outcome) {
+            None => (None, None),
+            Some(Outcome::Success(answer)) => (Some(TaskResult::Answered(Answered::with(answer))), None),
+            Some(Outcome::Failure(failure)) => (Some(TaskResult::Failed(&failure.message)), Some(failure)),
+        };
+        Self {
+            status: task.status,
+            result,
+            task_id: task.id.to_string(),
+            agent_id: task.agent_id.to_string(),
+            attempt: task.attempt,
+            created_at: task.id.created_at().rfc3339(),
+            started_at: task.started_at.map(Moment::rfc3339),
+            finished_at: task.finished_at.map(Moment::rfc3339),
+            error,
+            usage: task.ended.as_ref().and_then(|ended| ended.usage.as_ref()),
+        }
+    }
 }
 
-async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+impl<'a> Answered<'a> {
+    const fn with(result: &'a Answer) -> Self {
+        Self { status: "success", result }
+    }
+}
+
+async fn health() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
 impl From<StatusError> for Problem {

@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, TaskId};
 
 /// One idempotency key is one task for this long after the first trigger.
@@ -27,7 +29,8 @@ const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The four states a caller sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Stored and queued.
     Pending,
