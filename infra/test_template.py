@@ -1,5 +1,6 @@
 """What neither the linters nor the emulator see of template.yaml."""
 
+import fnmatch
 import json
 import re
 from pathlib import Path
@@ -174,7 +175,40 @@ def test_every_route_has_an_integration_and_is_explicit():
         "ANY /api/agent_webhook": target["Console"],
         "ANY /api/secrets": target["Console"],
         "ANY /api/secrets/{proxy+}": target["Console"],
+        "ANY /api/session": target["Console"],
+        "ANY /api/tasks": target["Console"],
+        "ANY /api/tasks/{proxy+}": target["Console"],
+        "ANY /api/stats": target["Console"],
+        "ANY /api/prompt_preview": target["Console"],
+        "$default": target["Console"],
     }
+
+
+def test_api_gateway_may_call_a_function_by_its_routes_and_no_others():
+    """The emulator lets it call any."""
+    functions = {"Webhook": "WebhookFunction", "TaskStatus": "TaskStatusFunction", "Console": "ConsoleFunction"}
+    allowed = [(permission["FunctionName"]["Ref"], permission["SourceArn"]["Fn::Sub"].partition("${HttpApi}/*/")[2])
+               for permission in of_type("AWS::Lambda::Permission").values()]
+    used = set()
+    for route in of_type("AWS::ApiGatewayV2::Route").values():
+        function = functions[re.search(r"{(\w+)Integration}", route["Target"]["Fn::Sub"]).group(1)]
+        called = route["RouteKey"].replace(" ", "")
+        matching = [(name, pattern) for name, pattern in allowed if fnmatch.fnmatchcase(called, pattern)]
+        assert [name for name, _ in matching] == [function], route["RouteKey"]
+        used.update(matching)
+    assert set(allowed) == used
+
+
+def test_guessing_the_admin_token_is_throttled_more_than_anything_else():
+    (route,) = [name for name, route in of_type("AWS::ApiGatewayV2::Route").items() if route["RouteKey"] == "ANY /api/session"]
+    assert properties("HttpApiStage")["RouteSettings"] == {
+        "ANY /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10}}
+    # CloudFormation refuses the settings of a route that it has not made yet.
+    assert TEMPLATE["Resources"]["HttpApiStage"]["DependsOn"] == route
+
+
+def test_the_console_is_where_the_output_says():
+    assert TEMPLATE["Outputs"]["ConsoleUrl"]["Value"]["Fn::Sub"][0] == "${Base}/console/"
 
 
 # ---------------------------------------------------------------- Monitoring

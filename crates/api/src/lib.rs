@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod agents;
 mod cors;
+pub mod openapi;
 mod problem;
 mod query;
 pub mod task_status;

@@ -10,8 +10,9 @@ use axum::Json;
 use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
 use store::{StoreError, error_chain};
+use utoipa::ToSchema;
 
 /// Seconds after which a caller who met an overload may come again, at most.
 const LONGEST_REST: u16 = 5;
@@ -19,14 +20,40 @@ const LONGEST_REST: u16 = 5;
 /// An answer other than success.
 #[derive(Debug)]
 pub struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    header: Option<(axum::http::HeaderName, HeaderValue)>,
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) header: Option<(axum::http::HeaderName, HeaderValue)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
+/// What went wrong, for a program and for a person.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    /// Always `false`.
+    success: bool,
+    /// A sentence that says what to change.
+    message: &'a str,
+    /// For programs.
+    #[schema(pattern = "^[a-z_]+$")]
+    code: &'a str,
+    /// Of a fault of ours: under this id the log has the details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reference: Option<String>,
+}
+
 impl Problem {
+    /// Whether it is no fault of the caller's.
+    pub(crate) const fn is_ours(&self) -> bool {
+        self.cause.is_some()
+    }
+
+    pub(crate) fn body(&self, reference: Option<String>) -> ProblemBody<'_> {
+        ProblemBody { success: false, message: &self.message, code: self.code, reference }
+    }
+
     /// The caller must change something.
     pub(crate) fn caller(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), header: None, cause: None }
@@ -56,7 +83,7 @@ impl Problem {
     }
 
     /// Our storage or queue cannot take it: asking again is safe with a key.
-    fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
@@ -115,14 +142,12 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut body = json!({ "success": false, "message": self.message, "code": self.code });
-        if let (Some(cause), Some(fields)) = (self.cause, body.as_object_mut()) {
-            let reference = reference();
+        let reference = self.is_ours().then(reference);
+        if let (Some(cause), Some(reference)) = (&self.cause, &reference) {
             let status = self.status.as_u16();
             tracing::error!(reference, status, error = error_chain(cause.as_ref()), "request failed");
-            fields.insert("reference".to_owned(), reference.into());
         }
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.body(reference))).into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

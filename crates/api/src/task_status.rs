@@ -9,7 +9,9 @@ use axum::{Json, Router};
 use domain::{Answer, Failure, Moment, Outcome, Status, Task, TaskId, Usage};
 use serde::Serialize;
 use store::{Clock, StoreError, Tasks};
+use utoipa::ToSchema;
 
+use crate::openapi::parameters::TaskInQuery;
 use crate::{Problem, cors};
 
 /// What reading a status needs.
@@ -22,32 +24,40 @@ pub struct Statuses {
 }
 
 /// How a task stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskStatus<'a> {
     /// Never changes again once it is `SUCCESS` or `FAILURE`.
     status: Status,
     /// Of a SUCCESS the answer, of a FAILURE a sentence.
+    #[schema(required = true)]
     result: Option<TaskResult<'a>>,
     /// The task's id.
+    #[schema(format = "uuid")]
     task_id: String,
     /// Whose task it is.
+    #[schema(format = "uuid")]
     agent_id: String,
     /// How often a run of it was begun.
     attempt: u32,
     /// When it was triggered.
+    #[schema(format = "date-time")]
     created_at: String,
     /// When its first run began.
+    #[schema(format = "date-time", required = true)]
     started_at: Option<String>,
     /// When it ended.
+    #[schema(format = "date-time", required = true)]
     finished_at: Option<String>,
     /// Of a FAILURE, why.
+    #[schema(required = true)]
     error: Option<&'a Failure>,
     /// What the model's server counted, for failures too; `null` if no model was asked.
+    #[schema(required = true)]
     usage: Option<&'a Usage>,
 }
 
 /// What came of a task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum TaskResult<'a> {
     /// An answer.
@@ -57,7 +67,7 @@ pub(crate) enum TaskResult<'a> {
 }
 
 /// What an agent answered, in DocsGPT's wrapping.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Answered<'a> {
     /// Always `success`.
     status: &'static str,
@@ -66,7 +76,7 @@ pub(crate) struct Answered<'a> {
 }
 
 /// The service answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// Always `ok`.
     status: &'static str,
@@ -76,7 +86,7 @@ pub(crate) struct Health {
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
-enum StatusError {
+pub(crate) enum StatusError {
     #[error("Task ID is required")]
     NoId,
     #[error("Task not found")]
@@ -95,7 +105,15 @@ pub fn router(statuses: Statuses) -> Router {
         .layer(cors::any_origin())
 }
 
-async fn task_status(
+/// Tells how a task stands.
+///
+/// While it has not ended, `Retry-After` says when to ask again.
+#[utoipa::path(get, path = "/api/task_status", tag = "Webhooks", operation_id = "get_task_status",
+    params(TaskInQuery),
+    responses((status = 200, description = "How it stands.", body = TaskStatus,
+        headers(("Retry-After" = u32, description = "Seconds until asking again makes sense; absent once the task has ended.")))),
+    security(()))]
+pub(crate) async fn task_status(
     State(statuses): State<Statuses>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -144,7 +162,11 @@ impl<'a> Answered<'a> {
     }
 }
 
-async fn health() -> Json<Health> {
+/// Tells that the service answers, and its version.
+#[utoipa::path(get, path = "/api/health", tag = "Service", operation_id = "get_health",
+    responses((status = 200, description = "It does.", body = Health)),
+    security(()))]
+pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 

@@ -14,13 +14,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use domain::{AgentId, IdempotencyKey, Payload, Status, TaskId, TaskKey, WebhookToken};
-use serde_json::json;
+use serde::Serialize;
 use store::env::{Env, EnvError};
 use store::{Admission, Agents, Clock, Queue, Rate, StoreError, Tasks, TokenRecord};
+use utoipa::ToSchema;
 
 use crate::Problem;
 use crate::cors::{self, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
-use body::BodyError;
+pub(crate) use body::BodyError;
 
 /// What triggering needs.
 #[derive(Clone, Debug)]
@@ -43,9 +44,19 @@ pub fn max_body_bytes(env: &Env) -> Result<usize, EnvError> {
     env.number("AGENT_WEBHOOKS_MAX_BODY_BYTES", 1024 * 1024, 1, 4 * 1024 * 1024)
 }
 
+/// A trigger that is stored and queued: nothing loses it now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// Always `true`.
+    success: bool,
+    /// What its status is asked by. A repeat of an `Idempotency-Key` has the first one's.
+    #[schema(format = "uuid")]
+    task_id: String,
+}
+
 /// Why a trigger is refused.
 #[derive(Debug, thiserror::Error)]
-enum TriggerError {
+pub(crate) enum TriggerError {
     #[error("method not allowed")]
     Method,
     #[error("Agent not found")]
@@ -136,7 +147,7 @@ impl Triggers {
         // have been there before.
         let replayed = keyed && matches!(admission, Admission::Repeated { .. });
         tracing::info!(task_id = %id, agent_id = %agent, replayed, "trigger accepted");
-        let mut response = Json(json!({ "success": true, "task_id": id.to_string() })).into_response();
+        let mut response = Json(Accepted { success: true, task_id: id.to_string() }).into_response();
         if replayed {
             response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
         }

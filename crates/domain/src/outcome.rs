@@ -1,6 +1,7 @@
 //! How a task ends.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::run::ToolCallRecord;
 
@@ -24,7 +25,7 @@ pub enum Outcome {
 }
 
 /// What an agent answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// Never empty in a SUCCESS.
     pub answer: String,
@@ -37,7 +38,7 @@ pub struct Answer {
 }
 
 /// A piece of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Passage {
     /// The source's title.
     pub title: String,
@@ -49,7 +50,7 @@ pub struct Passage {
 }
 
 /// Why a task failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// For programs.
     #[serde(rename = "type")]
@@ -64,7 +65,7 @@ pub struct Failure {
 }
 
 /// The kinds of failure a caller can tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
     /// The time limit of the run is over.
@@ -143,7 +144,7 @@ impl Failure {
 }
 
 /// What the model's server counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// The model's name, as its server gives it.
     pub model: String,

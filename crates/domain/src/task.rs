@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, TaskId};
 
@@ -29,7 +30,7 @@ const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The four states a caller sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     /// Stored and queued.

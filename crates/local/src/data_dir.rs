@@ -143,8 +143,13 @@ impl DataDir {
 
     /// The admin token, if a server has run.
     pub fn admin_token(&self) -> Option<String> {
-        let token = fs::read_to_string(self.0.join("admin-token")).ok()?;
+        let token = fs::read_to_string(self.admin_token_file()).ok()?;
         Some(token.trim().to_owned())
+    }
+
+    /// Where the admin token is kept.
+    pub fn admin_token_file(&self) -> PathBuf {
+        self.0.join("admin-token")
     }
 
     /// The admin token, made at the first call.

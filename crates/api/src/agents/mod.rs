@@ -1,11 +1,12 @@
 //! The management API: agents, their webhook URLs and the secrets they refer to,
 //! for who holds the admin token.
 
-mod change;
-mod create;
-mod read;
-mod secrets;
-mod sources;
+pub(crate) mod change;
+pub(crate) mod create;
+pub(crate) mod read;
+pub(crate) mod secrets;
+pub(crate) mod sources;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken};
-use serde_json::{Value, json};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
 
 use crate::admin::{self, Admins, admins_only};
@@ -104,7 +104,7 @@ pub enum ManageError {
     SecretInUse(String),
     /// The body is too large, or did not arrive.
     #[error("The request body could not be read; it may have at most 1048576 bytes")]
-    Body(#[from] BytesRejection),
+    Body(StatusCode),
     /// The system has no randomness.
     #[error("failed to draw random bits")]
     Entropy(#[from] getrandom::Error),
@@ -124,7 +124,7 @@ pub fn router(management: Management) -> Router {
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
         .route(
             "/api/agents/{id}/sources",
-            get(sources::list).post(sources::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
+            get(sources::list).post(sources::upload::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
         )
         .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
@@ -174,18 +174,6 @@ impl Management {
         self.secrets.put(&name, key).await?;
         Ok(agent.with_stored_api_key(name))
     }
-
-    async fn view(&self, record: &AgentRecord) -> Result<Value, ManageError> {
-        let mut view = json!({ "agent_id": record.agent.id().to_string() });
-        let definition = json!(record.agent.draft());
-        if let (Value::Object(view), Value::Object(definition)) = (&mut view, definition) {
-            view.extend(definition);
-            view.insert("webhook_url".into(), self.webhook_url(record).await?.into());
-            view.insert("created_at".into(), record.created_at.rfc3339().into());
-            view.insert("updated_at".into(), record.updated_at.rfc3339().into());
-        }
-        Ok(view)
-    }
 }
 
 /// The name of the agent's API key if it came with its definition, rather than
@@ -194,6 +182,12 @@ fn own_api_key(agent: &Agent) -> Option<&str> {
     match agent.draft().model.as_ref()?.api_key.as_ref()? {
         ApiKey::Stored(name) if is_own_api_key(agent.id(), &name.secret) => Some(&name.secret),
         ApiKey::Stored(_) | ApiKey::Inline(_) => None,
+    }
+}
+
+impl From<BytesRejection> for ManageError {
+    fn from(error: BytesRejection) -> Self {
+        Self::Body(error.status())
     }
 }
 
@@ -228,7 +222,7 @@ impl From<ManageError> for Problem {
             ManageError::Secret(_) => Self::bad_request("invalid_secret", message),
             ManageError::NoSecret => Self::not_found("secret_not_found", &message),
             ManageError::SecretInUse(_) => Self::caller(StatusCode::CONFLICT, "secret_in_use", message),
-            ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
+            ManageError::Body(status) => Self::caller(status, "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
             ManageError::Source(error) => error.into(),

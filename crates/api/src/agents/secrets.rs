@@ -6,12 +6,13 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::agent::{SecretError, check_kept_name, check_secret_value};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::AgentRecord;
+use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
 use crate::Problem;
+use crate::openapi::parameters::OfSecret;
 
 /// Agents named in a refusal; it is for people.
 const MOST_NAMED: usize = 10;
@@ -19,41 +20,69 @@ const MOST_NAMED: usize = 10;
 /// The `{name}` of a path, malformed ones included.
 type NamePath = Result<Path<String>, PathRejection>;
 
-#[derive(Deserialize)]
+/// A secret on its way to the secret store.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Given {
+#[schema(as = SecretValue)]
+pub(crate) struct Given {
+    /// Printable ASCII without a space at either end, since it travels in a header.
+    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]([ -~]*[!-~])?$", format = "password")]
     value: String,
 }
 
-/// `GET /api/secrets`: the names, each with the agents that refer to it.
-pub(super) async fn list(State(management): State<Management>) -> Result<Json<Value>, Problem> {
-    let (names, agents) = (management.agents.kept_secrets().await?, management.agents.list().await?);
-    let secrets: Vec<Value> = names
-        .iter()
-        .map(|name| {
-            let ids = users(&agents, name).map(|record| record.agent.id().to_string());
-            json!({ "name": name, "agents": ids.collect::<Vec<_>>() })
-        })
-        .collect();
-    Ok(Json(json!({ "secrets": secrets })))
+/// The names of all secrets.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SecretList {
+    /// Their values never come back.
+    secrets: Vec<KeptSecret>,
 }
 
-/// `PUT /api/secrets/{name}` with `{"value":"…"}`: keeps it, or replaces its value.
-pub(super) async fn keep(
+/// A secret that is kept here.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeptSecret {
+    /// What definitions of agents call it.
+    name: String,
+    /// The ids of the agents that refer to it.
+    agents: Vec<String>,
+}
+
+/// Lists the secrets' names, each with the agents that refer to it.
+#[utoipa::path(get, path = "/api/secrets", tag = "Secrets", operation_id = "list_secrets",
+    responses((status = 200, description = "The names of all secrets.", body = SecretList)))]
+pub(crate) async fn list(State(management): State<Management>) -> Result<Json<SecretList>, Problem> {
+    let (names, agents) = (management.agents.kept_secrets().await?, management.agents.list().await?);
+    let with_users = |name: String| KeptSecret {
+        agents: users(&agents, &name).map(|record| record.agent.id().to_string()).collect(),
+        name,
+    };
+    Ok(Json(SecretList { secrets: names.into_iter().map(with_users).collect() }))
+}
+
+/// Keeps a secret, or replaces its value.
+///
+/// Definitions of agents refer to it as `{"secret": "name"}`.
+#[utoipa::path(put, path = "/api/secrets/{name}", tag = "Secrets", operation_id = "put_secret",
+    params(OfSecret),
+    request_body(content = Given, description = "The secret's value."),
+    responses((status = 204, description = "It is kept.")))]
+pub(crate) async fn keep(
     State(management): State<Management>,
     name: NamePath,
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let name = kept_name(name)?;
-    let value = value(&body.map_err(ManageError::Body)?)?;
+    let value = value(&body.map_err(ManageError::from)?)?;
     management.agents.note_secret(&name).await?;
     management.secrets.replace(&name, &value).await?;
     tracing::info!(secret = name, "secret kept");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/secrets/{name}`: refused while an agent refers to it.
-pub(super) async fn forget(
+/// Deletes a secret that no agent refers to.
+#[utoipa::path(delete, path = "/api/secrets/{name}", tag = "Secrets", operation_id = "delete_secret",
+    params(OfSecret),
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn forget(
     State(management): State<Management>,
     name: NamePath,
 ) -> Result<StatusCode, Problem> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::{AgentId, PromptError, SchemaError, WebhookToken};
 pub use check::check_model;
@@ -21,13 +22,15 @@ pub use tools::{
 };
 
 /// An agent as its owner describes it. Only `name` is required.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentDraft {
     /// 1 to 128 characters.
+    #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: String,
     /// A Jinja template over `payload`, `agent.name`, `task_id` and `now`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 65536)]
     pub prompt: Option<String>,
     /// Which model answers; the deployment's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,15 +43,18 @@ pub struct AgentDraft {
     pub sources: Vec<Source>,
     /// A JSON schema that the answer must fit; then the answer is JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub output_schema: Option<Value>,
     /// What one run may take.
     #[serde(default)]
     pub limits: Limits,
     /// A disabled agent's webhook answers 404.
     #[serde(default = "enabled")]
+    #[schema(default = enabled)]
     pub enabled: bool,
     /// The token of an existing webhook URL to bring along from another system.
     #[serde(default, skip_serializing)]
+    #[schema(min_length = 16, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     pub webhook_token: Option<String>,
 }
 
@@ -59,7 +65,7 @@ impl fmt::Debug for AgentDraft {
 }
 
 /// A model and where it is served.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// The protocol it speaks.
@@ -68,10 +74,12 @@ pub struct ModelConfig {
     /// The server's base URL, ending before `/chat/completions` or `/v1/messages`.
     /// `anthropic` has one by default, `bedrock` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uri", max_length = 2048, pattern = "^https?://")]
     pub base_url: Option<String>,
     /// The model's name on that server; of `bedrock` a model's or an inference
     /// profile's id or ARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
     pub name: Option<String>,
     /// The server's API key, if it wants one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +87,7 @@ pub struct ModelConfig {
 }
 
 /// The protocols a model can be asked in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
     /// OpenAI chat completions.
@@ -114,10 +122,10 @@ impl Provider {
 }
 
 /// A provider's API key: given once in clear, kept as the name of a secret.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum ApiKey {
-    /// The key itself, on its way to the secret store.
+    /// The key itself, on its way to the secret store: 1 to 4096 printable ASCII characters.
     Inline(String),
     /// A key in the secret store.
     Stored(SecretName),
@@ -133,15 +141,16 @@ impl fmt::Debug for ApiKey {
 }
 
 /// The name of a secret in the deployment's secret store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretName {
     /// Letters, digits, `-`, `_`, `.` and `/`.
+    #[schema(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_./-]+$")]
     pub secret: String,
 }
 
 /// A text an agent answers from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Shown beside the answer.
@@ -153,25 +162,31 @@ pub struct Source {
 const DEFAULT_TOKENS: u64 = 500_000;
 
 /// What one run may take.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Seconds from the claim to the end, retries included. 1 to 840.
+    #[schema(minimum = 1, maximum = 840)]
     pub timeout_seconds: u64,
     /// Calls to the model. 1 to 100.
+    #[schema(minimum = 1, maximum = 100)]
     pub max_turns: u32,
     /// Tokens the model may write in one turn. 1 to 1,000,000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub max_output_tokens: u32,
     /// Tokens the model may read and write in all turns: no further turn begins
     /// past it. 1 to 100,000,000; not shown while it is the default.
     #[serde(skip_serializing_if = "is_default_tokens")]
+    #[schema(minimum = 1, maximum = 100_000_000)]
     pub max_total_tokens: u64,
     /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
     pub max_concurrent_runs: Option<u32>,
     /// Triggers taken in a minute of the clock; further ones are refused. 1 to
     /// 60,000, none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 60_000)]
     pub triggers_per_minute: Option<u32>,
 }
 

@@ -9,6 +9,7 @@ mod openapi;
 mod request;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use arguments::ArgumentError;
 pub use check::SEARCH_SOURCES;
@@ -21,7 +22,7 @@ pub use openapi::{Imported, OpenApiError, Unfit, import};
 pub use request::ToolRequest;
 
 /// A tool, or a set of them, as its owner describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Tool {
     /// Search of the agent's own documents.

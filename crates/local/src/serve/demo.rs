@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{AgentDraft, Source};
 use store::error_chain;
 
-use super::{ServeError, Server};
+use super::{AdminToken, ServeError, Server};
 use crate::say;
 
 const NAME: &str = "demo";
@@ -40,10 +40,18 @@ pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), Ser
         say(format!("  curl -s -H 'Content-Type: application/json' -d '{QUESTION}' {url}"));
         say(format!("  curl -s '{}/api/task_status?task_id=<task_id>'\n", server.url));
     }
-    say(format!("manage agents at {}/api/agents, or with `agent-webhooks agent --help`", server.url));
-    if server.admin_token.is_new {
-        say(format!("admin token (shown once, kept in the data folder): {}", server.admin_token.value));
-    }
+    say(format!("Manage agents and look at their tasks in the console: {}/console/", server.url));
+    say(match &server.admin_token {
+        AdminToken::Made { secret, file } => {
+            format!(
+                "It asks for the admin token (shown once, kept in {}): {}\n",
+                file.display(),
+                secret.value
+            )
+        }
+        AdminToken::Kept { file } => format!("It asks for the admin token, which is in {}\n", file.display()),
+        AdminToken::Given => "It asks for the admin token, AGENT_WEBHOOKS_ADMIN_TOKEN\n".to_owned(),
+    });
     tracing::info!(start_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "ready");
     Ok(())
 }

@@ -125,13 +125,23 @@ pub struct Server {
     pub is_new: bool,
     /// Tasks that the process before this one had accepted and not ended.
     pub resumed: usize,
-    /// The admin token, and whether this start made it.
-    pub admin_token: KeptSecret,
+    admin_token: AdminToken,
     tasks: Tasks,
     stop: CancellationToken,
     http: JoinHandle<()>,
     poller: JoinHandle<usize>,
     _lock: Lock,
+}
+
+/// Where the admin token is, for who wants to sign in.
+#[derive(Debug)]
+enum AdminToken {
+    /// This start made it.
+    Made { secret: KeptSecret, file: PathBuf },
+    /// An earlier one did.
+    Kept { file: PathBuf },
+    /// The operator chose it.
+    Given,
 }
 
 /// `agent-webhooks serve`: until SIGINT or SIGTERM.
@@ -192,7 +202,7 @@ impl Server {
         let resumed = recovery::resume(&tasks, &queue).await?;
 
         let (listener, url) = listen(&args.listen).await?;
-        let admin_token = admin_token(settings.admin_token, &data_dir)?;
+        let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
         let management = Management {
@@ -201,7 +211,7 @@ impl Server {
             secrets: Arc::clone(&secrets),
             intake: Intake::new(documents.clone(), settings.program),
             clock: clock.clone(),
-            admins: Admins::new(admin_token.value.as_str(), public_url, clock.clone()),
+            admins: Admins::new(token, public_url, clock.clone()),
             signing_secret: data_dir.keep_signing_secret()?.value.into(),
             public_url: public_url.into(),
         };
@@ -250,10 +260,15 @@ impl Server {
     }
 }
 
-fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<KeptSecret, DataDirError> {
-    match given {
-        Some(value) => Ok(KeptSecret { value, is_new: false }),
-        None => data_dir.keep_admin_token(),
+fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<(String, AdminToken), DataDirError> {
+    if let Some(token) = given {
+        return Ok((token, AdminToken::Given));
+    }
+    let secret = data_dir.keep_admin_token()?;
+    let (value, file) = (secret.value.clone(), data_dir.admin_token_file());
+    match secret.is_new {
+        true => Ok((value, AdminToken::Made { secret, file })),
+        false => Ok((value, AdminToken::Kept { file })),
     }
 }
 

@@ -199,7 +199,7 @@ async fn any_page_may_trigger_and_send_a_key() {
 #[tokio::test]
 async fn an_address_that_does_not_exist_is_answered_in_json() {
     let (world, agent, _) = world().await;
-    for path in ["/", "/api", "/API/task_status", "/api/task_status/", "/api/webhooks/agents/"] {
+    for path in ["/x", "/api", "/API/task_status", "/api/task_status/", "/api/webhooks/agents/"] {
         let response = world.http.get(format!("{}{path}", world.url)).send().await.unwrap();
         refused(response, 404).await;
     }

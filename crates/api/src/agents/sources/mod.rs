@@ -6,7 +6,7 @@
 //! else changed it, and again from the start if somebody did.
 
 mod pdf;
-mod upload;
+pub(crate) mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,16 +16,17 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use domain::{Catalogue, CatalogueError, Content, Listed, Moment};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
 use store::{AgentRecord, Documents, error_chain};
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 
 use super::{AgentPath, ManageError, Management};
 use crate::Problem;
+use crate::openapi::parameters::{OfAgent, OfDocument};
 
 pub use pdf::{READ_PDF, read_pdf_for_parent};
-pub(super) use upload::upload;
 
 /// Documents read and indexed at a time.
 const UPLOADS_AT_ONCE: usize = 2;
@@ -80,6 +81,32 @@ pub enum SourceError {
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
+/// A document that an agent answers from.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Document)]
+pub(crate) struct DocumentView {
+    /// What it is deleted by.
+    id: String,
+    /// Shown beside answers.
+    title: String,
+    /// Where it comes from: a URL or a file name. An agent has one document of a name.
+    source: String,
+    /// Bytes of the file.
+    bytes: u64,
+    /// Pieces that it was cut into.
+    passages: u32,
+    /// When it was uploaded.
+    #[schema(format = "date-time")]
+    created_at: String,
+}
+
+/// The documents of an agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DocumentList {
+    /// By id.
+    sources: Vec<DocumentView>,
+}
+
 impl Intake {
     /// Documents go to this table; `program` is the running program's own file.
     pub fn new(documents: Documents, program: PathBuf) -> Self {
@@ -87,18 +114,23 @@ impl Intake {
     }
 }
 
-/// `GET /api/agents/{id}/sources`
-pub(super) async fn list(
+/// Lists an agent's documents.
+#[utoipa::path(get, path = "/api/agents/{id}/sources", tag = "Documents", operation_id = "list_documents",
+    params(OfAgent),
+    responses((status = 200, description = "The documents.", body = DocumentList)))]
+pub(crate) async fn list(
     State(management): State<Management>,
     id: AgentPath,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DocumentList>, Problem> {
     let record = management.find(id).await?;
-    let documents: Vec<Value> = record.catalogue.documents().iter().map(view).collect();
-    Ok(Json(json!({ "sources": documents })))
+    Ok(Json(DocumentList { sources: record.catalogue.documents().iter().map(DocumentView::from).collect() }))
 }
 
-/// `DELETE /api/agents/{id}/sources/{source_id}`
-pub(super) async fn delete(
+/// Deletes a document.
+#[utoipa::path(delete, path = "/api/agents/{id}/sources/{source_id}", tag = "Documents", operation_id = "delete_document",
+    params(OfAgent, OfDocument),
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn delete(
     State(management): State<Management>,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
 ) -> Result<StatusCode, Problem> {
@@ -116,15 +148,17 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn view(document: &Listed) -> Value {
-    json!({
-        "id": document.id(),
-        "title": document.title,
-        "source": document.source,
-        "bytes": document.bytes,
-        "passages": document.passages,
-        "created_at": Moment::from_millis(document.created_at).rfc3339(),
-    })
+impl From<&Listed> for DocumentView {
+    fn from(document: &Listed) -> Self {
+        Self {
+            id: document.id(),
+            title: document.title.clone(),
+            source: document.source.clone(),
+            bytes: document.bytes,
+            passages: document.passages,
+            created_at: Moment::from_millis(document.created_at).rfc3339(),
+        }
+    }
 }
 
 impl Management {
@@ -149,7 +183,7 @@ impl Management {
     }
 
     /// Deletes what no document has, and then the mention of it.
-    pub(super) async fn sweep(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(crate) async fn sweep(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
         let left = record.catalogue.deletable(self.clock.now());
         if left.is_empty() {
             return Ok(record);
@@ -167,7 +201,7 @@ impl Management {
 
     /// Before an agent is deleted: its documents first, while its record still
     /// names them.
-    pub(super) async fn clear_out(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(crate) async fn clear_out(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
         if record.catalogue.is_empty() {
             return Ok(record);
         }

@@ -5,29 +5,35 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::http::{max_response_bytes, timeout_seconds};
 use super::{HeaderSource, SEARCH_SOURCES, Tool};
 
 /// A server, and which of its tools the agent may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct McpTool {
     /// Names the server, for its owner; and for the model, where two servers have
     /// tools of one name.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
     /// Its endpoint.
+    #[schema(format = "uri", max_length = 2048, pattern = "^https?://")]
     pub url: String,
     /// Sent with every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderSource>,
     /// What one call may take. 1 to 300.
     #[serde(default = "timeout_seconds")]
+    #[schema(minimum = 1, maximum = 300, default = timeout_seconds)]
     pub timeout_seconds: u64,
     /// Most bytes of a result that the model is told; the rest is cut off. 1 to 1,048,576.
     #[serde(default = "max_response_bytes")]
+    #[schema(minimum = 1, maximum = 1_048_576, default = max_response_bytes)]
     pub max_response_bytes: usize,
     /// The tools that the model is told of, as the server names them.
+    #[schema(min_items = 1)]
     pub allow: Vec<String>,
     /// Those of them that need a person's approval, and so are never called by a webhook.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

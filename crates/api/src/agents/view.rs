@@ -1,0 +1,63 @@
+//! Agents as they are answered.
+
+use domain::AgentDraft;
+use serde::Serialize;
+use store::AgentRecord;
+use utoipa::ToSchema;
+
+use super::{ManageError, Management};
+
+/// An agent: its definition, and what its deployment adds. Secrets never come back.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Agent)]
+pub(crate) struct AgentView {
+    /// The agent's id.
+    #[schema(format = "uuid")]
+    agent_id: String,
+    // The document has its fields from `AgentDraft` itself.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    definition: AgentDraft,
+    /// Where its webhook is called.
+    #[schema(format = "uri")]
+    webhook_url: String,
+    /// When it was made.
+    #[schema(format = "date-time")]
+    created_at: String,
+    /// When it was last changed.
+    #[schema(format = "date-time")]
+    updated_at: String,
+}
+
+/// All agents.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AgentList {
+    /// In no particular order.
+    pub(super) agents: Vec<AgentView>,
+}
+
+/// Where an agent's webhook is called.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WebhookUrl {
+    /// Always `true`.
+    success: bool,
+    /// The URL. Whoever has it can trigger the agent.
+    #[schema(format = "uri")]
+    webhook_url: String,
+}
+
+impl Management {
+    pub(super) async fn view(&self, record: &AgentRecord) -> Result<AgentView, ManageError> {
+        Ok(AgentView {
+            agent_id: record.agent.id().to_string(),
+            definition: record.agent.draft().clone(),
+            webhook_url: self.webhook_url(record).await?,
+            created_at: record.created_at.rfc3339(),
+            updated_at: record.updated_at.rfc3339(),
+        })
+    }
+
+    pub(super) async fn url_view(&self, record: &AgentRecord) -> Result<WebhookUrl, ManageError> {
+        Ok(WebhookUrl { success: true, webhook_url: self.webhook_url(record).await? })
+    }
+}

@@ -1,0 +1,67 @@
+// Starts Swagger UI over this deployment's own document.
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+main();
+
+function main() {
+  followColours();
+  dark.addEventListener("change", followColours);
+  SwaggerUIBundle({
+    url: "/api/openapi.json",
+    dom_id: "#docs",
+    layout: "Page",
+    plugins: [ourParts],
+    deepLinking: true,
+    // Asks a service of its makers whether the document is valid.
+    validatorUrl: null,
+    // A token given here is forgotten with the page.
+    persistAuthorization: false,
+    displayRequestDuration: true,
+    defaultModelsExpandDepth: 0,
+    requestInterceptor: useSession,
+  });
+}
+
+function followColours() {
+  document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
+/** With this header the console's session counts, which the browser sends by itself. */
+function useSession(request) {
+  const isOurs = new URL(request.url, location.href).origin === location.origin;
+  if (isOurs && !["GET", "HEAD"].includes((request.method ?? "GET").toUpperCase())) {
+    request.headers["X-Console"] = "1";
+  }
+  return request;
+}
+
+/** In place of parts of Swagger UI that a keyboard or a screen reader stumbles over. */
+function ourParts({ React: { createElement: h } }) {
+  return { components: { Page, DeepLink, SyntaxHighlighter } };
+
+  /** There is one server, this one, so none to choose; landmarks and headings in order. */
+  function Page({ getComponent, specSelectors }) {
+    const part = (name, isConnected) => h(getComponent(name, isConnected), { key: name });
+    if (specSelectors.loadingStatus() !== "success") {
+      const message = specSelectors.loadingStatus() === "failed" ? "openapi.json cannot be read." : "Loading…";
+      return h("p", { className: "wait", role: "status" }, message);
+    }
+    return h("div", { className: "swagger-ui" },
+      part("SvgAssets"),
+      part("errors", true),
+      h("div", { className: "wrapper top" }, part("InfoContainer", true), part("AuthorizeBtnContainer", true)),
+      h("h2", { className: "unseen" }, "Operations"),
+      h("div", { className: "wrapper" }, part("operations", true), part("Models", true)));
+  }
+
+  /** The button around it opens the operation, and the address follows. */
+  function DeepLink({ text }) {
+    return h("span", null, text);
+  }
+
+  /** Plain, since its colours cannot be read by everybody; scrolled by keyboard, too. */
+  function SyntaxHighlighter({ className, children }) {
+    return h("pre", { className: `microlight ${className ?? ""}`, tabIndex: 0 }, children);
+  }
+}

@@ -1,0 +1,220 @@
+// An agent's definition as it stands in a form, where everything is text, and back.
+import type { Agent, Definition, InlineSource, Json, Limits, Model, Provider } from "../types.ts";
+import { mergePatch } from "./merge-patch.ts";
+
+/** Where the model's key comes from. */
+export type KeyFrom = "none" | "kept" | "typed" | "secret";
+
+export interface Form {
+  name: string;
+  enabled: boolean;
+  prompt: string;
+  /** Empty: the deployment's default model. */
+  provider: Provider | "";
+  baseUrl: string;
+  modelName: string;
+  keyFrom: KeyFrom;
+  /** Whether a key of its own is kept for the agent. */
+  hasKey: boolean;
+  key: string;
+  secret: string;
+  priceInput: string;
+  priceOutput: string;
+  tools: string;
+  schema: string;
+  limits: Record<keyof Limits, string>;
+  sources: InlineSource[];
+  /** Of an agent that is made: the token of a URL it had elsewhere. */
+  webhookToken: string;
+}
+
+/** Messages by the field they are about, as the definition names it: `model.base_url`. */
+export type FieldErrors = Record<string, string>;
+
+export const LIMITS: { name: keyof Limits; label: string; max: number; usual: string; hint: string }[] = [
+  { name: "timeout_seconds", label: "Time limit, seconds", max: 840, usual: "240", hint: "All attempts of a task together. 1 to 840." },
+  { name: "max_turns", label: "Turns", max: 100, usual: "12", hint: "Calls to the model in one run. 1 to 100." },
+  { name: "max_output_tokens", label: "Tokens per turn", max: 1_000_000, usual: "4096", hint: "What the model may write in one turn." },
+  { name: "max_total_tokens", label: "Tokens per run", max: 100_000_000, usual: "500000", hint: "Read and written, all turns together." },
+  { name: "max_concurrent_runs", label: "Runs at a time", max: 100, usual: "", hint: "Further tasks wait. Empty: no limit." },
+  { name: "triggers_per_minute", label: "Triggers a minute", max: 60_000, usual: "", hint: "Further ones are answered 429. Empty: no limit." },
+];
+
+export const EMPTY_FORM: Form = {
+  name: "",
+  enabled: true,
+  prompt: "",
+  provider: "",
+  baseUrl: "",
+  modelName: "",
+  keyFrom: "none",
+  hasKey: false,
+  key: "",
+  secret: "",
+  priceInput: "",
+  priceOutput: "",
+  tools: "[]",
+  schema: "",
+  limits: Object.fromEntries(LIMITS.map(({ name, usual }) => [name, usual])) as Form["limits"],
+  sources: [],
+  webhookToken: "",
+};
+
+export function toForm(agent: Agent): Form {
+  const { model } = agent;
+  const key = model?.api_key;
+  const secret = typeof key === "object" ? key.secret : "";
+  const own = secret.startsWith("agents/");
+  const limits = LIMITS.map(({ name, usual }) => [name, String(agent.limits[name] ?? usual)]);
+  return {
+    ...EMPTY_FORM,
+    name: agent.name,
+    enabled: agent.enabled,
+    prompt: agent.prompt ?? "",
+    provider: model?.provider ?? "",
+    baseUrl: model?.base_url ?? "",
+    modelName: model?.name ?? "",
+    keyFrom: secret === "" ? "none" : own ? "kept" : "secret",
+    hasKey: own,
+    secret: own ? "" : secret,
+    priceInput: model?.price ? String(model.price.input) : "",
+    priceOutput: model?.price ? String(model.price.output) : "",
+    tools: pretty(agent.tools),
+    schema: agent.output_schema === undefined ? "" : pretty(agent.output_schema),
+    limits: Object.fromEntries(limits) as Form["limits"],
+    sources: agent.sources,
+  };
+}
+
+export function pretty(json: Json): string {
+  return JSON.stringify(json, null, 2);
+}
+
+/** What a form says, or what in it says nothing. */
+export type Reading = { ok: true; definition: Definition } | { ok: false; errors: FieldErrors };
+
+/** Reads a form of the agent `was`, or of a new one. */
+export function readForm(form: Form, was?: Agent): Reading {
+  const errors: FieldErrors = {};
+  const tools = readJson(form.tools.trim() === "" ? "[]" : form.tools, "tools", errors);
+  const schema = form.schema.trim() === "" ? undefined : readJson(form.schema, "output_schema", errors);
+  const model = readModel(form, was?.model, errors);
+  const limits = readLimits(form, errors);
+  if (form.name.trim() === "") errors["name"] = "Give the agent a name.";
+  if (tools !== undefined && !Array.isArray(tools)) errors["tools"] = "The tools are a JSON array: [ … ].";
+  if (Object.keys(errors).length > 0) return { ok: false, errors };
+  return {
+    ok: true,
+    definition: {
+      name: form.name.trim(),
+      enabled: form.enabled,
+      ...(form.prompt.trim() !== "" && { prompt: form.prompt }),
+      ...(model && { model }),
+      tools: Array.isArray(tools) ? tools : [],
+      sources: form.sources,
+      ...(schema !== undefined && { output_schema: schema }),
+      limits,
+    },
+  };
+}
+
+/** What a PATCH says to turn the agent into the definition; nothing if it is so already. */
+export function changesOf(agent: Agent, definition: Definition): Record<string, Json> | undefined {
+  const { agent_id: _, webhook_url: _url, created_at: _made, updated_at: _changed, ...was } = agent;
+  // Values that the form shows although the agent is silent about them.
+  const limits = { ...defaults(definition.limits), ...was.limits };
+  const patch = mergePatch({ ...was, limits } as unknown as Json, definition as unknown as Json);
+  return patch as Record<string, Json> | undefined;
+}
+
+function defaults(now: Limits): Partial<Limits> {
+  return now.max_total_tokens === 500_000 ? { max_total_tokens: 500_000 } : {};
+}
+
+/** The field that a refusal is about: it begins with it, in backticks or as a path. */
+export function fieldOf(message: string): string | undefined {
+  const [, quoted] = /^`([a-z_]+(?:[.[][\w.[\]]*)?)`/.exec(message) ?? [];
+  const [, path] = /^The agent is not valid: ([a-z_]+(?:[.[][\w.[\]]*)?): /.exec(message) ?? [];
+  const field = quoted ?? path;
+  if (isAboutTools(message)) return "tools";
+  return field?.startsWith("tools") ? "tools" : field?.startsWith("sources") ? "sources" : field;
+}
+
+function isAboutTools(message: string): boolean {
+  return /\bof the (tool|operation) `|^the tool `/.test(message);
+}
+
+function readJson(text: string, field: string, errors: FieldErrors): Json | undefined {
+  try {
+    return JSON.parse(text) as Json;
+  } catch (error) {
+    errors[field] = `This is not JSON yet${placeOf(text, error)}.`;
+    return undefined;
+  }
+}
+
+/** Where the browser's parser stopped, as far as it says. */
+function placeOf(text: string, error: unknown): string {
+  const message = error instanceof Error ? error.message : "";
+  const [, line, column] = /line (\d+) column (\d+)/.exec(message) ?? [];
+  if (line) return `: line ${line}, column ${column}`;
+  const [, position] = /at position (\d+)/.exec(message) ?? [];
+  if (!position) return ": it ends too early";
+  const lines = text.slice(0, Number(position)).split("\n");
+  return `: line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1}`;
+}
+
+function readModel(form: Form, was: Model | undefined, errors: FieldErrors): Model | undefined {
+  if (form.provider === "") return undefined;
+  if (form.provider === "extractive") return { provider: "extractive" };
+  const price = readPrice(form, errors);
+  const key = readKey(form, was, errors);
+  return {
+    provider: form.provider,
+    ...(form.provider !== "bedrock" && form.baseUrl.trim() !== "" && { base_url: form.baseUrl.trim() }),
+    ...(form.modelName.trim() !== "" && { name: form.modelName.trim() }),
+    ...(form.provider !== "bedrock" && key !== undefined && { api_key: key }),
+    ...(price && { price }),
+  };
+}
+
+function readKey(form: Form, was: Model | undefined, errors: FieldErrors): Model["api_key"] {
+  if (form.provider === "bedrock") return undefined;
+  switch (form.keyFrom) {
+    case "none":
+      return undefined;
+    case "kept":
+      return was?.api_key;
+    case "typed":
+      if (form.key.trim() === "") errors["model.api_key"] = "Paste the key, or choose another place to take it from.";
+      return form.key.trim();
+    case "secret":
+      if (form.secret.trim() === "") errors["model.api_key"] = "Name the secret that holds the key.";
+      return { secret: form.secret.trim() };
+  }
+}
+
+function readPrice(form: Form, errors: FieldErrors): Model["price"] {
+  const [input, output] = [form.priceInput.trim(), form.priceOutput.trim()];
+  if (input === "" && output === "") return undefined;
+  const price = { input: Number(input), output: Number(output) };
+  const known = (text: string, value: number) => text !== "" && Number.isFinite(value) && value >= 0;
+  if (!known(input, price.input) || !known(output, price.output)) {
+    errors["model.price"] = "Give both prices as numbers, such as 0.15 and 0.6, or none.";
+  }
+  return price;
+}
+
+function readLimits(form: Form, errors: FieldErrors): Limits {
+  const limits: Partial<Limits> = {};
+  for (const { name, label, max, usual } of LIMITS) {
+    const text = form.limits[name].trim();
+    if (text === "" && usual === "") continue;
+    const value = text === "" ? Number(usual) : Number(text);
+    if (!Number.isInteger(value) || value < 1 || value > max) {
+      errors[`limits.${name}`] = `${label}: a whole number from 1 to ${max.toLocaleString("en")}.`;
+    }
+    limits[name] = value;
+  }
+  return limits as Limits;
+}

@@ -1,0 +1,86 @@
+import { useEffect, useState } from "preact/hooks";
+import { type ApiError, asApiError, isAbort, request } from "../api.ts";
+import { useDebounced } from "../hooks.ts";
+import { Field, Icon } from "../ui/index.ts";
+
+const SAMPLE = `{
+  "question": "Where is order 7?"
+}`;
+const REST_MS = 300;
+
+type Preview = { system?: string; error?: string };
+
+/** What the prompt becomes for a payload, rendered by the server as in a run. */
+export function PromptPreview({ prompt, name }: { prompt: string; name: string }) {
+  const [payload, setPayload] = useState(SAMPLE);
+  const preview = usePreview(prompt, payload, name);
+  return (
+    <div class="preview">
+      <Field label="Sample payload">
+        {(wiring) => (
+          <textarea
+            {...wiring}
+            class="mono"
+            rows={4}
+            spellcheck={false}
+            value={payload}
+            onInput={(event) => setPayload(event.currentTarget.value)}
+          />
+        )}
+      </Field>
+      <div class="preview-result">
+        <h3>What the model is told</h3>
+        <div role="status" aria-label="Preview of the prompt">
+          {preview.error && (
+            <p class="field-error">
+              <Icon name="warning" />
+              <span>{preview.error}</span>
+            </p>
+          )}
+        </div>
+        <pre class={preview.error ? "preview-text stale" : "preview-text"} tabIndex={0} role="region" aria-label="Rendered prompt">
+          {preview.system ?? ""}
+        </pre>
+      </div>
+    </div>
+  );
+}
+
+/** The last rendering that went well stays while what is typed does not render. */
+function usePreview(prompt: string, payload: string, name: string): Preview {
+  const [preview, setPreview] = useState<Preview>({});
+  const asked = useDebounced(bodyOf(prompt, payload, name), REST_MS);
+  useEffect(() => {
+    if (asked === undefined) return setPreview(({ system }) => ({ ...(system !== undefined && { system }), error: NO_JSON }));
+    const controller = new AbortController();
+    render(asked, controller.signal).then(setPreview, (error: unknown) => {
+      if (isAbort(error) || controller.signal.aborted) return;
+      setPreview(({ system }) => ({ ...(system !== undefined && { system }), error: inWords(asApiError(error)) }));
+    });
+    return () => controller.abort();
+  }, [asked]);
+  return preview;
+}
+
+const NO_JSON = "The sample payload is not JSON yet.";
+
+function render(body: string, signal: AbortSignal): Promise<Preview> {
+  const headers = { "Content-Type": "application/json" };
+  return request<{ system: string }>("/api/prompt_preview", { method: "POST", body, headers, signal });
+}
+
+/** The payload goes as it was typed, so that its digits stay. */
+function bodyOf(prompt: string, payload: string, name: string): string | undefined {
+  try {
+    JSON.parse(payload);
+  } catch {
+    return undefined;
+  }
+  const template = prompt.trim() === "" ? null : prompt;
+  const head = JSON.stringify({ prompt: template, ...(name.trim() !== "" && { name: name.trim() }) });
+  return `${head.slice(0, -1)},"payload":${payload}}`;
+}
+
+function inWords(error: ApiError): string {
+  return error.reference ? `${error.message} (reference ${error.reference})` : error.message;
+}

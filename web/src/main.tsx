@@ -1,0 +1,11 @@
+import { render } from "preact";
+import { startRouter } from "./router.ts";
+import { App } from "./shell.tsx";
+import "./style.css";
+import "./tasks.css";
+
+const place = document.getElementById("app");
+if (place) {
+  startRouter();
+  render(<App />, place);
+}

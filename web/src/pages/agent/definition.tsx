@@ -1,0 +1,28 @@
+import { BasicFields, LimitFields, PromptFields, SchemaFields } from "../../definition/fields.tsx";
+import { ModelFields } from "../../definition/model-fields.tsx";
+import { SaveBar } from "../../definition/save-bar.tsx";
+import { useAgentEditor } from "../../definition/save.ts";
+import { ToolFields } from "../../definition/tool-fields.tsx";
+import type { PartProps } from "../agent.tsx";
+
+export function DefinitionPart({ agent, onChanged }: PartProps) {
+  const editor = useAgentEditor(agent, onChanged);
+  return (
+    <form
+      ref={editor.place}
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        void editor.save();
+      }}
+    >
+      <BasicFields editor={editor} />
+      <PromptFields editor={editor} />
+      <ModelFields editor={editor} />
+      <ToolFields editor={editor} />
+      <SchemaFields editor={editor} />
+      <LimitFields editor={editor} />
+      <SaveBar editor={editor} />
+    </form>
+  );
+}

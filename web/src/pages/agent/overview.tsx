@@ -1,0 +1,92 @@
+import { useMemo, useState } from "preact/hooks";
+import { type Snippet, snippetsFor } from "../../definition/snippets.ts";
+import { BASE } from "../../router.ts";
+import type { Agent } from "../../types.ts";
+import { Button, CodeBlock, CopyButton, Copyable, LinkButton, Note, Section, Tabs } from "../../ui/index.ts";
+import type { PartProps } from "../agent.tsx";
+import { TaskTable } from "../task-table.tsx";
+import { TryIt } from "../try-it.tsx";
+import { RotateDialog } from "./rotate.tsx";
+
+export function OverviewPart({ agent, onChanged }: PartProps) {
+  return (
+    <>
+      <Webhook agent={agent} onChanged={onChanged} />
+      <TryIt agent={agent} />
+      <Section
+        title="Recent tasks"
+        actions={
+          <LinkButton small kind="quiet" href={`${BASE}/tasks?agent_id=${agent.agent_id}`}>
+            All tasks of this agent
+          </LinkButton>
+        }
+      >
+        <TaskTable agentId={agent.agent_id} />
+      </Section>
+    </>
+  );
+}
+
+function Webhook({ agent, onChanged }: PartProps) {
+  const [rotating, setRotating] = useState(false);
+  return (
+    <Section
+      title="Webhook URL"
+      hint="Whoever has it can trigger this agent, and nothing else. Treat it like a password."
+      actions={
+        <Button small icon="rotate" onClick={() => setRotating(true)}>
+          Rotate
+        </Button>
+      }
+    >
+      <div class="stack">
+        {!agent.enabled && (
+          <Note tone="warn">This agent is disabled: its webhook answers 404. Enable it under Definition.</Note>
+        )}
+        <Copyable text={agent.webhook_url} what="Webhook URL" label="Webhook URL" />
+        <Snippets agent={agent} />
+      </div>
+      {rotating && <RotateDialog agent={agent} onChanged={onChanged} onClose={() => setRotating(false)} />}
+    </Section>
+  );
+}
+
+function Snippets({ agent }: { agent: Agent }) {
+  const snippets = useMemo(() => snippetsFor(agent.webhook_url), [agent.webhook_url]);
+  const tabs = snippets.map((snippet) => ({
+    id: snippet.id,
+    label: snippet.label,
+    content: () => <SnippetView key={snippet.id} snippet={snippet} />,
+  }));
+  return <Tabs label="Ways to call it" tabs={tabs} />;
+}
+
+function SnippetView({ snippet }: { snippet: Snippet }) {
+  return (
+    <div class="snippet">
+      <p class="hint">{snippet.text}</p>
+      {snippet.settings ? <Settings pairs={snippet.settings} /> : <CodeBlock code={snippet.code} what={`${snippet.label} snippet`} />}
+    </div>
+  );
+}
+
+function Settings({ pairs }: { pairs: [string, string][] }) {
+  return (
+    <dl class="settings">
+      {pairs.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>
+            <span class={isTyped(value) ? "mono" : undefined}>{value}</span>
+            {isTyped(value) && <CopyButton text={value} what={name} />}
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** What is pasted, rather than chosen or read. */
+function isTyped(value: string): boolean {
+  return value.startsWith("http") || value.startsWith("{");
+}

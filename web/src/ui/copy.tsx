@@ -1,0 +1,56 @@
+import { useEffect, useState } from "preact/hooks";
+import { Button } from "./button.tsx";
+import { toast } from "./toast.tsx";
+
+/** Copies `text`; says so, and looks so for a while. */
+export function CopyButton({ text, what, label }: { text: string; what: string; label?: string }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), 2000);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  async function copy() {
+    try {
+      await navigator.clipboard.writeText(text);
+      setCopied(true);
+      toast(`${what} copied`);
+    } catch {
+      toast(`${what} could not be copied: select it and copy it by hand`, "bad");
+    }
+  }
+  return (
+    <Button small icon={copied ? "check" : "copy"} onClick={copy} aria-label={`Copy ${what}`}>
+      <span class="same-width">
+        <span aria-hidden={copied} data-hidden={copied}>
+          {label ?? "Copy"}
+        </span>
+        <span aria-hidden={!copied} data-hidden={!copied}>
+          Copied
+        </span>
+      </span>
+    </Button>
+  );
+}
+
+/** Text to copy: one line, or a block that scrolls. */
+export function Copyable({ text, what, label }: { text: string; what: string; label: string }) {
+  return (
+    <div class="copyable">
+      <input class="mono" readOnly value={text} aria-label={label} onFocus={(event) => event.currentTarget.select()} />
+      <CopyButton text={text} what={what} />
+    </div>
+  );
+}
+
+/** A piece of code with a button that copies it. */
+export function CodeBlock({ code, what, label }: { code: string; what: string; label?: string }) {
+  return (
+    <div class="code-block">
+      <pre tabIndex={0} role="region" aria-label={label ?? what}>
+        <code>{code}</code>
+      </pre>
+      <CopyButton text={code} what={what} />
+    </div>
+  );
+}

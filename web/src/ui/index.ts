@@ -1,0 +1,11 @@
+export { Button, LinkButton } from "./button.tsx";
+export { CodeBlock, CopyButton, Copyable } from "./copy.tsx";
+export { Dialog, ask } from "./dialog.tsx";
+export { type Choice, Field, SelectField, Switch, TextArea, TextField } from "./field.tsx";
+export { Icon, type IconName } from "./icons.tsx";
+export { Page, Section } from "./page.tsx";
+export { Badge, EmptyState, ErrorNote, ErrorState, Note, Skeleton, type Tone } from "./states.tsx";
+export { type Column, Table, TableSkeleton } from "./table.tsx";
+export { type Tab, Tabs } from "./tabs.tsx";
+export { Time, exactTime, timeInWords } from "./time.tsx";
+export { toast } from "./toast.tsx";

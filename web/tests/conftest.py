@@ -1,0 +1,90 @@
+"""What the tests share: one server, one scripted model, one browser.
+
+    api        creates and triggers agents, waits for tasks (product.py)
+    model      what agents' models say (model.py)
+    page       a page of a new reader, at the address of the product
+    signed_in  the same, signed in
+    faults     what went wrong in those pages: nothing may, but what a test allows
+    browser.examine(page, "name")   pictures of every mode, and axe
+"""
+
+import os
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+import browser as chromium
+from model import Model
+from product import Api, Deployed, Product
+
+expect.set_options(timeout=10_000)
+
+
+@pytest.fixture(scope="session")
+def product(tmp_path_factory):
+    """infra/emulator/test_console.py names its stack by these variables."""
+    if "CONSOLE_URL" in os.environ:
+        product = Deployed(os.environ["CONSOLE_URL"], os.environ["CONSOLE_API_URL"], os.environ["CONSOLE_ADMIN_TOKEN"])
+    else:
+        product = Product(tmp_path_factory.mktemp("product"))
+    yield product
+    product.close()
+
+
+@pytest.fixture(scope="session")
+def api(product):
+    return Api(product.api_url, product.admin_token)
+
+
+@pytest.fixture(scope="session")
+def model():
+    model = Model()
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser, product):
+    context = chromium.a_context(browser, product.url)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def faults(product):
+    faults = chromium.Faults(product.url)
+    yield faults
+    assert faults.unexpected() == []
+
+
+@pytest.fixture
+def page(context, faults):
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    faults.watch(page)
+    return page
+
+
+@pytest.fixture
+def signed_in(page, context, product):
+    chromium.sign_in(context, product.admin_token)
+    return page
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A picture of the page in which a test failed."""
+    report = yield
+    page = item.funcargs.get("page")
+    if report.when == "call" and report.failed and page and not page.is_closed():
+        chromium.take_screenshot(page, f"failed-{item.name}")
+        report.sections.append(("page", page.url))
+    return report

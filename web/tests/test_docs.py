@@ -1,0 +1,88 @@
+"""The page of the API documentation: Swagger UI, offline and under the pages' policy."""
+
+import re
+
+import pytest
+
+import browser as chromium
+
+
+@pytest.fixture
+def docs(page):
+    page.goto("/api/docs")
+    page.locator(".opblock").first.wait_for()
+    return page
+
+
+def operation(page, method, path):
+    """Opened, ready to be tried out."""
+    path = page.locator(f'[data-path="{path}"]')
+    block = page.locator(f".opblock-{method}").filter(has=path)
+    block.locator(".opblock-summary-control").click()
+    return block
+
+
+def execute(block):
+    """The status, body and `curl` command of a call made from the page."""
+    block.get_by_role("button", name="Try it out").click()
+    block.get_by_role("button", name="Execute").click()
+    response = block.locator(".live-responses-table")
+    response.wait_for()
+    return response.locator("tbody .response-col_status").inner_text().strip(), response.inner_text(), block.locator(".curl").inner_text()
+
+
+def test_the_api_is_shown_to_every_kind_of_reader(docs):
+    assert docs.title() == "API – Agent Webhooks"
+    chromium.examine(docs, "docs")
+
+
+def test_an_operation_is_tried_out_without_a_token_by_who_is_signed_in(docs, context, api):
+    agent = api.create(name="tried-out")
+    chromium.sign_in(context, api.admin_token)
+    status, body, _ = execute(operation(docs, "get", "/api/agents"))
+    assert status.startswith("200") and agent["agent_id"] in body
+    chromium.examine(docs, "docs-operation")
+
+
+def test_a_change_is_made_with_the_session_as_well(docs, context, api):
+    chromium.sign_in(context, api.admin_token)
+    before = len(api.manage("GET", "/api/agents")["agents"])
+    status, _, command = execute(operation(docs, "post", "/api/agents"))
+    assert status.startswith("201"), status
+    assert len(api.manage("GET", "/api/agents")["agents"]) == before + 1
+    assert "X-Console: 1" in command
+
+
+def test_a_token_serves_as_well_and_is_forgotten_with_the_page(docs, api):
+    docs.get_by_role("button", name="Authorize").click()
+    dialog = docs.locator(".dialog-ux")
+    bearer = dialog.locator(".auth-container").filter(has_text=re.compile("bearer", re.I))
+    bearer.get_by_role("textbox").fill(api.admin_token)
+    bearer.get_by_role("button", name="Apply credentials").click()
+    chromium.check_barriers(docs)
+    dialog.get_by_role("button", name="Close").first.click()
+    status, _, command = execute(operation(docs, "get", "/api/agents"))
+    assert status.startswith("200") and f"Bearer {api.admin_token}" in command
+
+    kept = docs.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])")
+    assert api.admin_token not in kept
+    docs.reload()
+    docs.locator(".opblock").first.wait_for()
+    status, _, _ = execute(operation(docs, "get", "/api/agents"))
+    assert status.startswith("401"), status
+
+
+def test_the_address_leads_back_to_an_operation_that_was_open(docs):
+    operation(docs, "get", "/api/task_status")
+    assert docs.url.partition("#")[2]
+    docs.reload()
+    docs.locator(".opblock.is-open").wait_for()
+    assert "/api/task_status" in docs.locator(".opblock.is-open").inner_text()
+
+
+def test_the_document_is_downloaded_and_the_console_is_a_step_away(docs):
+    with docs.expect_download() as download:
+        docs.get_by_role("link", name="Download openapi.json").click()
+    assert download.value.suggested_filename == "openapi.json"
+    docs.get_by_role("link", name="Console").click()
+    docs.wait_for_url("**/console/")
