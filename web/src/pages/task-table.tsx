@@ -1,4 +1,90 @@
-/** The tasks, newest first; of one agent if it is named. */
-export function TaskTable(_: { agentId?: string }) {
-  return null;
+// Tasks in rows, newest first; on a phone as cards.
+import type { VNode } from "preact";
+
+import { formatCompact, formatCount, formatDuration } from "../format.ts";
+import { useNow } from "../hooks.ts";
+import { useLoad } from "../load.ts";
+import { agentName } from "../task/agents.ts";
+import { isMoving, readTasks, tasksHref } from "../task/pages.ts";
+import { usePolling } from "../task/polling.ts";
+import { StatusBadge } from "../task/status.tsx";
+import { errorWords } from "../task-words.ts";
+import type { Agent, TaskSummary } from "../types.ts";
+import { type Column, ErrorNote, Table, TableSkeleton, Time } from "../ui/index.ts";
+
+const MOVING_MS = 3000;
+const RESTING_MS = 15_000;
+
+/** The latest tasks, of one agent if it is named, kept up to date. */
+export function TaskTable({ agentId = "", limit = 10 }: { agentId?: string; limit?: number }): VNode {
+  const filter = { agent_id: agentId, status: "", cursor: "", limit };
+  const page = useLoad(`tasks of ${agentId}`, (signal) => readTasks(filter, signal));
+  usePolling(isMoving(page.data) ? MOVING_MS : RESTING_MS, page.reload);
+  if (page.data === undefined) return page.error ? <ErrorNote error={page.error} /> : <TableSkeleton rows={3} />;
+  if (page.data.tasks.length === 0) return <p class="hint">No tasks yet. A call of the webhook URL makes one.</p>;
+  return (
+    <>
+      <TaskRows tasks={page.data.tasks} caption="Latest tasks" />
+      {page.data.next_cursor !== null && <p class="table-foot"><a href={tasksHref({ agent_id: agentId })}>All tasks</a></p>}
+    </>
+  );
+}
+
+/** `agents` adds the column of the agent. */
+export function TaskRows({ tasks, agents, caption }: { tasks: TaskSummary[]; agents?: Agent[] | undefined | "unknown"; caption: string }): VNode {
+  const columns = agents === undefined ? COLUMNS : COLUMNS.toSpliced(2, 0, agentColumn(agents === "unknown" ? undefined : agents));
+  return <div class="task-table"><Table caption={caption} columns={columns} rows={tasks} rowKey={(task) => task.task_id} /></div>;
+}
+
+const COLUMNS: Column<TaskSummary>[] = [
+  { id: "status", label: "Status", cell: (task) => <StatusBadge status={task.status} /> },
+  { id: "task", label: "Task", cell: (task) => <TaskLink task={task} /> },
+  { id: "created", label: "Created", cell: (task) => <Time at={task.created_at} /> },
+  { id: "wait", label: "Wait", numeric: true, cell: (task) => <Elapsed ms={task.wait_ms} since={task.status === "PENDING" && !task.started_at ? task.created_at : null} /> },
+  { id: "run", label: "Run", numeric: true, cell: (task) => <Elapsed ms={task.run_ms} since={task.finished_at ? null : task.started_at} /> },
+  { id: "attempt", label: "Attempts", numeric: true, cell: (task) => task.attempt > 0 ? formatCount(task.attempt) : <None /> },
+  { id: "tokens", label: "Tokens", numeric: true, cell: (task) => <Tokens task={task} /> },
+  { id: "error", label: "Error", cell: (task) => <ErrorCell task={task} /> },
+];
+
+function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
+  return {
+    id: "agent",
+    label: "Agent",
+    cell: (task) => <a class="row-other" href={`/console/agents/${task.agent_id}`}>{agentName(agents, task.agent_id)}</a>,
+  };
+}
+
+/** Ids of one time begin alike, so it is the end that tells them apart. */
+function TaskLink({ task }: { task: TaskSummary }): VNode {
+  return (
+    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} title={task.task_id}>
+      …{task.task_id.slice(-8)}
+    </a>
+  );
+}
+
+function Elapsed({ ms, since }: { ms: number | null; since: string | null }): VNode {
+  if (ms !== null) return <>{formatDuration(ms)}</>;
+  return since === null ? <None /> : <Growing since={since} />;
+}
+
+function Growing({ since }: { since: string }): VNode {
+  const now = useNow(1000);
+  return <span class="growing" title="so far">{formatDuration(Math.max(now - Date.parse(since), 0))} …</span>;
+}
+
+function Tokens({ task }: { task: TaskSummary }): VNode {
+  if (!task.usage) return <None />;
+  const { input_tokens: taken, output_tokens: given } = task.usage;
+  return <span title={`${formatCount(taken)} in, ${formatCount(given)} out`}>{formatCompact(taken + given)}</span>;
+}
+
+function ErrorCell({ task }: { task: TaskSummary }): VNode {
+  if (!task.error) return <span class="unseen">none</span>;
+  return <span class="row-error" title={task.error.message}>{errorWords(task.error.type).title}</span>;
+}
+
+function None(): VNode {
+  return <span class="none"><span aria-hidden="true">–</span><span class="unseen">none</span></span>;
 }

@@ -1,5 +1,170 @@
-import { Page } from "../ui/index.ts";
+// One task: how it went, what came of it, and what it was given.
+import type { ComponentChildren, VNode } from "preact";
 
-export function TaskPage({ id }: { id: string }) {
-  return <Page title={`Task ${id}`}>{null}</Page>;
+import { formatBytes, formatCount, formatDuration, plural } from "../format.ts";
+import { useNow } from "../hooks.ts";
+import { agentName, useAgents } from "../task/agents.ts";
+import { AnswerText } from "../task/answer.tsx";
+import { Failure } from "../task/failure.tsx";
+import { Payload } from "../task/payload.tsx";
+import { Announcement, StatusBadge } from "../task/status.tsx";
+import { callsInWords, ToolCalls } from "../task/tool-calls.tsx";
+import { Timeline } from "../task/timeline.tsx";
+import { isGone, useTask, type WholeTask } from "../task/use-task.ts";
+import { hasEnded, STATUS_NAMES } from "../task-words.ts";
+import type { Answer, Task, ToolCall } from "../types.ts";
+import { Copyable, EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Skeleton, Time } from "../ui/index.ts";
+
+const PARENT = { href: "/console/tasks", label: "Tasks" };
+
+export function TaskPage({ id }: { id: string }): VNode {
+  const whole = useTask(id);
+  const title = `Task …${id.slice(-8)}`;
+  if (whole.data) return <Known whole={whole.data} error={whole.error} title={title} />;
+  return (
+    <Page title={title} parent={PARENT}>
+      <div class="card">
+        {isGone(whole.error) && <Gone />}
+        {whole.error && !isGone(whole.error) && <ErrorState error={whole.error} retry={whole.reload} />}
+        {!whole.error && <Skeleton lines={8} />}
+      </div>
+    </Page>
+  );
+}
+
+function Gone(): VNode {
+  return (
+    <EmptyState icon="tasks" title="There is no such task" actions={<LinkButton href="/console/tasks">All tasks</LinkButton>}>
+      Either the id is wrong, or the task has expired: it can be read for a day after its end, unless this deployment is set otherwise.
+    </EmptyState>
+  );
+}
+
+function Known({ whole, error, title }: { whole: WholeTask; error: Parameters<typeof ErrorNote>[0]["error"] | undefined; title: string }): VNode {
+  const { task, payload, toolCalls } = whole;
+  const answer = answerOf(task);
+  const calls = answer?.tool_calls ?? task.error?.tool_calls ?? [];
+  return (
+    <Page title={title} parent={PARENT} badge={<StatusBadge status={task.status} />} lead={<>Created <Time at={task.created_at} /></>}>
+      <Announcement text={`The task is ${STATUS_NAMES[task.status].toLowerCase()}`} />
+      {error && <ErrorNote error={error} />}
+      <div class="task-columns">
+        <div class="task-main">
+          <Outcome task={task} answer={answer} />
+          {calls.length > 0 && <ToolSection calls={calls} written={toolCalls} />}
+          {answer && answer.sources.length > 0 && <Sources sources={answer.sources} />}
+          {answer?.thought && <Thought text={answer.thought} />}
+          <Section title="Payload" hint="What the webhook was called with.">
+            {payload ? <Payload payload={payload} bytes={task.payload_bytes} /> : <Omitted bytes={task.payload_bytes} />}
+          </Section>
+        </div>
+        <div class="task-side">
+          <Facts task={task} />
+          <TimelineSection task={task} />
+        </div>
+      </div>
+    </Page>
+  );
+}
+
+function answerOf(task: Task): Answer | null {
+  return typeof task.result === "object" && task.result !== null ? task.result.result : null;
+}
+
+function Outcome({ task, answer }: { task: Task; answer: Answer | null }): VNode {
+  if (answer) return <Section title="Answer"><AnswerText answer={answer.answer} /></Section>;
+  if (task.error) return <Section title="Why it failed"><Failure error={task.error} agentId={task.agent_id} /></Section>;
+  return (
+    <Section title="Answer">
+      <p class="under-way"><span class="spinner" aria-hidden="true" /> {underWay(task)}</p>
+    </Section>
+  );
+}
+
+function underWay(task: Task): string {
+  if (task.status === "STARTED") return "The agent is at work. The answer appears here.";
+  if (task.attempt > 0) return "An attempt was given back; the task waits for the next one.";
+  return "The task waits for its turn.";
+}
+
+function ToolSection({ calls, written }: { calls: ToolCall[]; written: WholeTask["toolCalls"] }): VNode {
+  return <Section title="Tool calls" hint={callsInWords(calls)}><ToolCalls calls={calls} written={written} /></Section>;
+}
+
+function Sources({ sources }: { sources: Answer["sources"] }): VNode {
+  return (
+    <Section title="Sources" hint={`${plural(sources.length, "passage")} the answer was given on.`}>
+      <ol class="sources">
+        {sources.map((source, index) => (
+          <li key={index}>
+            <details>
+              <summary>
+                <strong>{source.title}</strong>
+                {source.source && source.source !== source.title && <span class="hint">{source.source}</span>}
+              </summary>
+              <p class="source-text">{source.text}</p>
+            </details>
+          </li>
+        ))}
+      </ol>
+    </Section>
+  );
+}
+
+function Thought({ text }: { text: string }): VNode {
+  return (
+    <Section title="Thought">
+      <details class="thought">
+        <summary>The model's reasoning, {plural(text.length, "character")}</summary>
+        <p class="source-text">{text}</p>
+      </details>
+    </Section>
+  );
+}
+
+function Omitted({ bytes }: { bytes: number }): VNode {
+  return <Note>The payload has {formatBytes(bytes)}. Together with the result it does not fit into one answer, so it is not shown.</Note>;
+}
+
+function TimelineSection({ task }: { task: Task }): VNode {
+  const now = useNow(1000);
+  return <Section title="Timeline"><Timeline task={task} now={now} /></Section>;
+}
+
+function Facts({ task }: { task: Task }): VNode {
+  const agents = useAgents();
+  return (
+    <Section title="Details">
+      <dl class="facts">
+        <Fact name="Agent"><a href={`/console/agents/${task.agent_id}`}>{agentName(agents, task.agent_id)}</a></Fact>
+        {task.wait_ms !== null && <Fact name="Waited">{formatDuration(task.wait_ms)}</Fact>}
+        {task.run_ms !== null && <Fact name="Ran">{formatDuration(task.run_ms)}</Fact>}
+        {task.attempt > 0 && <Fact name="Attempts">{formatCount(task.attempt)}</Fact>}
+        {task.usage && <UsageFacts usage={task.usage} />}
+        {hasEnded(task.status) && <Fact name="Readable until"><Time at={task.expires_at} /></Fact>}
+      </dl>
+      <div class="ids">
+        <Id label="Task id" text={task.task_id} />
+        <Id label="Agent id" text={task.agent_id} />
+      </div>
+    </Section>
+  );
+}
+
+function UsageFacts({ usage }: { usage: NonNullable<Task["usage"]> }): VNode {
+  return (
+    <>
+      <Fact name="Model"><span class="mono">{usage.model}</span></Fact>
+      <Fact name="Turns">{formatCount(usage.turns)}</Fact>
+      <Fact name="Tokens">{formatCount(usage.input_tokens)} in, {formatCount(usage.output_tokens)} out</Fact>
+    </>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }): VNode {
+  return <div><dt>{name}</dt><dd>{children}</dd></div>;
+}
+
+function Id({ label, text }: { label: string; text: string }): VNode {
+  return <div><p class="hint">{label}</p><Copyable text={text} what={label.toLowerCase()} label={label} /></div>;
 }

@@ -1,0 +1,40 @@
+// What a new deployment shows in the place of figures.
+import type { ComponentChildren, VNode } from "preact";
+
+import type { Agent } from "../types.ts";
+import { Copyable, Icon, LinkButton } from "../ui/index.ts";
+
+export function FirstSteps({ agents }: { agents: Agent[] }): VNode {
+  const agent = agents.find((agent) => agent.enabled) ?? agents[0];
+  const page = agent && `/console/agents/${agent.agent_id}`;
+  return (
+    <section class="card first-steps" aria-label="First steps">
+      <h2>First steps</h2>
+      <p class="hint">Three steps from here to the first answer.</p>
+      <ol>
+        <Step done={agent !== undefined} title="Make an agent">
+          {agent
+            ? <p><a href={page}>{agent.name}</a> is there already. <a href="/console/agents/new">Make your own</a></p>
+            : <><p>A name and a prompt are enough to begin with.</p><LinkButton kind="primary" icon="plus" href="/console/agents/new">New agent</LinkButton></>}
+        </Step>
+        <Step title="Copy its webhook URL">
+          <p>Whoever calls this URL triggers the agent. Treat it as a password.</p>
+          {agent && <Copyable text={agent.webhook_url} what="webhook URL" label="Webhook URL" />}
+        </Step>
+        <Step title="Try it">
+          <p>Call the URL from anywhere, or from here. The task and its answer appear on this page.</p>
+          {agent && <LinkButton kind="primary" href={`${page}/try`}>Try {agent.name}</LinkButton>}
+        </Step>
+      </ol>
+    </section>
+  );
+}
+
+function Step({ title, done = false, children }: { title: string; done?: boolean; children: ComponentChildren }): VNode {
+  return (
+    <li class={done ? "done" : undefined}>
+      <h3>{title}{done && <span class="step-done"><Icon name="check" /> done</span>}</h3>
+      {children}
+    </li>
+  );
+}

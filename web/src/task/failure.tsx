@@ -1,0 +1,31 @@
+import type { VNode } from "preact";
+
+import { errorWords, isAgentsMatter } from "../task-words.ts";
+import type { TaskError } from "../types.ts";
+import { Icon } from "../ui/index.ts";
+
+/** Why a task failed, what that means, and what to do about it. */
+export function Failure({ error, agentId }: { error: TaskError; agentId?: string }): VNode {
+  const words = errorWords(error.type);
+  return (
+    <div class="failure">
+      <p class="failure-title">
+        <Icon name="warning" /> <strong>{words.title}</strong> <code>{error.type}</code>
+      </p>
+      <p class="failure-message">{error.message}</p>
+      <dl class="failure-words">
+        <dt>What it means</dt>
+        <dd>{words.meaning}</dd>
+        <dt>What to do</dt>
+        <dd>
+          {words.remedy}{" "}
+          {agentId && isAgentsMatter(error.type) && <a href={`/console/agents/${agentId}`}>Open the agent</a>}
+        </dd>
+        <dt>Try again?</dt>
+        <dd>{error.retryable
+          ? "Triggering it again, under another key, may succeed as things are."
+          : "Triggering it again will fail the same way until something is changed."}</dd>
+      </dl>
+    </div>
+  );
+}

@@ -1,0 +1,86 @@
+// A task's life: a bar drawn to scale, and the same in words.
+import type { VNode } from "preact";
+import { useId } from "preact/hooks";
+
+import { formatDuration, formatPreciseClock } from "../format.ts";
+import { errorWords, hasEnded, STATUS_NAMES } from "../task-words.ts";
+import { places, type Stretch, stretches } from "../timeline.ts";
+import type { Task } from "../types.ts";
+import { exactTime, Time } from "../ui/index.ts";
+
+const NAMES: Record<Stretch["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Resting" };
+
+export function Timeline({ task, now }: { task: Task; now: number }): VNode {
+  const all = stretches(task, now);
+  return (
+    <div class="timeline">
+      <Bar all={all} />
+      <ol class="timeline-list">
+        <li class="step-created"><strong>Created</strong> <Time at={task.created_at} absolute /></li>
+        {all.map((stretch, index) => <Step key={index} stretch={stretch} task={task} />)}
+        {hasEnded(task.status) && task.finished_at && (
+          <li class={`step-${task.status.toLowerCase()}`}>
+            <strong>{STATUS_NAMES[task.status]}</strong> <StepTime at={Date.parse(task.finished_at)} />
+          </li>
+        )}
+      </ol>
+    </div>
+  );
+}
+
+function Bar({ all }: { all: Stretch[] }): VNode {
+  const hatch = useId();
+  const laid = places(all);
+  const words = all.map((stretch) => `${NAMES[stretch.kind].toLowerCase()} ${formatDuration(stretch.to - stretch.from)}`).join(", ");
+  return (
+    <svg class="timeline-bar" width="100%" height="14" role="img" aria-label={`To scale: ${words}`}>
+      <defs>
+        <pattern id={hatch} width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+          <rect class="bar-hatch" width="1.6" height="5" />
+        </pattern>
+      </defs>
+      {all.map((stretch, index) => {
+        const place = { x: `${(laid[index]?.start ?? 0) * 100}%`, width: `${(laid[index]?.size ?? 0) * 100}%` };
+        const failed = stretch.end !== undefined;
+        return (
+          <g key={index}>
+            <rect class={`stretch-${failed ? "failed" : stretch.kind}`} {...place} height="14" />
+            {failed && <rect {...place} height="14" fill={`url(#${hatch})`} />}
+          </g>
+        );
+      })}
+    </svg>
+  );
+}
+
+function Step({ stretch, task }: { stretch: Stretch; task: Task }): VNode {
+  const name = stretch.kind === "running" && stretch.attempt !== null ? `Attempt ${stretch.attempt}` : NAMES[stretch.kind];
+  const length = formatDuration(stretch.to - stretch.from);
+  return (
+    <li class={`step-${stretch.kind}`}>
+      <strong>{name}</strong>{" "}
+      <span class="step-length">{stretch.open ? `${length} so far` : length}</span>
+      {stretch.kind !== "waiting" && <StepTime at={stretch.from} />}
+      <StepEnd stretch={stretch} />
+      {stretch.open && stretch.kind !== "running" && task.waits_until && (
+        <p class="step-why">Not before <Time at={task.waits_until} absolute />.</p>
+      )}
+    </li>
+  );
+}
+
+/** The clock alone: the day is told where the task begins. */
+function StepTime({ at }: { at: number }): VNode {
+  const time = new Date(at).toISOString();
+  return <time dateTime={time} title={exactTime(time)}>{formatPreciseClock(at)}</time>;
+}
+
+function StepEnd({ stretch }: { stretch: Stretch }): VNode | null {
+  const end = stretch.end;
+  if (!end) return null;
+  if (end.kind === "lost") return <p class="step-why">Its runner ended without a word; another took over.</p>;
+  if (end.kind === "released" && !end.type) return <p class="step-why">Given back: the server was stopped. This does not count against the task.</p>;
+  const why = end.message ?? (end.type ? errorWords(end.type).title : undefined);
+  if (why === undefined) return null;
+  return <p class="step-why">{end.kind === "released" ? "Given back: " : ""}{why}{end.type && <> <code>{end.type}</code></>}</p>;
+}

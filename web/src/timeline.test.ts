@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ERROR_TYPES, errorWords } from "./task-words.ts";
+import { places, stretches } from "./timeline.ts";
+import type { TaskEvent } from "./types.ts";
+
+const at = (seconds: number): string => new Date(1_800_000_000_000 + seconds * 1000).toISOString();
+const NOW = Date.parse(at(100));
+const event = (type: TaskEvent["type"], seconds: number, attempt: number | null = 1, more = {}): TaskEvent => ({ type, at: at(seconds), attempt, ...more });
+const task = { status: "PENDING" as const, attempt: 0, created_at: at(0), started_at: null, finished_at: null, events: [event("created", 0, null)] };
+const told = (value: Parameters<typeof stretches>[0]) =>
+  stretches(value, NOW).map((one) => [one.kind, one.attempt, (one.to - one.from) / 1000, one.open, one.end?.kind]);
+
+test("a task that nobody took waits until now", () => {
+  assert.deepEqual(told(task), [["waiting", null, 100, true, undefined]]);
+});
+
+test("a task that ended has waited and run, without a gap", () => {
+  const events = [...task.events, event("claimed", 2), event("finished", 9)];
+  assert.deepEqual(told({ ...task, status: "SUCCESS", events }), [["waiting", null, 2, false, undefined], ["running", 1, 7, false, undefined]]);
+  assert.equal(told({ ...task, status: "FAILURE", events })[1]![4], "failed");
+});
+
+test("an attempt that was given back rests until the next", () => {
+  const events = [event("created", 0, null), event("claimed", 1), event("released", 3, 1, { error_type: "model_error", message: "Down" }), event("claimed", 8, 2)];
+  const all = stretches({ ...task, status: "STARTED", events }, NOW);
+  assert.deepEqual(all.map((one) => one.kind), ["waiting", "running", "resting", "running"]);
+  assert.deepEqual(all[1]!.end, { kind: "released", type: "model_error", message: "Down" });
+  assert.equal(all[3]!.open, true);
+});
+
+test("an attempt whose runner died ends where the next begins", () => {
+  const events = [event("created", 0, null), event("claimed", 1), event("claimed", 30, 2), event("finished", 31, 2)];
+  assert.deepEqual(told({ ...task, status: "SUCCESS", events }).map((one) => one[4]), [undefined, "lost", undefined]);
+});
+
+test("without events the task's own times are told", () => {
+  assert.deepEqual(told({ ...task, status: "SUCCESS", attempt: 1, started_at: at(4), finished_at: at(5), events: [] }), [
+    ["waiting", null, 4, false, undefined], ["running", 1, 1, false, undefined],
+  ]);
+});
+
+test("places fill the bar, and a short stretch beside a long one is seen", () => {
+  const events = [event("created", 0, null), event("claimed", 0.001), event("finished", 90)];
+  const found = places(stretches({ ...task, status: "SUCCESS", events }, NOW));
+  assert.ok(found[0]!.size > 0.01);
+  assert.ok(Math.abs(found.reduce((sum, place) => sum + place.size, 0) - 1) < 1e-9);
+});
+
+test("every error type of the interface has its words, and a newer one is not hidden", () => {
+  const types = ["timeout", "model_error", "tool_error", "invalid_agent", "empty_answer", "budget_exceeded", "cancelled", "worker_lost", "internal"];
+  assert.deepEqual([...ERROR_TYPES].sort(), [...types].sort());
+  assert.equal(errorWords("toString").title, "toString");
+});
