@@ -8,26 +8,32 @@
     browser.examine(page, "name")   pictures of every mode, and axe
 """
 
+import os
+
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 import browser as chromium
 from model import Model
-from product import Api, Product
+from product import Api, Deployed, Product
 
 expect.set_options(timeout=10_000)
 
 
 @pytest.fixture(scope="session")
 def product(tmp_path_factory):
-    product = Product(tmp_path_factory.mktemp("product"))
+    """infra/emulator/test_console.py names its stack by these variables."""
+    if "CONSOLE_URL" in os.environ:
+        product = Deployed(os.environ["CONSOLE_URL"], os.environ["CONSOLE_API_URL"], os.environ["CONSOLE_ADMIN_TOKEN"])
+    else:
+        product = Product(tmp_path_factory.mktemp("product"))
     yield product
     product.close()
 
 
 @pytest.fixture(scope="session")
 def api(product):
-    return Api(product.url, product.admin_token)
+    return Api(product.api_url, product.admin_token)
 
 
 @pytest.fixture(scope="session")

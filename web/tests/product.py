@@ -1,4 +1,4 @@
-"""The local server as anybody starts it, and a client of its API."""
+"""The product: the local server as anybody starts it, or a deployed stack; and a client of its API."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ class Product:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--listen", "127.0.0.1:0", "--data-dir", self.data, "--log-format", "json"],
                 env={"PATH": os.environ["PATH"], **environment}, stdout=subprocess.PIPE, stderr=log, text=True)
-        self.url = self._url()
+        self.url = self.api_url = self._url()
         self.admin_token = (self.data / "admin-token").read_text().strip()
 
     def _url(self):
@@ -37,6 +37,18 @@ class Product:
     def close(self):
         self.process.terminate()
         self.process.wait(timeout=PATIENCE_SECONDS)
+
+
+class Deployed:
+    """A stack that runs already: where a browser finds it, where its webhook URLs lead, and its token."""
+
+    def __init__(self, url, api_url, admin_token):
+        self.url = url
+        self.api_url = api_url
+        self.admin_token = admin_token
+
+    def close(self):
+        """Whoever deployed it takes it down."""
 
 
 class Api:

@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod agents;
 mod cors;
+pub mod openapi;
 mod problem;
 pub mod task_status;
 pub mod webhook;

@@ -20,10 +20,10 @@ const LONGEST_REST: u16 = 5;
 /// An answer other than success.
 #[derive(Debug)]
 pub struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    header: Option<(axum::http::HeaderName, HeaderValue)>,
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) header: Option<(axum::http::HeaderName, HeaderValue)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -40,10 +40,20 @@ pub(crate) struct ProblemBody<'a> {
     code: &'a str,
     /// Of a fault of ours: under this id the log has the details.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reference: Option<String>,
 }
 
 impl Problem {
+    /// Whether it is no fault of the caller's.
+    pub(crate) const fn is_ours(&self) -> bool {
+        self.cause.is_some()
+    }
+
+    pub(crate) fn body(&self, reference: Option<String>) -> ProblemBody<'_> {
+        ProblemBody { success: false, message: &self.message, code: self.code, reference }
+    }
+
     /// The caller must change something.
     pub(crate) fn caller(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), header: None, cause: None }
@@ -73,7 +83,7 @@ impl Problem {
     }
 
     /// Our storage or queue cannot take it: asking again is safe with a key.
-    fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
@@ -132,13 +142,12 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let reference = self.cause.as_ref().map(|_| reference());
+        let reference = self.is_ours().then(reference);
         if let (Some(cause), Some(reference)) = (&self.cause, &reference) {
             let status = self.status.as_u16();
             tracing::error!(reference, status, error = error_chain(cause.as_ref()), "request failed");
         }
-        let body = ProblemBody { success: false, message: &self.message, code: self.code, reference };
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.body(reference))).into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use store::{Clock, StoreError, Tasks};
 use utoipa::ToSchema;
 
+use crate::openapi::parameters::TaskInQuery;
 use crate::{Problem, cors};
 
 /// What reading a status needs.
@@ -28,6 +29,7 @@ pub(crate) struct TaskStatus<'a> {
     /// Never changes again once it is `SUCCESS` or `FAILURE`.
     status: Status,
     /// Of a SUCCESS the answer, of a FAILURE a sentence.
+    #[schema(required = true)]
     result: Option<TaskResult<'a>>,
     /// The task's id.
     #[schema(format = "uuid")]
@@ -41,14 +43,16 @@ pub(crate) struct TaskStatus<'a> {
     #[schema(format = "date-time")]
     created_at: String,
     /// When its first run began.
-    #[schema(format = "date-time")]
+    #[schema(format = "date-time", required = true)]
     started_at: Option<String>,
     /// When it ended.
-    #[schema(format = "date-time")]
+    #[schema(format = "date-time", required = true)]
     finished_at: Option<String>,
     /// Of a FAILURE, why.
+    #[schema(required = true)]
     error: Option<&'a Failure>,
     /// What the model's server counted, for failures too; `null` if no model was asked.
+    #[schema(required = true)]
     usage: Option<&'a Usage>,
 }
 
@@ -82,7 +86,7 @@ pub(crate) struct Health {
 
 /// Why there is no status.
 #[derive(Debug, thiserror::Error)]
-enum StatusError {
+pub(crate) enum StatusError {
     #[error("Task ID is required")]
     NoId,
     #[error("Task not found")]
@@ -101,7 +105,15 @@ pub fn router(statuses: Statuses) -> Router {
         .layer(cors::any_origin())
 }
 
-async fn task_status(
+/// Tells how a task stands.
+///
+/// While it has not ended, `Retry-After` says when to ask again.
+#[utoipa::path(get, path = "/api/task_status", tag = "Webhooks", operation_id = "get_task_status",
+    params(TaskInQuery),
+    responses((status = 200, description = "How it stands.", body = TaskStatus,
+        headers(("Retry-After" = u32, description = "Seconds until asking again makes sense; absent once the task has ended.")))),
+    security(()))]
+pub(crate) async fn task_status(
     State(statuses): State<Statuses>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -150,7 +162,11 @@ impl<'a> Answered<'a> {
     }
 }
 
-async fn health() -> Json<Health> {
+/// Tells that the service answers, and its version.
+#[utoipa::path(get, path = "/api/health", tag = "Service", operation_id = "get_health",
+    responses((status = 200, description = "It does.", body = Health)),
+    security(()))]
+pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 

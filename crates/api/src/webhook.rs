@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use crate::Problem;
 use crate::cors::{self, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
-use body::BodyError;
+pub(crate) use body::BodyError;
 
 /// What triggering needs.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ pub(crate) struct Accepted {
 
 /// Why a trigger is refused.
 #[derive(Debug, thiserror::Error)]
-enum TriggerError {
+pub(crate) enum TriggerError {
     #[error("method not allowed")]
     Method,
     #[error("Agent not found")]

@@ -6,7 +6,7 @@
 //! `SameSite=Strict`.
 
 mod guesses;
-mod session;
+pub(crate) mod session;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -49,7 +49,7 @@ impl fmt::Debug for Admins {
 
 /// Why a call is not an admin's.
 #[derive(Debug, thiserror::Error)]
-enum Stranger {
+pub(crate) enum Stranger {
     #[error("Send the admin token as `Authorization: Bearer <token>`, or sign in to the console")]
     Nobody,
     #[error("The admin token is wrong")]

@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use domain::Session;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Admins, Caller, CallerExtension, Stranger};
 use crate::Problem;
@@ -17,10 +18,11 @@ use crate::Problem;
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// What signs in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignIn {
     /// The admin token.
+    #[schema(format = "password")]
     admin_token: String,
 }
 
@@ -31,9 +33,11 @@ impl std::fmt::Debug for SignIn {
 }
 
 /// A session that goes on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 pub(crate) struct SessionView {
     /// When to sign in again.
+    #[schema(format = "date-time")]
     expires_at: String,
 }
 
@@ -46,16 +50,17 @@ pub fn router(admins: Admins) -> Router {
         .with_state(admins)
 }
 
-/// `POST /api/session`
-async fn sign_in(
+/// Signs in to the console.
+#[utoipa::path(post, path = "/api/session", tag = "Console sessions", operation_id = "sign_in",
+    request_body(content = SignIn, description = "The admin token."),
+    responses((status = 204, description = "Signed in, for 12 hours.", headers(("Set-Cookie" = String, description = "The session.")))),
+    security(()))]
+pub(crate) async fn sign_in(
     State(admins): State<Admins>,
     caller: CallerExtension,
     body: Result<Json<SignIn>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Ok(Json(SignIn { admin_token })) = body else {
-        let message = "Send a JSON object with `admin_token` and nothing else, as application/json";
-        return Err(Problem::bad_request("invalid_request", message));
-    };
+    let Ok(Json(SignIn { admin_token })) = body else { return Err(unreadable()) };
     let caller = caller.map(|Extension(Caller(address))| address);
     admins.check_token(admin_token.trim().as_bytes(), caller)?;
     let session = Session::begun(admins.clock.now());
@@ -64,16 +69,31 @@ async fn sign_in(
     Ok(admins.cookie(&session.sealed(admins.token.as_bytes()), lasts))
 }
 
-/// `GET /api/session`
-async fn show(State(admins): State<Admins>, headers: HeaderMap) -> Result<Json<SessionView>, Problem> {
+/// Tells how long the console's session goes on.
+#[utoipa::path(get, path = "/api/session", tag = "Console sessions", operation_id = "get_session",
+    responses((status = 200, description = "The session.", body = SessionView)),
+    security(("session" = [])))]
+pub(crate) async fn show(
+    State(admins): State<Admins>,
+    headers: HeaderMap,
+) -> Result<Json<SessionView>, Problem> {
     let session = admins.session(&headers)?.ok_or(Stranger::Nobody)?;
     Ok(Json(SessionView { expires_at: session.expires_at().rfc3339() }))
 }
 
-/// `DELETE /api/session`. Nothing is kept here that could be deleted: the browser
-/// is told to forget its cookie.
-async fn sign_out(State(admins): State<Admins>) -> Response {
+/// Signs out of the console.
+///
+/// The browser is told to forget its cookie: nothing is kept here that could be deleted.
+#[utoipa::path(delete, path = "/api/session", tag = "Console sessions", operation_id = "sign_out",
+    responses((status = 204, description = "Signed out.", headers(("Set-Cookie" = String, description = "An empty session, over at once.")))),
+    security(()))]
+pub(crate) async fn sign_out(State(admins): State<Admins>) -> Response {
     admins.cookie("", 0)
+}
+
+pub(crate) fn unreadable() -> Problem {
+    let message = "Send a JSON object with `admin_token` and nothing else, as application/json";
+    Problem::bad_request("invalid_request", message)
 }
 
 impl Admins {

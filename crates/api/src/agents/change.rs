@@ -10,10 +10,13 @@ use domain::{Agent, AgentDraft};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{AgentRecord, Webhook};
+use utoipa::ToSchema;
 
 use super::view::{AgentView, WebhookUrl};
 use super::{AgentPath, Body, ManageError, Management, own_api_key};
 use crate::Problem;
+use crate::openapi::parameters::OfAgent;
+use crate::openapi::shapes::AgentPatch;
 
 /// Longest time an old URL may go on working: 30 days.
 const MAX_OVERLAP_SECONDS: u64 = 2_592_000;
@@ -21,21 +24,33 @@ const MAX_OVERLAP_SECONDS: u64 = 2_592_000;
 /// Old URLs that can work beside the new one; one more ends the oldest.
 const MAX_PREVIOUS_TOKENS: usize = 10;
 
-/// `PATCH /api/agents/{id}`: a JSON merge patch (RFC 7396) of the definition.
-pub(super) async fn update(
+/// Changes an agent.
+///
+/// The body is a JSON merge patch (RFC 7396) of the definition: what is `null` is
+/// taken out, what is absent stays.
+#[utoipa::path(patch, path = "/api/agents/{id}", tag = "Agents", operation_id = "update_agent",
+    params(OfAgent),
+    request_body(content = AgentPatch, description = "What to change.", example = json!({ "enabled": false, "limits": { "timeout_seconds": 60 } })),
+    responses((status = 200, description = "The agent as it is now.", body = AgentView)))]
+pub(crate) async fn update(
     State(management): State<Management>,
     id: AgentPath,
     body: Body,
 ) -> Result<Json<AgentView>, Problem> {
     let read = management.find(id).await?;
     let patch =
-        serde_json::from_slice(&body.map_err(ManageError::Body)?).map_err(|_| ManageError::NotAnObject)?;
+        serde_json::from_slice(&body.map_err(ManageError::from)?).map_err(|_| ManageError::NotAnObject)?;
     let record = management.update(&read, patch).await?;
     Ok(Json(management.view(&record).await?))
 }
 
-/// `DELETE /api/agents/{id}`: its webhook answers 404, its queued tasks end FAILURE.
-pub(super) async fn delete(
+/// Deletes an agent.
+///
+/// Its webhook answers 404 from then on, and its queued tasks end as FAILURE.
+#[utoipa::path(delete, path = "/api/agents/{id}", tag = "Agents", operation_id = "delete_agent",
+    params(OfAgent),
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn delete(
     State(management): State<Management>,
     id: AgentPath,
 ) -> Result<StatusCode, Problem> {
@@ -46,23 +61,32 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/agents/{id}/webhook/rotate`
-pub(super) async fn rotate(
+/// Gives an agent a new webhook URL.
+///
+/// The old one goes on working for `overlap_seconds`; without a body it ends at once.
+#[utoipa::path(post, path = "/api/agents/{id}/webhook/rotate", tag = "Webhook URLs", operation_id = "rotate_webhook",
+    params(OfAgent),
+    request_body(content = Option<Rotation>, description = "How long the old URL goes on working."),
+    responses((status = 200, description = "The new URL.", body = WebhookUrl)))]
+pub(crate) async fn rotate(
     State(management): State<Management>,
     id: AgentPath,
     body: Body,
 ) -> Result<Json<WebhookUrl>, Problem> {
     let read = management.find(id).await?;
-    let record = management.rotate(&read, overlap(&body.map_err(ManageError::Body)?)?).await?;
+    let record = management.rotate(&read, overlap(&body.map_err(ManageError::from)?)?).await?;
     let rotated = management.url_view(&record).await?;
     tracing::info!(agent_id = %read.agent.id(), "webhook rotated");
     Ok(Json(rotated))
 }
 
-#[derive(Default, Deserialize)]
+/// How a webhook URL is replaced.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+pub(crate) struct Rotation {
+    /// For how long the old URL goes on working: up to 30 days.
     #[serde(default)]
+    #[schema(maximum = 2_592_000, example = 3600)]
     overlap_seconds: u64,
 }
 
@@ -125,7 +149,7 @@ impl Management {
         Ok(record)
     }
 
-    pub(super) async fn replace(
+    pub(crate) async fn replace(
         &self,
         read: &AgentRecord,
         record: AgentRecord,
@@ -138,7 +162,7 @@ impl Management {
         Ok(record)
     }
 
-    pub(super) async fn forget_secrets(&self, record: &AgentRecord) -> Result<(), ManageError> {
+    pub(crate) async fn forget_secrets(&self, record: &AgentRecord) -> Result<(), ManageError> {
         let id = record.agent.id();
         if record.webhook.imported {
             self.secrets.remove(&imported_token_name(id)).await?;

@@ -11,12 +11,22 @@ use super::view::AgentView;
 use super::{Body, ManageError, Management};
 use crate::Problem;
 
-/// `POST /api/agents`
-pub(super) async fn create(
+/// Makes an agent.
+///
+/// Only `name` is required. Its webhook URL is in the answer and works at once.
+#[utoipa::path(post, path = "/api/agents", tag = "Agents", operation_id = "create_agent",
+    request_body(content = AgentDraft, description = "The agent's definition.", example = json!({
+        "name": "order-triage",
+        "prompt": "You triage orders. Order: {{ payload.order }}",
+        "model": { "provider": "openai", "base_url": "http://127.0.0.1:8080/v1", "name": "any-model", "api_key": { "secret": "team/openai" } },
+        "sources": [{ "title": "Returns policy", "text": "Returns are free for 30 days." }]
+    })),
+    responses((status = 201, description = "The agent.", body = AgentView)))]
+pub(crate) async fn create(
     State(management): State<Management>,
     body: Body,
 ) -> Result<(StatusCode, Json<AgentView>), Problem> {
-    let draft = AgentDraft::from_json(&body.map_err(ManageError::Body)?).map_err(ManageError::Invalid)?;
+    let draft = AgentDraft::from_json(&body.map_err(ManageError::from)?).map_err(ManageError::Invalid)?;
     let record = management.create(draft).await?;
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
 }

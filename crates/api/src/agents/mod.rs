@@ -1,11 +1,11 @@
 //! The management API: agents, their webhook URLs and the secrets they refer to,
 //! for who holds the admin token.
 
-mod change;
-mod create;
-mod read;
-mod secrets;
-mod sources;
+pub(crate) mod change;
+pub(crate) mod create;
+pub(crate) mod read;
+pub(crate) mod secrets;
+pub(crate) mod sources;
 mod view;
 
 use std::fmt;
@@ -102,7 +102,7 @@ pub enum ManageError {
     SecretInUse(String),
     /// The body is too large, or did not arrive.
     #[error("The request body could not be read; it may have at most 1048576 bytes")]
-    Body(#[from] BytesRejection),
+    Body(StatusCode),
     /// The system has no randomness.
     #[error("failed to draw random bits")]
     Entropy(#[from] getrandom::Error),
@@ -122,7 +122,7 @@ pub fn router(management: Management) -> Router {
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
         .route(
             "/api/agents/{id}/sources",
-            get(sources::list).post(sources::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
+            get(sources::list).post(sources::upload::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
         )
         .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
@@ -182,6 +182,12 @@ fn own_api_key(agent: &Agent) -> Option<&str> {
     }
 }
 
+impl From<BytesRejection> for ManageError {
+    fn from(error: BytesRejection) -> Self {
+        Self::Body(error.status())
+    }
+}
+
 impl From<CreateError> for ManageError {
     fn from(error: CreateError) -> Self {
         match error {
@@ -213,7 +219,7 @@ impl From<ManageError> for Problem {
             ManageError::Secret(_) => Self::bad_request("invalid_secret", message),
             ManageError::NoSecret => Self::not_found("secret_not_found", &message),
             ManageError::SecretInUse(_) => Self::caller(StatusCode::CONFLICT, "secret_in_use", message),
-            ManageError::Body(error) => Self::caller(error.status(), "unreadable_body", message),
+            ManageError::Body(status) => Self::caller(status, "unreadable_body", message),
             ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
             ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
             ManageError::Source(error) => error.into(),

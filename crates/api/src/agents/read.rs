@@ -6,9 +6,12 @@ use axum::extract::{Path, RawQuery, State};
 use super::view::{AgentList, AgentView, WebhookUrl};
 use super::{AgentPath, ManageError, Management};
 use crate::Problem;
+use crate::openapi::parameters::{AgentInQuery, OfAgent};
 
-/// `GET /api/agents`
-pub(super) async fn list(State(management): State<Management>) -> Result<Json<AgentList>, Problem> {
+/// Lists the agents.
+#[utoipa::path(get, path = "/api/agents", tag = "Agents", operation_id = "list_agents",
+    responses((status = 200, description = "All agents.", body = AgentList)))]
+pub(crate) async fn list(State(management): State<Management>) -> Result<Json<AgentList>, Problem> {
     let records = management.agents.list().await?;
     let mut agents = Vec::with_capacity(records.len());
     for record in &records {
@@ -17,8 +20,11 @@ pub(super) async fn list(State(management): State<Management>) -> Result<Json<Ag
     Ok(Json(AgentList { agents }))
 }
 
-/// `GET /api/agents/{id}`
-pub(super) async fn show(
+/// Shows an agent.
+#[utoipa::path(get, path = "/api/agents/{id}", tag = "Agents", operation_id = "get_agent",
+    params(OfAgent),
+    responses((status = 200, description = "The agent.", body = AgentView)))]
+pub(crate) async fn show(
     State(management): State<Management>,
     id: AgentPath,
 ) -> Result<Json<AgentView>, Problem> {
@@ -26,8 +32,11 @@ pub(super) async fn show(
     Ok(Json(management.view(&record).await?))
 }
 
-/// `GET /api/agent_webhook?id=…`, DocsGPT's call.
-pub(super) async fn webhook_url(
+/// Tells an agent's webhook URL, by DocsGPT's call.
+#[utoipa::path(get, path = "/api/agent_webhook", tag = "Webhook URLs", operation_id = "get_agent_webhook",
+    params(AgentInQuery),
+    responses((status = 200, description = "The same URL every time, until it is rotated.", body = WebhookUrl)))]
+pub(crate) async fn webhook_url(
     State(management): State<Management>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<WebhookUrl>, Problem> {

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
 use crate::Problem;
+use crate::openapi::parameters::OfSecret;
 
 /// Agents named in a refusal; it is for people.
 const MOST_NAMED: usize = 10;
@@ -45,8 +46,10 @@ pub(crate) struct KeptSecret {
     agents: Vec<String>,
 }
 
-/// `GET /api/secrets`: the names, each with the agents that refer to it.
-pub(super) async fn list(State(management): State<Management>) -> Result<Json<SecretList>, Problem> {
+/// Lists the secrets' names, each with the agents that refer to it.
+#[utoipa::path(get, path = "/api/secrets", tag = "Secrets", operation_id = "list_secrets",
+    responses((status = 200, description = "The names of all secrets.", body = SecretList)))]
+pub(crate) async fn list(State(management): State<Management>) -> Result<Json<SecretList>, Problem> {
     let (names, agents) = (management.agents.kept_secrets().await?, management.agents.list().await?);
     let with_users = |name: String| KeptSecret {
         agents: users(&agents, &name).map(|record| record.agent.id().to_string()).collect(),
@@ -55,22 +58,31 @@ pub(super) async fn list(State(management): State<Management>) -> Result<Json<Se
     Ok(Json(SecretList { secrets: names.into_iter().map(with_users).collect() }))
 }
 
-/// `PUT /api/secrets/{name}` with `{"value":"…"}`: keeps it, or replaces its value.
-pub(super) async fn keep(
+/// Keeps a secret, or replaces its value.
+///
+/// Definitions of agents refer to it as `{"secret": "name"}`.
+#[utoipa::path(put, path = "/api/secrets/{name}", tag = "Secrets", operation_id = "put_secret",
+    params(OfSecret),
+    request_body(content = Given, description = "The secret's value."),
+    responses((status = 204, description = "It is kept.")))]
+pub(crate) async fn keep(
     State(management): State<Management>,
     name: NamePath,
     body: Body,
 ) -> Result<StatusCode, Problem> {
     let name = kept_name(name)?;
-    let value = value(&body.map_err(ManageError::Body)?)?;
+    let value = value(&body.map_err(ManageError::from)?)?;
     management.agents.note_secret(&name).await?;
     management.secrets.replace(&name, &value).await?;
     tracing::info!(secret = name, "secret kept");
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/secrets/{name}`: refused while an agent refers to it.
-pub(super) async fn forget(
+/// Deletes a secret that no agent refers to.
+#[utoipa::path(delete, path = "/api/secrets/{name}", tag = "Secrets", operation_id = "delete_secret",
+    params(OfSecret),
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn forget(
     State(management): State<Management>,
     name: NamePath,
 ) -> Result<StatusCode, Problem> {

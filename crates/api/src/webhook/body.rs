@@ -15,7 +15,7 @@ const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why a request has no payload.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("The request body is larger than {limit} bytes")]
     TooLarge { limit: usize },
     #[error(

@@ -50,6 +50,7 @@ pub struct AgentDraft {
     pub limits: Limits,
     /// A disabled agent's webhook answers 404.
     #[serde(default = "enabled")]
+    #[schema(default = enabled)]
     pub enabled: bool,
     /// The token of an existing webhook URL to bring along from another system.
     #[serde(default, skip_serializing)]

@@ -6,7 +6,7 @@
 //! else changed it, and again from the start if somebody did.
 
 mod pdf;
-mod upload;
+pub(crate) mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use utoipa::ToSchema;
 
 use super::{AgentPath, ManageError, Management};
 use crate::Problem;
+use crate::openapi::parameters::{OfAgent, OfDocument};
 
 pub use pdf::{READ_PDF, read_pdf_for_parent};
-pub(super) use upload::upload;
 
 /// Documents read and indexed at a time.
 const UPLOADS_AT_ONCE: usize = 2;
@@ -114,8 +114,11 @@ impl Intake {
     }
 }
 
-/// `GET /api/agents/{id}/sources`
-pub(super) async fn list(
+/// Lists an agent's documents.
+#[utoipa::path(get, path = "/api/agents/{id}/sources", tag = "Documents", operation_id = "list_documents",
+    params(OfAgent),
+    responses((status = 200, description = "The documents.", body = DocumentList)))]
+pub(crate) async fn list(
     State(management): State<Management>,
     id: AgentPath,
 ) -> Result<Json<DocumentList>, Problem> {
@@ -123,8 +126,11 @@ pub(super) async fn list(
     Ok(Json(DocumentList { sources: record.catalogue.documents().iter().map(DocumentView::from).collect() }))
 }
 
-/// `DELETE /api/agents/{id}/sources/{source_id}`
-pub(super) async fn delete(
+/// Deletes a document.
+#[utoipa::path(delete, path = "/api/agents/{id}/sources/{source_id}", tag = "Documents", operation_id = "delete_document",
+    params(OfAgent, OfDocument),
+    responses((status = 204, description = "It is gone.")))]
+pub(crate) async fn delete(
     State(management): State<Management>,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
 ) -> Result<StatusCode, Problem> {
@@ -177,7 +183,7 @@ impl Management {
     }
 
     /// Deletes what no document has, and then the mention of it.
-    pub(super) async fn sweep(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(crate) async fn sweep(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
         let left = record.catalogue.deletable(self.clock.now());
         if left.is_empty() {
             return Ok(record);
@@ -195,7 +201,7 @@ impl Management {
 
     /// Before an agent is deleted: its documents first, while its record still
     /// names them.
-    pub(super) async fn clear_out(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(crate) async fn clear_out(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
         if record.catalogue.is_empty() {
             return Ok(record);
         }

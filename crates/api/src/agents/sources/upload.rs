@@ -10,10 +10,12 @@ use domain::Listed;
 use sources::{Document, Format, Reading};
 use store::{AgentRecord, Packed};
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
 use super::super::{AgentPath, Body, ManageError, Management};
 use super::{DocumentView, SourceError, pdf, tell_leftover};
 use crate::Problem;
+use crate::openapi::parameters::{DocumentNames, OfAgent};
 
 /// Of what a document calls itself, the beginning.
 const NAME_BYTES: usize = 200;
@@ -24,6 +26,12 @@ struct Names {
     title: Option<String>,
     source: Option<String>,
 }
+
+/// A PDF, byte for byte.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "read by its derive alone")]
+pub(crate) struct Pdf(Bytes);
 
 /// A document as it came.
 struct File {
@@ -40,8 +48,15 @@ struct Indexed {
     packed: Packed,
 }
 
-/// `POST /api/agents/{id}/sources`: 201 for a new document, 200 for one that took
-/// the place of an earlier one of the same `source`.
+/// Uploads a document for an agent to answer from.
+///
+/// One of the same `source` is replaced.
+#[utoipa::path(post, path = "/api/agents/{id}/sources", tag = "Documents", operation_id = "upload_document",
+    params(OfAgent, DocumentNames),
+    request_body(description = "The document, as it is.", content(
+        (String = "text/plain", example = "Returns are free for 30 days."), (String = "text/markdown"), (String = "text/html"), (Pdf = "application/pdf"))),
+    responses((status = 201, description = "A new document.", body = DocumentView),
+        (status = 200, description = "The document that replaced an earlier one.", body = DocumentView)))]
 pub(crate) async fn upload(
     State(management): State<Management>,
     id: AgentPath,
@@ -99,7 +114,7 @@ impl File {
 fn refused_body(error: BytesRejection) -> ManageError {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => SourceError::TooLarge.into(),
-        _ => ManageError::Body(error),
+        _ => error.into(),
     }
 }
 

@@ -26,11 +26,11 @@ pub struct McpTool {
     pub headers: BTreeMap<String, HeaderSource>,
     /// What one call may take. 1 to 300.
     #[serde(default = "timeout_seconds")]
-    #[schema(minimum = 1, maximum = 300)]
+    #[schema(minimum = 1, maximum = 300, default = timeout_seconds)]
     pub timeout_seconds: u64,
     /// Most bytes of a result that the model is told; the rest is cut off. 1 to 1,048,576.
     #[serde(default = "max_response_bytes")]
-    #[schema(minimum = 1, maximum = 1_048_576)]
+    #[schema(minimum = 1, maximum = 1_048_576, default = max_response_bytes)]
     pub max_response_bytes: usize,
     /// The tools that the model is told of, as the server names them.
     #[schema(min_items = 1)]

@@ -1,0 +1,72 @@
+//! Problems of one status as a response of the document.
+
+use std::collections::BTreeMap;
+
+use axum::http::header::{ALLOW, CONNECTION, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde_json::json;
+use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::{
+    ContentBuilder, Header, HeaderBuilder, ObjectBuilder, Ref, Response, ResponseBuilder, Type,
+};
+
+use crate::Problem;
+
+/// Every problem is an example, and so are the headers it comes with.
+pub(super) fn response(problems: &[Problem]) -> Response {
+    let about: Vec<String> =
+        problems.iter().map(|problem| format!("- `{}`: {}", problem.code, problem.message)).collect();
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .examples_from_iter(examples(problems))
+        .build();
+    let mut response =
+        ResponseBuilder::new().description(about.join("\n")).content("application/json", content);
+    for (name, value) in problems.iter().filter_map(|problem| problem.header.as_ref()) {
+        response = response.header(spelled(name), header(name, value.to_str().unwrap_or_default()));
+    }
+    response.build()
+}
+
+/// Named by their codes, numbered where two have one.
+fn examples(problems: &[Problem]) -> BTreeMap<String, Example> {
+    let mut examples = BTreeMap::new();
+    for problem in problems {
+        let reference = problem.is_ours().then(|| "9f86d081884c7d65".to_owned());
+        let example =
+            ExampleBuilder::new().summary(&*problem.message).value(Some(json!(problem.body(reference))));
+        let name =
+            (1..).map(|number| numbered(problem.code, number)).find(|name| !examples.contains_key(name));
+        examples.insert(name.unwrap_or_default(), example.build());
+    }
+    examples
+}
+
+fn numbered(code: &str, number: u32) -> String {
+    if number == 1 { code.to_owned() } else { format!("{code}_{number}") }
+}
+
+fn header(name: &HeaderName, value: &str) -> Header {
+    let (kind, about) = match *name {
+        ALLOW => (Type::String, "The methods that the path takes."),
+        RETRY_AFTER => (Type::Integer, "Seconds after which trying again makes sense."),
+        WWW_AUTHENTICATE => (Type::String, "How to say who calls."),
+        CONNECTION => (Type::String, "The connection ends with this answer."),
+        _ => (Type::String, ""),
+    };
+    let example = value.parse().map_or_else(|_| json!(value), |seconds: u32| json!(seconds));
+    let schema = ObjectBuilder::new().schema_type(kind).build();
+    HeaderBuilder::new().schema(Some(schema)).description(Some(about)).example(Some(example)).build()
+}
+
+/// As RFCs write it.
+fn spelled(name: &HeaderName) -> String {
+    match *name {
+        WWW_AUTHENTICATE => "WWW-Authenticate".to_owned(),
+        _ => name.as_str().split('-').map(capitalized).collect::<Vec<_>>().join("-"),
+    }
+}
+
+fn capitalized(word: &str) -> String {
+    let (first, rest) = word.split_at(word.len().min(1));
+    first.to_ascii_uppercase() + rest
+}
