@@ -162,7 +162,7 @@ def test_a_running_task_is_followed_to_its_answer_without_a_reload(signed_in, ap
     turn.held.set()
     expect(region(signed_in, "Answer").locator("strong")).to_have_text("done")
     expect(region(signed_in, "Timeline")).to_contain_text("Succeeded")
-    expect(signed_in.get_by_text("The task is succeeded")).to_be_attached()
+    expect(signed_in.get_by_text("The task succeeded")).to_be_attached()
 
 
 def test_an_attempt_that_was_given_back_is_told_with_its_reason(signed_in, api, model):

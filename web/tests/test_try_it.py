@@ -43,7 +43,7 @@ def test_a_payload_is_sent_and_the_task_followed_to_its_answer(signed_in, try_it
 
 
 def test_the_same_key_is_answered_with_the_first_task_and_a_new_key_makes_another(signed_in, try_it, api):
-    agent = api.create(name="keyed", sources=[{"title": "Returns", "text": "Returns: 30 days."}])
+    agent = api.create(name="keyed", sources=[{"title": "Help", "text": "What you can do: ask a question."}])
     part = try_it(agent)
     part.get_by_role("button", name="New key").click()
     key = part.get_by_label("Idempotency-Key").input_value()
@@ -108,7 +108,7 @@ def test_what_the_webhook_refuses_is_shown_as_it_was_answered(signed_in, try_it,
 
 
 def test_it_is_tried_with_the_keyboard_alone(signed_in, try_it, api):
-    part = try_it(api.create(name="by-keyboard", sources=[{"title": "Returns", "text": "Returns: 30 days."}]))
+    part = try_it(api.create(name="by-keyboard", sources=[{"title": "Help", "text": "What you can do: ask a question."}]))
     part.get_by_label("Payload").focus()
     for _ in range(3):
         signed_in.keyboard.press("Tab")

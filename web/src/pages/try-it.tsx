@@ -11,7 +11,7 @@ import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { ViewSwitch } from "../task/switch.tsx";
 import { useStatus } from "../task/use-task.ts";
-import { hasEnded, STATUS_NAMES } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
 import { type Draft, newKey, type Pair, problems, samplePayload, send, type WebhookAnswer, webhookPath } from "../trigger.ts";
 import type { Agent, TaskState } from "../types.ts";
 import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } from "../ui/index.ts";
@@ -131,7 +131,7 @@ function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
           <a href={`/console/tasks/${id}`}>Open the task</a>
         </span>
       </div>
-      <Announcement text={state.data ? `The task is ${STATUS_NAMES[state.data.status].toLowerCase()}` : ""} />
+      <Announcement text={state.data ? STATUS_SENTENCES[state.data.status] : ""} />
       {state.error && <ErrorNote error={state.error} />}
       {state.data ? <Result state={state.data} agentId={agentId} /> : !state.error && <Skeleton lines={2} />}
     </div>
