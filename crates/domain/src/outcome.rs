@@ -88,6 +88,20 @@ pub enum ErrorType {
     Internal,
 }
 
+impl Ended {
+    /// The end alone, for lists: without answer, sources and tools.
+    #[must_use]
+    pub fn in_brief(&self) -> Self {
+        let outcome = match &self.outcome {
+            Outcome::Success(_) => Outcome::Success(Answer::default()),
+            Outcome::Failure(failure) => {
+                Outcome::Failure(Failure { tool_calls: Vec::new(), ..failure.clone() })
+            }
+        };
+        Self { outcome, usage: self.usage.clone() }
+    }
+}
+
 impl Answer {
     /// Whether it says nothing.
     pub fn is_blank(&self) -> bool {

@@ -3,7 +3,7 @@ import { Button } from "./button.tsx";
 import { toast } from "./toast.tsx";
 
 /** Copies `text`; says so, and looks so for a while. */
-export function CopyButton({ text, what }: { text: string; what: string }) {
+export function CopyButton({ text, what, label = "Copy" }: { text: string; what: string; label?: string }) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     if (!copied) return;
@@ -21,7 +21,7 @@ export function CopyButton({ text, what }: { text: string; what: string }) {
   }
   return (
     <Button small icon={copied ? "check" : "copy"} onClick={copy} aria-label={`Copy ${what}`}>
-      Copy
+      {label}
     </Button>
   );
 }

@@ -20,6 +20,7 @@ use store::aws::Aws;
 use store::env::{Env, EnvError};
 use store::{
     Agents, Bedrock, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables,
+    index_tasks,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -190,6 +191,7 @@ impl Server {
         // In a file of their own, so that a large document holds up no task.
         let (documents, _) = open_database(&data_dir, "documents", &["documents"]).await?;
         let aws = Aws::embedded(engine.clone());
+        index_tasks(&aws, "tasks").await?;
         let documents = Documents::new(&Aws::embedded(documents), "documents");
 
         let tasks = Tasks::new(&aws, "tasks");
@@ -205,6 +207,7 @@ impl Server {
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
         let management = Management {
             agents: Arc::clone(&agents),
+            tasks: tasks.clone(),
             secrets: Arc::clone(&secrets),
             intake: Intake::new(documents.clone(), settings.program),
             clock: clock.clone(),

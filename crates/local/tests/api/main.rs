@@ -33,6 +33,7 @@ mod session;
 mod sources;
 mod status;
 mod support;
+mod tasks;
 mod tools;
 mod traces;
 mod triggers;

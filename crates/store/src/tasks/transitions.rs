@@ -231,13 +231,22 @@ impl Tasks {
     ) -> Result<UpdateItemFluentBuilder, StoreError> {
         let expires_at = Task::final_expiry(id.created_at(), now, retention);
         let content = serde_json::to_vec(ended).attempt("write the outcome as JSON")?;
-        let outcome = blob::write(&self.db, &self.table, &content, expires_at).await?;
-        Ok(self
-            .update(id)
-            .update_expression(
-                "SET #status = :ended, outcome = :outcome, finished_at = :now, \
-                 expires_at = :expires_at REMOVE lease_until, holder, run",
-            )
+        let mut outcome = blob::write(&self.db, &self.table, &content, expires_at).await?;
+        if let AttributeValue::M(spilled) = &mut outcome {
+            let brief = serde_json::to_vec(&ended.in_brief()).attempt("write the end as JSON")?;
+            spilled.insert("brief".to_owned(), item::bytes(blob::pack(&brief)));
+        }
+        let mut set =
+            "SET #status = :ended, outcome = :outcome, finished_at = :now, expires_at = :expires_at"
+                .to_owned();
+        let mut update = self.update(id);
+        if ended.status() == Status::Failure {
+            // The one thing that lists hold of an end, so that only failures write to them.
+            set.push_str(", failed = :failed");
+            update = update.expression_attribute_values(":failed", AttributeValue::Bool(true));
+        }
+        Ok(update
+            .update_expression(set + " REMOVE lease_until, holder, run")
             .expression_attribute_values(":ended", item::text(ended.status().as_str()))
             .expression_attribute_values(":outcome", outcome)
             .expression_attribute_values(":now", item::moment(now))
@@ -246,7 +255,10 @@ impl Tasks {
 
     /// What a claimed task was triggered with.
     pub async fn payload(&self, claimed: &Claimed) -> Result<Payload, StoreError> {
-        let found = &claimed.item;
+        self.payload_in(&claimed.item).await
+    }
+
+    pub(super) async fn payload_in(&self, found: &Item) -> Result<Payload, StoreError> {
         let json = blob::read(&self.db, &self.table, found, "payload").await?;
         String::from_utf8(json).map(Payload::from_stored).map_err(|_| Reader(found).damaged("payload"))
     }
