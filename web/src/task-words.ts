@@ -7,6 +7,10 @@ export const STATUS_NAMES: Record<TaskStatus, string> = {
   PENDING: "Waiting", STARTED: "Running", SUCCESS: "Succeeded", FAILURE: "Failed",
 };
 
+export const STATUS_SENTENCES: Record<TaskStatus, string> = {
+  PENDING: "The task is waiting", STARTED: "The task is running", SUCCESS: "The task succeeded", FAILURE: "The task failed",
+};
+
 export function hasEnded(status: TaskStatus): boolean {
   return status === "SUCCESS" || status === "FAILURE";
 }
@@ -40,9 +44,9 @@ const ERRORS: Record<string, ErrorWords> = {
     remedy: "Open the agent and correct what the message names. Addresses in private networks have to be allowed by the deployment first.",
   },
   empty_answer: {
-    title: "The model answered nothing",
-    meaning: "The run came to its end without any text.",
-    remedy: "Say in the prompt what the answer has to contain, and see that the limit of output tokens leaves room for it: reasoning counts too.",
+    title: "There was no answer",
+    meaning: "The run came to its end without any text. An agent without a model answers nothing if no passage of its sources speaks to the payload.",
+    remedy: "Say in the prompt what the answer has to contain, and see that the limit of output tokens leaves room for it: reasoning counts too. Without a model, add sources, or ask in their words.",
   },
   budget_exceeded: {
     title: "A limit was used up",

@@ -30,6 +30,12 @@ test("an attempt that was given back rests until the next", () => {
   assert.equal(all[3]!.open, true);
 });
 
+test("a rest tells when the next attempt may begin", () => {
+  const events = [event("created", 0, null), event("claimed", 1), event("released", 3, 1, { resumes_at: at(200) })];
+  const last = stretches({ ...task, events }, NOW).at(-1);
+  assert.deepEqual([last?.kind, last?.open, last?.resumes], ["resting", true, at(200)]);
+});
+
 test("an attempt whose runner died ends where the next begins", () => {
   const events = [event("created", 0, null), event("claimed", 1), event("claimed", 30, 2), event("finished", 31, 2)];
   assert.deepEqual(told({ ...task, status: "SUCCESS", events }).map((one) => one[4]), [undefined, "lost", undefined]);

@@ -9,6 +9,8 @@ export interface Stretch {
   to: number;
   /** Whether it still goes on. */
   open: boolean;
+  /** Of a rest: when the next attempt may begin. */
+  resumes?: string;
   /** Why it ended, if not well: `lost` when the next attempt began without a word. */
   end?: { kind: "released" | "failed" | "lost"; type?: string; message?: string };
 }
@@ -27,6 +29,7 @@ export function stretches(task: Timed, now: number): Stretch[] {
     if (event.type === "finished") return found;
     const running = event.type === "claimed";
     current = { kind: running ? "running" : "resting", attempt: running ? event.attempt : null, from: at, to: at, open: true };
+    if (event.resumes_at) current.resumes = event.resumes_at;
   }
   return [...found, { ...current, to: Math.max(now, current.from) }];
 }

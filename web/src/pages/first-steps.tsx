@@ -23,7 +23,7 @@ export function FirstSteps({ agents }: { agents: Agent[] }): VNode {
         </Step>
         <Step title="Try it">
           <p>Call the URL from anywhere, or from here. The task and its answer appear on this page.</p>
-          {agent && <LinkButton kind="primary" href={`${page}/try`}>Try {agent.name}</LinkButton>}
+          {page && <LinkButton kind="primary" href={page}>Try {agent.name}</LinkButton>}
         </Step>
       </ol>
     </section>

@@ -17,7 +17,8 @@ import { EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Sel
 import { FirstSteps } from "./first-steps.tsx";
 import { TaskRows } from "./task-table.tsx";
 
-const REFRESH_MS = 30_000;
+/** A longer time is more to read, and changes less. */
+const REFRESH_MS: Record<Span, number> = { "24": 30_000, "168": 120_000, "336": 120_000 };
 const SPANS = [["24", "24 hours"], ["168", "7 days"], ["336", "14 days"]] as const;
 type Span = (typeof SPANS)[number][0];
 const LONGEST: Span = "336";
@@ -33,7 +34,7 @@ export function OverviewPage(): VNode {
   const stats = useStats(scope);
   const quiet = stats.data?.tasks === 0;
   const ever = useStats(quiet ? { hours: LONGEST, agent_id: "" } : null);
-  usePolling(REFRESH_MS, stats.reload);
+  usePolling(REFRESH_MS[scope.hours], stats.reload);
   const isNew = quiet && ever.data?.tasks === 0 && scope.agent_id === "" && agents !== undefined;
   return (
     <Page title="Overview">

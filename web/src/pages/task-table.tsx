@@ -5,7 +5,7 @@ import { formatCompact, formatCount, formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { useLoad } from "../load.ts";
 import { agentName } from "../task/agents.ts";
-import { isMoving, readTasks, tasksHref } from "../task/pages.ts";
+import { isMoving, readTasks } from "../task/pages.ts";
 import { usePolling } from "../task/polling.ts";
 import { StatusBadge } from "../task/status.tsx";
 import { errorWords } from "../task-words.ts";
@@ -22,12 +22,7 @@ export function TaskTable({ agentId = "", limit = 10 }: { agentId?: string; limi
   usePolling(isMoving(page.data) ? MOVING_MS : RESTING_MS, page.reload);
   if (page.data === undefined) return page.error ? <ErrorNote error={page.error} /> : <TableSkeleton rows={3} />;
   if (page.data.tasks.length === 0) return <p class="hint">No tasks yet. A call of the webhook URL makes one.</p>;
-  return (
-    <>
-      <TaskRows tasks={page.data.tasks} caption="Latest tasks" />
-      {page.data.next_cursor !== null && <p class="table-foot"><a href={tasksHref({ agent_id: agentId })}>All tasks</a></p>}
-    </>
-  );
+  return <TaskRows tasks={page.data.tasks} caption="Latest tasks" />;
 }
 
 /** `agents` adds the column of the agent. */

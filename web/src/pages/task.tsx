@@ -4,14 +4,14 @@ import type { ComponentChildren, VNode } from "preact";
 import { formatBytes, formatCount, formatDuration, plural } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { agentName, useAgents } from "../task/agents.ts";
-import { AnswerText } from "../task/answer.tsx";
+import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
 import { Payload } from "../task/payload.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { callsInWords, ToolCalls } from "../task/tool-calls.tsx";
 import { Timeline } from "../task/timeline.tsx";
 import { isGone, useTask, type WholeTask } from "../task/use-task.ts";
-import { hasEnded, STATUS_NAMES } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
 import type { Answer, Task, ToolCall } from "../types.ts";
 import { Copyable, EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Skeleton, Time } from "../ui/index.ts";
 
@@ -46,7 +46,7 @@ function Known({ whole, error, title }: { whole: WholeTask; error: Parameters<ty
   const calls = answer?.tool_calls ?? task.error?.tool_calls ?? [];
   return (
     <Page title={title} parent={PARENT} badge={<StatusBadge status={task.status} />} lead={<>Created <Time at={task.created_at} /></>}>
-      <Announcement text={`The task is ${STATUS_NAMES[task.status].toLowerCase()}`} />
+      <Announcement text={STATUS_SENTENCES[task.status]} />
       {error && <ErrorNote error={error} />}
       <div class="task-columns">
         <div class="task-main">

@@ -41,10 +41,12 @@ function useFilter(): TaskFilter {
   return { agent_id: of("agent_id"), status, cursor: of("cursor"), limit: LIMIT };
 }
 
-/** How often to read again: often while something runs; older pages are at rest. */
+/** How often to read again: often while something runs. Older pages are at rest,
+ * and a rare status is looked for at some length. */
 function pace(filter: TaskFilter, page: TaskPage | undefined): number | null {
   if (isMoving(page)) return filter.status ? 6000 : 3000;
-  return filter.cursor ? null : 15_000;
+  if (filter.cursor) return null;
+  return filter.status ? 30_000 : 15_000;
 }
 
 /** Said when it changes, and only then. */

@@ -6,15 +6,15 @@ import { type ApiError, asApiError } from "../api.ts";
 import { formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { parseJson, prettyJson } from "../render/json-text.ts";
-import { AnswerText } from "../task/answer.tsx";
+import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { ViewSwitch } from "../task/switch.tsx";
 import { useStatus } from "../task/use-task.ts";
-import { hasEnded, STATUS_NAMES } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
 import { type Draft, newKey, type Pair, problems, samplePayload, send, type WebhookAnswer, webhookPath } from "../trigger.ts";
 import type { Agent, TaskState } from "../types.ts";
-import { Button, CopyButton, ErrorNote, Field, Note, Skeleton, TextArea } from "../ui/index.ts";
+import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } from "../ui/index.ts";
 
 const METHODS = [["POST", "POST, JSON"], ["GET", "GET, query"]] as const;
 
@@ -38,19 +38,20 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
     setSending(false);
   }
   return (
-    <div class="try-it">
-      {!agent.enabled && <Note tone="warn">This agent is disabled: its webhook answers 404 to everybody, here too.</Note>}
-      <form class="fields" onSubmit={submit} noValidate>
-        <ViewSwitch label="Method" views={METHODS} view={draft.method} onView={(method) => change({ method })} />
-        {draft.method === "POST"
-          ? <Body body={draft.body} error={wrong.body} onBody={(body) => change({ body })} />
-          : <Pairs pairs={draft.pairs} url={agent.webhook_url} onPairs={(pairs) => change({ pairs })} />}
-        <Key value={draft.key} error={wrong.key} onKey={(key) => change({ key })} />
-        <div><Button kind="primary" type="submit" busy={sending}>Send</Button></div>
-      </form>
-      {error && <ErrorNote error={error} />}
-      {answer && <Came answer={answer} agentId={agent.agent_id} />}
-    </div>
+    <Section title="Try it" id="try-it" hint="Calls the webhook as any other system would, and follows the task to its end.">
+      <div class="try-it">
+        <form class="fields" onSubmit={submit} noValidate>
+          <ViewSwitch label="Method" views={METHODS} view={draft.method} onView={(method) => change({ method })} />
+          {draft.method === "POST"
+            ? <Body body={draft.body} error={wrong.body} onBody={(body) => change({ body })} />
+            : <Pairs pairs={draft.pairs} url={agent.webhook_url} onPairs={(pairs) => change({ pairs })} />}
+          <Key value={draft.key} error={wrong.key} onKey={(key) => change({ key })} />
+          <div><Button kind="primary" type="submit" busy={sending}>Send</Button></div>
+        </form>
+        {error && <ErrorNote error={error} />}
+        {answer && <Came answer={answer} agentId={agent.agent_id} />}
+      </div>
+    </Section>
   );
 }
 
@@ -126,11 +127,11 @@ function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
         {state.data && <StatusBadge status={state.data.status} />}
         {state.data && <Length state={state.data} />}
         <span class="followed-links">
-          <CopyButton text={id} what="task id" label="Copy id" />
+          <CopyButton text={id} what="task id" label="Copy task id" />
           <a href={`/console/tasks/${id}`}>Open the task</a>
         </span>
       </div>
-      <Announcement text={state.data ? `The task is ${STATUS_NAMES[state.data.status].toLowerCase()}` : ""} />
+      <Announcement text={state.data ? STATUS_SENTENCES[state.data.status] : ""} />
       {state.error && <ErrorNote error={state.error} />}
       {state.data ? <Result state={state.data} agentId={agentId} /> : !state.error && <Skeleton lines={2} />}
     </div>

@@ -10,21 +10,9 @@ export interface TaskFilter {
   limit: number;
 }
 
-/** A page of the server's looks at a bounded number of tasks. With a filter it may
- * be short, so as many are read as fill one, up to this many. */
-const PAGES_PER_PAGE = 4;
-
-/** Reads the page that `filter` names. */
-export async function readTasks(filter: TaskFilter, signal: AbortSignal, read = readOne): Promise<TaskPage> {
-  let page = await read(filter, signal);
-  for (let round = 1; round < PAGES_PER_PAGE && page.next_cursor !== null && page.tasks.length < filter.limit; round += 1) {
-    const next = await read({ ...filter, cursor: page.next_cursor, limit: filter.limit - page.tasks.length }, signal);
-    page = { ...next, tasks: [...page.tasks, ...next.tasks] };
-  }
-  return page;
-}
-
-function readOne(filter: TaskFilter, signal: AbortSignal): Promise<TaskPage> {
+/** Reads the page that `filter` names. With a status it may be short, for the
+ * server looks at a bounded number of tasks. */
+export function readTasks(filter: TaskFilter, signal: AbortSignal): Promise<TaskPage> {
   return api.get<TaskPage>(`/api/tasks?${queryOf(filter)}`, signal);
 }
 

@@ -62,11 +62,16 @@ function Step({ stretch, task }: { stretch: Stretch; task: Task }): VNode {
       <span class="step-length">{stretch.open ? `${length} so far` : length}</span>
       {stretch.kind !== "waiting" && <StepTime at={stretch.from} />}
       <StepEnd stretch={stretch} />
-      {stretch.open && stretch.kind !== "running" && task.waits_until && (
-        <p class="step-why">Not before <Time at={task.waits_until} absolute />.</p>
-      )}
+      {stretch.open && stretch.kind !== "running" && <StillWaits stretch={stretch} task={task} />}
     </li>
   );
+}
+
+/** What a task that rests or waits is waiting for, where it is known. */
+function StillWaits({ stretch, task }: { stretch: Stretch; task: Task }): VNode | null {
+  if (task.waits_until) return <p class="step-why">The agent has as many runs as it may have. It looks for a free one again <Time at={task.waits_until} />.</p>;
+  if (stretch.resumes) return <p class="step-why">The next attempt begins <Time at={stretch.resumes} /> at the earliest.</p>;
+  return null;
 }
 
 /** The clock alone: the day is told where the task begins. */
