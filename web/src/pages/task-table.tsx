@@ -5,6 +5,7 @@ import { formatCompact, formatCount, formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { useLoad } from "../load.ts";
 import { agentName } from "../task/agents.ts";
+import { useToldOfTasks } from "../task/changes.ts";
 import { isMoving, readTasks } from "../task/pages.ts";
 import { usePolling } from "../task/polling.ts";
 import { StatusBadge } from "../task/status.tsx";
@@ -20,6 +21,7 @@ export function TaskTable({ agentId = "", limit = 10 }: { agentId?: string; limi
   const filter = { agent_id: agentId, status: "", cursor: "", limit };
   const page = useLoad(`tasks of ${agentId}`, (signal) => readTasks(filter, signal));
   usePolling(isMoving(page.data) ? MOVING_MS : RESTING_MS, page.reload);
+  useToldOfTasks(page.reload);
   if (page.data === undefined) return page.error ? <ErrorNote error={page.error} /> : <TableSkeleton rows={3} />;
   if (page.data.tasks.length === 0) return <p class="hint">No tasks yet. A call of the webhook URL makes one.</p>;
   return <TaskRows tasks={page.data.tasks} caption="Latest tasks" />;

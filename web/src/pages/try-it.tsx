@@ -1,12 +1,13 @@
 // Calls an agent's webhook as anybody would, and follows the task to its end.
 import type { VNode } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 
 import { type ApiError, asApiError } from "../api.ts";
 import { formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { parseJson, prettyJson } from "../render/json-text.ts";
 import { AnswerText } from "../task/answer.tsx";
+import { tellOfTasks } from "../task/changes.ts";
 import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { ViewSwitch } from "../task/switch.tsx";
@@ -32,6 +33,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
     setError(undefined);
     try {
       setAnswer(await send(agent, draft));
+      tellOfTasks();
     } catch (problem) {
       setError(asApiError(problem));
     }
@@ -56,7 +58,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
 }
 
 function Body({ body, error, onBody }: { body: string; error: string | undefined; onBody: (body: string) => void }): VNode {
-  const format = <Button small kind="quiet" disabled={error !== undefined} onClick={() => onBody(prettyJson(parseJson(body)))}>Format</Button>;
+  const format = <button type="button" class="link-button" disabled={error !== undefined} onClick={() => onBody(prettyJson(parseJson(body)))}>Format</button>;
   return (
     <TextArea label="Payload" aside={format} class="mono" rows={8} spellcheck={false} value={body} onValue={onBody} error={error}
       hint="Any JSON but null. It reaches the agent as you write it: digits and the order of names are kept." />
@@ -120,6 +122,8 @@ function Came({ answer, agentId }: { answer: WebhookAnswer; agentId: string }): 
 
 function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
   const state = useStatus(id);
+  const status = state.data?.status;
+  useEffect(() => { if (status !== undefined) tellOfTasks(); }, [status]);
   return (
     <div class="followed">
       <div class="followed-head">
