@@ -27,7 +27,7 @@ mod token;
 
 pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Provider, Source};
 pub use catalogue::{Catalogue, CatalogueError, Content, Listed};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, history};
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
 pub use listing::{Brief, Entry, Span, Stretch, newest};
