@@ -141,7 +141,7 @@ function Facts({ task }: { task: Task }): VNode {
         {task.run_ms !== null && <Fact name="Ran">{formatDuration(task.run_ms)}</Fact>}
         {task.attempt > 0 && <Fact name="Attempts">{formatCount(task.attempt)}</Fact>}
         {task.usage && <UsageFacts usage={task.usage} />}
-        {hasEnded(task.status) && <Fact name="Readable until"><Time at={task.expires_at} /></Fact>}
+        {hasEnded(task.status) && <Fact name="Expires"><Time at={task.expires_at} /></Fact>}
       </dl>
       <div class="ids">
         <Id label="Task id" text={task.task_id} />
