@@ -1,11 +1,12 @@
 // Calls an agent's webhook as anybody would, and follows the task to its end.
 import type { VNode } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type ApiError, asApiError } from "../api.ts";
 import { formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { parseJson, prettyJson } from "../render/json-text.ts";
+import { takePayload } from "../task/again.ts";
 import { AnswerText } from "../task/answer.tsx";
 import { tellOfTasks } from "../task/changes.ts";
 import { Failure } from "../task/failure.tsx";
@@ -20,7 +21,10 @@ import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } fro
 const METHODS = [["POST", "POST, JSON"], ["GET", "GET, query"]] as const;
 
 export function TryIt({ agent }: { agent: Agent }): VNode {
-  const [draft, setDraft] = useState<Draft>(() => ({ method: "POST", key: "", body: samplePayload(agent.prompt), pairs: [["question", ""]] }));
+  const [again] = useState(() => takePayload(agent.agent_id));
+  const [draft, setDraft] = useState<Draft>(() => ({ method: "POST", key: "", body: again ?? samplePayload(agent.prompt), pairs: [["question", ""]] }));
+  const part = useRef<HTMLDivElement>(null);
+  useEffect(() => { if (again !== undefined) part.current?.querySelector("textarea")?.focus(); }, []);
   const [sending, setSending] = useState(false);
   const [answer, setAnswer] = useState<WebhookAnswer>();
   const [error, setError] = useState<ApiError>();
@@ -41,7 +45,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
   }
   return (
     <Section title="Try it" id="try-it" hint="Calls the webhook as any other system would, and follows the task to its end.">
-      <div class="try-it">
+      <div class="try-it" ref={part}>
         <form class="fields" onSubmit={submit} noValidate>
           <ViewSwitch label="Method" views={METHODS} view={draft.method} onView={(method) => change({ method })} />
           {draft.method === "POST"
