@@ -120,6 +120,7 @@ function Blank() {
 function Unreachable({ problem, retry }: { problem: ApiError; retry: () => void }) {
   return (
     <main class="sign-in" id="main">
+      <h1 class="unseen">Agent Webhooks</h1>
       <ErrorState title="The console could not start" error={problem} retry={retry} />
     </main>
   );
