@@ -17,7 +17,7 @@ pub struct TaskId(Uuid);
 /// The part of a task id that finds the task: drawn at random, or, when the
 /// caller gave an idempotency key, derived from it, so that the same key finds
 /// the same item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey([u8; 10]);
 
 impl TaskId {

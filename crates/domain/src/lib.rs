@@ -22,12 +22,13 @@ mod prompt;
 mod run;
 mod schema;
 mod session;
+mod stats;
 mod task;
 mod token;
 
-pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Provider, Source};
+pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Price, Provider, Source};
 pub use catalogue::{Catalogue, CatalogueError, Content, Listed};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, history};
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
 pub use listing::{Brief, Entry, Span, Stretch, newest};
@@ -41,6 +42,7 @@ pub use run::{
 };
 pub use schema::{AnswerSchema, Misfit, SchemaError};
 pub use session::Session;
+pub use stats::{ByStatus, Examined, ModelShare, Percentiles, Stats, Window, sample, stats};
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
     gives_up_slot, slot_pause,

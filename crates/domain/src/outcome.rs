@@ -124,6 +124,23 @@ impl ErrorType {
             Self::Internal => "internal",
         }
     }
+
+    /// Reads what [`Self::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Timeout,
+            Self::ModelError,
+            Self::ToolError,
+            Self::InvalidAgent,
+            Self::EmptyAnswer,
+            Self::BudgetExceeded,
+            Self::Cancelled,
+            Self::WorkerLost,
+            Self::Internal,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+    }
 }
 
 impl Failure {
@@ -164,6 +181,7 @@ mod tests {
     fn an_error_type_is_logged_as_it_is_answered() {
         for kind in [ErrorType::Timeout, ErrorType::InvalidAgent, ErrorType::WorkerLost] {
             assert_eq!(serde_json::json!(kind), kind.as_str());
+            assert_eq!(ErrorType::parse(kind.as_str()), Some(kind));
         }
     }
 }

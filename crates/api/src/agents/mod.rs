@@ -3,6 +3,7 @@
 
 pub(crate) mod change;
 pub(crate) mod create;
+pub(crate) mod preview;
 pub(crate) mod read;
 pub(crate) mod secrets;
 pub(crate) mod sources;
@@ -129,6 +130,7 @@ pub fn router(management: Management) -> Router {
         .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
+        .route("/api/prompt_preview", post(preview::show))
         .route("/api/secrets", get(secrets::list))
         .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
         .merge(tasks::routes())

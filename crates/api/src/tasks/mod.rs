@@ -3,6 +3,7 @@
 
 mod list;
 mod show;
+mod stats;
 
 use std::time::Duration;
 
@@ -49,7 +50,10 @@ pub(crate) struct TaskSummary {
 
 /// The routes, for who is let in already.
 pub(crate) fn routes() -> Router<Management> {
-    Router::new().route("/api/tasks", get(list::list)).route("/api/tasks/{id}", get(show::show))
+    Router::new()
+        .route("/api/tasks", get(list::list))
+        .route("/api/tasks/{id}", get(show::show))
+        .route("/api/stats", get(stats::show))
 }
 
 impl TaskSummary {

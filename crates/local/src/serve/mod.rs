@@ -199,7 +199,7 @@ impl Server {
         let secrets = Arc::new(Secrets::file(data_dir.secrets()));
         let clock = settings.clock.clone();
         let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
-        let resumed = recovery::resume(&tasks, &queue).await?;
+        let resumed = recovery::resume(&tasks, &queue, clock.now()).await?;
 
         let (listener, url) = listen(&args.listen).await?;
         let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
@@ -252,7 +252,7 @@ impl Server {
         self.stop.cancel();
         let left = self.poller.await.unwrap_or_default();
         if left > 0 {
-            recovery::give_back(&self.tasks).await?;
+            recovery::give_back(&self.tasks, self.management.clock.now()).await?;
         }
         // Connections that stay open do not hold the process up.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use domain::TaskId;
 use futures::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, FakeModel, Reply, World, refused, string};
+use crate::support::functions::{SMALL_ADMIN_TOKEN, functions};
+use crate::support::{Agent, FakeModel, Reply, World, accepted, client, refused, string};
 
 async fn get(world: &World, path: &str) -> Value {
     let response = world.manage(Method::GET, path).send().await.unwrap();
@@ -200,7 +202,7 @@ async fn a_key_used_again_after_its_day_has_its_new_task_listed_alone() {
     let agent = world.agent(&model, json!({})).await;
     let keyed = async || {
         let response = world.post(&agent, "{}").header("idempotency-key", "order-7").send().await.unwrap();
-        let task = crate::support::accepted(response).await;
+        let task = accepted(response).await;
         world.ended(&task).await;
         task
     };
@@ -259,4 +261,92 @@ async fn a_shown_task_has_its_payload_as_it_was_sent_and_all_of_its_status() {
         let response = world.manage(Method::GET, &format!("/api/tasks/{unknown}")).send().await.unwrap();
         assert_eq!(refused(response, 404).await.1, "task_not_found");
     }
+}
+
+/// What befell a task, without the moments.
+fn story(shown: &Value) -> Vec<String> {
+    let tell = |event: &Value| {
+        let attempt = event["attempt"].as_u64().map_or_else(String::new, |attempt| format!(" {attempt}"));
+        let error = event["error_type"].as_str().map_or_else(String::new, |error| format!(": {error}"));
+        format!("{}{attempt}{error}", event["type"].as_str().unwrap())
+    };
+    let events = shown["events"].as_array().unwrap();
+    assert!(events.windows(2).all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str()), "{shown}");
+    events.iter().map(tell).collect()
+}
+
+#[tokio::test]
+async fn a_run_that_met_a_passing_fault_says_so_and_when_it_went_on() {
+    let model = FakeModel::start(|call, _| match call {
+        0 => Reply::Status(503, vec![("retry-after", "7")]),
+        _ => Reply::Text("x"),
+    })
+    .await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    let show = async || -> Value {
+        let url = format!("{}/api/tasks/{task}", functions.url);
+        let response = client().get(url).bearer_auth(SMALL_ADMIN_TOKEN).send().await.unwrap();
+        response.json().await.unwrap()
+    };
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
+    let released = show().await;
+    assert_eq!(story(&released), ["created", "claimed 1", "released 1: model_error"]);
+    let event = &released["events"][2];
+    assert!(event["message"].as_str().unwrap().contains("503"), "{event}");
+    let (at, resumes_at) = (string(&event["at"]), string(&event["resumes_at"]));
+    assert_eq!(seconds_between(&at, &resumes_at), 7, "{event}");
+    assert_eq!((&released["status"], &released["finished_at"]), (&json!("PENDING"), &Value::Null));
+
+    functions.time.forward(Duration::from_secs(7));
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    let ended = show().await;
+    let expected = ["created", "claimed 1", "released 1: model_error", "claimed 2", "finished 2"];
+    assert_eq!(story(&ended), expected);
+    assert_eq!(ended["events"][4]["at"], ended["finished_at"]);
+    assert_eq!(ended["attempt"], 2);
+}
+
+fn seconds_between(from: &str, to: &str) -> u64 {
+    let of_day = |time: &str| {
+        let parts: Vec<u64> = time[11..19].split(':').map(|part| part.parse().unwrap()).collect();
+        parts[0] * 3600 + parts[1] * 60 + parts[2]
+    };
+    (of_day(to) + 24 * 3600 - of_day(from)) % (24 * 3600)
+}
+
+#[tokio::test]
+async fn runs_broken_off_in_good_order_are_told_and_their_events_do_not_grow_without_bound() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    let (tasks, id) = (&functions.runner.tasks, TaskId::parse(&task).unwrap());
+    let now = functions.runner.clock.now();
+    for _ in 0..60 {
+        let claim = tasks.claim(id, now, now.plus(Duration::from_secs(60)), 1).await.unwrap();
+        assert!(matches!(claim, store::Claim::Granted(_)));
+        let held = tasks.unended().await.unwrap().remove(0).unwrap();
+        tasks.give_back(&held, now).await.unwrap();
+    }
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    let shown = tasks.show(id).await.unwrap().unwrap();
+    assert_eq!((shown.task.attempt, shown.events.len()), (1, 2 + domain::MAX_EVENTS + 1));
+    let last: Vec<Option<u32>> = shown.events.iter().skip(1).map(|event| event.attempt).collect();
+    assert!(last.iter().all(|attempt| *attempt == Some(1)), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_payload_that_does_not_fit_an_answer_with_its_result_is_left_out_and_said_to_be() {
+    let model = FakeModel::saying(String::leak("x".repeat(3_500_000))).await;
+    let world = World::start_with(|settings| settings.max_body_bytes = 4 * 1024 * 1024).await;
+    let agent = world.agent(&model, json!({})).await;
+    let payload = format!("\"{}\"", "x".repeat(3_000_000));
+    let ended = world.run(&agent, &payload).await;
+    let shown = get(&world, &format!("/api/tasks/{}", string(&ended["task_id"]))).await;
+    assert!(shown["payload"].is_null() && shown["payload_omitted"] == true);
+    assert_eq!(shown["payload_bytes"], payload.len());
+    assert!(shown["status"] == "SUCCESS" && shown["result"] == ended["result"]);
+    let listed = get(&world, "/api/tasks").await;
+    assert_eq!(listed["tasks"][0]["usage"], ended["usage"], "without reading the result");
+    assert!(ended["usage"].is_object());
 }

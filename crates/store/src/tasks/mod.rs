@@ -15,6 +15,7 @@
 //!
 //! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
 
+mod events;
 mod listing;
 mod rate;
 mod record;
@@ -31,6 +32,7 @@ use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId, TaskK
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
 use crate::{StoreError, blob};
+pub use events::Release;
 pub use listing::Pick;
 pub(crate) use listing::TASKS_INDEX;
 pub use rate::Rate;
@@ -110,6 +112,8 @@ pub struct Unended {
     pub agent_id: AgentId,
     /// Whether a runner held it.
     pub status: Status,
+    /// How many events its record keeps.
+    pub events: usize,
 }
 
 impl Tasks {
@@ -219,7 +223,7 @@ impl Tasks {
             .table_name(&self.table)
             .consistent_read(true)
             .filter_expression("#status IN (:pending, :started)")
-            .projection_expression("id, v, #status, agent_id, created_at")
+            .projection_expression("id, v, #status, agent_id, created_at, events")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
@@ -236,7 +240,12 @@ impl Tasks {
 
 fn unended(found: &Item) -> Result<Unended, StoreError> {
     let reader = Reader(found).of_version(RECORD_VERSION)?;
-    Ok(Unended { id: task_id(reader)?, agent_id: agent_id(reader)?, status: status(reader)? })
+    Ok(Unended {
+        id: task_id(reader)?,
+        agent_id: agent_id(reader)?,
+        status: status(reader)?,
+        events: events::count(found),
+    })
 }
 
 fn repeated(found: &Item, now: Moment) -> Result<Admission, StoreError> {

@@ -1,8 +1,8 @@
 //! A task with all there is to say of it.
 
-use domain::{Event, EventKind, Moment, Payload, Task, TaskId};
+use domain::{Event, Moment, Payload, Status, Task, TaskId, history};
 
-use super::Tasks;
+use super::{Tasks, events};
 use crate::StoreError;
 use crate::item::Reader;
 
@@ -30,20 +30,9 @@ impl Tasks {
         let waits_until = Reader(&found).optional_moment("waits_until")?;
         Ok(Some(Shown {
             payload: self.payload_in(&found).await?,
-            waits_until: waits_until.filter(|_| task.status == domain::Status::Pending),
-            events: events(&task),
+            waits_until: waits_until.filter(|_| task.status == Status::Pending),
+            events: history(&task, events::read(&found)?),
             task,
         }))
     }
-}
-
-fn events(task: &Task) -> Vec<Event> {
-    let mut events = vec![Event { kind: EventKind::Created, at: task.id.created_at(), attempt: None }];
-    if let Some(at) = task.started_at {
-        events.push(Event { kind: EventKind::Claimed, at, attempt: Some(1) });
-    }
-    if let Some(at) = task.finished_at {
-        events.push(Event { kind: EventKind::Finished, at, attempt: Some(task.attempt) });
-    }
-    events
 }
