@@ -1,7 +1,7 @@
 // Bundles src/ into dist/, which the server embeds and which is committed: the
 // same sources make the same bytes. Files of other makers in dist/ (docs/) stay.
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -10,6 +10,8 @@ const BASE = "/console/";
 
 await rm(`${root}dist/assets`, { recursive: true, force: true });
 await mkdir(`${root}dist/assets`, { recursive: true });
+
+const licences = await hashed("licences.txt", await licencesOfDependencies());
 
 const { metafile } = await build({
   absWorkingDir: root,
@@ -23,6 +25,7 @@ const { metafile } = await build({
   target: ["es2022"],
   minify: true,
   legalComments: "none",
+  banner: { js: `/* Licences of what is in here: ${licences} */` },
   charset: "utf8",
   metafile: true,
   jsx: "automatic",
@@ -32,16 +35,25 @@ const { metafile } = await build({
 
 const [script, entry] = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint === "src/main.tsx");
 const preloads = entry.imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => path);
-const icon = await hashed("src/icon.svg", "icon", "svg");
+const icon = await hashed("icon.svg", await readFile(`${root}src/icon.svg`));
 await writeFile(`${root}dist/index.html`, page());
 
-/** Copies a file under a name that changes with its content. */
-async function hashed(source, name, extension) {
-  const bytes = await readFile(root + source);
-  const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 8).toUpperCase();
-  const path = `assets/${name}-${hash}.${extension}`;
-  await writeFile(`${root}dist/${path}`, bytes);
+/** Writes a file under a name that changes with its content, and answers its address. */
+async function hashed(name, content) {
+  const hash = createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
+  const path = `assets/${name.replace(".", `-${hash}.`)}`;
+  await writeFile(`${root}dist/${path}`, content);
   return BASE + path;
+}
+
+async function licencesOfDependencies() {
+  const { dependencies } = JSON.parse(await readFile(`${root}package.json`, "utf8"));
+  const texts = Object.entries(dependencies).map(async ([name, version]) => {
+    const folder = `${root}node_modules/${name}/`;
+    const file = (await readdir(folder)).find((candidate) => /^licen[cs]e/i.test(candidate));
+    return `${name} ${version}\n\n${await readFile(folder + file, "utf8")}`;
+  });
+  return (await Promise.all(texts)).join(`\n${"=".repeat(72)}\n\n`);
 }
 
 function url(output) {

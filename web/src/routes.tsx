@@ -1,13 +1,15 @@
 // Every page of the console and its path.
 import type { ComponentChildren } from "preact";
-import { AgentPage } from "./pages/agent.tsx";
+import { lazy } from "./lazy.tsx";
 import { AgentsPage } from "./pages/agents.tsx";
-import { NewAgentPage } from "./pages/new-agent.tsx";
 import { NotFoundPage } from "./pages/not-found.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
 import { TaskPage } from "./pages/task.tsx";
 import { TasksPage } from "./pages/tasks.tsx";
 import { match } from "./router.ts";
+
+const AgentPage = lazy(() => import("./pages/agent.tsx").then((file) => file.AgentPage));
+const NewAgentPage = lazy(() => import("./pages/new-agent.tsx").then((file) => file.NewAgentPage));
 
 type Params = Record<string, string>;
 

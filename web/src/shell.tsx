@@ -58,33 +58,35 @@ function SideBar({ path }: { path: string }) {
   useEffect(() => setOpen(false), [path]);
   return (
     <header class="side">
-      <div class="side-top">
-        <a class="brand" href={`${BASE}/`}>
-          <Logo />
-          Agent Webhooks
-        </a>
-        <button type="button" class="menu-button" aria-expanded={open} aria-controls="menu" onClick={() => setOpen(!open)}>
-          <Icon name={open ? "close" : "menu"} />
-          <span class="unseen">Menu</span>
-        </button>
-      </div>
-      <div class={open ? "side-menu open" : "side-menu"} id="menu">
-        <nav aria-label="Console">
-          <ul>
-            <NavLink to="/" icon="overview" label="Overview" />
-            <NavLink to="/agents" icon="agents" label="Agents" />
-            <NavLink to="/tasks" icon="tasks" label="Tasks" />
-          </ul>
-        </nav>
-        <div class="side-foot">
-          <a class="nav-link" href="/api/docs">
-            <Icon name="docs" />
-            API docs
+      <div class="side-inner">
+        <div class="side-top">
+          <a class="brand" href={`${BASE}/`}>
+            <Logo />
+            Agent Webhooks
           </a>
-          <button type="button" class="nav-link" onClick={leave}>
-            <Icon name="exit" />
-            Sign out
+          <button type="button" class="menu-button" aria-expanded={open} aria-controls="menu" onClick={() => setOpen(!open)}>
+            <Icon name={open ? "close" : "menu"} />
+            <span class="unseen">Menu</span>
           </button>
+        </div>
+        <div class={open ? "side-menu open" : "side-menu"} id="menu">
+          <nav aria-label="Console">
+            <ul>
+              <NavLink to="/" icon="overview" label="Overview" />
+              <NavLink to="/agents" icon="agents" label="Agents" />
+              <NavLink to="/tasks" icon="tasks" label="Tasks" />
+            </ul>
+          </nav>
+          <div class="side-foot">
+            <a class="nav-link" href="/api/docs">
+              <Icon name="docs" />
+              API docs
+            </a>
+            <button type="button" class="nav-link" onClick={leave}>
+              <Icon name="exit" />
+              Sign out
+            </button>
+          </div>
         </div>
       </div>
     </header>
@@ -118,6 +120,7 @@ function Blank() {
 function Unreachable({ problem, retry }: { problem: ApiError; retry: () => void }) {
   return (
     <main class="sign-in" id="main">
+      <h1 class="unseen">Agent Webhooks</h1>
       <ErrorState title="The console could not start" error={problem} retry={retry} />
     </main>
   );

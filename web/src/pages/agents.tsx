@@ -21,7 +21,7 @@ export function AgentsPage() {
   return (
     <Page
       title="Agents"
-      lead="Each has a webhook URL of its own: whoever calls it gets a task, and the task gets an answer."
+      lead="Each has a webhook URL of its own; a call to it makes a task."
       actions={
         <LinkButton kind="primary" icon="plus" href={`${BASE}/agents/new`}>
           New agent

@@ -21,7 +21,7 @@ export function NewAgentPage() {
     <Page
       title="New agent"
       parent={{ href: `${BASE}/agents`, label: "Agents" }}
-      lead="A name is enough; all else can be changed later. The webhook URL is made with the agent."
+      lead="A name is enough; all else can be changed later."
     >
       <form
         ref={editor.place}

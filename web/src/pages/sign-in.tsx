@@ -38,6 +38,8 @@ export function SignIn() {
         <Logo />
         <h1>Sign in to Agent Webhooks</h1>
         <p class="lead">With the admin token of this deployment.</p>
+        {/* For password managers, which keep a password under a name. */}
+        <input type="text" name="username" autoComplete="username" value="admin" readOnly hidden />
         <TextField
           label="Admin token"
           type="password"
@@ -95,5 +97,5 @@ function waiting(seconds: number | undefined): string {
 }
 
 function focusToken(form: HTMLFormElement | null) {
-  form?.querySelector("input")?.focus();
+  form?.querySelector<HTMLInputElement>("input[type=password]")?.focus();
 }

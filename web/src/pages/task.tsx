@@ -7,7 +7,7 @@ import { type JsonNode, prettyJson } from "../render/json-text.ts";
 import { navigate } from "../router.ts";
 import { keepPayload } from "../task/again.ts";
 import { agentName, useAgents } from "../task/agents.ts";
-import { AnswerText } from "../task/answer.tsx";
+import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
 import { Payload } from "../task/payload.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";

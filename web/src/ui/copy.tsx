@@ -3,7 +3,7 @@ import { Button } from "./button.tsx";
 import { toast } from "./toast.tsx";
 
 /** Copies `text`; says so, and looks so for a while. */
-export function CopyButton({ text, what, label }: { text: string; what: string; label?: string }) {
+export function CopyButton({ text, what, label = "Copy" }: { text: string; what: string; label?: string }) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     if (!copied) return;
@@ -21,14 +21,7 @@ export function CopyButton({ text, what, label }: { text: string; what: string; 
   }
   return (
     <Button small icon={copied ? "check" : "copy"} onClick={copy} aria-label={`Copy ${what}`}>
-      <span class="same-width">
-        <span aria-hidden={copied} data-hidden={copied}>
-          {label ?? "Copy"}
-        </span>
-        <span aria-hidden={!copied} data-hidden={!copied}>
-          Copied
-        </span>
-      </span>
+      {label}
     </Button>
   );
 }
@@ -47,10 +40,13 @@ export function Copyable({ text, what, label }: { text: string; what: string; la
 export function CodeBlock({ code, what, label }: { code: string; what: string; label?: string }) {
   return (
     <div class="code-block">
+      <div class="code-head">
+        <span>{label ?? what}</span>
+        <CopyButton text={code} what={what} />
+      </div>
       <pre tabIndex={0} role="region" aria-label={label ?? what}>
         <code>{code}</code>
       </pre>
-      <CopyButton text={code} what={what} />
     </div>
   );
 }

@@ -64,9 +64,11 @@ export function Section({ title, id, hint, actions, plain, children }: SectionPr
   return (
     <section class={plain ? "section" : "section card"} id={id} aria-label={title}>
       <div class="section-head">
-        <h2>{title}</h2>
+        <div class="section-title">
+          <h2>{title}</h2>
+          {hint && <p class="hint">{hint}</p>}
+        </div>
         {actions && <div class="section-actions">{actions}</div>}
-        {hint && <p class="hint">{hint}</p>}
       </div>
       {children}
     </section>

@@ -65,7 +65,7 @@ function SnippetView({ snippet }: { snippet: Snippet }) {
   return (
     <div class="snippet">
       <p class="hint">{snippet.text}</p>
-      {snippet.settings ? <Settings pairs={snippet.settings} /> : <CodeBlock code={snippet.code} what={`${snippet.label} snippet`} />}
+      {snippet.settings ? <Settings pairs={snippet.settings} /> : <CodeBlock code={snippet.code} what={`${snippet.label} snippet`} label={snippet.label} />}
     </div>
   );
 }
