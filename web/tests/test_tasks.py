@@ -258,13 +258,13 @@ def test_digits_and_the_order_of_names_stay_as_they_were_sent(signed_in, api):
 
 def test_a_payload_is_sent_again_from_its_task(signed_in, api):
     agent = api.create(name="again", **ANSWERING)
-    task = post_text(agent, '{"number": 1.0}')
+    task = post_text(agent, '{"question": "Which number?", "n": 1.0}')
     api.wait_for_end(task)
     open_task(signed_in, task)
     signed_in.get_by_role("button", name="Send it again").click()
     part = region(signed_in, "Try it")
     expect(part.get_by_label("Payload")).to_be_focused()
-    expect(part.get_by_label("Payload")).to_have_value('{\n  "number": 1.0\n}')
+    expect(part.get_by_label("Payload")).to_have_value('{\n  "question": "Which number?",\n  "n": 1.0\n}')
     part.get_by_role("button", name="Send").click()
     expect(part).to_contain_text("A new task.")
     expect(part.locator(".answer")).to_contain_text("The number n is 1.")

@@ -200,6 +200,10 @@ function Failures({ stats, scope, agents }: { stats: Stats; scope: Scope; agents
   );
 }
 
+function tokensOf(model: Stats["models"][number]): number {
+  return model.input_tokens + model.output_tokens;
+}
+
 function Models({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
   return (
     <Section title="Models">
@@ -209,7 +213,7 @@ function Models({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
             <tr><th scope="col">Model</th><th scope="col" class="numeric">Tasks</th><th scope="col" class="numeric">Tokens in</th><th scope="col" class="numeric">Tokens out</th><th scope="col" class="numeric">Cost</th></tr>
           </thead>
           <tbody>
-            {stats.models.map((model) => (
+            {stats.models.toSorted((one, other) => tokensOf(other) - tokensOf(one)).map((model) => (
               <tr key={model.model}>
                 <td data-label="Model" class="mono">{model.model}</td>
                 <td data-label="Tasks" class="numeric">{formatCount(model.tasks)}</td>
