@@ -28,8 +28,10 @@ def url_of(page):
 
 
 def save(page):
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_role("status").get_by_text("Saved")).to_be_visible()
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+        page.get_by_role("button", name="Save", exact=True).click()
+    assert saved.value.ok, saved.value.text()
+    expect(page.get_by_text("Unsaved changes")).to_have_count(0)
 
 
 def definition_of(api, agent):

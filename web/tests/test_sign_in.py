@@ -84,7 +84,7 @@ def test_what_was_typed_outlives_the_session(signed_in, context, api, product):
     prompt = signed_in.get_by_role("textbox", name="Prompt", exact=True)
     expect(prompt).to_have_value("Typed before the session ended.")
     signed_in.get_by_role("button", name="Save").click()
-    expect(signed_in.get_by_text("Saved")).to_be_visible()
+    expect(signed_in.get_by_text("Unsaved changes")).to_have_count(0)
     assert api.manage("GET", f"/api/agents/{agent['agent_id']}")["prompt"] == "Typed before the session ended."
 
 

@@ -81,5 +81,6 @@ function questionOf(prompt: string, payload: string, name: string): { body: stri
 }
 
 function inWords(error: ApiError): string {
+  if (error.code === "invalid_prompt") return error.message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
   return error.reference ? `${error.message} (reference ${error.reference})` : error.message;
 }
