@@ -1,4 +1,4 @@
-//! Packs `web/dist` into the program: every file compressed, with its name and a
+//! Packs `web/dist` and `openapi.json` into the program: every file compressed, with its name and a
 //! hash of what it holds. `web/README.md` says how the folder is made.
 
 use std::fmt::Write as _;
@@ -11,16 +11,21 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 const DIST: &str = "../../web/dist";
+/// As the tests of `api` keep it.
+const DOCUMENT: &str = "../../openapi.json";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={DIST}");
+    println!("cargo:rerun-if-changed={DOCUMENT}");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut table = String::from("&[");
-    for (number, file) in files(Path::new(DIST))?.iter().enumerate() {
+    let mut files = files(Path::new(DIST))?;
+    files.push(DOCUMENT.into());
+    for (number, file) in files.iter().enumerate() {
         let content = fs::read(file)?;
         let packed = out.join(format!("{number}.gz"));
         fs::write(&packed, gzip(&content)?)?;
-        let name = file.strip_prefix(DIST)?;
+        let name = file.strip_prefix(DIST).or_else(|_| file.strip_prefix("../.."))?;
         let hash = Sha256::digest(&content)
             .iter()
             .take(16)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,6 +88,16 @@ class Faults:
         # Not being signed in is no fault.
         if response.status >= 400 and response.status != 401:
             self.found.append(f"answer: {response.status} {response.request.method} {response.url}")
+
+
+def until(page, function, argument=None, patience=10):
+    """Waits for what the function returns to be true. Playwright's own wait runs texts
+    in the page, which its security policy forbids."""
+    deadline = time.monotonic() + patience
+    while not (found := page.evaluate(function, argument)):
+        assert time.monotonic() < deadline, f"waited {patience} s in vain at {page.url} for {function} of {argument!r}"
+        page.wait_for_timeout(50)
+    return found
 
 
 def set_mode(page, mode):

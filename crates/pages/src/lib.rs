@@ -5,6 +5,7 @@
 //! | `/` | none: it leads to `/console/` |
 //! | `/console/assets/…` | `assets/…`, for ever: their names change with what they hold |
 //! | `/console`, `/console/…` | `index.html`, whose script knows what to show |
+//! | `/api/openapi.json` | none: the file of this name at the top of the repository |
 //! | `/api/docs`, `/api/docs/assets/…` | `docs/index.html`, `docs/assets/…` |
 //!
 //! They hold no secret: everything secret comes from the API.
@@ -35,6 +36,7 @@ pub fn router() -> Router {
         .route("/console", get(console))
         .route("/console/", get(console))
         .route("/console/{*path}", get(page))
+        .route("/api/openapi.json", get(document))
         .route("/api/docs", get(docs))
         .route("/api/docs/", get(docs))
         .route("/api/docs/assets/{name}", get(docs_asset))
@@ -51,6 +53,10 @@ async fn page(Path(path): Path<String>, headers: HeaderMap) -> Response {
         true => file::answer(&path, &headers),
         false => console(headers).await,
     }
+}
+
+async fn document(headers: HeaderMap) -> Response {
+    file::answer("openapi.json", &headers)
 }
 
 async fn docs(headers: HeaderMap) -> Response {

@@ -74,7 +74,7 @@ pub struct ModelConfig {
     /// The server's base URL, ending before `/chat/completions` or `/v1/messages`.
     /// `anthropic` has one by default, `bedrock` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(format = "uri", max_length = 2048, pattern = "^https?://")]
+    #[schema(max_length = 2048, pattern = "^https?://")]
     pub base_url: Option<String>,
     /// The model's name on that server; of `bedrock` a model's or an inference
     /// profile's id or ARN.

@@ -22,6 +22,7 @@ mod idempotency;
 mod kill;
 mod limits;
 mod logs;
+mod openapi;
 mod pages;
 mod preview;
 mod protocol;

@@ -19,7 +19,7 @@ pub struct McpTool {
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
     /// Its endpoint.
-    #[schema(format = "uri", max_length = 2048, pattern = "^https?://")]
+    #[schema(max_length = 2048, pattern = "^https?://")]
     pub url: String,
     /// Sent with every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
