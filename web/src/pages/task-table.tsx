@@ -52,11 +52,12 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
   };
 }
 
-/** Ids of one time begin alike, so it is the end that tells them apart. */
+/** Ids of one time begin alike, so it is the end that tells them apart. The style
+ * puts an ellipsis before it: as text it would not be part of the link's name. */
 function TaskLink({ task }: { task: TaskSummary }): VNode {
   return (
-    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} title={task.task_id}>
-      …{task.task_id.slice(-8)}
+    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} aria-label={`Task ${task.task_id}`} title={task.task_id}>
+      {task.task_id.slice(-8)}
     </a>
   );
 }
