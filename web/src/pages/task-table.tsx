@@ -52,12 +52,13 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
   };
 }
 
-/** Ids of one time begin alike, so it is the end that tells them apart. The style
- * puts an ellipsis before it: as text it would not be part of the link's name. */
+/** Ids of one time begin alike, so it is the end that tells them apart. Those
+ * who hear the link hear both. */
 function TaskLink({ task }: { task: TaskSummary }): VNode {
+  const end = `…${task.task_id.slice(-8)}`;
   return (
-    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} aria-label={`Task ${task.task_id}`} title={task.task_id}>
-      {task.task_id.slice(-8)}
+    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} aria-label={`${end}, Task ${task.task_id}`} title={task.task_id}>
+      {end}
     </a>
   );
 }
