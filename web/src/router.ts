@@ -67,6 +67,13 @@ export async function navigate(href: string, { replace = false, saved = false } 
   window.scrollTo(0, 0);
 }
 
+/** Asks whether the page may be left, if it wants to be asked; then it is not asked again. */
+export async function mayLeave(): Promise<boolean> {
+  if (guard && !(await guard())) return false;
+  guard = undefined;
+  return true;
+}
+
 /** While `dirty`, leaving the page asks first. */
 export function useLeaveGuard(dirty: boolean, ask: () => Promise<boolean>) {
   useEffect(() => {
@@ -128,7 +135,9 @@ function onClick(event: MouseEvent) {
 
 /** The browser has stepped already: if the page must not be left, it steps back. */
 async function onStep() {
-  const next = entry()?.index ?? 0;
+  const next = entry()?.index;
+  // A step within the page, to a `#place`: it is an entry of its own now.
+  if (next === undefined) return history.replaceState({ index } satisfies Entry, "");
   if (next === index) return location_.set(read(true));
   if (guard) {
     const back = index - next;

@@ -21,5 +21,4 @@ export async function signIn(adminToken: string) {
 
 export async function signOut() {
   await api.delete("/api/session");
-  session.set("out");
 }

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { type ApiError, asApiError, session } from "./api.ts";
 import { SignIn } from "./pages/sign-in.tsx";
-import { BASE, useIsAt, useLocation } from "./router.ts";
+import { BASE, mayLeave, useIsAt, useLocation } from "./router.ts";
 import { pageAt } from "./routes.tsx";
 import { findSession, signOut } from "./session.ts";
 import { useStore } from "./store.ts";
@@ -42,7 +42,7 @@ function Frame() {
   const { path } = useLocation();
   return (
     <div class="frame">
-      <a class="skip-link" href="#main">
+      <a class="skip-link" href="#main" onClick={skip}>
         Skip to the content
       </a>
       <SideBar path={path} />
@@ -105,9 +105,17 @@ function NavLink({ to, icon, label }: { to: string; icon: IconName; label: strin
   );
 }
 
+function skip(event: MouseEvent) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+/** Loads the console anew, so that nothing that was shown stays in memory. */
 async function leave() {
+  if (!(await mayLeave())) return;
   try {
     await signOut();
+    window.location.replace(`${BASE}/`);
   } catch (error) {
     toast(`You are still signed in: ${asApiError(error).message}`, "bad");
   }
@@ -120,6 +128,7 @@ function Blank() {
 function Unreachable({ problem, retry }: { problem: ApiError; retry: () => void }) {
   return (
     <main class="sign-in" id="main">
+      <h1 class="unseen">Agent Webhooks</h1>
       <ErrorState title="The console could not start" error={problem} retry={retry} />
     </main>
   );

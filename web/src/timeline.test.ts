@@ -41,6 +41,12 @@ test("an attempt whose runner died ends where the next begins", () => {
   assert.deepEqual(told({ ...task, status: "SUCCESS", events }).map((one) => one[4]), [undefined, "lost", undefined]);
 });
 
+test("attempts that are not known one by one are told together", () => {
+  const events = [event("created", 0, null), event("claimed", 1), event("finished", 9, 3)];
+  assert.equal(stretches({ ...task, status: "SUCCESS", events }, NOW)[1]?.upTo, 3);
+  assert.equal(stretches({ ...task, attempt: 1, events: events.slice(0, 2) }, NOW).at(-1)?.kind, "resting");
+});
+
 test("without events the task's own times are told", () => {
   assert.deepEqual(told({ ...task, status: "SUCCESS", attempt: 1, started_at: at(4), finished_at: at(5), events: [] }), [
     ["waiting", null, 4, false, undefined], ["running", 1, 1, false, undefined],

@@ -5,6 +5,8 @@ export interface Stretch {
   kind: "waiting" | "running" | "resting";
   /** Of a run: which attempt. */
   attempt: number | null;
+  /** The last attempt it stands for, where those between are not known one by one. */
+  upTo?: number;
   from: number;
   to: number;
   /** Whether it still goes on. */
@@ -25,13 +27,19 @@ export function stretches(task: Timed, now: number): Stretch[] {
   for (const event of events) {
     const at = Math.max(Date.parse(event.at), current.from);
     if (event.type === "created") continue;
-    found.push({ ...current, to: at, open: false, ...ended(current, event, task.status) });
+    found.push({ ...current, to: at, open: false, ...several(current, event), ...ended(current, event, task.status) });
     if (event.type === "finished") return found;
     const running = event.type === "claimed";
     current = { kind: running ? "running" : "resting", attempt: running ? event.attempt : null, from: at, to: at, open: true };
     if (event.resumes_at) current.resumes = event.resumes_at;
   }
-  return [...found, { ...current, to: Math.max(now, current.from) }];
+  const resting = current.kind === "running" && task.status === "PENDING";
+  return [...found, { ...current, ...(resting && { kind: "resting" as const, attempt: null }), to: Math.max(now, current.from) }];
+}
+
+function several(stretch: Stretch, event: TaskEvent): Pick<Stretch, "upTo"> {
+  const more = stretch.attempt !== null && event.type !== "claimed" && (event.attempt ?? 0) > stretch.attempt;
+  return more && event.attempt !== null ? { upTo: event.attempt } : {};
 }
 
 /** The events, or what the task's own times say where they are not known. */

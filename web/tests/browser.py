@@ -119,6 +119,8 @@ def examine(page, name):
 
 def take_screenshot(page, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    # What is fixed to the window is drawn where the page was scrolled to.
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, animations="disabled")
 
 

@@ -44,7 +44,7 @@ def create_agent(page, name, model):
     page.get_by_role("textbox", name="Prompt", exact=True).fill("Say whether order {{ payload.order }} is urgent.")
     page.get_by_label("Provider").select_option("openai")
     page.get_by_role("textbox", name="Model", exact=True).fill(model["name"])
-    page.get_by_role("textbox", name="Base URL").fill(model["base_url"])
+    page.get_by_label("Base URL").fill(model["base_url"])
     page.get_by_role("button", name="Create agent").click()
     expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
 
@@ -84,7 +84,7 @@ def rotate(page, name):
     dialog.get_by_label("How long the old URL keeps working").select_option("0")
     dialog.get_by_role("button", name="Rotate").click()
     expect(dialog.get_by_text("The old URL has ended.")).to_be_visible()
-    url = dialog.get_by_label("New webhook URL").input_value()
+    url = dialog.get_by_role("textbox", name="New webhook URL").input_value()
     dialog.get_by_role("button", name="Done").click()
     return url
 

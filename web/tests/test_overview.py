@@ -39,12 +39,14 @@ def test_the_figures_of_an_agent_are_those_of_its_tasks(signed_in, mixed):
     expect(tile(signed_in, "Estimated cost")).to_contain_text("$0.009")
     for name in ("Wait", "Run time"):
         expect(tile(signed_in, name)).to_contain_text(re.compile(r"\d (ms|s)"))
+    expect(signed_in.get_by_role("table", name="Latest failures")).to_be_visible()
     chromium.examine(signed_in, "overview-agent")
 
 
 def test_the_whole_deployment_is_shown_and_narrowed_by_agent_and_time(signed_in, mixed):
     open_overview(signed_in)
     expect(signed_in.get_by_role("img", name=re.compile("^Tasks over time"))).to_be_visible()
+    expect(signed_in.get_by_role("table", name="Latest failures")).to_be_visible()
     chromium.examine(signed_in, "overview")
     signed_in.get_by_label("Agent").select_option("mixed")
     signed_in.get_by_role("button", name="7 days").click()

@@ -13,6 +13,10 @@ from model import calls, refuses, says, waits
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
+# An agent without a model that finds an answer to {"n": 1}.
+ANSWERING = {"sources": [{"title": "Numbers", "text": "The number n is 1."}]}
+
+
 def open_tasks(page, **query):
     page.goto("/console/tasks?" + "&".join(f"{name}={value}" for name, value in query.items()))
     expect(page.get_by_role("heading", name="Tasks", level=1)).to_be_visible()
@@ -78,18 +82,18 @@ def test_a_failure_among_successes_is_found_by_its_status_and_explained(signed_i
 
 
 def test_a_row_is_opened_with_a_click_anywhere_but_on_its_agent(signed_in, api):
-    agent = api.create(name="clicked")
+    agent = api.create(name="clicked", **ANSWERING)
     task = api.run(agent, {"n": 1})["task_id"]
     open_tasks(signed_in, agent_id=agent["agent_id"])
-    rows(signed_in).get_by_text("Succeeded").click()
+    rows(signed_in).click()
     expect(signed_in).to_have_url(re.compile(f"/console/tasks/{task}$"))
     signed_in.go_back()
     rows(signed_in).get_by_role("link", name="clicked").click()
     expect(signed_in).to_have_url(re.compile(f"/console/agents/{agent['agent_id']}$"))
 
 
-def test_tasks_are_shown_a_page_at_a_time_and_the_way_back_is_short(signed_in, api):
-    agent = api.create(name="many")
+def test_tasks_are_shown_a_page_at_a_time_and_the_way_back_is_short(signed_in, api, model):
+    agent = api.create(name="many", model=model.playing(says("one", tokens=(1200, 90)), says("two"), says("three"), refuses(400)))
     ids = [api.trigger(agent, {"n": number}) for number in range(30)]
     for task in ids:
         api.wait_for_end(task)
@@ -250,6 +254,20 @@ def test_digits_and_the_order_of_names_stay_as_they_were_sent(signed_in, api):
     assert shown == '{\n  "z": 1.50,\n  "10": 123456789012345678901234567890,\n  "2": 1e2,\n  "a": -0.0\n}'
     payload.get_by_role("button", name="Copy payload").click()
     assert signed_in.evaluate("navigator.clipboard.readText()") == shown
+
+
+def test_a_payload_is_sent_again_from_its_task(signed_in, api):
+    agent = api.create(name="again", **ANSWERING)
+    task = post_text(agent, '{"question": "Which number?", "n": 1.0}')
+    api.wait_for_end(task)
+    open_task(signed_in, task)
+    signed_in.get_by_role("button", name="Send it again").click()
+    part = region(signed_in, "Try it")
+    expect(part.get_by_label("Payload")).to_be_focused()
+    expect(part.get_by_label("Payload")).to_have_value('{\n  "question": "Which number?",\n  "n": 1.0\n}')
+    part.get_by_role("button", name="Send").click()
+    expect(part).to_contain_text("A new task.")
+    expect(part.locator(".answer")).to_contain_text("The number n is 1.")
 
 
 def test_an_answer_that_is_json_is_shown_as_a_tree_and_can_be_folded(signed_in, api, model):

@@ -1,4 +1,5 @@
 // An agent's definition as it stands in a form, where everything is text, and back.
+import { JsonError, parseJson } from "../render/json-text.ts";
 import type { Agent, Definition, InlineSource, Json, Limits, Model, Provider } from "../types.ts";
 import { mergePatch } from "./merge-patch.ts";
 
@@ -145,23 +146,21 @@ function isAboutTools(message: string): boolean {
 }
 
 function readJson(text: string, field: string, errors: FieldErrors): Json | undefined {
-  try {
-    return JSON.parse(text) as Json;
-  } catch (error) {
-    errors[field] = `This is not JSON yet${placeOf(text, error)}.`;
-    return undefined;
-  }
+  const wrong = jsonFault(text);
+  if (wrong === undefined) return JSON.parse(text) as Json;
+  errors[field] = `This is not JSON yet. ${wrong}.`;
+  return undefined;
 }
 
-/** Where the browser's parser stopped, as far as it says. */
-function placeOf(text: string, error: unknown): string {
-  const message = error instanceof Error ? error.message : "";
-  const [, line, column] = /line (\d+) column (\d+)/.exec(message) ?? [];
-  if (line) return `: line ${line}, column ${column}`;
-  const [, position] = /at position (\d+)/.exec(message) ?? [];
-  if (!position) return ": it ends too early";
-  const lines = text.slice(0, Number(position)).split("\n");
-  return `: line ${lines.length}, column ${(lines.at(-1)?.length ?? 0) + 1}`;
+/** Why a text is no JSON, and where; nothing if it is. */
+export function jsonFault(text: string): string | undefined {
+  try {
+    parseJson(text);
+    return undefined;
+  } catch (error) {
+    if (error instanceof JsonError) return error.message;
+    throw error;
+  }
 }
 
 function readModel(form: Form, was: Model | undefined, errors: FieldErrors): Model | undefined {

@@ -1,7 +1,8 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { type ApiError, asApiError, isAbort, request } from "../api.ts";
 import { useDebounced } from "../hooks.ts";
 import { Field, Icon } from "../ui/index.ts";
+import { jsonFault } from "./form.ts";
 
 const SAMPLE = `{
   "question": "Where is order 7?"
@@ -49,38 +50,37 @@ export function PromptPreview({ prompt, name }: { prompt: string; name: string }
 /** The last rendering that went well stays while what is typed does not render. */
 function usePreview(prompt: string, payload: string, name: string): Preview {
   const [preview, setPreview] = useState<Preview>({});
-  const asked = useDebounced(bodyOf(prompt, payload, name), REST_MS);
+  const typed = useMemo(() => questionOf(prompt, payload, name), [prompt, payload, name]);
+  const asked = useDebounced(typed, REST_MS);
   useEffect(() => {
-    if (asked === undefined) return setPreview(({ system }) => ({ ...(system !== undefined && { system }), error: NO_JSON }));
+    const tell = (error: string) => setPreview(({ system }) => ({ ...(system !== undefined && { system }), error }));
+    if (asked.fault) return tell(asked.fault);
     const controller = new AbortController();
-    render(asked, controller.signal).then(setPreview, (error: unknown) => {
-      if (isAbort(error) || controller.signal.aborted) return;
-      setPreview(({ system }) => ({ ...(system !== undefined && { system }), error: inWords(asApiError(error)) }));
+    render(asked.body, controller.signal).then(setPreview, (error: unknown) => {
+      if (!isAbort(error) && !controller.signal.aborted) tell(inWords(asApiError(error)));
     });
     return () => controller.abort();
   }, [asked]);
   return preview;
 }
 
-const NO_JSON = "The sample payload is not JSON yet.";
-
 function render(body: string, signal: AbortSignal): Promise<Preview> {
   const headers = { "Content-Type": "application/json" };
   return request<{ system: string }>("/api/prompt_preview", { method: "POST", body, headers, signal });
 }
 
-/** The payload goes as it was typed, so that its digits stay. */
-function bodyOf(prompt: string, payload: string, name: string): string | undefined {
-  try {
-    JSON.parse(payload);
-  } catch {
-    return undefined;
-  }
+/** What to ask, or why not to. The payload goes as it was typed, so that its digits stay. */
+function questionOf(prompt: string, payload: string, name: string): { body: string; fault: string | undefined } {
   const template = prompt.trim() === "" ? null : prompt;
   const head = JSON.stringify({ prompt: template, ...(name.trim() !== "" && { name: name.trim() }) });
-  return `${head.slice(0, -1)},"payload":${payload}}`;
+  const wrong = jsonFault(payload);
+  return {
+    body: `${head.slice(0, -1)},"payload":${payload}}`,
+    fault: wrong && `The sample payload is not JSON yet. ${wrong}.`,
+  };
 }
 
 function inWords(error: ApiError): string {
+  if (error.code === "invalid_prompt") return error.message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
   return error.reference ? `${error.message} (reference ${error.reference})` : error.message;
 }

@@ -13,7 +13,7 @@ import { usePolling } from "../task/polling.ts";
 import { ViewSwitch } from "../task/switch.tsx";
 import { errorWords } from "../task-words.ts";
 import type { Agent, Percentiles, Stats } from "../types.ts";
-import { EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, SelectField, Skeleton, Time } from "../ui/index.ts";
+import { EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, SelectField, Skeleton, TableSkeleton, Time } from "../ui/index.ts";
 import { FirstSteps } from "./first-steps.tsx";
 import { TaskRows } from "./task-table.tsx";
 
@@ -192,11 +192,16 @@ function Failures({ stats, scope, agents }: { stats: Stats; scope: Scope; agents
     <Section title="Failures" actions={all}>
       {rows.length > 0 && <BarTable caption="Failures by kind" rows={rows} tone="bad" />}
       {latest.error && <ErrorNote error={latest.error} />}
+      {latest.loading && !latest.data && <TableSkeleton rows={Math.min(stats.by_status.FAILURE, filter.limit)} />}
       {latest.data && latest.data.tasks.length > 0 && (
         <TaskRows tasks={latest.data.tasks} caption="Latest failures" agents={scope.agent_id ? undefined : (agents ?? "unknown")} />
       )}
     </Section>
   );
+}
+
+function tokensOf(model: Stats["models"][number]): number {
+  return model.input_tokens + model.output_tokens;
 }
 
 function Models({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
@@ -208,7 +213,7 @@ function Models({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
             <tr><th scope="col">Model</th><th scope="col" class="numeric">Tasks</th><th scope="col" class="numeric">Tokens in</th><th scope="col" class="numeric">Tokens out</th><th scope="col" class="numeric">Cost</th></tr>
           </thead>
           <tbody>
-            {stats.models.map((model) => (
+            {stats.models.toSorted((one, other) => tokensOf(other) - tokensOf(one)).map((model) => (
               <tr key={model.model}>
                 <td data-label="Model" class="mono">{model.model}</td>
                 <td data-label="Tasks" class="numeric">{formatCount(model.tasks)}</td>

@@ -33,7 +33,7 @@ export function SignIn() {
   }
 
   return (
-    <main class="sign-in" id="main">
+    <main class="sign-in">
       <form class="sign-in-card" ref={form} onSubmit={submit} noValidate>
         <Logo />
         <h1>Sign in to Agent Webhooks</h1>

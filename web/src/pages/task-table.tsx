@@ -5,6 +5,7 @@ import { formatCompact, formatCount, formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { useLoad } from "../load.ts";
 import { agentName } from "../task/agents.ts";
+import { useToldOfTasks } from "../task/changes.ts";
 import { isMoving, readTasks } from "../task/pages.ts";
 import { usePolling } from "../task/polling.ts";
 import { StatusBadge } from "../task/status.tsx";
@@ -20,6 +21,7 @@ export function TaskTable({ agentId = "", limit = 10 }: { agentId?: string; limi
   const filter = { agent_id: agentId, status: "", cursor: "", limit };
   const page = useLoad(`tasks of ${agentId}`, (signal) => readTasks(filter, signal));
   usePolling(isMoving(page.data) ? MOVING_MS : RESTING_MS, page.reload);
+  useToldOfTasks(page.reload);
   if (page.data === undefined) return page.error ? <ErrorNote error={page.error} /> : <TableSkeleton rows={3} />;
   if (page.data.tasks.length === 0) return <p class="hint">No tasks yet. A call of the webhook URL makes one.</p>;
   return <TaskRows tasks={page.data.tasks} caption="Latest tasks" />;
@@ -50,11 +52,13 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
   };
 }
 
-/** Ids of one time begin alike, so it is the end that tells them apart. */
+/** Ids of one time begin alike, so it is the end that tells them apart. Those
+ * who hear the link hear both. */
 function TaskLink({ task }: { task: TaskSummary }): VNode {
+  const end = `…${task.task_id.slice(-8)}`;
   return (
-    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} title={task.task_id}>
-      …{task.task_id.slice(-8)}
+    <a class="row-link mono" href={`/console/tasks/${task.task_id}`} aria-label={`${end}, Task ${task.task_id}`} title={task.task_id}>
+      {end}
     </a>
   );
 }

@@ -1,8 +1,11 @@
 // One task: how it went, what came of it, and what it was given.
 import type { ComponentChildren, VNode } from "preact";
 
-import { formatBytes, formatCount, formatDuration, plural } from "../format.ts";
+import { formatBytes, formatCount, formatDollars, formatDuration, plural } from "../format.ts";
 import { useNow } from "../hooks.ts";
+import { type JsonNode, prettyJson } from "../render/json-text.ts";
+import { navigate } from "../router.ts";
+import { keepPayload } from "../task/again.ts";
 import { agentName, useAgents } from "../task/agents.ts";
 import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
@@ -12,9 +15,10 @@ import { callsInWords, ToolCalls } from "../task/tool-calls.tsx";
 import { Timeline } from "../task/timeline.tsx";
 import { isGone, useTask, type WholeTask } from "../task/use-task.ts";
 import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
-import type { Answer, Task, ToolCall } from "../types.ts";
-import { Copyable, EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Skeleton, Time } from "../ui/index.ts";
+import type { Answer, Price, Task, ToolCall, Usage } from "../types.ts";
+import { Button, Copyable, EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Skeleton, Time } from "../ui/index.ts";
 
+const HOUR_MS = 3_600_000;
 const PARENT = { href: "/console/tasks", label: "Tasks" };
 
 export function TaskPage({ id }: { id: string }): VNode {
@@ -54,7 +58,7 @@ function Known({ whole, error, title }: { whole: WholeTask; error: Parameters<ty
           {calls.length > 0 && <ToolSection calls={calls} written={toolCalls} />}
           {answer && answer.sources.length > 0 && <Sources sources={answer.sources} />}
           {answer?.thought && <Thought text={answer.thought} />}
-          <Section title="Payload" hint="What the webhook was called with.">
+          <Section title="Payload" hint="What the webhook was called with." actions={payload && <Again agentId={task.agent_id} payload={payload} />}>
             {payload ? <Payload payload={payload} bytes={task.payload_bytes} /> : <Omitted bytes={task.payload_bytes} />}
           </Section>
         </div>
@@ -65,6 +69,15 @@ function Known({ whole, error, title }: { whole: WholeTask; error: Parameters<ty
       </div>
     </Page>
   );
+}
+
+/** Takes the payload along to where the agent is tried. */
+function Again({ agentId, payload }: { agentId: string; payload: JsonNode }): VNode {
+  const take = (): void => {
+    keepPayload(agentId, prettyJson(payload));
+    void navigate(`/console/agents/${agentId}`);
+  };
+  return <Button small onClick={take}>Send it again</Button>;
 }
 
 function answerOf(task: Task): Answer | null {
@@ -127,7 +140,7 @@ function Omitted({ bytes }: { bytes: number }): VNode {
 }
 
 function TimelineSection({ task }: { task: Task }): VNode {
-  const now = useNow(1000);
+  const now = useNow(hasEnded(task.status) ? HOUR_MS : 1000);
   return <Section title="Timeline"><Timeline task={task} now={now} /></Section>;
 }
 
@@ -140,8 +153,8 @@ function Facts({ task }: { task: Task }): VNode {
         {task.wait_ms !== null && <Fact name="Waited">{formatDuration(task.wait_ms)}</Fact>}
         {task.run_ms !== null && <Fact name="Ran">{formatDuration(task.run_ms)}</Fact>}
         {task.attempt > 0 && <Fact name="Attempts">{formatCount(task.attempt)}</Fact>}
-        {task.usage && <UsageFacts usage={task.usage} />}
-        {hasEnded(task.status) && <Fact name="Readable until"><Time at={task.expires_at} /></Fact>}
+        {task.usage && <UsageFacts usage={task.usage} price={agents?.find((agent) => agent.agent_id === task.agent_id)?.model?.price} />}
+        {hasEnded(task.status) && <Fact name="Expires"><Time at={task.expires_at} /></Fact>}
       </dl>
       <div class="ids">
         <Id label="Task id" text={task.task_id} />
@@ -151,12 +164,14 @@ function Facts({ task }: { task: Task }): VNode {
   );
 }
 
-function UsageFacts({ usage }: { usage: NonNullable<Task["usage"]> }): VNode {
+function UsageFacts({ usage, price }: { usage: Usage; price: Price | undefined }): VNode {
+  const dollars = price && (usage.input_tokens * price.input + usage.output_tokens * price.output) / 1_000_000;
   return (
     <>
       <Fact name="Model"><span class="mono">{usage.model}</span></Fact>
       <Fact name="Turns">{formatCount(usage.turns)}</Fact>
       <Fact name="Tokens">{formatCount(usage.input_tokens)} in, {formatCount(usage.output_tokens)} out</Fact>
+      {dollars !== undefined && <Fact name="Cost, by today's price">{formatDollars(dollars)}</Fact>}
     </>
   );
 }

@@ -1,5 +1,6 @@
 // All tasks: by agent, by status, a page at a time.
 import type { VNode } from "preact";
+import { useEffect, useState } from "preact/hooks";
 
 import { useLoad } from "../load.ts";
 import { navigate, useLocation } from "../router.ts";
@@ -21,7 +22,7 @@ export function TasksPage(): VNode {
   const page = useLoad(`tasks ${queryOf(filter)}`, (signal) => readTasks(filter, signal));
   usePolling(pace(filter, page.data), page.reload);
   return (
-    <Page title="Tasks" actions={<Button icon="rotate" busy={page.loading} onClick={page.reload}>Refresh</Button>}>
+    <Page title="Tasks" actions={<Refresh loading={page.loading} reload={page.reload} />}>
       <Filters filter={filter} agents={agents} />
       <Announcement text={page.data ? told(page.data) : ""} />
       <div class="card task-list">
@@ -32,6 +33,14 @@ export function TasksPage(): VNode {
       </div>
     </Page>
   );
+}
+
+/** Busy when it was pressed, not when the page reads by itself. */
+function Refresh({ loading, reload }: { loading: boolean; reload: () => void }): VNode {
+  const [pressed, setPressed] = useState(false);
+  useEffect(() => { if (!loading) setPressed(false); }, [loading]);
+  const press = (): void => { setPressed(true); reload(); };
+  return <Button icon="rotate" busy={pressed && loading} onClick={press}>Refresh</Button>;
 }
 
 function useFilter(): TaskFilter {

@@ -1,11 +1,13 @@
 // Calls an agent's webhook as anybody would, and follows the task to its end.
 import type { VNode } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type ApiError, asApiError } from "../api.ts";
 import { formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { parseJson, prettyJson } from "../render/json-text.ts";
+import { takePayload } from "../task/again.ts";
+import { tellOfTasks } from "../task/changes.ts";
 import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
@@ -19,7 +21,10 @@ import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } fro
 const METHODS = [["POST", "POST, JSON"], ["GET", "GET, query"]] as const;
 
 export function TryIt({ agent }: { agent: Agent }): VNode {
-  const [draft, setDraft] = useState<Draft>(() => ({ method: "POST", key: "", body: samplePayload(agent.prompt), pairs: [["question", ""]] }));
+  const [again] = useState(() => takePayload(agent.agent_id));
+  const [draft, setDraft] = useState<Draft>(() => ({ method: "POST", key: "", body: again ?? samplePayload(agent.prompt), pairs: [["question", ""]] }));
+  const part = useRef<HTMLDivElement>(null);
+  useEffect(() => { if (again !== undefined) part.current?.querySelector("textarea")?.focus(); }, []);
   const [sending, setSending] = useState(false);
   const [answer, setAnswer] = useState<WebhookAnswer>();
   const [error, setError] = useState<ApiError>();
@@ -32,6 +37,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
     setError(undefined);
     try {
       setAnswer(await send(agent, draft));
+      tellOfTasks();
     } catch (problem) {
       setError(asApiError(problem));
     }
@@ -39,7 +45,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
   }
   return (
     <Section title="Try it" id="try-it" hint="Calls the webhook as any other system would, and follows the task to its end.">
-      <div class="try-it">
+      <div class="try-it" ref={part}>
         <form class="fields" onSubmit={submit} noValidate>
           <ViewSwitch label="Method" views={METHODS} view={draft.method} onView={(method) => change({ method })} />
           {draft.method === "POST"
@@ -56,7 +62,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
 }
 
 function Body({ body, error, onBody }: { body: string; error: string | undefined; onBody: (body: string) => void }): VNode {
-  const format = <Button small kind="quiet" disabled={error !== undefined} onClick={() => onBody(prettyJson(parseJson(body)))}>Format</Button>;
+  const format = <button type="button" class="link-button" disabled={error !== undefined} onClick={() => onBody(prettyJson(parseJson(body)))}>Format</button>;
   return (
     <TextArea label="Payload" aside={format} class="mono" rows={8} spellcheck={false} value={body} onValue={onBody} error={error}
       hint="Any JSON but null. It reaches the agent as you write it: digits and the order of names are kept." />
@@ -120,6 +126,8 @@ function Came({ answer, agentId }: { answer: WebhookAnswer; agentId: string }): 
 
 function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
   const state = useStatus(id);
+  const status = state.data?.status;
+  useEffect(() => { if (status !== undefined) tellOfTasks(); }, [status]);
   return (
     <div class="followed">
       <div class="followed-head">

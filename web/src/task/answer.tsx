@@ -2,7 +2,7 @@
 import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
 
-import { formatBytes } from "../format.ts";
+import { formatCount, plural } from "../format.ts";
 import { JsonTree } from "../render/json.tsx";
 import { type JsonNode, tryParseJson } from "../render/json-text.ts";
 import { Markdown } from "../render/markdown.tsx";
@@ -27,7 +27,7 @@ export function AnswerText({ answer }: { answer: string }): VNode {
       {view === "shown" && (json ? <JsonTree value={json} label="Answer as JSON" /> : <Markdown source={start} />)}
       {view === "shown" && cut && (
         <p class="cut-note">
-          The answer has {formatBytes(answer.length)}; its first {formatBytes(start.length)} are shown.{" "}
+          The answer has {plural(answer.length, "character")}; the first {formatCount(start.length)} are shown.{" "}
           <Button small onClick={() => setView("raw")}>Show all as text</Button>
         </p>
       )}

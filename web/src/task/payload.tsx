@@ -26,6 +26,7 @@ export function Payload({ payload, bytes }: { payload: JsonNode; bytes: number }
       {view === "tree"
         ? <JsonTree value={payload} label="Payload" />
         : <pre class="raw-text" tabIndex={0} role="region" aria-label="Payload as text">{text.slice(0, RAW_LIMIT)}</pre>}
+      {view === "raw" && text.length > RAW_LIMIT && <p class="cut-note">Its beginning is shown. Copy takes all of it.</p>}
     </>
   );
 }

@@ -54,11 +54,10 @@ function Bar({ all }: { all: Stretch[] }): VNode {
 }
 
 function Step({ stretch, task }: { stretch: Stretch; task: Task }): VNode {
-  const name = stretch.kind === "running" && stretch.attempt !== null ? `Attempt ${stretch.attempt}` : NAMES[stretch.kind];
   const length = formatDuration(stretch.to - stretch.from);
   return (
     <li class={`step-${stretch.kind}`}>
-      <strong>{name}</strong>{" "}
+      <strong>{stretchName(stretch)}</strong>{" "}
       <span class="step-length">{stretch.open ? `${length} so far` : length}</span>
       {stretch.kind !== "waiting" && <StepTime at={stretch.from} />}
       <StepEnd stretch={stretch} />
@@ -72,6 +71,11 @@ function StillWaits({ stretch, task }: { stretch: Stretch; task: Task }): VNode 
   if (task.waits_until) return <p class="step-why">The agent has as many runs as it may have. It looks for a free one again <Time at={task.waits_until} />.</p>;
   if (stretch.resumes) return <p class="step-why">The next attempt begins <Time at={stretch.resumes} /> at the earliest.</p>;
   return null;
+}
+
+function stretchName({ kind, attempt, upTo }: Stretch): string {
+  if (kind !== "running" || attempt === null) return NAMES[kind];
+  return upTo === undefined ? `Attempt ${attempt}` : `Attempts ${attempt} to ${upTo}`;
 }
 
 /** The clock alone: the day is told where the task begins. */

@@ -57,5 +57,5 @@ function Result({ text, name }: { text: string; name: string }): VNode {
   const json = /^\s*[{[]/.test(text) ? tryParseJson(text) : null;
   if (json) return <JsonTree value={json} label={`Result of ${name}`} />;
   if (text === "") return <p class="hint">None kept.</p>;
-  return <pre class="raw-text" tabIndex={0} role="region" aria-label={`Result of ${name}`}>{text}</pre>;
+  return <pre class="raw-text" tabIndex={0} role="region" aria-label={`Result of ${name}`}>{text.trimEnd()}</pre>;
 }

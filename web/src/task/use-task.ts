@@ -31,11 +31,15 @@ export function useTask(id: string): Loaded<WholeTask> {
   const whole = useLoad(`task ${id}`, (signal) => readTask(id, signal));
   const task = whole.data?.task;
   const state = useStatus(task && !hasEnded(task.status) ? id : null);
-  const step = state.data && `${state.data.status} ${state.data.attempt}`;
-  useEffect(() => {
-    if (step !== undefined && task !== undefined && step !== `${task.status} ${task.attempt}`) whole.reload();
-  }, [step]);
+  const isBehind = task !== undefined && state.data !== undefined && stepOf(state.data) !== stepOf(task);
+  useEffect(() => { if (isBehind) whole.reload(); }, [isBehind]);
+  usePolling(isBehind ? UNREACHED_MS : null, whole.reload);
   return whole;
+}
+
+/** What changes whenever something befalls a task. */
+function stepOf(task: TaskState): string {
+  return `${task.status} ${task.attempt}`;
 }
 
 /** Whether there is no such task, or none any more. */

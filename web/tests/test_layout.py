@@ -1,0 +1,41 @@
+"""Nothing moves under the reader while a page is being read."""
+
+import pytest
+from playwright.sync_api import expect
+
+import browser as chromium
+from model import refuses, says
+
+# What Chromium's "cumulative layout shift" adds up.
+WATCH = """
+window.shifts = [];
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) window.shifts.push([entry.value, entry.sources.map(source => source.node?.className).join()]);
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def addresses(api, model):
+    agent = api.create(name="still", model=model.playing(says("It **stands** still."), says("two"), refuses(400)))
+    answered, _, failed = [api.run(agent, {"number": number})["task_id"] for number in range(3)]
+    # An address, and what is read last there.
+    return {
+        "/console/": ".models",
+        "/console/tasks": ".task-table .row-other",
+        "/console/tasks?status=FAILURE": ".task-table .row-other",
+        f"/console/tasks/{answered}": ".answer strong",
+        f"/console/tasks/{failed}": ".failure",
+        f"/console/agents/{agent['agent_id']}": ".task-table",
+    }
+
+
+@pytest.mark.parametrize("mode", ["light", "phone"])
+def test_nothing_moves_while_a_page_is_read(signed_in, addresses, mode):
+    chromium.set_mode(signed_in, mode)
+    signed_in.add_init_script(WATCH)
+    for address, last in addresses.items():
+        signed_in.goto(address)
+        expect(signed_in.locator(last).first).to_be_visible()
+        shifts = signed_in.evaluate("window.shifts")
+        assert sum(value for value, _ in shifts) < 0.01, f"{address}: {shifts}"
