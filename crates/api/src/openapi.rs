@@ -24,8 +24,7 @@ use shapes::Shapes;
     servers((url = "/", description = "This deployment.")),
     tags(
         (name = "Webhooks", description = "Trigger an agent, and learn what came of it. Whoever has the URL or the id may."),
-        (name = "Agents", description = "What answers."),
-        (name = "Webhook URLs", description = "Where agents are called."),
+        (name = "Agents", description = "What answers, and where it is called."),
         (name = "Documents", description = "What agents answer from."),
         (name = "Secrets", description = "What agents authenticate with, by name."),
         (name = "Console sessions", description = "How the console's pages may manage."),
