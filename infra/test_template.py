@@ -47,6 +47,15 @@ def test_tables_expire_items_are_backed_up_protected_and_paid_by_request(table):
     assert {name: properties(table).get(name) for name in wanted} == wanted
 
 
+def test_the_index_of_tasks_holds_nothing_that_changes_but_at_a_failure():
+    # Each change of what it holds is a write unit more per task.
+    assert properties("TasksTable")["GlobalSecondaryIndexes"] == [{
+        "IndexName": "listed",
+        "KeySchema": [{"AttributeName": "listed", "KeyType": "HASH"}, {"AttributeName": "task_id", "KeyType": "RANGE"}],
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["failed"]},
+    }]
+
+
 def test_documents_never_expire_and_are_kept_like_agents():
     wanted = {name: value for name, value in properties("AgentsTable").items() if name != "TimeToLiveSpecification"}
     assert properties("DocumentsTable") == wanted

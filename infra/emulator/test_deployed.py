@@ -435,6 +435,7 @@ def everything(stack):
     provider = f"arn:aws:secretsmanager:{arn}:secret:{stack.outputs['stack']}/provider/"
     resources = {
         "tasks": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['TasksTable']}", "dynamodb", tables),
+        "list of tasks": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['TasksTable']}/index/listed", "dynamodb", ["Query", "Scan"]),
         "agents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['AgentsTable']}", "dynamodb", tables),
         "documents": (f"arn:aws:dynamodb:{arn}:table/{stack.outputs['DocumentsTable']}", "dynamodb", tables),
         "queue": (f"arn:aws:sqs:{arn}:{stack.outputs['Queue'].rpartition('/')[2]}", "sqs", queues),
@@ -486,6 +487,7 @@ NEEDED = {
     },
     "ConsoleRole": {
         "agents": {"GetItem", "PutItem", "DeleteItem", "Scan"}, "documents": {"PutItem", "DeleteItem"},
+        "tasks": {"GetItem", "BatchGetItem"}, "list of tasks": {"Query"},
         "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
         "model key": WRITE_SECRET, "default model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
         "console log": {"CreateLogStream", "PutLogEvents"},
@@ -559,8 +561,11 @@ def item(stack, table, **more):
     ("TaskStatusRole", "sqs", "send a message", lambda aws, stack: aws.send_message(
         QueueUrl=stack.outputs["Queue"], MessageBody="x")),
     ("TaskStatusRole", "secretsmanager", "read the admin token", get_secret("AdminToken")),
-    # The console writes models' keys and cannot read them back; tasks are none of its business.
-    ("ConsoleRole", "dynamodb", "read a task", lambda aws, stack: aws.get_item(**item(stack, "TasksTable"))),
+    # The console writes models' keys and cannot read them back; it shows tasks and changes none.
+    ("ConsoleRole", "dynamodb", "change a task", lambda aws, stack: aws.update_item(**item(stack, "TasksTable"))),
+    ("ConsoleRole", "dynamodb", "make a task", lambda aws, stack: aws.put_item(
+        TableName=stack.outputs["TasksTable"], Item={"id": {"S": "x"}})),
+    ("ConsoleRole", "dynamodb", "scan the tasks", lambda aws, stack: aws.scan(TableName=stack.outputs["TasksTable"])),
     ("ConsoleRole", "dynamodb", "read a document", lambda aws, stack: aws.get_item(**item(stack, "DocumentsTable"))),
     ("ConsoleRole", "dynamodb", "drop the agents", lambda aws, stack: aws.delete_table(TableName=stack.outputs["AgentsTable"])),
     ("ConsoleRole", "sqs", "send a message", lambda aws, stack: aws.send_message(

@@ -5,7 +5,8 @@
 //! | --- | --- | --- |
 //! | `GET, POST /api/webhooks/agents/{token}` | [`webhook`] | webhook |
 //! | `GET /api/task_status`, `GET /api/health` | [`task_status`] | task-status |
-//! | `/api/agents…`, `GET /api/agent_webhook`, `/api/secrets…` | [`agents`] | console |
+//! | `/api/agents…`, `GET /api/agent_webhook`, `/api/secrets…`, `POST /api/prompt_preview` | [`agents`] | console |
+//! | `GET /api/tasks…`, `GET /api/stats` | [`tasks`] | console |
 //! | `/api/session` | [`admin`] | console |
 
 pub mod admin;
@@ -13,7 +14,9 @@ pub mod agents;
 mod cors;
 pub mod openapi;
 mod problem;
+mod query;
 pub mod task_status;
+mod tasks;
 pub mod webhook;
 
 use axum::Router;

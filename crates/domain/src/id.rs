@@ -9,14 +9,15 @@ use uuid::Uuid;
 use crate::{IdempotencyKey, Moment, Salt};
 
 /// A task's id: a UUIDv7 (RFC 9562 section 5.7), its time the task's creation,
-/// its 74 other bits the [`TaskKey`] under which the task is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// its 74 other bits the [`TaskKey`] under which the task is stored. Ids sort by
+/// creation, as text too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Uuid);
 
 /// The part of a task id that finds the task: drawn at random, or, when the
 /// caller gave an idempotency key, derived from it, so that the same key finds
 /// the same item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey([u8; 10]);
 
 impl TaskId {
@@ -39,6 +40,16 @@ impl TaskId {
         ours.then_some(Self(uuid))
     }
 
+    /// The text that all ids of tasks created from `at` on sort after.
+    pub fn floor(at: Moment) -> String {
+        Uuid::from_u128(u128::from(at.millis()) << 80).hyphenated().to_string()
+    }
+
+    /// The last text that sorts before this id.
+    pub fn preceding(self) -> String {
+        Uuid::from_u128(self.0.as_u128().saturating_sub(1)).hyphenated().to_string()
+    }
+
     /// When the task was created.
     pub fn created_at(self) -> Moment {
         let mut millis = [0; 8];
@@ -55,6 +66,10 @@ impl TaskId {
 }
 
 impl TaskKey {
+    /// Lists per agent. DynamoDB takes 1,000 writes a second under one index key,
+    /// and no more into the table than into its index.
+    pub const SHARDS: u8 = 4;
+
     /// From 80 random bits, six of which give way to the UUID's version and variant.
     pub const fn random(entropy: [u8; 10]) -> Self {
         let mut key = entropy;
@@ -75,6 +90,12 @@ impl TaskKey {
         let mut entropy = [0; 10];
         entropy.copy_from_slice(digest.split_at(10).0);
         Self::random(entropy)
+    }
+
+    /// Which of its agent's lists a task is in: one of four by chance, since the
+    /// key is random.
+    pub const fn shard(self) -> u8 {
+        self.0[9] % Self::SHARDS
     }
 
     /// Reads what [`Self::as_hex`] wrote.
@@ -135,6 +156,17 @@ mod tests {
             prop_assert_eq!(TaskKey::from_hex(&id.key().as_hex()), Some(id.key()));
             prop_assert_eq!(TaskId::parse(&id.to_string()), Some(id));
             prop_assert_eq!(TaskId::parse(&id.to_string().to_uppercase()), Some(id));
+        }
+
+        #[test]
+        fn ids_and_their_texts_sort_by_creation(at in 1_u64..1 << 48, key: [u8; 10], other: [u8; 10]) {
+            let id = TaskId::new(Moment::from_millis(at), TaskKey::random(key));
+            let earlier = TaskId::new(Moment::from_millis(at - 1), TaskKey::random(other));
+            prop_assert!(earlier < id && earlier.to_string() < id.to_string());
+            prop_assert!(TaskId::floor(id.created_at()) <= id.preceding());
+            prop_assert!(earlier.to_string() < TaskId::floor(id.created_at()));
+            prop_assert!(id.preceding() < id.to_string());
+            prop_assert!(id.key().shard() < TaskKey::SHARDS);
         }
 
         #[test]

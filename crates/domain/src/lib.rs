@@ -11,8 +11,10 @@
 
 pub mod agent;
 mod catalogue;
+mod event;
 mod id;
 mod idempotency;
+mod listing;
 mod moment;
 mod outcome;
 mod payload;
@@ -20,23 +22,27 @@ mod prompt;
 mod run;
 mod schema;
 mod session;
+mod stats;
 mod task;
 mod token;
 
-pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Provider, Source};
+pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Price, Provider, Source};
 pub use catalogue::{Catalogue, CatalogueError, Content, Listed};
+pub use event::{Event, EventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, history};
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
+pub use listing::{Brief, Entry, Span, Stretch, newest};
 pub use moment::Moment;
 pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Passage, Usage};
 pub use payload::{Payload, PayloadError};
 pub use prompt::{PromptError, check_template, render_prompt};
 pub use run::{
     CallOutcome, Called, Message, ModelReply, Rules, Run, Step, StopReason, ToolCall, ToolCallRecord,
-    ToolResult, ToolSpec, Turn, cut,
+    ToolResult, ToolSpec, Turn, cut, fits_an_answer,
 };
 pub use schema::{AnswerSchema, Misfit, SchemaError};
 pub use session::Session;
+pub use stats::{ByStatus, Examined, ModelShare, Percentiles, Stats, Window, sample, stats};
 pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, RetryPolicy, Status, Task, after_fault,
     gives_up_slot, slot_pause,

@@ -88,6 +88,20 @@ pub enum ErrorType {
     Internal,
 }
 
+impl Ended {
+    /// The end alone, for lists: without answer, sources and tools.
+    #[must_use]
+    pub fn in_brief(&self) -> Self {
+        let outcome = match &self.outcome {
+            Outcome::Success(_) => Outcome::Success(Answer::default()),
+            Outcome::Failure(failure) => {
+                Outcome::Failure(Failure { tool_calls: Vec::new(), ..failure.clone() })
+            }
+        };
+        Self { outcome, usage: self.usage.clone() }
+    }
+}
+
 impl Answer {
     /// Whether it says nothing.
     pub fn is_blank(&self) -> bool {
@@ -109,6 +123,23 @@ impl ErrorType {
             Self::WorkerLost => "worker_lost",
             Self::Internal => "internal",
         }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Timeout,
+            Self::ModelError,
+            Self::ToolError,
+            Self::InvalidAgent,
+            Self::EmptyAnswer,
+            Self::BudgetExceeded,
+            Self::Cancelled,
+            Self::WorkerLost,
+            Self::Internal,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -150,6 +181,7 @@ mod tests {
     fn an_error_type_is_logged_as_it_is_answered() {
         for kind in [ErrorType::Timeout, ErrorType::InvalidAgent, ErrorType::WorkerLost] {
             assert_eq!(serde_json::json!(kind), kind.as_str());
+            assert_eq!(ErrorType::parse(kind.as_str()), Some(kind));
         }
     }
 }

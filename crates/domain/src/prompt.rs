@@ -29,6 +29,9 @@ const DEFAULT_PROMPT_FOR_JSON: &str = "You are {{ agent.name }}, an agent that i
 The user message is the JSON payload that the webhook received. \
 Do what it asks, and answer with JSON alone, in the form that is asked for.";
 
+/// What the engine calls a template when it says in which line a fault is.
+const NAME: &str = "prompt";
+
 /// Instructions a template may execute, so that no loop runs away.
 const FUEL: u64 = 1_000_000;
 /// Most bytes of a rendered prompt.
@@ -72,7 +75,7 @@ impl PromptError {
 pub fn check_template(template: &str) -> Result<(), PromptError> {
     with_stack_for(template, || {
         let environment = environment();
-        let template = environment.template_from_str(template)?;
+        let template = environment.template_from_named_str(NAME, template)?;
         match template.render(context! {}) {
             Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
             _ => Ok(()),
@@ -102,7 +105,10 @@ pub fn render_prompt(
     };
     let mut prompt = Bounded::default();
     let rendered = with_stack_for(template, || {
-        environment().template_from_str(template)?.render_captured_to(values, &mut prompt).map(drop)
+        environment()
+            .template_from_named_str(NAME, template)?
+            .render_captured_to(values, &mut prompt)
+            .map(drop)
     })?;
     match rendered {
         _ if prompt.is_full => Err(PromptError::TooLarge),

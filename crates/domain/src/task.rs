@@ -183,8 +183,13 @@ impl Fault {
 /// How an attempt goes on after a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// Give the task back and come again after this long.
-    Release(Duration),
+    /// Give the task back and come again after a while.
+    Release {
+        /// How long it rests.
+        pause: Duration,
+        /// Why.
+        why: Failure,
+    },
     /// The task ends.
     Fail(Failure),
 }
@@ -207,7 +212,7 @@ pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPol
             if attempt >= policy.max_attempts || spent.saturating_add(pause) >= policy.timeout {
                 AttemptEnd::Fail(failure)
             } else {
-                AttemptEnd::Release(pause)
+                AttemptEnd::Release { pause, why: failure }
             }
         }
     }
@@ -354,7 +359,8 @@ mod tests {
             let policy = RetryPolicy { max_attempts, timeout: Duration::from_secs(timeout) };
             match after_fault(fault, attempt, Duration::from_secs(spent), policy) {
                 AttemptEnd::Fail(end) => prop_assert_eq!(end, failure),
-                AttemptEnd::Release(pause) => {
+                AttemptEnd::Release { pause, why } => {
+                    prop_assert_eq!(why, failure);
                     prop_assert!(attempt < max_attempts);
                     prop_assert!(spent + pause.as_secs() < timeout);
                     prop_assert!(pause.as_secs() >= retry_after.unwrap_or(0));

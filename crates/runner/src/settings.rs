@@ -51,6 +51,7 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     let model = ModelConfig {
         provider,
         name: env.optional("AGENT_WEBHOOKS_MODEL_NAME"),
+        price: None,
         api_key: stored.map(|secret| ApiKey::Stored(SecretName { secret })).or(inline.map(ApiKey::Inline)),
         base_url: base_url.clone(),
     };

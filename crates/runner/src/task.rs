@@ -9,7 +9,9 @@ use domain::{
     after_fault,
 };
 use futures::FutureExt as _;
-use store::{Agents, Burial, Claim, Claimed, Clock, Finish, Secrets, StoreError, Tasks, error_chain};
+use store::{
+    Agents, Burial, Claim, Claimed, Clock, Finish, Release, Secrets, StoreError, Tasks, error_chain,
+};
 
 use crate::drive::{self, Attempt};
 use crate::slots::Turn;
@@ -137,7 +139,9 @@ impl Runner {
             }
             Err(error) => {
                 // Nobody should have to wait for the lease of a run that never began.
-                self.tasks.release(claimed, claimed.task.spent, self.clock.now(), None).await?;
+                let why = &Failure::passing(ErrorType::Internal, "What this task needs could not be read");
+                let (at, spent) = (self.clock.now(), claimed.task.spent);
+                self.tasks.release(claimed, Release { at, why, spent, not_before: at, run: None }).await?;
                 return Err(error);
             }
         };
@@ -180,7 +184,7 @@ impl Runner {
         let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
         let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
         match after_fault(fault, claimed.task.attempt, spent, policy) {
-            AttemptEnd::Release(pause) => self.release(claimed, spent, pause, &run).await,
+            AttemptEnd::Release { pause, why } => self.release(claimed, spent, pause, &why, &run).await,
             AttemptEnd::Fail(failure) => self.finish(claimed, &run.stopped(failure)).await,
         }
     }
@@ -216,11 +220,13 @@ impl Runner {
         claimed: &Claimed,
         spent: Duration,
         pause: Duration,
+        why: &Failure,
         run: &Run,
     ) -> Result<Disposition, StoreError> {
-        let not_before = self.clock.now().plus(pause);
+        let at = self.clock.now();
         let run = run.is_under_way().then_some(run);
-        match self.tasks.release(claimed, spent + pause, not_before, run).await? {
+        let release = Release { at, why, spent: spent + pause, not_before: at.plus(pause), run };
+        match self.tasks.release(claimed, release).await? {
             // Perhaps by our own write, tried again after a lost answer: only the
             // next look at the task can tell whether its message is needed.
             Finish::Fenced => Ok(Disposition::ComeBackIn(pause)),

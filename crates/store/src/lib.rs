@@ -32,5 +32,8 @@ pub use error::{StoreError, error_chain};
 pub use private_file::write_private_file;
 pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
 pub use secrets::{Secrets, read_secret};
-pub use tables::create_tables;
-pub use tasks::{Admission, Burial, Claim, Claimed, Finish, Rate, Slot, SlotAnswer, Tasks, Unended, Wait};
+pub use tables::{create_tables, index_tasks};
+pub use tasks::{
+    Admission, Burial, Claim, Claimed, Finish, Pick, Rate, Release, Shown, Slot, SlotAnswer, Tasks, Unended,
+    Wait,
+};

@@ -1,12 +1,15 @@
 //! The tables as `template.yaml` makes them on AWS, for an empty embedded engine.
 
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate,
+    KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
 };
 
 use crate::StoreError;
 use crate::aws::Aws;
 use crate::error::Attempt;
+use crate::tasks::TASKS_INDEX;
 
 /// Makes each table that does not exist yet, with its TTL attribute.
 pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> {
@@ -16,21 +19,11 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
         if existing.table_names().iter().any(|table| table == name) {
             continue;
         }
-        let id = AttributeDefinition::builder()
-            .attribute_name("id")
-            .attribute_type(ScalarAttributeType::S)
-            .build()
-            .attempt("describe the key")?;
-        let key = KeySchemaElement::builder()
-            .attribute_name("id")
-            .key_type(KeyType::Hash)
-            .build()
-            .attempt("describe the key")?;
         db.create_table()
             .table_name(*name)
             .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(id)
-            .key_schema(key)
+            .attribute_definitions(text("id").attempt("describe the key")?)
+            .key_schema(key("id", KeyType::Hash).attempt("describe the key")?)
             .send()
             .await
             .attempt("create a table")?;
@@ -47,4 +40,46 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
             .attempt("set the TTL attribute")?;
     }
     Ok(())
+}
+
+/// Gives the tasks table its index, if it has none: one of an earlier release. The
+/// engine does so as a whole or not at all.
+pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
+    let db = aws.dynamodb();
+    let described = db.describe_table().table_name(table).send().await.attempt("describe the tasks table")?;
+    let has_index = described.table().is_some_and(|table| {
+        table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(TASKS_INDEX))
+    });
+    if has_index {
+        return Ok(());
+    }
+    db.update_table()
+        .table_name(table)
+        .attribute_definitions(text("listed").attempt("describe the index")?)
+        .attribute_definitions(text("task_id").attempt("describe the index")?)
+        .global_secondary_index_updates(index().attempt("describe the index")?)
+        .send()
+        .await
+        .attempt("index the tasks")?;
+    Ok(())
+}
+
+fn index() -> Result<GlobalSecondaryIndexUpdate, BuildError> {
+    let projection =
+        Projection::builder().projection_type(ProjectionType::Include).non_key_attributes("failed").build();
+    let create = CreateGlobalSecondaryIndexAction::builder()
+        .index_name(TASKS_INDEX)
+        .key_schema(key("listed", KeyType::Hash)?)
+        .key_schema(key("task_id", KeyType::Range)?)
+        .projection(projection)
+        .build()?;
+    Ok(GlobalSecondaryIndexUpdate::builder().create(create).build())
+}
+
+fn text(name: &str) -> Result<AttributeDefinition, BuildError> {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+}
+
+fn key(name: &str, key_type: KeyType) -> Result<KeySchemaElement, BuildError> {
+    KeySchemaElement::builder().attribute_name(name).key_type(key_type).build()
 }

@@ -11,7 +11,7 @@ use lambda_http::RequestExt as _;
 use lambda_http::request::RequestContext;
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
-use store::{Agents, Clock, Documents, Secrets, read_secret};
+use store::{Agents, Clock, Documents, Secrets, Tasks, read_secret};
 
 fn main() -> Result<ExitCode, lambda_http::Error> {
     if env::args().nth(1).as_deref() == Some(agents::READ_PDF) {
@@ -31,6 +31,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let public_url = public_url.trim_end_matches('/');
     let management = Management {
         agents: Arc::new(Agents::from_env(&aws, &env)?),
+        tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
         intake: Intake::new(Documents::from_env(&aws, &env)?, env::current_exe()?),
         clock: Clock::system(),

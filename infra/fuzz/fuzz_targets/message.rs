@@ -58,6 +58,7 @@ fn runner(dynamo: &Dynamo) -> Runner {
                 base_url: None,
                 name: None,
                 api_key: None,
+                price: None,
             },
         },
         clock: Clock::new(|| NOW),

@@ -263,5 +263,5 @@ fn may_fail(state: &State, runner: usize) -> bool {
 fn retries(attempt: u32, bounds: &Bounds) -> bool {
     let policy = RetryPolicy { max_attempts: bounds.attempts, timeout: Duration::MAX };
     let fault = Fault::passing(ErrorType::ModelError, "busy");
-    matches!(after_fault(fault, attempt, Duration::ZERO, policy), AttemptEnd::Release(_))
+    matches!(after_fault(fault, attempt, Duration::ZERO, policy), AttemptEnd::Release { .. })
 }

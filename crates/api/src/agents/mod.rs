@@ -3,6 +3,7 @@
 
 pub(crate) mod change;
 pub(crate) mod create;
+pub(crate) mod preview;
 pub(crate) mod read;
 pub(crate) mod secrets;
 pub(crate) mod sources;
@@ -21,10 +22,10 @@ use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken};
-use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, UpdateError};
+use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
 
-use crate::Problem;
 use crate::admin::{self, Admins, admins_only};
+use crate::{Problem, tasks};
 
 pub use self::sources::{Intake, READ_PDF, SourceError, read_pdf_for_parent};
 
@@ -41,6 +42,8 @@ type Body = Result<Bytes, BytesRejection>;
 pub struct Management {
     /// Where agents are kept.
     pub agents: Arc<Agents>,
+    /// Where their tasks are read.
+    pub tasks: Tasks,
     /// Where their secrets are kept.
     pub secrets: Arc<Secrets>,
     /// Takes in their documents.
@@ -127,8 +130,10 @@ pub fn router(management: Management) -> Router {
         .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
+        .route("/api/prompt_preview", post(preview::show))
         .route("/api/secrets", get(secrets::list))
         .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
+        .merge(tasks::routes())
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(management.admins.clone(), admins_only))

@@ -1,5 +1,7 @@
 //! What an agent's definition must be.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 use url::Url;
 
@@ -16,6 +18,8 @@ const MAX_PROMPT_BYTES: usize = 64 * 1024;
 const MAX_TIMEOUT_SECONDS: u64 = 840;
 /// Most runs of one agent at a time, if it limits them: its slots share an item.
 const MAX_SLOTS: u64 = 100;
+/// US dollars per million tokens.
+const PRICES: RangeInclusive<f64> = 0.0..=1_000_000.0;
 /// Most triggers a minute, if an agent limits them: its counter is one item, and
 /// DynamoDB takes 1,000 writes a second of one.
 const MAX_RATE: u64 = 60_000;
@@ -35,6 +39,9 @@ pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
         None | Some(Value::Null) => Ok(()),
         Some(model) => {
             object(model, "`model`")?;
+            if !matches!(model.get("price"), None | Some(Value::Null | Value::Object(_))) {
+                return Err(AgentError::Price);
+            }
             check_key_shape(model.get("api_key").unwrap_or(&Value::Null))
         }
     }
@@ -53,6 +60,9 @@ fn check_key_shape(key: &Value) -> Result<(), AgentError> {
 /// A model configuration that can be used: its client knows where and what to ask.
 pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
     check_api_key(model.api_key.as_ref())?;
+    if !model.price.is_none_or(|price| [price.input, price.output].iter().all(|part| PRICES.contains(part))) {
+        return Err(AgentError::Price);
+    }
     let provider = model.provider;
     let missing = |field| AgentError::ModelField { field, provider };
     match (provider, &model.base_url) {

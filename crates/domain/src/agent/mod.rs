@@ -84,6 +84,32 @@ pub struct ModelConfig {
     /// The server's API key, if it wants one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKey>,
+    /// What its tokens cost, so that the console can add it up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+/// US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// Of the tokens that the model reads. 0 to 1,000,000.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    pub input: f64,
+    /// Of those it writes. 0 to 1,000,000.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    pub output: f64,
+}
+
+/// JSON has no NaN, and so has no price.
+impl Eq for Price {}
+
+impl Price {
+    /// What so many tokens cost, in US dollars.
+    #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 tokens")]
+    pub fn of(self, input_tokens: u64, output_tokens: u64) -> f64 {
+        (self.input * input_tokens as f64 + self.output * output_tokens as f64) / 1_000_000.0
+    }
 }
 
 /// The protocols a model can be asked in.
@@ -278,6 +304,11 @@ pub enum AgentError {
         "`model.{0}` is not for the provider `bedrock`, which is asked in the deployment's region, by its role"
     )]
     NotForBedrock(&'static str),
+    /// A price that is none.
+    #[error(
+        "`model.price` must be {{\"input\": …, \"output\": …}} with numbers from 0 to 1000000: US dollars per million tokens"
+    )]
+    Price,
     /// The model's name is too long.
     #[error("`model.name` must have at most 256 characters")]
     ModelName,

@@ -342,12 +342,17 @@ fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
     calls
 }
 
+/// Whether a Lambda can answer this JSON. It answers a text within JSON, which
+/// escapes quotes and line ends once more.
+pub fn fits_an_answer(json: &str) -> bool {
+    let escapes = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
+    json.len() + escapes <= MAX_ANSWERED_BYTES
+}
+
 /// A SUCCESS that whoever asks for it can be handed.
 fn bounded(answer: Answer) -> Outcome {
     let json = serde_json::to_string(&answer).unwrap_or_default();
-    // A Lambda answers a text within JSON, which escapes quotes once more.
-    let escapes = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-    if !json.is_empty() && json.len() <= MAX_RESULT_BYTES && json.len() + escapes <= MAX_ANSWERED_BYTES {
+    if !json.is_empty() && json.len() <= MAX_RESULT_BYTES && fits_an_answer(&json) {
         return Outcome::Success(answer);
     }
     let too_large = "The result is larger than 4194304 bytes of JSON";

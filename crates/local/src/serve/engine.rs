@@ -108,9 +108,13 @@ fn answer(database: &Database, request: &HttpRequest) -> (u16, String) {
         "DeleteItem" => call(body, |request| database.delete_item(request)),
         "UpdateItem" => call(body, |request| database.update_item(request)),
         "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
+        "Query" => call(body, |request| database.query(request)),
+        "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
         "Scan" => call(body, |request| database.scan(request)),
         "ListTables" => call(body, |request| database.list_tables(request)),
         "CreateTable" => call(body, |request| database.create_table(request)),
+        "DescribeTable" => call(body, |request| database.describe_table(request)),
+        "UpdateTable" => call(body, |request| database.update_table(request)),
         "UpdateTimeToLive" => call(body, |request| database.update_time_to_live(request)),
         other => failed(&DynoxideError::ValidationException(format!("{other} is not used here"))),
     }

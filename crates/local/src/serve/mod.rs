@@ -20,6 +20,7 @@ use store::aws::Aws;
 use store::env::{Env, EnvError};
 use store::{
     Agents, Bedrock, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables,
+    index_tasks,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -190,6 +191,7 @@ impl Server {
         // In a file of their own, so that a large document holds up no task.
         let (documents, _) = open_database(&data_dir, "documents", &["documents"]).await?;
         let aws = Aws::embedded(engine.clone());
+        index_tasks(&aws, "tasks").await?;
         let documents = Documents::new(&Aws::embedded(documents), "documents");
 
         let tasks = Tasks::new(&aws, "tasks");
@@ -197,7 +199,7 @@ impl Server {
         let secrets = Arc::new(Secrets::file(data_dir.secrets()));
         let clock = settings.clock.clone();
         let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
-        let resumed = recovery::resume(&tasks, &queue).await?;
+        let resumed = recovery::resume(&tasks, &queue, clock.now()).await?;
 
         let (listener, url) = listen(&args.listen).await?;
         let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
@@ -205,6 +207,7 @@ impl Server {
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
         let management = Management {
             agents: Arc::clone(&agents),
+            tasks: tasks.clone(),
             secrets: Arc::clone(&secrets),
             intake: Intake::new(documents.clone(), settings.program),
             clock: clock.clone(),
@@ -249,7 +252,7 @@ impl Server {
         self.stop.cancel();
         let left = self.poller.await.unwrap_or_default();
         if left > 0 {
-            recovery::give_back(&self.tasks).await?;
+            recovery::give_back(&self.tasks, self.management.clock.now()).await?;
         }
         // Connections that stay open do not hold the process up.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;

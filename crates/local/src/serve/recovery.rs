@@ -3,14 +3,14 @@
 
 use store::{MemoryQueue, StoreError, Tasks, Unended, error_chain};
 
-use domain::Status;
+use domain::{Moment, Status};
 
 /// At a clean stop: tasks whose runs were broken off are PENDING again, their
 /// attempt not counted. Nobody holds them any more.
-pub(crate) async fn give_back(tasks: &Tasks) -> Result<(), StoreError> {
+pub(crate) async fn give_back(tasks: &Tasks, now: Moment) -> Result<(), StoreError> {
     for task in readable(tasks).await? {
         if task.status == Status::Started {
-            tasks.give_back(task.id).await?;
+            tasks.give_back(&task, now).await?;
         }
     }
     Ok(())
@@ -19,12 +19,12 @@ pub(crate) async fn give_back(tasks: &Tasks) -> Result<(), StoreError> {
 /// Fills the queue from the tasks table. The runners that held tasks died with
 /// the process before this one (the folder's lock says so), so they are
 /// PENDING now rather than when their leases were due. Returns how many tasks go on.
-pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue) -> Result<usize, StoreError> {
+pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue, now: Moment) -> Result<usize, StoreError> {
     tasks.forget_slots().await?;
     let unended = readable(tasks).await?;
     for task in &unended {
         if task.status == Status::Started {
-            tasks.break_lease(task.id).await?;
+            tasks.break_lease(task.id, now).await?;
         }
         queue.send(task.id, task.agent_id);
     }

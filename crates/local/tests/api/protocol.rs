@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use domain::{
     AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Moment, Outcome, Passage, Payload, Run,
-    Task, TaskId, TaskKey,
+    Status, Task, TaskId, TaskKey,
 };
 use proptest::prelude::*;
 use protocol::record::{self, Ending, Item};
 use store::aws::Aws;
-use store::{Admission, Burial, Claim, Claimed, Tasks, create_tables};
+use store::{Admission, Burial, Claim, Claimed, Release, Tasks, Unended, create_tables};
 use tokio::runtime::{Builder, Handle};
 
 use crate::support::functions::functions;
@@ -142,7 +142,7 @@ impl Pair {
             Call::Finish { claim, ending } => self.finish(*claim, *ending, now).await,
             Call::Checkpoint { claim, run } => self.checkpoint(*claim, *run).await,
             Call::Release { claim, pause, run } => {
-                self.release(*claim, now.plus(Duration::from_secs(*pause)), *run).await
+                self.release(*claim, now, now.plus(Duration::from_secs(*pause)), *run).await
             }
             Call::EndLost { id } => {
                 let id = self.id(*id);
@@ -156,12 +156,14 @@ impl Pair {
             }
             Call::GiveBack { id } => {
                 let id = self.id(*id);
-                let real = self.tasks.give_back(id).await.unwrap();
+                let task =
+                    Unended { id, agent_id: AgentId::random([0; 16]), status: Status::Started, events: 0 };
+                let real = self.tasks.give_back(&task, now).await.unwrap();
                 told(real, self.item.give_back(id))
             }
             Call::BreakLease { id } => {
                 let id = self.id(*id);
-                let real = self.tasks.break_lease(id).await.unwrap();
+                let real = self.tasks.break_lease(id, now).await.unwrap();
                 told(real, self.item.break_lease(id))
             }
         }
@@ -207,10 +209,18 @@ impl Pair {
         told(real, self.item.checkpoint(claimed.task.id, claimed.task.attempt, run))
     }
 
-    async fn release(&mut self, claim: usize, not_before: Moment, run: Option<u8>) -> (String, String) {
+    async fn release(
+        &mut self,
+        claim: usize,
+        at: Moment,
+        not_before: Moment,
+        run: Option<u8>,
+    ) -> (String, String) {
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
         let come_to = run.map(numbered);
-        let real = self.tasks.release(claimed, Duration::ZERO, not_before, come_to.as_ref()).await.unwrap();
+        let why = &Failure::passing(ErrorType::ModelError, "f");
+        let release = Release { at, why, spent: Duration::ZERO, not_before, run: come_to.as_ref() };
+        let real = self.tasks.release(claimed, release).await.unwrap();
         told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before, run))
     }
 

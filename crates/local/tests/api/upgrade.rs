@@ -100,6 +100,13 @@ async fn tasks_that_an_earlier_release_had_accepted_are_run_to_their_end() {
         assert_eq!(ended["status"], "SUCCESS", "{name}: {ended}");
         assert_eq!(ended["result"]["result"]["answer"], "Done by the later release.");
     }
+    let story = world.manage(Method::GET, &format!("/api/tasks/{}", task(&told, "started")));
+    let story: Value = story.send().await.unwrap().json().await.unwrap();
+    let events: Vec<&Value> =
+        story["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
+    assert_eq!(events[..4], ["created", "claimed", "released", "claimed"], "{story}");
+    assert_eq!(events.last(), Some(&&json!("finished")), "{story}");
+    assert_eq!(story["events"][2]["error_type"], "worker_lost");
     let spilled = model.asked().iter().filter(|asked| asked.user().len() > 30_000).count();
     assert_eq!(spilled, 1, "the payload that lies in items of its own arrived whole");
 }

@@ -23,10 +23,9 @@ fn agent_version(record: &AgentRecord) -> u64 {
     let known_limits = limits.max_concurrent_runs.is_none()
         && limits.triggers_per_minute.is_none()
         && limits.has_default_tokens();
-    let known_model = draft
-        .model
-        .as_ref()
-        .is_none_or(|model| matches!(model.provider, Provider::Openai | Provider::Extractive));
+    let known_model = draft.model.as_ref().is_none_or(|model| {
+        matches!(model.provider, Provider::Openai | Provider::Extractive) && model.price.is_none()
+    });
     let is_known = known_limits
         && known_model
         && draft.output_schema.is_none()

@@ -3,18 +3,23 @@
 //! | operation | call |
 //! | --- | --- |
 //! | [`Tasks::admit`] | one conditional put, which hands back the earlier task of the same key |
-//! | [`Tasks::get`] | one strongly consistent read |
+//! | [`Tasks::get`], [`Tasks::show`] | one strongly consistent read |
 //! | [`Tasks::named_by`] | one put that never takes effect |
 //! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
 //! | [`Tasks::count_trigger`] | one conditional update, for agents that limit their triggers |
 //! | [`Tasks::checkpoint`] | one conditional update, for each turn in which an agent calls tools |
 //! | [`Tasks::end_unheld`], [`Tasks::wait_for_slot`] | one conditional update each |
 //! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents that limit their runs |
+//! | [`Tasks::listed`] | one query of the index |
+//! | [`Tasks::briefs`] | one batch of reads per 100 tasks |
 //!
 //! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
 
+mod events;
+mod listing;
 mod rate;
 mod record;
+mod show;
 mod slots;
 mod transitions;
 
@@ -27,8 +32,12 @@ use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId, TaskK
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
 use crate::{StoreError, blob};
+pub use events::Release;
+pub use listing::Pick;
+pub(crate) use listing::TASKS_INDEX;
 pub use rate::Rate;
 use record::{agent_id, status, task_id};
+pub use show::Shown;
 pub use slots::{Slot, SlotAnswer, Wait};
 
 /// Written into every record, and the latest form that this version reads.
@@ -103,6 +112,8 @@ pub struct Unended {
     pub agent_id: AgentId,
     /// Whether a runner held it.
     pub status: Status,
+    /// How many events its record keeps.
+    pub events: usize,
 }
 
 impl Tasks {
@@ -129,6 +140,8 @@ impl Tasks {
             .item("id", item::text(id.key().as_hex()))
             .item("v", item::number(RECORD_VERSION))
             .item("agent_id", item::text(agent.to_string()))
+            .item("listed", item::text(listing::part(agent, id.key().shard())))
+            .item("task_id", item::text(id.to_string()))
             .item("status", item::text(Status::Pending.as_str()))
             .item("attempt", item::number(0_u64))
             .item("spent_ms", item::number(0_u64))
@@ -210,7 +223,7 @@ impl Tasks {
             .table_name(&self.table)
             .consistent_read(true)
             .filter_expression("#status IN (:pending, :started)")
-            .projection_expression("id, v, #status, agent_id, created_at")
+            .projection_expression("id, v, #status, agent_id, created_at, events")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
@@ -227,7 +240,12 @@ impl Tasks {
 
 fn unended(found: &Item) -> Result<Unended, StoreError> {
     let reader = Reader(found).of_version(RECORD_VERSION)?;
-    Ok(Unended { id: task_id(reader)?, agent_id: agent_id(reader)?, status: status(reader)? })
+    Ok(Unended {
+        id: task_id(reader)?,
+        agent_id: agent_id(reader)?,
+        status: status(reader)?,
+        events: events::count(found),
+    })
 }
 
 fn repeated(found: &Item, now: Moment) -> Result<Admission, StoreError> {

@@ -2,15 +2,36 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, Moment, Status, Task, TaskId, TaskKey};
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{AgentId, Brief, Ended, Moment, Status, Task, TaskId, TaskKey};
 
 use super::{RECORD_VERSION, Tasks};
 use crate::item::{Item, Reader};
 use crate::{StoreError, blob};
 
 impl Tasks {
+    /// The same without what the task answered, which need not be read.
+    pub(super) async fn brief(&self, found: &Item) -> Result<Brief, StoreError> {
+        if let Some(AttributeValue::M(spilled)) = found.get("outcome")
+            && let Some(brief) = spilled.get("brief")
+        {
+            let mut found = found.clone();
+            found.insert("outcome".to_owned(), brief.clone());
+            return self.task_ending(&found, |_, _| true).await.map(Brief::of);
+        }
+        self.task(found).await.map(Brief::of)
+    }
+
     /// The task an item holds; a spilled outcome is read from its own items.
     pub(super) async fn task(&self, found: &Item) -> Result<Task, StoreError> {
+        self.task_ending(found, Task::can_have_ended).await
+    }
+
+    async fn task_ending(
+        &self,
+        found: &Item,
+        can_have_ended: fn(Status, Option<&Ended>) -> bool,
+    ) -> Result<Task, StoreError> {
         let reader = Reader(found).of_version(RECORD_VERSION)?;
         let ended = match found.contains_key("outcome") {
             true => {
@@ -20,7 +41,7 @@ impl Tasks {
             false => None,
         };
         let status = status(reader)?;
-        if !Task::can_have_ended(status, ended.as_ref()) {
+        if !can_have_ended(status, ended.as_ref()) {
             return Err(reader.damaged("outcome"));
         }
         Ok(Task {

@@ -6,9 +6,12 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use domain::{ClaimRefusal, Ended, Moment, Payload, Run, Status, Task, TaskId};
+use domain::{
+    ClaimRefusal, Ended, ErrorType, Failure, MAX_EVENTS, Moment, Payload, Run, Status, Task, TaskId,
+};
 
-use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks, task_id};
+use super::events::{self, ADD_EVENT, Release};
+use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks, Unended, task_id};
 use crate::blob::random_name;
 use crate::error::Attempt;
 use crate::item::{self, Item, Reader};
@@ -25,12 +28,14 @@ impl Tasks {
         max_attempts: u32,
     ) -> Result<Claim, StoreError> {
         let holder = random_name("")?;
+        // Another function's clock may be behind the trigger's.
+        let started_at = now.max(id.created_at());
         let update = self
             .update(id)
-            .update_expression(
-                "SET #status = :started, attempt = attempt + :one, lease_until = :lease, \
-                 holder = :holder, started_at = if_not_exists(started_at, :started_at)",
-            )
+            .update_expression(format!(
+                "SET #status = :started, attempt = attempt + :one, lease_until = :lease, holder = :holder, \
+                 started_at = if_not_exists(started_at, :started_at), {ADD_EVENT}"
+            ))
             .condition_expression(
                 "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND \
                  #status IN (:pending, :started) AND \
@@ -44,8 +49,9 @@ impl Tasks {
             .expression_attribute_values(":lease", item::moment(lease_until))
             .expression_attribute_values(":holder", item::text(&holder))
             .expression_attribute_values(":now", item::moment(now))
-            // Another function's clock may be behind the trigger's.
-            .expression_attribute_values(":started_at", item::moment(now.max(id.created_at())))
+            .expression_attribute_values(":started_at", item::moment(started_at))
+            .expression_attribute_values(":no_events", events::list([]))
+            .expression_attribute_values(":event", events::list([events::claimed(started_at)]))
             .return_values(ReturnValue::AllNew);
         match update.send().await {
             Ok(updated) => {
@@ -121,17 +127,13 @@ impl Tasks {
     }
 
     /// Gives a claimed task back: PENDING again, with the time it has used up, and
-    /// nobody's until `not_before`. What its run has come to, if given, is kept.
-    pub async fn release(
-        &self,
-        claimed: &Claimed,
-        spent: Duration,
-        not_before: Moment,
-        run: Option<&Run>,
-    ) -> Result<Finish, StoreError> {
+    /// nobody's for a while. What its run has come to, if given, is kept.
+    pub async fn release(&self, claimed: &Claimed, release: Release<'_>) -> Result<Finish, StoreError> {
+        let Release { at, why, spent, not_before, run } = release;
         let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
         let mut update = self.update(claimed.task.id);
-        let mut set = "SET #status = :pending, spent_ms = :spent, lease_until = :not_before".to_owned();
+        let mut set =
+            format!("SET #status = :pending, spent_ms = :spent, lease_until = :not_before, {ADD_EVENT}");
         if let Some(run) = run {
             set.push_str(", run = :run");
             update = update.expression_attribute_values(":run", self.write_run(claimed, run).await?);
@@ -143,7 +145,12 @@ impl Tasks {
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":attempt", item::number(claimed.task.attempt))
             .expression_attribute_values(":not_before", item::moment(not_before))
-            .expression_attribute_values(":spent", item::number(spent_ms));
+            .expression_attribute_values(":spent", item::number(spent_ms))
+            .expression_attribute_values(":no_events", events::list([]))
+            .expression_attribute_values(
+                ":event",
+                events::list([events::released(at, Some(why), Some(not_before))]),
+            );
         written(update.send().await, "release the task")
     }
 
@@ -190,10 +197,22 @@ impl Tasks {
     /// Makes a task PENDING again whose run was broken off by a clean stop, as if
     /// it had not been claimed. Only for a process that knows itself to be the
     /// one runner, and has broken off its runs: `attempt` goes back.
-    pub async fn give_back(&self, id: TaskId) -> Result<Finish, StoreError> {
-        let update = self
-            .update(id)
-            .update_expression("SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder")
+    pub async fn give_back(&self, task: &Unended, now: Moment) -> Result<Finish, StoreError> {
+        let mut change =
+            "SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder".to_owned();
+        let mut update = self.update(task.id);
+        match task.events.checked_sub(1) {
+            // Such stops have no bound of their own: the claim is forgotten with its release.
+            Some(last) if task.events >= MAX_EVENTS => change.push_str(&format!(", events[{last}]")),
+            _ => {
+                change = change.replacen("SET ", &format!("SET {ADD_EVENT}, "), 1);
+                update = update
+                    .expression_attribute_values(":no_events", events::list([]))
+                    .expression_attribute_values(":event", events::list([events::released(now, None, None)]));
+            }
+        }
+        let update = update
+            .update_expression(change)
             .condition_expression("created_at = :created_at AND #status = :started")
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
@@ -202,11 +221,14 @@ impl Tasks {
     }
 
     /// Makes a task PENDING whose runner is known to be dead. Its attempt counts.
-    pub async fn break_lease(&self, id: TaskId) -> Result<Finish, StoreError> {
+    pub async fn break_lease(&self, id: TaskId, now: Moment) -> Result<Finish, StoreError> {
+        let lost = Failure::passing(ErrorType::WorkerLost, "The server died in the middle of the run");
         let update = self
             .update(id)
-            .update_expression("SET #status = :pending REMOVE lease_until, holder")
+            .update_expression(format!("SET #status = :pending, {ADD_EVENT} REMOVE lease_until, holder"))
             .condition_expression("created_at = :created_at AND #status = :started")
+            .expression_attribute_values(":no_events", events::list([]))
+            .expression_attribute_values(":event", events::list([events::released(now, Some(&lost), None)]))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()));
         written(update.send().await, "break the lease of the task")
@@ -231,13 +253,22 @@ impl Tasks {
     ) -> Result<UpdateItemFluentBuilder, StoreError> {
         let expires_at = Task::final_expiry(id.created_at(), now, retention);
         let content = serde_json::to_vec(ended).attempt("write the outcome as JSON")?;
-        let outcome = blob::write(&self.db, &self.table, &content, expires_at).await?;
-        Ok(self
-            .update(id)
-            .update_expression(
-                "SET #status = :ended, outcome = :outcome, finished_at = :now, \
-                 expires_at = :expires_at REMOVE lease_until, holder, run",
-            )
+        let mut outcome = blob::write(&self.db, &self.table, &content, expires_at).await?;
+        if let AttributeValue::M(spilled) = &mut outcome {
+            let brief = serde_json::to_vec(&ended.in_brief()).attempt("write the end as JSON")?;
+            spilled.insert("brief".to_owned(), item::bytes(blob::pack(&brief)));
+        }
+        let mut set =
+            "SET #status = :ended, outcome = :outcome, finished_at = :now, expires_at = :expires_at"
+                .to_owned();
+        let mut update = self.update(id);
+        if ended.status() == Status::Failure {
+            // The one thing that lists hold of an end, so that only failures write to them.
+            set.push_str(", failed = :failed");
+            update = update.expression_attribute_values(":failed", AttributeValue::Bool(true));
+        }
+        Ok(update
+            .update_expression(set + " REMOVE lease_until, holder, run")
             .expression_attribute_values(":ended", item::text(ended.status().as_str()))
             .expression_attribute_values(":outcome", outcome)
             .expression_attribute_values(":now", item::moment(now))
@@ -246,7 +277,10 @@ impl Tasks {
 
     /// What a claimed task was triggered with.
     pub async fn payload(&self, claimed: &Claimed) -> Result<Payload, StoreError> {
-        let found = &claimed.item;
+        self.payload_in(&claimed.item).await
+    }
+
+    pub(super) async fn payload_in(&self, found: &Item) -> Result<Payload, StoreError> {
         let json = blob::read(&self.db, &self.table, found, "payload").await?;
         String::from_utf8(json).map(Payload::from_stored).map_err(|_| Reader(found).damaged("payload"))
     }

@@ -14,7 +14,7 @@ use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_b
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables};
+use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables, index_tasks};
 
 use super::sqs::{DEAD, LIVE};
 use super::wire::Wire;
@@ -50,6 +50,7 @@ impl Process {
         let runners_agents = agents();
         let management = Management {
             agents: agents(),
+            tasks: tasks.clone(),
             secrets: secrets(),
             intake: Intake::new(documents.clone(), super::PROGRAM.into()),
             clock: clock.clone(),
@@ -141,7 +142,9 @@ pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
     let wire = Wire::new(time.clone());
-    create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents", "documents"]).await.unwrap();
+    let aws = Aws::embedded(wire.clone());
+    create_tables(&aws, &["tasks", "agents", "documents"]).await.unwrap();
+    index_tasks(&aws, "tasks").await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);

@@ -1,0 +1,82 @@
+//! `POST /api/prompt_preview`: what a run would tell the model.
+
+use axum::Json;
+use axum::extract::State;
+use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, PromptError, TaskId, TaskKey};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Body, ManageError, Management};
+use crate::Problem;
+
+/// What an agent without a name is called.
+const NAMELESS: &str = "agent";
+
+/// A prompt and what to render it over.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PromptPreview<'a> {
+    /// A Jinja template; the default prompt if `null` or absent.
+    #[serde(default)]
+    prompt: Option<String>,
+    /// What a webhook would bring along; any JSON value but `null`.
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    /// The agent's name.
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// A rendered prompt.
+#[derive(Debug, Serialize)]
+pub(crate) struct RenderedPrompt {
+    /// The system message of a run, without the passages of the agent's sources.
+    system: String,
+}
+
+/// Why there is no preview.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PreviewError {
+    #[error("The request is not valid: {0}")]
+    Request(#[from] serde_json::Error),
+    #[error("The sample payload is not valid: {0}")]
+    Payload(#[from] PayloadError),
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error("The prompt cannot be rendered over this payload: {0}")]
+    Prompt(#[from] PromptError),
+}
+
+/// `POST /api/prompt_preview`. The task's id and the time are examples.
+pub(crate) async fn show(
+    State(management): State<Management>,
+    body: Body,
+) -> Result<Json<RenderedPrompt>, Problem> {
+    let body = body.map_err(ManageError::from)?;
+    let now = management.clock.now();
+    let mut entropy = [0; 10];
+    getrandom::fill(&mut entropy).map_err(ManageError::from)?;
+    let system = render(&body, TaskId::new(now, TaskKey::random(entropy)))?;
+    Ok(Json(RenderedPrompt { system }))
+}
+
+fn render(body: &[u8], task: TaskId) -> Result<String, PreviewError> {
+    let PromptPreview { prompt, payload, name } = serde_json::from_slice(body)?;
+    let payload = Payload::from_json(payload.get().as_bytes())?;
+    let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
+    let draft = AgentDraft { prompt, ..AgentDraft::named(name, Vec::new()) };
+    let (agent, _) = Agent::new(AgentId::random([0; 16]), draft)?;
+    Ok(domain::render_prompt(&agent, &payload, task, task.created_at())?)
+}
+
+impl From<PreviewError> for Problem {
+    fn from(error: PreviewError) -> Self {
+        let code = match error {
+            PreviewError::Request(_) | PreviewError::Payload(_) | PreviewError::Agent(AgentError::Name) => {
+                "invalid_request"
+            }
+            PreviewError::Agent(_) | PreviewError::Prompt(_) => "invalid_prompt",
+        };
+        Self::bad_request(code, error.to_string())
+    }
+}

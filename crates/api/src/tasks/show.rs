@@ -1,0 +1,133 @@
+//! `GET /api/tasks/{id}`: one task, with what it was triggered with and what befell it.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::response::{IntoResponse as _, Response};
+use domain::{Brief, Event, EventKind, Moment, TaskId, fits_an_answer};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use store::{Shown, StoreError};
+
+use super::millis;
+use crate::Problem;
+use crate::agents::Management;
+use crate::task_status::TaskStatus;
+
+/// All there is to say of a task.
+#[derive(Debug, Serialize)]
+pub(crate) struct TaskDetail<'a> {
+    #[serde(flatten)]
+    status: TaskStatus<'a>,
+    /// What it was triggered with, as it was sent.
+    payload: Option<&'a RawValue>,
+    /// The length of the payload.
+    payload_bytes: usize,
+    /// The payload is left out, as it and the result do not fit one answer.
+    payload_omitted: bool,
+    /// Milliseconds from the trigger to the first run.
+    wait_ms: Option<u64>,
+    /// Milliseconds from the first run to the end.
+    run_ms: Option<u64>,
+    /// Until when it can be read, if it has ended; until when it waits for its end, if not.
+    expires_at: String,
+    /// Its agent has as many runs as it may have; when it looks for a free one again.
+    waits_until: Option<String>,
+    /// What befell it, in order.
+    events: Vec<TaskEvent>,
+}
+
+/// One thing that befell a task.
+#[derive(Debug, Serialize)]
+pub(crate) struct TaskEvent {
+    /// What.
+    r#type: TaskEventType,
+    /// When.
+    at: String,
+    /// Which attempt it belongs to.
+    attempt: Option<u32>,
+    /// Why an attempt was given back; absent if its server stopped in good order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_type: Option<&'static str>,
+    /// The same in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// When the next attempt may begin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumes_at: Option<String>,
+}
+
+/// The kinds of things that befall a task.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TaskEventType {
+    /// It was triggered.
+    Created,
+    /// A run of it began.
+    Claimed,
+    /// The run was given up, and another may follow.
+    Released,
+    /// It ended.
+    Finished,
+}
+
+/// `GET /api/tasks/{id}`
+pub(super) async fn show(
+    State(management): State<Management>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let not_found = || Problem::not_found("task_not_found", "Task not found");
+    let id = id.ok().and_then(|Path(id)| TaskId::parse(&id)).ok_or_else(not_found)?;
+    let now = management.clock.now();
+    let shown = management.tasks.show(id).await?;
+    let shown = shown.filter(|shown| shown.task.is_visible(id, now)).ok_or_else(not_found)?;
+    Ok(Json(TaskDetail::of(&shown)?).into_response())
+}
+
+impl<'a> TaskDetail<'a> {
+    fn of(shown: &'a Shown) -> Result<Self, StoreError> {
+        let Shown { task, payload, waits_until, events } = shown;
+        let damaged = || StoreError::Damaged { id: task.id.key().as_hex(), attribute: "payload" };
+        let brief = Brief::of(task.clone());
+        let mut detail = Self {
+            status: TaskStatus::of(task),
+            payload: Some(serde_json::from_str(payload.as_json()).map_err(|_| damaged())?),
+            payload_bytes: payload.as_json().len(),
+            payload_omitted: false,
+            wait_ms: brief.waited().map(millis),
+            run_ms: brief.ran().map(millis),
+            expires_at: task.expires_at.rfc3339(),
+            waits_until: waits_until.map(Moment::rfc3339),
+            events: events.iter().map(TaskEvent::of).collect(),
+        };
+        let answer = serde_json::to_string(&detail).map_err(|_| damaged())?;
+        if !fits_an_answer(&answer) {
+            detail.payload = None;
+            detail.payload_omitted = true;
+        }
+        Ok(detail)
+    }
+}
+
+impl TaskEvent {
+    fn of(event: &Event) -> Self {
+        let (r#type, fault, resumes_at) = match &event.kind {
+            EventKind::Created => (TaskEventType::Created, None, None),
+            EventKind::Claimed => (TaskEventType::Claimed, None, None),
+            EventKind::Released { fault, resumes_at } => {
+                (TaskEventType::Released, fault.clone(), *resumes_at)
+            }
+            EventKind::Finished => (TaskEventType::Finished, None, None),
+        };
+        let (error_type, message) = fault.unzip();
+        Self {
+            r#type,
+            at: event.at.rfc3339(),
+            attempt: event.attempt,
+            error_type: error_type.map(domain::ErrorType::as_str),
+            message,
+            resumes_at: resumes_at.map(Moment::rfc3339),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a prompt becomes over a sample payload.
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::support::{FakeModel, World, refused, string};
+
+async fn preview(world: &World, body: &str) -> Response {
+    world.manage(Method::POST, "/api/prompt_preview").body(body.to_owned()).send().await.unwrap()
+}
+
+async fn rendered(world: &World, body: Value) -> String {
+    let response = preview(world, &body.to_string()).await;
+    let status = response.status();
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(status, 200, "{body}");
+    string(&body["system"])
+}
+
+#[tokio::test]
+async fn a_preview_is_what_a_run_tells_the_model() {
+    let (world, model) = (World::start().await, FakeModel::saying("x").await);
+    let prompt =
+        "{{ agent.name }}: {% for i in payload.items %}[{{ i.n }}]{% endfor %} {{ payload | tojson }}";
+    let payload = json!({ "items": [{ "n": 1.50 }, { "n": "<b>" }] });
+    let agent = world.agent(&model, json!({ "name": "sorter", "prompt": prompt })).await;
+    world.run(&agent, &payload.to_string()).await;
+    let shown = rendered(&world, json!({ "prompt": prompt, "payload": payload, "name": "sorter" })).await;
+    assert_eq!(shown, model.asked()[0].system());
+
+    let unprompted = world.agent(&model, json!({ "name": "plain" })).await;
+    world.run(&unprompted, "1").await;
+    for no_prompt in
+        [json!({ "payload": 1, "name": "plain" }), json!({ "prompt": null, "payload": 1, "name": "plain" })]
+    {
+        assert_eq!(rendered(&world, no_prompt).await, model.asked()[1].system());
+    }
+}
+
+#[tokio::test]
+async fn a_preview_keeps_the_digits_of_its_payload_and_has_a_task_and_a_time() {
+    let world = World::start().await;
+    let body =
+        r#"{"prompt":"{{ payload.n }} {{ task_id }} {{ now }}","payload":{"n":12345678901234567890.10}}"#;
+    let shown: Value = preview(&world, body).await.json().await.unwrap();
+    let shown = string(&shown["system"]);
+    let words: Vec<&str> = shown.split(' ').collect();
+    assert_eq!((words[0], words[1].len(), words[2].len()), ("12345678901234567890.10", 36, 24), "{shown}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_rendered_is_refused_with_the_line_of_the_fault() {
+    let world = World::start().await;
+    for (body, code, told) in [
+        (json!({ "prompt": "a\nb {% if %}", "payload": {} }), "invalid_prompt", "(in prompt:2)"),
+        (json!({ "prompt": "a\n{{ payload.x.y.z }}", "payload": {} }), "invalid_prompt", "(in prompt:2)"),
+        (json!({ "prompt": "{{ payload | nonsense }}", "payload": {} }), "invalid_prompt", "nonsense"),
+        (json!({ "prompt": "x", "payload": null }), "invalid_request", "null"),
+        (json!({ "prompt": "x" }), "invalid_request", "payload"),
+        (json!({ "payload": 1, "promt": "x" }), "invalid_request", "promt"),
+        (json!({ "payload": 1, "name": "n".repeat(129) }), "invalid_request", "name"),
+        (json!([1]), "invalid_request", "not valid"),
+    ] {
+        let (message, given) = refused(preview(&world, &body.to_string()).await, 400).await;
+        assert_eq!(given, code, "{body}: {message}");
+        assert!(message.contains(told), "{body}: {message}");
+    }
+    assert_eq!(refused(preview(&world, "{").await, 400).await.1, "invalid_request");
+    let deep = format!("{{\"payload\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    assert_eq!(refused(preview(&world, &deep).await, 400).await.1, "invalid_request");
+    let stranger =
+        world.http.post(format!("{}/api/prompt_preview", world.url)).body("{}").send().await.unwrap();
+    assert_eq!(refused(stranger, 401).await.1, "unauthorized");
+}
