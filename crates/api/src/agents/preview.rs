@@ -40,6 +40,8 @@ pub(crate) struct RenderedPrompt {
 /// Why there is no preview.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreviewError {
+    #[error("The request body must be a JSON object")]
+    NotAnObject,
     #[error("The request is not valid: {0}")]
     Request(#[from] serde_json::Error),
     #[error("The sample payload is not valid: {0}")]
@@ -70,6 +72,10 @@ pub(crate) async fn show(
 }
 
 fn render(body: &[u8], task: TaskId) -> Result<String, PreviewError> {
+    // An array would be read as one, by position.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(PreviewError::NotAnObject);
+    }
     let PromptPreview { prompt, payload, name } = serde_json::from_slice(body)?;
     let payload = Payload::from_json(payload.get().as_bytes())?;
     let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
@@ -81,9 +87,10 @@ fn render(body: &[u8], task: TaskId) -> Result<String, PreviewError> {
 impl From<PreviewError> for Problem {
     fn from(error: PreviewError) -> Self {
         let code = match error {
-            PreviewError::Request(_) | PreviewError::Payload(_) | PreviewError::Agent(AgentError::Name) => {
-                "invalid_request"
-            }
+            PreviewError::NotAnObject
+            | PreviewError::Request(_)
+            | PreviewError::Payload(_)
+            | PreviewError::Agent(AgentError::Name) => "invalid_request",
             PreviewError::Agent(_) | PreviewError::Prompt(_) => "invalid_prompt",
         };
         Self::bad_request(code, error.to_string())

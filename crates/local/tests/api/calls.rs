@@ -51,6 +51,30 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
 }
 
 #[tokio::test]
+async fn a_page_of_tasks_costs_a_query_for_each_list_and_one_read_of_all_and_one_task_a_read() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    let task = accepted(functions.trigger(None).await).await;
+    assert!(functions.deliver(&[&task], false).await.is_empty());
+    functions.wire.calls();
+    let cost = async |path: &str| {
+        let request = client().get(format!("{}{path}", functions.url)).bearer_auth("t");
+        assert_eq!(request.send().await.unwrap().status(), 200, "{path}");
+        functions.wire.calls()
+    };
+    let lists = ["Query"; 4];
+    let of_one = format!("agent_id={}", functions.agent);
+    assert_eq!(cost(&format!("/api/tasks?{of_one}")).await, [&lists[..], &["BatchGetItem"]].concat());
+    let of_all = [&["Scan"], &lists[..], &["BatchGetItem"]].concat();
+    assert_eq!(cost("/api/tasks").await, of_all);
+    assert_eq!(cost(&format!("/api/tasks/{task}")).await, ["GetItem"]);
+    assert_eq!(cost("/api/stats").await, of_all);
+    let price = cost(&format!("/api/stats?{of_one}")).await;
+    assert_eq!(price, [&["GetItem"], &lists[..], &["BatchGetItem"]].concat(), "the agent's price is read");
+    assert_eq!(cost("/api/tasks?status=FAILURE").await, [&["Scan"], &lists[..]].concat(), "there is none");
+}
+
+#[tokio::test]
 async fn a_batch_returns_only_what_must_come_again() {
     let model =
         FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })

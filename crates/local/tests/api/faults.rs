@@ -192,7 +192,8 @@ fn scenario(flow: &'static Flow, calls: &[String], strikes: Vec<Strike>) -> Scen
 fn ways_to_fail(call: Option<&str>) -> &'static [(Fault, usize)] {
     match call {
         Some("model" | "tool") => MODEL_FAULTS,
-        Some(call) if call.starts_with("Get") || call == "Scan" => READ_FAULTS,
+        Some(call) if call.starts_with("Get") => READ_FAULTS,
+        Some("Scan" | "Query" | "BatchGetItem") => READ_FAULTS,
         _ => WRITE_FAULTS,
     }
 }

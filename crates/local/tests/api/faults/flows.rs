@@ -52,6 +52,7 @@ pub(crate) const FLOWS: &[Flow] = &[
     },
     Flow { name: "repeat after the end", life: |world| Box::pin(repeat_ended(world)), ..PLAIN },
     Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
+    Flow { name: "look at tasks", life: |world| Box::pin(look_at_tasks(world)), ..PLAIN },
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
     Flow { name: "run asking Anthropic", life: |world| Box::pin(ask_anthropic(world)), ..PLAIN },
     Flow { name: "run asking Bedrock", life: |world| Box::pin(ask_bedrock(world)), ..PLAIN },
@@ -156,6 +157,28 @@ async fn status(world: &World) {
     assert_eq!(world.status(&ended).await.unwrap()["status"], "SUCCESS");
     assert_eq!(world.status(&pending).await.unwrap()["status"], "PENDING");
     assert_eq!(world.status("018f3f3e-0000-7abc-8def-0123456789ab").await, None);
+}
+
+async fn look_at_tasks(world: &World) {
+    let agent = world.agent(json!({})).await;
+    let ended = world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    world.drain().await;
+    let pending = world.trigger(&agent.url, None, r#"{"order":2}"#).await;
+    world.faults_from_here();
+    let get = async |path: &str| {
+        let answer = world.manage(Method::GET, path, &json!({})).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.body
+    };
+    let listed = get("/api/tasks").await;
+    assert_eq!(listed["tasks"][0]["task_id"], json!(pending), "{listed}");
+    assert_eq!(listed["tasks"][1]["task_id"], json!(ended), "{listed}");
+    assert_eq!(get("/api/tasks?status=SUCCESS").await["tasks"][0], listed["tasks"][1]);
+    let shown = get(&format!("/api/tasks/{ended}")).await;
+    assert_eq!((&shown["status"], &shown["payload"]), (&json!("SUCCESS"), &json!({ "order": 1 })));
+    let figures = get("/api/stats").await;
+    let expected = json!({ "PENDING": 1, "STARTED": 0, "SUCCESS": 1, "FAILURE": 0 });
+    assert_eq!(figures["by_status"], expected, "{figures}");
 }
 
 async fn run(world: &World) {

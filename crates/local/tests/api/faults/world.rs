@@ -9,7 +9,8 @@ use axum::http::{Method, Request};
 use domain::{AgentId, Moment, TaskId, TaskKey};
 use runner::{Delivery, run_batch};
 use serde_json::{Value, json};
-use store::Clock;
+use store::aws::Aws;
+use store::{Clock, index_tasks};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -131,6 +132,7 @@ impl World {
         for table in ["tasks", "agents", "documents"] {
             wire.look("CreateTable", table_of(table)).await;
         }
+        index_tasks(&Aws::embedded(wire.engine.clone()), "tasks").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let machine = || Arc::new(Machine::new(&wire, &clock, flow.max_attempts, origin(&listener)));
         let machines = [machine(), machine()];
