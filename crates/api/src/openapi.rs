@@ -8,13 +8,13 @@
 pub(crate) mod parameters;
 mod refusals;
 pub(crate) mod shapes;
-mod webhook;
+pub(crate) mod webhook;
 
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
-use crate::{admin, agents, task_status};
+use crate::{admin, agents, task_status, tasks};
 use refusals::Refusals;
 use shapes::Shapes;
 
@@ -24,8 +24,8 @@ use shapes::Shapes;
     servers((url = "/", description = "This deployment.")),
     tags(
         (name = "Webhooks", description = "Trigger an agent, and learn what came of it. Whoever has the URL or the id may."),
-        (name = "Agents", description = "What answers."),
-        (name = "Webhook URLs", description = "Where agents are called."),
+        (name = "Agents", description = "What answers, and where it is called."),
+        (name = "Tasks", description = "What agents were triggered with, and what came of it."),
         (name = "Documents", description = "What agents answer from."),
         (name = "Secrets", description = "What agents authenticate with, by name."),
         (name = "Console sessions", description = "How the console's pages may manage."),
@@ -45,9 +45,13 @@ use shapes::Shapes;
         agents::change::delete,
         agents::read::webhook_url,
         agents::change::rotate,
+        agents::preview::show,
         agents::sources::list,
         agents::sources::upload::upload,
         agents::sources::delete,
+        tasks::list::list,
+        tasks::show::show,
+        tasks::stats::show,
         agents::secrets::list,
         agents::secrets::keep,
         agents::secrets::forget,

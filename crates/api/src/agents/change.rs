@@ -64,7 +64,7 @@ pub(crate) async fn delete(
 /// Gives an agent a new webhook URL.
 ///
 /// The old one goes on working for `overlap_seconds`; without a body it ends at once.
-#[utoipa::path(post, path = "/api/agents/{id}/webhook/rotate", tag = "Webhook URLs", operation_id = "rotate_webhook",
+#[utoipa::path(post, path = "/api/agents/{id}/webhook/rotate", tag = "Agents", operation_id = "rotate_webhook",
     params(OfAgent),
     request_body(content = Option<Rotation>, description = "How long the old URL goes on working."),
     responses((status = 200, description = "The new URL.", body = WebhookUrl)))]
@@ -91,10 +91,12 @@ pub(crate) struct Rotation {
 }
 
 fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
-    let rotation = match body.trim_ascii() {
+    let rotation = match body {
         [] => Rotation::default(),
         // An object: an array would be read as one, by position.
-        json @ [b'{', ..] => serde_json::from_slice(json).map_err(ManageError::Rotation)?,
+        json if json.trim_ascii().starts_with(b"{") => {
+            serde_json::from_slice(json).map_err(ManageError::Rotation)?
+        }
         _ => return Err(ManageError::NotAnObject),
     };
     if rotation.overlap_seconds > MAX_OVERLAP_SECONDS {

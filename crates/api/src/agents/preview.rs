@@ -5,15 +5,17 @@ use axum::extract::State;
 use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, PromptError, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
 use crate::Problem;
+use crate::openapi::webhook::AnyPayload;
 
 /// What an agent without a name is called.
 const NAMELESS: &str = "agent";
 
 /// A prompt and what to render it over.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PromptPreview<'a> {
     /// A Jinja template; the default prompt if `null` or absent.
@@ -21,6 +23,7 @@ pub(crate) struct PromptPreview<'a> {
     prompt: Option<String>,
     /// What a webhook would bring along; any JSON value but `null`.
     #[serde(borrow)]
+    #[schema(value_type = AnyPayload)]
     payload: &'a RawValue,
     /// The agent's name.
     #[serde(default)]
@@ -28,7 +31,7 @@ pub(crate) struct PromptPreview<'a> {
 }
 
 /// A rendered prompt.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RenderedPrompt {
     /// The system message of a run, without the passages of the agent's sources.
     system: String,
@@ -49,7 +52,13 @@ pub(crate) enum PreviewError {
     Prompt(#[from] PromptError),
 }
 
-/// `POST /api/prompt_preview`. The task's id and the time are examples.
+/// Shows what a run would tell the model.
+///
+/// The task's id and the time are examples.
+#[utoipa::path(post, path = "/api/prompt_preview", tag = "Agents", operation_id = "preview_prompt",
+    request_body(content = PromptPreview, description = "A prompt, and what to render it over.",
+        example = json!({ "prompt": "You triage orders. Order: {{ payload.order }}", "payload": { "order": { "id": 42 } } })),
+    responses((status = 200, description = "The system message.", body = RenderedPrompt)))]
 pub(crate) async fn show(
     State(management): State<Management>,
     body: Body,

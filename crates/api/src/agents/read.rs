@@ -33,7 +33,7 @@ pub(crate) async fn show(
 }
 
 /// Tells an agent's webhook URL, by DocsGPT's call.
-#[utoipa::path(get, path = "/api/agent_webhook", tag = "Webhook URLs", operation_id = "get_agent_webhook",
+#[utoipa::path(get, path = "/api/agent_webhook", tag = "Agents", operation_id = "get_agent_webhook",
     params(AgentInQuery),
     responses((status = 200, description = "The same URL every time, until it is rotated.", body = WebhookUrl)))]
 pub(crate) async fn webhook_url(

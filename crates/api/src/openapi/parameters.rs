@@ -2,6 +2,7 @@
 //! them by hand, so that what is malformed is answered as a [`crate::Problem`].
 #![expect(dead_code, reason = "read by their derive alone")]
 
+use domain::Status;
 use utoipa::IntoParams;
 
 #[derive(IntoParams)]
@@ -33,6 +34,42 @@ pub(crate) struct OfWebhook {
     /// The secret end of the webhook URL, upper or lower case.
     #[param(min_length = 16, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     token: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfTask {
+    /// The task's id.
+    #[param(format = "uuid")]
+    id: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TasksInQuery {
+    /// Of this agent only.
+    #[param(format = "uuid", required = false)]
+    agent_id: String,
+    /// Of this status only.
+    #[param(required = false)]
+    status: Status,
+    /// Tasks on a page.
+    #[param(minimum = 1, maximum = 100, default = 25, required = false)]
+    limit: u16,
+    /// The `next_cursor` of the page before.
+    #[param(required = false)]
+    cursor: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatsInQuery {
+    /// Of this agent only.
+    #[param(format = "uuid", required = false)]
+    agent_id: String,
+    /// Of how many hours.
+    #[param(minimum = 1, maximum = 336, default = 24, required = false)]
+    hours: u16,
 }
 
 #[derive(IntoParams)]

@@ -17,7 +17,9 @@ use utoipa::openapi::{OpenApi, PathItem, Ref, SecurityRequirement};
 
 use crate::Problem;
 use crate::admin::{Stranger, session};
+use crate::agents::preview::PreviewError;
 use crate::agents::{ManageError, SourceError};
+use crate::query::QueryError;
 use crate::task_status::StatusError;
 use crate::webhook::{BodyError, TriggerError};
 use response::response;
@@ -84,6 +86,14 @@ fn refused_by(operation: &str) -> Vec<Problem> {
             .into_iter()
             .chain([NotAnObject, TokenFixed, NotFound, Conflict].map(Problem::from))
             .collect(),
+        "list_tasks" => vec![malformed("limit", "a whole number from 1 to 100")],
+        "get_task" => vec![StatusError::NotFound.into()],
+        "get_stats" => vec![malformed("hours", "a whole number from 1 to 336")],
+        "preview_prompt" => vec![
+            PreviewError::Payload(PayloadError::Null).into(),
+            PreviewError::Agent(AgentError::PromptTooLong).into(),
+            too_large(),
+        ],
         "delete_agent" => vec![NotFound.into(), Conflict.into()],
         "get_agent_webhook" => vec![NoId.into(), NotFound.into()],
         "rotate_webhook" => vec![Overlap.into(), NotFound.into(), Conflict.into(), too_large()],
@@ -107,6 +117,10 @@ fn refused_by(operation: &str) -> Vec<Problem> {
         "get_session" => vec![Stranger::Nobody.into(), Stranger::SessionOver.into()],
         _ => Vec::new(),
     }
+}
+
+fn malformed(name: &'static str, wanted: &'static str) -> Problem {
+    QueryError::Malformed { name, wanted }.into()
 }
 
 fn triggers() -> Vec<Problem> {

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use domain::{AgentDraft, Limits, ModelConfig};
+use domain::{AgentDraft, Limits, ModelConfig, Price};
+use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, AllOf, Object, Schema, SchemaType};
 use utoipa::openapi::{Components, Content, OneOfBuilder, OpenApi, Ref, RefOr, Type};
@@ -19,8 +20,23 @@ impl Modify for Shapes {
         let components = document.components.get_or_insert_default();
         complete_agent(components);
         tell_tools_apart(components);
+        for get in document.paths.paths.values_mut().filter_map(|item| item.get.as_mut()) {
+            allow_forms_left_empty(get);
+        }
         for post in document.paths.paths.values_mut().filter_map(|item| item.post.as_mut()) {
             leave_out_null(post);
+        }
+    }
+}
+
+/// What [`crate::query::Query`] takes for not given. The library has no word for it.
+fn allow_forms_left_empty(operation: &mut Operation) {
+    if !matches!(operation.operation_id.as_deref(), Some("list_tasks" | "get_stats")) {
+        return;
+    }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            parameter.extensions = Some(Extensions::from_iter([("allowEmptyValue", true)]));
         }
     }
 }
@@ -92,8 +108,11 @@ impl PartialSchema for AgentPatch {
         patch.properties.shift_remove("webhook_token");
         patch.description =
             Some("What to change of an agent's definition; `null` takes out what is optional there.".into());
-        for (name, part) in [("model", ModelConfig::schema()), ("limits", Limits::schema())] {
-            patch.properties.insert(name.to_owned(), nullable(patch_of(object(part)).into()));
+        let mut model = patch_of(object(ModelConfig::schema()));
+        model.properties.insert("price".to_owned(), nullable(patch_of(object(Price::schema())).into()));
+        let limits = patch_of(object(Limits::schema()));
+        for (name, part) in [("model", model), ("limits", limits)] {
+            patch.properties.insert(name.to_owned(), nullable(part.into()));
         }
         patch.into()
     }

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayBuilder, Object, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::parameters::{Keyed, OfWebhook};
 use crate::webhook::Accepted;
 
-/// What a webhook is called with: any JSON value but `null`. It reaches the agent as
-/// it is sent, digits and order of keys included.
+/// What a webhook is called with.
 pub(crate) struct AnyPayload;
 
 /// Every value is a text, and of a name that is given several times a list of texts.
@@ -32,9 +31,11 @@ pub(crate) enum FormValue {
 
 impl PartialSchema for AnyPayload {
     fn schema() -> RefOr<Schema> {
-        let kinds = [Type::Object, Type::Array, Type::String, Type::Number, Type::Boolean];
+        let scalars = [Type::Object, Type::String, Type::Number, Type::Boolean].map(Object::with_type);
+        let list = ArrayBuilder::new().items(Object::with_type(SchemaType::AnyValue));
         let about = "Any JSON value but `null`. It reaches the agent as it is sent.";
-        ObjectBuilder::new().schema_type(SchemaType::from_iter(kinds)).description(Some(about)).into()
+        let choice = OneOfBuilder::new().description(Some(about)).item(list);
+        Schema::OneOf(scalars.into_iter().fold(choice, OneOfBuilder::item).build()).into()
     }
 }
 
@@ -54,7 +55,8 @@ impl ToSchema for AnyPayload {
         (AnyPayload = "application/json", example = json!({ "order": { "id": 42, "note": "Where is it?" } })),
         (FormPayload = "application/x-www-form-urlencoded"))),
     responses((status = 200, description = "The task's id.", body = Accepted,
-        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before, and this is the first one's task.")))),
+        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before, and this is the first one's task.")),
+        links(("status" = (operation_id = "get_task_status", parameters(("task_id" = "$response.body#/task_id"))))))),
     security(()))]
 fn trigger_agent() {}
 
@@ -66,6 +68,7 @@ fn trigger_agent() {}
     params(OfWebhook, Keyed,
         ("payload" = Option<FormPayload>, Query, style = Form, explode, description = "Any names and values: they are the payload.")),
     responses((status = 200, description = "The task's id.", body = Accepted,
-        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before, and this is the first one's task.")))),
+        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before, and this is the first one's task.")),
+        links(("status" = (operation_id = "get_task_status", parameters(("task_id" = "$response.body#/task_id"))))))),
     security(()))]
 fn trigger_agent_by_url() {}

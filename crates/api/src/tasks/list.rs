@@ -5,10 +5,12 @@ use axum::extract::{RawQuery, State};
 use domain::{AgentId, Brief, Moment, Span, Status, Stretch, TaskId, newest};
 use serde::Serialize;
 use store::{Pick, StoreError};
+use utoipa::ToSchema;
 
 use super::{TaskSummary, briefs, read_lists};
 use crate::Problem;
 use crate::agents::Management;
+use crate::openapi::parameters::TasksInQuery;
 use crate::query::{Query, QueryError};
 
 /// Tasks on a page, unless the caller wants another number.
@@ -23,14 +25,16 @@ const FAILURES_FROM: usize = 2000;
 const FAILURES_FROM_EACH: usize = 50;
 
 /// A page of tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskList {
     /// Newest first.
     tasks: Vec<TaskSummary>,
     /// What to send as `cursor` for the next page; `null` if there is none.
+    #[schema(required = true)]
     next_cursor: Option<String>,
     /// How far back this page looked, if there may be more: with a `status` it may
     /// hold fewer tasks than asked for, or none.
+    #[schema(format = "date-time", required = true)]
     looked_back_to: Option<String>,
 }
 
@@ -43,8 +47,14 @@ struct Wanted {
     before: Option<TaskId>,
 }
 
-/// `GET /api/tasks?agent_id=…&status=…&limit=…&cursor=…`
-pub(super) async fn list(
+/// Lists tasks, newest first, a page at a time.
+///
+/// A page looks at a bounded number of tasks: with a `status` it may be short, or
+/// empty, though `next_cursor` leads on.
+#[utoipa::path(get, path = "/api/tasks", tag = "Tasks", operation_id = "list_tasks",
+    params(TasksInQuery),
+    responses((status = 200, description = "A page.", body = TaskList)))]
+pub(crate) async fn list(
     State(management): State<Management>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<TaskList>, Problem> {

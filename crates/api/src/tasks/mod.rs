@@ -1,9 +1,9 @@
 //! Tasks for the people who own their agents: a list, and one with all there is
 //! to say of it.
 
-mod list;
-mod show;
-mod stats;
+pub(crate) mod list;
+pub(crate) mod show;
+pub(crate) mod stats;
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use domain::{AgentId, Brief, Entry, Failure, Moment, Span, Status, Stretch, Task
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use store::{Pick, StoreError, Tasks, error_chain};
+use utoipa::ToSchema;
 
 use crate::agents::Management;
 
@@ -20,31 +21,41 @@ use crate::agents::Management;
 const QUERIES_AT_ONCE: usize = 16;
 
 /// A task in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskSummary {
     /// The task's id.
+    #[schema(format = "uuid")]
     task_id: String,
     /// Whose task it is.
+    #[schema(format = "uuid")]
     agent_id: String,
     /// Never changes again once it is `SUCCESS` or `FAILURE`.
     status: Status,
     /// How often a run of it was begun.
     attempt: u32,
     /// When it was triggered.
+    #[schema(format = "date-time")]
     created_at: String,
     /// When its first run began.
+    #[schema(format = "date-time", required = true)]
     started_at: Option<String>,
     /// When it ended.
+    #[schema(format = "date-time", required = true)]
     finished_at: Option<String>,
     /// Milliseconds from the trigger to the first run.
+    #[schema(required = true)]
     wait_ms: Option<u64>,
     /// Milliseconds from the first run to the end.
+    #[schema(required = true)]
     run_ms: Option<u64>,
     /// Of a FAILURE, why.
+    #[schema(required = true)]
     error: Option<Failure>,
     /// What the model's server counted; `null` if no model was asked.
+    #[schema(required = true)]
     usage: Option<Usage>,
     /// Until when it can be read, if it has ended; until when it waits for its end, if not.
+    #[schema(format = "date-time")]
     expires_at: String,
 }
 

@@ -5,61 +5,73 @@ use axum::extract::Path;
 use axum::extract::State;
 use axum::extract::rejection::PathRejection;
 use axum::response::{IntoResponse as _, Response};
-use domain::{Brief, Event, EventKind, Moment, TaskId, fits_an_answer};
+use domain::{Brief, ErrorType, Event, EventKind, Moment, TaskId, fits_an_answer};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{Shown, StoreError};
+use utoipa::ToSchema;
 
 use super::millis;
 use crate::Problem;
 use crate::agents::Management;
+use crate::openapi::parameters::OfTask;
 use crate::task_status::TaskStatus;
 
 /// All there is to say of a task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskDetail<'a> {
     #[serde(flatten)]
     status: TaskStatus<'a>,
     /// What it was triggered with, as it was sent.
+    #[schema(value_type = Value, required = true)]
     payload: Option<&'a RawValue>,
     /// The length of the payload.
     payload_bytes: usize,
     /// The payload is left out, as it and the result do not fit one answer.
     payload_omitted: bool,
     /// Milliseconds from the trigger to the first run.
+    #[schema(required = true)]
     wait_ms: Option<u64>,
     /// Milliseconds from the first run to the end.
+    #[schema(required = true)]
     run_ms: Option<u64>,
     /// Until when it can be read, if it has ended; until when it waits for its end, if not.
+    #[schema(format = "date-time")]
     expires_at: String,
     /// Its agent has as many runs as it may have; when it looks for a free one again.
+    #[schema(format = "date-time", required = true)]
     waits_until: Option<String>,
     /// What befell it, in order.
     events: Vec<TaskEvent>,
 }
 
 /// One thing that befell a task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskEvent {
     /// What.
     r#type: TaskEventType,
     /// When.
+    #[schema(format = "date-time")]
     at: String,
     /// Which attempt it belongs to.
+    #[schema(required = true)]
     attempt: Option<u32>,
     /// Why an attempt was given back; absent if its server stopped in good order.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = ErrorType, nullable = false, required = false)]
     error_type: Option<&'static str>,
     /// The same in a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     message: Option<String>,
     /// When the next attempt may begin.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
     resumes_at: Option<String>,
 }
 
 /// The kinds of things that befall a task.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TaskEventType {
     /// It was triggered.
@@ -72,8 +84,11 @@ pub(crate) enum TaskEventType {
     Finished,
 }
 
-/// `GET /api/tasks/{id}`
-pub(super) async fn show(
+/// Shows a task: how it stands, what it was triggered with, and what befell it.
+#[utoipa::path(get, path = "/api/tasks/{id}", tag = "Tasks", operation_id = "get_task",
+    params(OfTask),
+    responses((status = 200, description = "The task.", body = TaskDetail)))]
+pub(crate) async fn show(
     State(management): State<Management>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {

@@ -12,10 +12,12 @@ use domain::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use store::{Pick, StoreError};
+use utoipa::ToSchema;
 
 use super::{QUERIES_AT_ONCE, briefs};
 use crate::Problem;
 use crate::agents::Management;
+use crate::openapi::parameters::StatsInQuery;
 use crate::query::{Query, QueryError};
 
 const HOURS: u64 = 24;
@@ -34,11 +36,14 @@ const BATCH: usize = 100;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// Figures over the tasks of the last hours.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Stats)]
 pub(crate) struct StatsView {
     /// Where the figures begin: later than asked for if there are more tasks than are counted.
+    #[schema(format = "date-time")]
     from: String,
     /// Now.
+    #[schema(format = "date-time")]
     to: String,
     /// The length of an interval.
     bucket_seconds: u64,
@@ -55,8 +60,10 @@ pub(crate) struct StatsView {
     /// Failures by `error.type`.
     errors: BTreeMap<&'static str, u64>,
     /// From the trigger to the first run; `null` if none has begun.
+    #[schema(required = true)]
     wait_ms: Option<Times>,
     /// From the first run to the end; `null` if none has ended.
+    #[schema(required = true)]
     run_ms: Option<Times>,
     /// Tokens that models read.
     input_tokens: u64,
@@ -65,13 +72,14 @@ pub(crate) struct StatsView {
     /// The models that were asked.
     models: Vec<ModelFigures>,
     /// What the tokens cost, in US dollars, as far as agents name a price; `null` if none does.
+    #[schema(required = true)]
     cost_usd: Option<f64>,
     /// Tasks that asked a model whose price their agent does not name.
     unpriced_tasks: u64,
 }
 
 /// Numbers of tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) struct StatusCounts {
     pending: u64,
@@ -81,9 +89,10 @@ pub(crate) struct StatusCounts {
 }
 
 /// An interval.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Bucket {
     /// When it begins.
+    #[schema(format = "date-time")]
     at: String,
     /// The tasks triggered in it, as they stand now.
     #[serde(flatten)]
@@ -91,7 +100,7 @@ pub(crate) struct Bucket {
 }
 
 /// Milliseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Times {
     p50: u64,
     p90: u64,
@@ -100,7 +109,7 @@ pub(crate) struct Times {
 }
 
 /// What one model did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelFigures {
     /// Its name, as its server gives it.
     model: String,
@@ -111,11 +120,17 @@ pub(crate) struct ModelFigures {
     /// Tokens it wrote.
     output_tokens: u64,
     /// What they cost, in US dollars; `null` if no agent names a price.
+    #[schema(required = true)]
     cost_usd: Option<f64>,
 }
 
-/// `GET /api/stats?agent_id=…&hours=…`
-pub(super) async fn show(
+/// Adds up the tasks of the last hours.
+///
+/// Of very many tasks some are looked at, and figures are scaled up from them.
+#[utoipa::path(get, path = "/api/stats", tag = "Tasks", operation_id = "get_stats",
+    params(StatsInQuery),
+    responses((status = 200, description = "The figures.", body = StatsView)))]
+pub(crate) async fn show(
     State(management): State<Management>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<StatsView>, Problem> {
