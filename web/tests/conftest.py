@@ -17,6 +17,8 @@ import browser as chromium
 from model import Model
 from product import Api, Deployed, Product
 
+FIGURES = pytest.StashKey()
+
 expect.set_options(timeout=10_000)
 
 
@@ -88,3 +90,15 @@ def pytest_runtest_makereport(item, call):
         chromium.take_screenshot(page, f"failed-{item.name}")
         report.sections.append(("page", page.url))
     return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What test_figures.py measured."""
+    for line in terminalreporter.config.stash.get(FIGURES, []):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig):
+    """Lines that are printed at the end."""
+    return pytestconfig.stash.setdefault(FIGURES, [])

@@ -7,6 +7,7 @@ main();
 function main() {
   followColours();
   dark.addEventListener("change", followColours);
+  new MutationObserver(mend).observe(document.getElementById("docs"), { childList: true, subtree: true });
   SwaggerUIBundle({
     url: "/api/openapi.json",
     dom_id: "#docs",
@@ -25,6 +26,24 @@ function main() {
 
 function followColours() {
   document.documentElement.classList.toggle("dark-mode", dark.matches);
+}
+
+/** What has no name, or another one than it shows, or is a heading out of order. */
+function mend() {
+  const parts = [
+    ["select:not([id]):not([aria-label])", { "aria-label": "Example" }],
+    [".close-modal:not([aria-label])", { "aria-label": "Close" }],
+    [".auth-btn-wrapper [aria-label='Apply credentials']", { "aria-label": "Authorize: apply credentials" }],
+    [".auth-btn-wrapper [aria-label='Remove authorization']", { "aria-label": "Logout: remove authorization" }],
+    [".dialog-ux h3:not([role])", { role: "heading", "aria-level": "2" }],
+    [".dialog-ux h4:not([role])", { role: "heading", "aria-level": "3" }],
+    [".dialog-ux h6:not([role])", { role: "heading", "aria-level": "4" }],
+  ];
+  for (const [selector, attributes] of parts) {
+    for (const element of document.querySelectorAll(selector)) {
+      for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    }
+  }
 }
 
 /** With this header the console's session counts, which the browser sends by itself. */
