@@ -17,8 +17,8 @@ from model import refuses, says
 PATIENCE_MS = 30_000
 
 
-def test_an_agent_is_made_triggered_by_curl_read_rotated_and_its_failures_found(signed_in, api, model, faults):
-    page = signed_in
+def test_an_agent_is_made_triggered_by_curl_read_rotated_and_its_failures_found(page, api, model):
+    sign_in(page, api.admin_token)
     answers = model.playing(says("Order **7** is *urgent*.", tokens=(120, 9)), refuses(400, "no such model"))
     name = f"journey-{time.time_ns()}"
     create_agent(page, name, answers)
@@ -35,6 +35,13 @@ def test_an_agent_is_made_triggered_by_curl_read_rotated_and_its_failures_found(
     wait_for_404(url)
     assert curl(new_url, {"order": 9})["success"]
     see_a_url_end_after_its_overlap(api, page, new_url)
+
+
+def sign_in(page, admin_token):
+    page.goto("/console/")
+    page.get_by_label("Admin token").fill(admin_token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1, name="Overview")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def create_agent(page, name, model):
