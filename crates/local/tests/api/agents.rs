@@ -96,6 +96,21 @@ async fn a_rotated_url_works_on_for_its_overlap_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_rotation_says_nothing_or_sends_an_object_and_nothing_between() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    let agent = world.agent(&model, json!({})).await;
+    let path = format!("/api/agents/{}/webhook/rotate", agent.id);
+    let rotate = async |body| world.manage(Method::POST, &path).body(body).send().await.unwrap();
+    for no_object in ["\r", " ", "null", "[1]"] {
+        refused(rotate(no_object).await, 400).await;
+    }
+    for taken in ["", " {}\n"] {
+        assert_eq!(rotate(taken).await.status(), 200, "{taken:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_imported_token_works_is_shown_again_and_belongs_to_one_agent() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;

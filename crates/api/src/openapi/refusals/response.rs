@@ -21,7 +21,8 @@ pub(super) fn response(problems: &[Problem]) -> Response {
         .build();
     let mut response =
         ResponseBuilder::new().description(about.join("\n")).content("application/json", content);
-    for (name, value) in problems.iter().filter_map(|problem| problem.header.as_ref()) {
+    // The first of a name stays: the pause of those who meet an overload is drawn at random.
+    for (name, value) in problems.iter().rev().filter_map(|problem| problem.header.as_ref()) {
         response = response.header(spelled(name), header(name, value.to_str().unwrap_or_default()));
     }
     response.build()
