@@ -20,6 +20,11 @@ fuzz_target!(|input: &[u8]| {
             assert!(!newer, "read a record of a form it does not know");
             truthful(&task);
         }
+        if let Ok(Some(shown)) = tasks.show(task_id()).await {
+            assert!(!newer, "showed a record of a form it does not know");
+            truthful(&shown.task);
+            assert!(shown.payload.as_json().len() <= MOST_UNPACKED);
+        }
         if let Ok(Claim::Granted(claimed)) = tasks.claim(task_id(), NOW, NOW, 5).await {
             assert!(!newer, "ran a record of a form it does not know");
             truthful(&claimed.task);
