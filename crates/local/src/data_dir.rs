@@ -36,7 +36,16 @@ pub enum DataDirError {
 /// process ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing the file would leave it locked for as long as a process that is being
+    /// started at this moment has a copy of it.
+    fn drop(&mut self) {
+        // What cannot be unlocked is closed all the same.
+        let _ = self.file.unlock();
+    }
 }
 
 /// A secret that is made at the first start and kept.
@@ -77,7 +86,7 @@ impl DataDir {
             .open(&path)
             .map_err(io("open", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => Ok(Lock { file }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(self.0.clone())),
             Err(TryLockError::Error(error)) => Err(io("lock", &path)(error)),
         }
