@@ -5,11 +5,11 @@
 //! the task failed: DynamoDB writes to it when one of these changes and at no
 //! other update, so a task costs one write unit more, a failed one two.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use domain::{AgentId, Brief, Entry, Span, Stretch, TaskId};
+use domain::{AgentId, Brief, Entry, Span, Stretch, TaskId, TaskKey};
 
 use super::Tasks;
 use crate::StoreError;
@@ -100,7 +100,10 @@ impl Tasks {
     }
 
     async fn batch(&self, ids: &[TaskId]) -> Result<Vec<Item>, StoreError> {
-        let keys = ids.iter().map(|id| item::key(id.key().as_hex()));
+        // For a moment the index may hold a task beside the one that took its key's
+        // place, and a key may be asked for once.
+        let keys: BTreeSet<TaskKey> = ids.iter().map(|id| id.key()).collect();
+        let keys = keys.into_iter().map(|key| item::key(key.as_hex()));
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
             .consistent_read(true)
