@@ -1,9 +1,9 @@
 //! `GET /api/tasks/{id}`: one task, with what it was triggered with and what befell it.
 
-use axum::Json;
 use axum::extract::Path;
 use axum::extract::State;
 use axum::extract::rejection::PathRejection;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use domain::{Brief, ErrorType, Event, EventKind, Moment, TaskId, fits_an_answer};
 use serde::Serialize;
@@ -97,31 +97,34 @@ pub(crate) async fn show(
     let now = management.clock.now();
     let shown = management.tasks.show(id).await?;
     let shown = shown.filter(|shown| shown.task.is_visible(id, now)).ok_or_else(not_found)?;
-    Ok(Json(TaskDetail::of(&shown)?).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], TaskDetail::json(&shown)?).into_response())
 }
 
 impl<'a> TaskDetail<'a> {
-    fn of(shown: &'a Shown) -> Result<Self, StoreError> {
-        let Shown { task, payload, waits_until, events } = shown;
-        let damaged = || StoreError::Damaged { id: task.id.key().as_hex(), attribute: "payload" };
-        let brief = Brief::of(task.clone());
-        let mut detail = Self {
-            status: TaskStatus::of(task),
-            payload: Some(serde_json::from_str(payload.as_json()).map_err(|_| damaged())?),
-            payload_bytes: payload.as_json().len(),
-            payload_omitted: false,
+    /// The answer, without the payload if it does not fit beside the result.
+    fn json(shown: &'a Shown) -> Result<String, StoreError> {
+        let damaged = |_| StoreError::Damaged { id: shown.task.id.key().as_hex(), attribute: "payload" };
+        let payload = serde_json::from_str(shown.payload.as_json()).map_err(damaged)?;
+        let whole = serde_json::to_string(&Self::of(shown, Some(payload))).map_err(damaged)?;
+        match fits_an_answer(&whole) {
+            true => Ok(whole),
+            false => serde_json::to_string(&Self::of(shown, None)).map_err(damaged),
+        }
+    }
+
+    fn of(shown: &'a Shown, payload: Option<&'a RawValue>) -> Self {
+        let brief = Brief::of(shown.task.clone());
+        Self {
+            status: TaskStatus::of(&shown.task),
+            payload,
+            payload_bytes: shown.payload.as_json().len(),
+            payload_omitted: payload.is_none(),
             wait_ms: brief.waited().map(millis),
             run_ms: brief.ran().map(millis),
-            expires_at: task.expires_at.rfc3339(),
-            waits_until: waits_until.map(Moment::rfc3339),
-            events: events.iter().map(TaskEvent::of).collect(),
-        };
-        let answer = serde_json::to_string(&detail).map_err(|_| damaged())?;
-        if !fits_an_answer(&answer) {
-            detail.payload = None;
-            detail.payload_omitted = true;
+            expires_at: brief.expires_at.rfc3339(),
+            waits_until: shown.waits_until.map(Moment::rfc3339),
+            events: shown.events.iter().map(TaskEvent::of).collect(),
         }
-        Ok(detail)
     }
 }
 
