@@ -1,8 +1,7 @@
 import { render } from "preact";
 import { startRouter } from "./router.ts";
 import { App } from "./shell.tsx";
-import "./style.css";
-import "./tasks.css";
+import "./style/index.css";
 
 const place = document.getElementById("app");
 if (place) {

@@ -103,7 +103,7 @@ function Figures({ stats, scope, agents }: { stats: Stats; scope: Scope; agents:
         <Spread title="Run time" hint="From the first attempt to the end." values={stats.run_ms} />
       </div>
       {stats.by_status.FAILURE > 0 && <Failures stats={stats} scope={scope} agents={agents} />}
-      {stats.models.length > 0 && <Models stats={stats} scope={scope} />}
+      {stats.models.length > 0 && <Models stats={stats} />}
     </>
   );
 }
@@ -204,7 +204,7 @@ function tokensOf(model: Stats["models"][number]): number {
   return model.input_tokens + model.output_tokens;
 }
 
-function Models({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
+function Models({ stats }: { stats: Stats }): VNode {
   return (
     <Section title="Models">
       <div class="table-scroll" tabIndex={0} role="region" aria-label="Tokens and cost by model">
@@ -225,7 +225,7 @@ function Models({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
           </tbody>
         </table>
       </div>
-      {stats.cost_usd !== null && <p class="hint">Costs are estimates: tokens times the prices set in the definitions of the agents{scope.agent_id && " as of now"}.</p>}
+      {stats.cost_usd !== null && <p class="hint">Costs are estimates: tokens times the prices set in the definitions of the agents, as they are now.</p>}
     </Section>
   );
 }
