@@ -17,8 +17,6 @@ import browser as chromium
 from model import Model
 from product import Api, Deployed, Product
 
-FIGURES = pytest.StashKey()
-
 expect.set_options(timeout=10_000)
 
 
@@ -94,11 +92,7 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_terminal_summary(terminalreporter):
     """What test_figures.py measured."""
-    for line in terminalreporter.config.stash.get(FIGURES, []):
-        terminalreporter.write_line(line)
-
-
-@pytest.fixture(scope="session")
-def figures(pytestconfig):
-    """Lines that are printed at the end."""
-    return pytestconfig.stash.setdefault(FIGURES, [])
+    for report in terminalreporter.getreports("passed"):
+        for figure in (value for name, value in report.user_properties if name == "figure"):
+            if report.when == "call":
+                terminalreporter.write_line(figure)
