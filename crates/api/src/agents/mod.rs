@@ -23,6 +23,7 @@ use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
+use tower_http::compression::CompressionLayer;
 
 use crate::admin::{self, Admins, admins_only};
 use crate::{Problem, tasks};
@@ -136,6 +137,8 @@ pub fn router(management: Management) -> Router {
         .merge(tasks::routes())
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // Definitions and payloads are long texts.
+        .layer(CompressionLayer::new())
         .layer(from_fn_with_state(management.admins.clone(), admins_only))
         .with_state(management)
         .merge(session)

@@ -192,3 +192,19 @@ async fn a_definition_that_is_wrong_is_answered_with_what_to_change() {
         assert_eq!(code, "invalid_agent");
     }
 }
+
+#[tokio::test]
+async fn a_browser_gets_long_definitions_compressed() {
+    let world = World::start().await;
+    let text = "Goods can be returned within 30 days. ".repeat(1000);
+    world.agent_as(json!({ "sources": [{ "title": "Policy", "text": text }] })).await;
+    let list = |encoding| world.manage(Method::GET, "/api/agents").header("accept-encoding", encoding).send();
+    let (plain, packed) = (list("identity").await.unwrap(), list("gzip").await.unwrap());
+    assert!(!plain.headers().contains_key("content-encoding"));
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    let (plain, packed) = (plain.bytes().await.unwrap(), packed.bytes().await.unwrap());
+    assert!(packed.len() * 20 < plain.len());
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*packed), &mut unpacked).unwrap();
+    assert_eq!(unpacked, plain);
+}
