@@ -8,16 +8,19 @@
     browser.examine(page, "name")   pictures of every mode, and axe
 """
 
+import contextlib
 import os
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Error, expect, sync_playwright
 
 import browser as chromium
 from model import Model
 from product import Api, Deployed, Product
 
-expect.set_options(timeout=10_000)
+# Waited for only by what fails: two browsers on a busy machine can be slow.
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +71,7 @@ def faults(product):
 @pytest.fixture
 def page(context, faults):
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE_MS)
     faults.watch(page)
     return page
 
@@ -85,8 +88,10 @@ def pytest_runtest_makereport(item, call):
     report = yield
     page = item.funcargs.get("page")
     if report.when == "call" and report.failed and page and not page.is_closed():
-        chromium.take_screenshot(page, f"failed-{item.name}")
         report.sections.append(("page", page.url))
+        # Pages that do not even let themselves be drawn are told of all the same.
+        with contextlib.suppress(Error):
+            chromium.take_screenshot(page, f"failed-{item.name}")
     return report
 
 

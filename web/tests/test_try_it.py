@@ -36,7 +36,7 @@ def test_a_payload_is_sent_and_the_task_followed_to_its_answer(signed_in, try_it
     expect(part).to_contain_text("Running")
     turn.held.set()
     expect(part.locator(".answer strong")).to_have_text("on its way")
-    expect(signed_in.get_by_role("table", name="Latest tasks")).to_contain_text("Succeeded", timeout=3000)
+    expect(signed_in.get_by_role("table", name="Latest tasks")).to_contain_text("Succeeded", timeout=10_000)
     chromium.examine(signed_in, "try-it")
     assert model.requests[-1]["messages"][-1]["content"] == '{"order":{"id":7.50}}'
     part.get_by_role("link", name="Open the task").click()
