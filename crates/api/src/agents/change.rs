@@ -63,7 +63,8 @@ pub(crate) async fn delete(
 
 /// Gives an agent a new webhook URL.
 ///
-/// The old one goes on working for `overlap_seconds`; without a body it ends at once.
+/// The old one goes on working for `overlap_seconds`; without a body it ends at once. Older ones that
+/// still work end no later than it.
 #[utoipa::path(post, path = "/api/agents/{id}/webhook/rotate", tag = "Agents", operation_id = "rotate_webhook",
     params(OfAgent),
     request_body(content = Option<Rotation>, description = "How long the old URL goes on working."),
@@ -134,8 +135,13 @@ impl Management {
     async fn rotate(&self, read: &AgentRecord, overlap: Duration) -> Result<AgentRecord, ManageError> {
         let now = self.clock.now();
         let version = read.webhook.version + 1;
+        let last = now.plus(overlap);
         let mut previous = read.webhook.previous.clone();
-        previous.push((read.webhook.current.clone(), now.plus(overlap)));
+        // Who replaces what leaked means every URL there was.
+        for (_, until) in &mut previous {
+            *until = last.min(*until);
+        }
+        previous.push((read.webhook.current.clone(), last));
         previous.retain(|(_, until)| now < *until);
         previous.drain(..previous.len().saturating_sub(MAX_PREVIOUS_TOKENS));
         let webhook = Webhook {

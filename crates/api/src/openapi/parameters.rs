@@ -102,9 +102,9 @@ pub(crate) struct DocumentNames {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct Keyed {
-    /// The caller's name for this trigger, up to 256 characters. For 24 hours the same
+    /// The caller's name for this trigger, up to 256 characters, such as `order-42`. For 24 hours the same
     /// key of the same agent is answered with the first `task_id`, and nothing runs a
     /// second time; so trying again after an error or a lost answer is safe.
-    #[param(rename = "Idempotency-Key", max_length = 256, example = "order-42", required = false)]
+    #[param(rename = "Idempotency-Key", max_length = 256, required = false)]
     idempotency_key: String,
 }

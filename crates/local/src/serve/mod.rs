@@ -187,6 +187,9 @@ impl Server {
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
+        // Before anything is made: a first start that finds its port taken leaves nothing,
+        // and the next one is the first.
+        let (listener, url) = listen(&args.listen).await?;
         let (engine, is_new) = open_database(&data_dir, "tables", &["tasks", "agents"]).await?;
         // In a file of their own, so that a large document holds up no task.
         let (documents, _) = open_database(&data_dir, "documents", &["documents"]).await?;
@@ -201,7 +204,6 @@ impl Server {
         let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
         let resumed = recovery::resume(&tasks, &queue, clock.now()).await?;
 
-        let (listener, url) = listen(&args.listen).await?;
         let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');

@@ -96,6 +96,32 @@ async fn a_rotated_url_works_on_for_its_overlap_and_no_longer() {
 }
 
 #[tokio::test]
+async fn no_older_url_outlives_the_one_that_is_replaced() {
+    let world = World::start().await;
+    let agent = world.agent(&FakeModel::saying("x").await, json!({})).await;
+    let path = format!("/api/agents/{}/webhook/rotate", agent.id);
+    let rotate = async |seconds: u32| {
+        let rotate = world.manage(Method::POST, &path).json(&json!({ "overlap_seconds": seconds }));
+        string(&rotate.send().await.unwrap().json::<Value>().await.unwrap()["webhook_url"])
+    };
+    let call = async |url: &str| world.http.post(url).body("{}").send().await.unwrap();
+    let second = rotate(3600).await;
+    let third = rotate(60).await;
+    for working in [&agent.url, &second, &third] {
+        accepted(call(working).await).await;
+    }
+    world.time.forward(Duration::from_secs(61));
+    refused(call(&agent.url).await, 404).await;
+    refused(call(&second).await, 404).await;
+    let fourth = rotate(3600).await;
+    let fifth = rotate(0).await;
+    for ended in [&third, &fourth] {
+        refused(call(ended).await, 404).await;
+    }
+    accepted(call(&fifth).await).await;
+}
+
+#[tokio::test]
 async fn a_rotation_says_nothing_or_sends_an_object_and_nothing_between() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;

@@ -58,6 +58,20 @@ async fn an_emptied_secret_keeps_the_server_from_starting() {
 }
 
 #[tokio::test]
+async fn a_start_that_finds_its_port_taken_leaves_the_next_one_the_first() {
+    let folder = TempDir::new().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = async |listen: String| {
+        let data_dir = folder.path().to_owned();
+        let args = ServeArgs { listen, data_dir, public_url: None, log_format: LogFormat::Text };
+        Server::start(&args, Settings::from_env(&Env::from_fn(|_| None)).unwrap()).await
+    };
+    let error = start(taken.local_addr().unwrap().to_string()).await.unwrap_err();
+    assert!(error.to_string().contains("--listen"), "{error}");
+    assert!(start("127.0.0.1:0".to_owned()).await.unwrap().is_new);
+}
+
+#[tokio::test]
 async fn everything_secret_in_the_data_folder_is_its_owners_alone() {
     let world = World::start_with(|settings| settings.admin_token = None).await;
     let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "sk-very-secret" });
