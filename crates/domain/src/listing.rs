@@ -61,7 +61,7 @@ impl Brief {
     pub fn of(task: Task) -> Self {
         let (outcome, usage) = task.ended.map(|ended| (ended.outcome, ended.usage)).unzip();
         let failure = match outcome {
-            Some(Outcome::Failure(failure)) => Some(Failure { tool_calls: Vec::new(), ..failure }),
+            Some(Outcome::Failure(failure)) => Some(failure.in_brief()),
             Some(Outcome::Success(_)) | None => None,
         };
         Self {
@@ -72,7 +72,7 @@ impl Brief {
             started_at: task.started_at,
             finished_at: task.finished_at,
             failure,
-            usage: usage.flatten(),
+            usage: usage.flatten().map(Usage::in_brief),
             expires_at: task.expires_at,
         }
     }

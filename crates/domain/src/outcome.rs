@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::cut;
 use crate::run::ToolCallRecord;
 
 /// The end of a task and what it cost. This is also how it is stored.
@@ -64,6 +65,9 @@ pub struct Failure {
     pub tool_calls: Vec<ToolCallRecord>,
 }
 
+/// Bytes of a failure's sentence in a list; our own are shorter.
+const LONGEST_MESSAGE: usize = 1000;
+
 /// The kinds of failure a caller can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -94,12 +98,30 @@ impl Ended {
     pub fn in_brief(&self) -> Self {
         let outcome = match &self.outcome {
             Outcome::Success(_) => Outcome::Success(Answer::default()),
-            Outcome::Failure(failure) => {
-                Outcome::Failure(Failure { tool_calls: Vec::new(), ..failure.clone() })
-            }
+            Outcome::Failure(failure) => Outcome::Failure(failure.in_brief()),
         };
-        Self { outcome, usage: self.usage.clone() }
+        Self { outcome, usage: self.usage.clone().map(Usage::in_brief) }
     }
+}
+
+impl Failure {
+    /// Without the tools, and no longer than a list has room for.
+    #[must_use]
+    pub fn in_brief(&self) -> Self {
+        Self { message: cut(&self.message, LONGEST_MESSAGE), tool_calls: Vec::new(), ..*self }
+    }
+}
+
+impl Usage {
+    /// With a name that a list has room for: servers call themselves what they like.
+    #[must_use]
+    pub fn in_brief(mut self) -> Self {
+        self.model.truncate(self.model.floor_char_boundary(Self::LONGEST_NAME));
+        self
+    }
+
+    /// Bytes kept of a model's name: more than any model has.
+    pub const LONGEST_NAME: usize = 256;
 }
 
 impl Answer {
@@ -176,6 +198,16 @@ pub struct Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_in_brief_is_short_whatever_servers_said() {
+        let usage = Usage { model: "é".repeat(500_000), turns: 1, input_tokens: 2, output_tokens: 3 };
+        let failure = Failure::passing(ErrorType::ToolError, "x".repeat(1_000_000));
+        let ended = Ended { outcome: Outcome::Failure(failure), usage: Some(usage) };
+        let brief = ended.in_brief();
+        assert!(serde_json::to_vec(&brief).unwrap().len() < 2000);
+        assert_eq!(brief.usage.unwrap().model, "é".repeat(128));
+    }
 
     #[test]
     fn an_error_type_is_logged_as_it_is_answered() {

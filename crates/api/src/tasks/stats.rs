@@ -47,7 +47,8 @@ pub(crate) struct StatsView {
     to: String,
     /// The length of an interval.
     bucket_seconds: u64,
-    /// All tasks of the window that are still kept.
+    /// All tasks of the window that are still kept, of the agents there are: a task is kept
+    /// for a day, or as long after its end as this deployment is set to.
     tasks: u64,
     /// Those of them that were looked at.
     examined: u64,
@@ -142,7 +143,9 @@ pub(crate) async fn show(
     let examined = examine(&management, sample(&counted, MOST_EXAMINED), now).await?;
     let prices = prices.into_iter().filter_map(|(agent, price)| Some((agent, price?))).collect();
     let figures = stats(window, &counted, &examined, &prices);
-    Ok(Json(StatsView::of(window, figures, examined.len(), counted.len())))
+    let sampled = examined.len() < counted.len();
+    let examined = examined.iter().filter(|(_, brief)| brief.is_some()).count();
+    Ok(Json(StatsView::of(window, figures, examined, sampled)))
 }
 
 fn wanted(query: Option<&str>) -> Result<(Option<AgentId>, u64), QueryError> {
@@ -244,7 +247,7 @@ async fn examine(
 }
 
 impl StatsView {
-    fn of(window: Window, figures: Stats, examined: usize, counted: usize) -> Self {
+    fn of(window: Window, figures: Stats, examined: usize, sampled: bool) -> Self {
         let tokens = |of: fn(&ModelShare) -> u64| figures.models.values().map(of).sum();
         Self {
             from: window.from.rfc3339(),
@@ -252,7 +255,7 @@ impl StatsView {
             bucket_seconds: window.bucket_seconds,
             tasks: figures.by_status.sum(),
             examined: examined as u64,
-            sampled: examined < counted,
+            sampled,
             by_status: figures.by_status.into(),
             input_tokens: tokens(|share| share.input_tokens),
             output_tokens: tokens(|share| share.output_tokens),

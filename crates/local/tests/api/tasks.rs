@@ -360,3 +360,23 @@ async fn a_task_that_took_the_place_of_its_keys_last_one_is_read_once_while_the_
     let briefs = functions.runner.tasks.briefs(&[id, replaced]).await.unwrap();
     assert_eq!(briefs.into_iter().map(|brief| brief.unwrap().id).collect::<Vec<_>>(), [id]);
 }
+
+#[tokio::test]
+async fn a_server_that_calls_itself_a_megabyte_keeps_no_task_from_ending() {
+    // Letters that do not pack.
+    let mut seed = 1_u32;
+    let mut letter = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'a' + u8::try_from(seed >> 24).unwrap() % 26)
+    };
+    let name: String = (0..1_000_000).map(|_| letter()).collect();
+    let reply =
+        json!({ "model": name, "choices": [{ "message": { "content": name }, "finish_reason": "stop" }] });
+    let model = FakeModel::start(move |_, _| Reply::Json(reply.clone())).await;
+    let world = World::start().await;
+    let agent = world.agent(&model, json!({})).await;
+    let status = world.run(&agent, "{}").await;
+    assert_eq!((&status["status"], string(&status["usage"]["model"]).len()), (&json!("SUCCESS"), 256));
+    let page = get(&world, "/api/tasks").await;
+    assert!(page.to_string().len() < 2000, "a list of one task is {} long", page.to_string().len());
+}

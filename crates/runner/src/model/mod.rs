@@ -7,7 +7,9 @@ mod openai;
 
 use std::borrow::Cow;
 
-use domain::{ErrorType, Fault, Message, ModelConfig, ModelReply, Payload, Provider, ToolCall, ToolSpec};
+use domain::{
+    ErrorType, Fault, Message, ModelConfig, ModelReply, Payload, Provider, ToolCall, ToolSpec, Usage,
+};
 use serde_json::Value;
 use store::Bedrock;
 use store::env::Env;
@@ -94,6 +96,8 @@ impl Models {
         if reply.model.is_empty() {
             reply.model = question.model.name.clone().unwrap_or_default();
         }
+        // It goes into records and lists.
+        reply.model.truncate(reply.model.floor_char_boundary(Usage::LONGEST_NAME));
         Ok(reply)
     }
 }
