@@ -162,7 +162,7 @@ function Cost({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
   const how = <a href={where} title="In an agent's definition, beside its model">Set prices</a>;
   if (stats.cost_usd === null) {
     const needed = stats.input_tokens + stats.output_tokens > 0;
-    return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model was asked"} />;
+    return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model answered"} />;
   }
   const rest = stats.unpriced_tasks > 0 ? <>{plural(stats.unpriced_tasks, "task")} without a price. {how}</> : "By the prices set";
   return <Tile name="Estimated cost" value={formatDollars(stats.cost_usd)} note={rest} />;

@@ -1,5 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 import { type Snippet, snippetsFor } from "../../definition/snippets.ts";
+import { useDocuments } from "../../documents.ts";
 import { BASE } from "../../router.ts";
 import type { Agent } from "../../types.ts";
 import { Button, CodeBlock, CopyButton, Copyable, LinkButton, Note, Section, Tabs } from "../../ui/index.ts";
@@ -43,11 +44,32 @@ function Webhook({ agent, onChanged }: PartProps) {
         {!agent.enabled && (
           <Note tone="warn">This agent is disabled: its webhook answers 404. Enable it under Definition.</Note>
         )}
+        <DefaultModelNote agent={agent} />
         <Copyable text={agent.webhook_url} what="Webhook URL" label="Webhook URL" />
         <Snippets agent={agent} />
       </div>
       {rotating && <RotateDialog agent={agent} onChanged={onChanged} onClose={() => setRotating(false)} />}
     </Section>
+  );
+}
+
+/** On a fresh deployment such an agent has nothing to answer with, and every task fails. */
+function DefaultModelNote({ agent }: { agent: Agent }) {
+  const bare = !agent.model && agent.sources.length === 0;
+  const documents = useDocuments(bare ? agent.agent_id : null);
+  if (documents.data?.sources.length !== 0) return null;
+  const page = `${BASE}/agents/${agent.agent_id}`;
+  return (
+    <Note>
+      <p>
+        This agent uses this deployment’s default model, which on a fresh one answers from documents and texts only. It has
+        neither.
+      </p>
+      <p class="note-links">
+        <a href={`${page}/definition`}>Give it a model</a>
+        <a href={`${page}/sources`}>Add a document</a>
+      </p>
+    </Note>
   );
 }
 
