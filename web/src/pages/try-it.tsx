@@ -13,7 +13,7 @@ import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { ViewSwitch } from "../task/switch.tsx";
 import { useStatus } from "../task/use-task.ts";
-import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES, underWay } from "../task-words.ts";
 import { type Draft, newKey, type Pair, problems, samplePayload, send, type WebhookAnswer, webhookPath } from "../trigger.ts";
 import type { Agent, TaskState } from "../types.ts";
 import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } from "../ui/index.ts";
@@ -149,8 +149,7 @@ function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
 function Result({ state, agentId }: { state: TaskState; agentId: string }): VNode {
   if (state.error) return <Failure error={state.error} agentId={agentId} />;
   if (typeof state.result === "object" && state.result !== null) return <AnswerText answer={state.result.result.answer} />;
-  const words = state.status === "STARTED" ? "The agent is at work." : "The task waits for its turn.";
-  return <p class="under-way"><span class="spinner" aria-hidden="true" /> {words}</p>;
+  return <p class="under-way"><span class="spinner" aria-hidden="true" /> {underWay(state)}</p>;
 }
 
 /** From the trigger to the end, or to now. */
