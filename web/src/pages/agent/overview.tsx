@@ -1,9 +1,9 @@
 import { useMemo, useState } from "preact/hooks";
-import { type Snippet, snippetsFor } from "../../definition/snippets.ts";
+import { isLoopback, type Snippet, snippetsFor } from "../../definition/snippets.ts";
 import { useDocuments } from "../../documents.ts";
 import { BASE } from "../../router.ts";
 import type { Agent } from "../../types.ts";
-import { Button, CodeBlock, CopyButton, Copyable, LinkButton, Note, Section, Tabs } from "../../ui/index.ts";
+import { Button, CodeBlock, CopyButton, Copyable, Note, Section, Tabs } from "../../ui/index.ts";
 import type { PartProps } from "../agent.tsx";
 import { TaskTable } from "../task-table.tsx";
 import { TryIt } from "../try-it.tsx";
@@ -17,9 +17,9 @@ export function OverviewPart({ agent, onChanged }: PartProps) {
       <Section
         title="Recent tasks"
         actions={
-          <LinkButton small kind="quiet" href={`${BASE}/tasks?agent_id=${agent.agent_id}`}>
+          <a class="section-link" href={`${BASE}/tasks?agent_id=${agent.agent_id}`}>
             All tasks of this agent
-          </LinkButton>
+          </a>
         }
       >
         <TaskTable agentId={agent.agent_id} />
@@ -74,19 +74,25 @@ function DefaultModelNote({ agent }: { agent: Agent }) {
 }
 
 function Snippets({ agent }: { agent: Agent }) {
-  const snippets = useMemo(() => snippetsFor(agent.webhook_url), [agent.webhook_url]);
+  const snippets = useMemo(() => snippetsFor(agent.webhook_url, agent.prompt), [agent.webhook_url, agent.prompt]);
+  const isLocal = isLoopback(agent.webhook_url);
   const tabs = snippets.map((snippet) => ({
     id: snippet.id,
     label: snippet.label,
-    content: () => <SnippetView key={snippet.id} snippet={snippet} />,
+    content: () => <SnippetView key={snippet.id} snippet={snippet} unreached={isLocal && snippet.fromAfar === true} />,
   }));
   return <Tabs label="Ways to call it" tabs={tabs} />;
 }
 
-function SnippetView({ snippet }: { snippet: Snippet }) {
+function SnippetView({ snippet, unreached }: { snippet: Snippet; unreached: boolean }) {
   return (
     <div class="snippet">
       <p class="hint">{snippet.text}</p>
+      {unreached && (
+        <Note tone="warn">
+          Only this machine reaches this address; start the server with <code>--public-url</code>.
+        </Note>
+      )}
       {snippet.settings ? <Settings pairs={snippet.settings} /> : <CodeBlock code={snippet.code} what={`${snippet.label} snippet`} label={snippet.label} />}
     </div>
   );
