@@ -6,7 +6,7 @@ import { formatDuration, formatPreciseClock } from "../format.ts";
 import { errorWords, hasEnded, STATUS_NAMES } from "../task-words.ts";
 import { places, type Stretch, stretches } from "../timeline.ts";
 import type { Task } from "../types.ts";
-import { exactTime, Time, timeInWords } from "../ui/index.ts";
+import { exactTime, Time, timeInWords } from "../ui/time.tsx";
 
 const NAMES: Record<Stretch["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Pause" };
 
