@@ -1,5 +1,5 @@
 // What the states and errors of a task mean, in words for its agent's owner.
-import type { TaskStatus } from "./types.ts";
+import type { TaskState, TaskStatus } from "./types.ts";
 
 export const STATUSES: readonly TaskStatus[] = ["PENDING", "STARTED", "SUCCESS", "FAILURE"];
 
@@ -13,6 +13,12 @@ export const STATUS_SENTENCES: Record<TaskStatus, string> = {
 
 export function hasEnded(status: TaskStatus): boolean {
   return status === "SUCCESS" || status === "FAILURE";
+}
+
+/** What goes on with a task that has not ended. */
+export function underWay({ status, attempt }: Pick<TaskState, "status" | "attempt">): string {
+  if (status === "STARTED") return "The agent is at work. The answer appears here.";
+  return attempt > 0 ? "The last attempt did not succeed; the task waits for the next one." : "The task waits for its turn.";
 }
 
 export interface ErrorWords {
@@ -41,12 +47,12 @@ const ERRORS: Record<string, ErrorWords> = {
   invalid_agent: {
     title: "The agent cannot run as it is defined",
     meaning: "Its prompt, model or tools are not usable, or it was deleted before the task's turn came.",
-    remedy: "Open the agent and correct what the message names. Addresses in private networks have to be allowed by the deployment first.",
+    remedy: "Correct what the message names. Addresses in private networks have to be allowed by the deployment first.",
   },
   empty_answer: {
     title: "There was no answer",
     meaning: "The run came to its end without any text. An agent without a model answers nothing if no passage of its sources speaks to the payload.",
-    remedy: "Say in the prompt what the answer has to contain, and see that the limit of output tokens leaves room for it: reasoning counts too. Without a model, add sources, or ask in their words.",
+    remedy: "Without a model, give the agent one, or add documents and texts that speak to the payload. With one, say in the prompt what the answer has to contain, and see that the limit of output tokens leaves room for it: reasoning counts too.",
   },
   budget_exceeded: {
     title: "A limit was used up",
@@ -76,9 +82,10 @@ export function errorWords(type: string): ErrorWords {
   return Object.hasOwn(ERRORS, type) ? (ERRORS[type] ?? unknown) : unknown;
 }
 
-/** Where an error's remedy may be found in the agent's definition. */
-export function isAgentsMatter(type: string): boolean {
-  return ["timeout", "model_error", "tool_error", "invalid_agent", "empty_answer", "budget_exceeded"].includes(type);
+/** The part of the agent's pages in which an error may be remedied, if it is in one. */
+export function remedyPart(type: string): "definition" | "sources" | undefined {
+  if (type === "empty_answer") return "sources";
+  return ["timeout", "model_error", "tool_error", "invalid_agent", "budget_exceeded"].includes(type) ? "definition" : undefined;
 }
 
 /** The error types that are known, for tests. */

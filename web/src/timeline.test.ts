@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ERROR_TYPES, errorWords } from "./task-words.ts";
+import { ERROR_TYPES, errorWords, remedyPart, underWay } from "./task-words.ts";
 import { places, stretches } from "./timeline.ts";
 import type { TaskEvent } from "./types.ts";
 
@@ -64,4 +64,17 @@ test("every error type of the interface has its words, and a newer one is not hi
   const types = ["timeout", "model_error", "tool_error", "invalid_agent", "empty_answer", "budget_exceeded", "cancelled", "worker_lost", "internal"];
   assert.deepEqual([...ERROR_TYPES].sort(), [...types].sort());
   assert.equal(errorWords("toString").title, "toString");
+});
+
+test("a task under way tells whether it was tried before", () => {
+  assert.match(underWay({ status: "PENDING", attempt: 0 }), /waits for its turn/);
+  assert.match(underWay({ status: "PENDING", attempt: 1 }), /did not succeed; .* the next one/);
+  assert.match(underWay({ status: "STARTED", attempt: 2 }), /at work/);
+});
+
+test("what is wrong with an agent leads to where it can be mended", () => {
+  assert.equal(remedyPart("empty_answer"), "sources");
+  assert.equal(remedyPart("model_error"), "definition");
+  assert.equal(remedyPart("cancelled"), undefined);
+  assert.match(errorWords("empty_answer").remedy, /^Without a model, give the agent one, or add documents/);
 });

@@ -238,7 +238,7 @@ def test_the_html_form_makes_a_task_of_its_fields(signed_in, answering, context,
     html = snippet(signed_in, "HTML form")
     visitor = context.new_page()
     visitor.set_content(html)
-    visitor.get_by_label("Your question").fill("Where is it?")
+    visitor.get_by_label("question").fill("Where is it?")
     visitor.get_by_role("button", name="Send").click()
     visitor.wait_for_url("**/api/webhooks/**")
     ended = api.wait_for_end(json.loads(visitor.inner_text("body"))["task_id"])
@@ -254,7 +254,38 @@ def test_other_services_are_told_setting_by_setting(signed_in, answering):
         expect(panel.locator("dt", has_text=re.compile(f"^{re.escape(expected)}$"))).to_be_visible()
         panel.get_by_role("button", name=re.compile("Copy .*URL")).click()
         assert clipboard(signed_in) == answering["webhook_url"]
+        out_of_reach = panel.get_by_text("Only this machine reaches this address")
+        expect(out_of_reach).to_have_count(0 if name == "n8n" else 1)
+    signed_in.get_by_role("tab", name="GitHub").click()
     chromium.examine(signed_in, "agent-overview-settings")
+
+
+def test_a_refused_call_of_the_curl_snippet_says_what_the_server_said(signed_in, answering):
+    open_agent(signed_in, answering)
+    wrong = snippet(signed_in, "curl").replace(answering["webhook_url"], answering["webhook_url"] + "0")
+    for shell in ["sh", "bash"]:
+        pasted = subprocess.run([shell], input=wrong, capture_output=True, text=True, timeout=30)
+        assert json.loads(pasted.stdout)["code"] == "agent_not_found", pasted
+
+
+def test_an_agent_with_nothing_to_answer_from_says_so_until_it_has_something(signed_in, api):
+    agent = api.create(name="with-nothing")
+    open_agent(signed_in, agent)
+    note = signed_in.get_by_text("This agent uses this deployment’s default model")
+    expect(note).to_be_visible()
+    chromium.examine(signed_in, "agent-with-nothing")
+    expect(signed_in.get_by_role("link", name="Give it a model")).to_have_attribute("href", re.compile("/definition$"))
+    signed_in.get_by_role("link", name="Add a document").click()
+    nothing = signed_in.get_by_text("With neither documents nor texts")
+    expect(nothing).to_be_visible()
+    api.add_source(agent, "Policy", "Goods can be returned within 30 days.")
+    signed_in.reload()
+    expect(signed_in.get_by_role("table", name="Documents")).to_be_visible()
+    expect(nothing).to_have_count(0)
+    with signed_in.expect_response(re.compile("/sources$")):
+        open_agent(signed_in, agent)
+    expect(url_of(signed_in)).to_be_visible()
+    expect(note).to_have_count(0)
 
 
 def test_an_agents_page_is_whole_for_every_reader(signed_in, answering, api):
@@ -286,6 +317,7 @@ def test_a_rotated_url_works_beside_the_new_one_for_as_long_as_was_chosen(signed
     dialog = signed_in.get_by_role("dialog")
     dialog.get_by_label("How long the old URL keeps working").select_option("1 hour")
     expect(dialog.get_by_text("The old URL works until")).to_be_visible()
+    expect(dialog.get_by_text("URLs from earlier rotations end no later")).to_be_visible()
     chromium.examine(signed_in, "agent-rotate")
     dialog.get_by_role("button", name="Rotate").click()
     new = dialog.get_by_role("textbox", name="New webhook URL")
@@ -303,6 +335,7 @@ def test_without_an_overlap_the_old_url_ends_at_once(signed_in, api):
     signed_in.get_by_role("button", name="Rotate").click()
     dialog = signed_in.get_by_role("dialog")
     dialog.get_by_label("How long the old URL keeps working").select_option("Not at all: it ends now")
+    expect(dialog.get_by_text("and to every earlier one")).to_be_visible()
     dialog.get_by_role("button", name="Rotate").click()
     expect(dialog.get_by_text("The old URL has ended.")).to_be_visible()
     assert status_of(agent["webhook_url"]) == 404
@@ -368,7 +401,7 @@ def test_what_the_server_refuses_is_told_at_the_field_it_names(signed_in, api, f
     url.fill("http://127.0.0.1:9/v1")
     prompt_of(signed_in).fill("{{ payload.")
     signed_in.get_by_role("button", name="Save", exact=True).click()
-    expect(prompt_of(signed_in)).to_have_accessible_description(re.compile("not a valid template"))
+    expect(prompt_of(signed_in)).to_have_accessible_description(re.compile(r"not a valid template: .* \(line 1\)$"))
     prompt_of(signed_in).fill("")
     tools = signed_in.get_by_label("Tools, as JSON")
     tools.fill('[{"type":"magic"}]')
@@ -441,6 +474,10 @@ def test_a_prompt_is_previewed_over_a_sample_payload_as_a_run_would_render_it(si
     open_agent(signed_in, agent, "/definition")
     rendered = signed_in.get_by_role("region", name="Rendered prompt")
     expect(rendered).not_to_be_empty()
+    prompt_of(signed_in).fill("Hello {{ payload.customer.name }}.")
+    expect(signed_in.get_by_label("Sample payload")).to_have_value('{\n  "customer": {\n    "name": "…"\n  }\n}')
+    expect(rendered).to_have_text("Hello ….")
+    expect(signed_in.get_by_text("Passages of its sources follow")).to_have_count(0)
     prompt_of(signed_in).fill("{{ agent.name }}: order {{ payload.order.id }} at {{ payload.price }}.")
     signed_in.get_by_label("Sample payload").fill('{"order": {"id": 12345678901234567890}, "price": 1.50}')
     expect(rendered).to_have_text("previewed: order 12345678901234567890 at 1.50.")
@@ -451,6 +488,14 @@ def test_a_prompt_is_previewed_over_a_sample_payload_as_a_run_would_render_it(si
     expect(rendered).to_have_text("previewed: order 12345678901234567890 at 1.50.")
     signed_in.get_by_label("Sample payload").fill('{"order":')
     expect(told).to_contain_text("not JSON yet")
+
+
+def test_the_preview_of_an_agent_with_sources_says_that_their_passages_follow(signed_in, api):
+    agent = api.create(name="previewed-with-document", prompt="Answer.")
+    api.add_source(agent, "Policy", "Goods can be returned within 30 days.")
+    open_agent(signed_in, agent, "/definition")
+    expect(signed_in.get_by_text("Passages of its sources follow")).to_be_visible()
+    chromium.examine(signed_in, "agent-preview-sources")
 
 
 # Its sources

@@ -53,6 +53,16 @@ def test_a_change_is_made_with_the_session_as_well(docs, context, api):
     assert "X-Console: 1" in command
 
 
+def test_a_webhook_is_called_without_what_only_the_console_sends(docs, api):
+    agent = api.create(name="called-from-docs")
+    block = operation(docs, "post", "/api/webhooks/agents/{token}")
+    block.get_by_role("button", name="Try it out").click()
+    block.get_by_placeholder("token").fill(agent["webhook_url"].rpartition("/")[2])
+    block.get_by_role("button", name="Execute").click()
+    block.locator(".live-responses-table").wait_for()
+    assert "X-Console" not in block.locator(".curl").inner_text()
+
+
 def test_a_token_serves_as_well_and_is_forgotten_with_the_page(docs, api, faults):
     faults.allow("escaping deep link whitespace")
     docs.get_by_role("button", name="Authorize").click()

@@ -77,7 +77,8 @@ def test_a_failure_among_successes_is_found_by_its_status_and_explained(signed_i
     expect(why).to_contain_text("The model failed")
     expect(why).to_contain_text(ended["error"]["message"])
     expect(why).to_contain_text("Check the model's address, name and key")
-    expect(why.get_by_role("link", name="Open the agent")).to_have_attribute("href", f"/console/agents/{agent['agent_id']}")
+    link = why.get_by_role("link", name="Open the agent’s definition")
+    expect(link).to_have_attribute("href", f"/console/agents/{agent['agent_id']}/definition")
     chromium.examine(signed_in, "task-failed")
 
 
@@ -175,7 +176,7 @@ def test_an_attempt_that_was_given_back_is_told_with_its_reason(signed_in, api, 
     assert task["attempt"] == 2
     open_task(signed_in, task["task_id"])
     timeline = region(signed_in, "Timeline")
-    for part in ["Attempt 1", "Given back:", "model_error", "Resting", "Attempt 2", "Succeeded"]:
+    for part in ["Attempt 1", "Failed, tried again:", "model_error", "Pause", "Attempt 2", "Succeeded"]:
         expect(timeline).to_contain_text(part)
     chromium.examine(signed_in, "task-retried")
 
@@ -197,6 +198,7 @@ def test_tool_calls_sources_thought_and_usage_are_shown(signed_in, api, model):
     expect(sources).to_contain_text("Returns are free within 30 days.")
     details = region(signed_in, "Details")
     expect(details).to_contain_text("1,211 in, 102 out")
+    expect(details).to_contain_text(re.compile(r"Expires\s*in 24 h"))
     answer = region(signed_in, "Answer")
     expect(answer.get_by_role("heading", name="Returns")).to_be_visible()
     expect(answer.get_by_role("cell", name="30 days")).to_be_visible()

@@ -107,6 +107,39 @@ def test_what_the_webhook_refuses_is_shown_as_it_was_answered(signed_in, try_it,
     send(part)
     expect(part.locator(".http-answer")).to_contain_text("404")
     expect(part.get_by_label("Answer of the webhook")).to_contain_text("agent_not_found")
+    expect(part).to_contain_text("The agent is disabled: enable it in its definition.")
+    chromium.examine(signed_in, "try-it-disabled")
+
+
+def test_a_task_that_was_tried_in_vain_is_not_said_to_wait_for_its_turn(signed_in, try_it, api, model):
+    turn = waits(says("At last."))
+    part = try_it(api.create(name="tried-again", model=model.playing(turn)))
+
+    def given_back(route):
+        route.fulfill(json={**route.fetch().json(), "status": "PENDING", "attempt": 1})
+
+    signed_in.route("**/api/task_status*", given_back)
+    send(part)
+    expect(part).to_contain_text("The last attempt did not succeed; the task waits for the next one.")
+    signed_in.unroute("**/api/task_status*")
+    turn.held.set()
+    expect(part.locator(".answer")).to_contain_text("At last.")
+
+
+def test_an_answer_goes_when_what_would_be_sent_is_another_thing(signed_in, try_it, api):
+    part = try_it(api.create(name="cleared", sources=[{"title": "Help", "text": "What you can do: ask a question."}]))
+    answer = part.get_by_label("Answer of the webhook")
+    send(part)
+    expect(answer).to_be_visible()
+    part.get_by_label("Payload").fill('{"another":"question"}')
+    expect(answer).to_be_visible()
+    part.get_by_label("Payload").fill('{"another":')
+    expect(answer).to_have_count(0)
+    part.get_by_label("Payload").fill('{"another":"question"}')
+    send(part)
+    expect(answer).to_be_visible()
+    part.get_by_role("button", name="GET").click()
+    expect(answer).to_have_count(0)
 
 
 def test_it_is_tried_with_the_keyboard_alone(signed_in, try_it, api):

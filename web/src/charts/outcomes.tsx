@@ -13,6 +13,8 @@ const HEIGHT = 180;
 const LEFT = 40;
 const BOTTOM = 22;
 const TOP = 8;
+/** Asked for on the narrowest phone, where two of them are sure to be seen. */
+const FEWEST_LABELS = 3;
 const PLOT = HEIGHT - BOTTOM - TOP;
 
 /** What each outcome is called, in the order of the legend. */
@@ -113,7 +115,7 @@ function TimeLabels({ buckets, bucketSeconds, width }: Omit<PlotProps, "active">
   if (!first) return null;
   const from = Date.parse(first.at);
   const to = from + buckets.length * bucketSeconds * 1000;
-  const ticks = timeTicks(from, to, Math.max(Math.floor(width / 90), 2), new Date(from).getTimezoneOffset());
+  const ticks = timeTicks(from, to, Math.max(Math.floor(width / 90), FEWEST_LABELS), new Date(from).getTimezoneOffset());
   return (
     <g aria-hidden="true">
       {ticks.map((tick) => {

@@ -37,6 +37,16 @@ test("ticks are round times of the reader's day", () => {
   assert.ok(fortnight.length <= 8 && fortnight.every((tick) => new Date(tick).getUTCHours() === 0));
 });
 
+test("on the narrowest phone every span of time has two labels, wherever it begins", () => {
+  for (const hours of [24, 168, 336]) {
+    for (let shift = 0; shift < hours; shift++) {
+      const from = Date.parse("2026-11-24T05:10:00Z") + shift * 3_600_000;
+      const { length } = timeTicks(from, from + (hours + 0.25) * 3_600_000, 3, -330);
+      assert.ok(length >= 2 && length <= 3, `${hours} h from ${shift}: ${length}`);
+    }
+  }
+});
+
 test("a pointer finds the bucket under it, also at the edges", () => {
   assert.deepEqual([-5, 0, 49, 51, 100, 200].map((x) => bucketAt(x, 100, 2)), [0, 0, 0, 1, 1, 1]);
 });

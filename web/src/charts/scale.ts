@@ -40,7 +40,7 @@ export function total(counts: Counts): number {
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
-const STEPS = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR, 96 * HOUR];
+const STEPS = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR, 72 * HOUR, 96 * HOUR];
 
 /** Round moments of the reader's day between two moments, at most `most` of
  * them. `offset` is the zone's, in minutes as `Date.getTimezoneOffset` has it. */

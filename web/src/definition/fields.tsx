@@ -28,7 +28,7 @@ export function BasicFields({ editor: { form, set, errors } }: { editor: Editor 
   );
 }
 
-export function PromptFields({ editor: { form, set, errors } }: { editor: Editor }) {
+export function PromptFields({ editor: { form, set, errors }, hasSources = false }: { editor: Editor; hasSources?: boolean }) {
   return (
     <Section
       title="Prompt"
@@ -52,7 +52,7 @@ export function PromptFields({ editor: { form, set, errors } }: { editor: Editor
           error={errors["prompt"]}
           onValue={(prompt) => set({ prompt })}
         />
-        <PromptPreview prompt={form.prompt} name={form.name} />
+        <PromptPreview prompt={form.prompt} name={form.name} hasSources={hasSources} />
       </div>
     </Section>
   );

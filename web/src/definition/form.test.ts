@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Agent } from "../types.ts";
-import { EMPTY_FORM, type Form, changesOf, fieldOf, readForm, toForm } from "./form.ts";
+import { EMPTY_FORM, type Form, changesOf, fieldOf, readForm, refusalInWords, toForm } from "./form.ts";
 
 const AGENT: Agent = {
   agent_id: "a-1",
@@ -78,4 +78,9 @@ test("a refusal is about the field that it begins with", () => {
   ]) {
     assert.equal(fieldOf(message ?? ""), field, message);
   }
+});
+
+test("a fault in a prompt is told with its line, anything else as the server says it", () => {
+  assert.equal(refusalInWords("syntax error: unexpected end (in prompt:12)"), "syntax error: unexpected end (line 12)");
+  assert.equal(refusalInWords("`name` is too long"), "`name` is too long");
 });

@@ -163,6 +163,11 @@ export function jsonFault(text: string): string | undefined {
   }
 }
 
+/** What the server refused, with the place in a prompt as an editor tells it. */
+export function refusalInWords(message: string): string {
+  return message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
+}
+
 function readModel(form: Form, was: Model | undefined, errors: FieldErrors): Model | undefined {
   if (form.provider === "") return undefined;
   if (form.provider === "extractive") return { provider: "extractive" };

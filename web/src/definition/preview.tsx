@@ -1,19 +1,26 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { type ApiError, asApiError, isAbort, request } from "../api.ts";
 import { useDebounced } from "../hooks.ts";
+import { samplePayload } from "../trigger.ts";
 import { Field, Icon } from "../ui/index.ts";
-import { jsonFault } from "./form.ts";
+import { jsonFault, refusalInWords } from "./form.ts";
 
-const SAMPLE = `{
-  "question": "Where is order 7?"
-}`;
 const REST_MS = 300;
 
 type Preview = { system?: string; error?: string };
 
-/** What the prompt becomes for a payload, rendered by the server as in a run. */
-export function PromptPreview({ prompt, name }: { prompt: string; name: string }) {
-  const [payload, setPayload] = useState(SAMPLE);
+interface PreviewProps {
+  prompt: string;
+  name: string;
+  /** What the agent has to find passages in. */
+  hasSources: boolean;
+}
+
+/** What the prompt becomes for a payload, rendered by the server as in a run. Until one is
+ * typed, it has the fields that the prompt speaks of. */
+export function PromptPreview({ prompt, name, hasSources }: PreviewProps) {
+  const [typed, setPayload] = useState<string>();
+  const payload = typed ?? samplePayload(prompt);
   const preview = usePreview(prompt, payload, name);
   return (
     <div class="preview">
@@ -42,6 +49,7 @@ export function PromptPreview({ prompt, name }: { prompt: string; name: string }
         <pre class={preview.error ? "preview-text stale" : "preview-text"} tabIndex={0} role="region" aria-label="Rendered prompt">
           {preview.system ?? ""}
         </pre>
+        {hasSources && <p class="hint">Passages of its sources follow: those that suit the payload best.</p>}
       </div>
     </div>
   );
@@ -81,6 +89,6 @@ function questionOf(prompt: string, payload: string, name: string): { body: stri
 }
 
 function inWords(error: ApiError): string {
-  if (error.code === "invalid_prompt") return error.message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
+  if (error.code === "invalid_prompt") return refusalInWords(error.message);
   return error.reference ? `${error.message} (reference ${error.reference})` : error.message;
 }

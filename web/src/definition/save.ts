@@ -5,7 +5,7 @@ import { ApiError, api, asApiError } from "../api.ts";
 import { useLeaveGuard } from "../router.ts";
 import type { Agent, Definition, Json } from "../types.ts";
 import { ask, toast } from "../ui/index.ts";
-import { type FieldErrors, type Form, changesOf, fieldOf, readForm, toForm } from "./form.ts";
+import { type FieldErrors, type Form, changesOf, fieldOf, readForm, refusalInWords, toForm } from "./form.ts";
 import { hasNullMember } from "./merge-patch.ts";
 
 export interface Editor {
@@ -96,7 +96,7 @@ const FIELDS = ["name", "prompt", "model", "tools", "sources", "output_schema", 
 function tell(problem: ApiError, setErrors: (errors: FieldErrors) => void, setRefusal: (problem: ApiError) => void) {
   const field = problem.status === 400 || problem.status === 409 ? fieldOf(problem.message) : undefined;
   if (field && FIELDS.some((name) => field === name || field.startsWith(`${name}.`))) {
-    setErrors({ [field]: problem.message });
+    setErrors({ [field]: refusalInWords(problem.message) });
   } else {
     setRefusal(problem);
   }

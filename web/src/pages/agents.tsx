@@ -89,7 +89,7 @@ const COLUMNS: Column<Agent>[] = [
   },
   { id: "state", label: "State", cell: (agent) => <EnabledBadge enabled={agent.enabled} /> },
   { id: "model", label: "Model", cell: (agent) => <ModelName agent={agent} /> },
-  { id: "has", label: "Tools and sources", cell: (agent) => <span class="dim">{belongings(agent)}</span> },
+  { id: "has", label: "Tools and texts", cell: (agent) => <span class="dim">{belongings(agent)}</span> },
   {
     id: "updated",
     label: "Changed",
@@ -128,8 +128,8 @@ function NoAgents() {
         </LinkButton>
       }
     >
-      Make one: a name and a prompt are enough. It gets a webhook URL that you can paste into GitHub, Zapier, a form or a
-      script.
+      Make one: a name, a prompt, and a model or documents to answer from. It gets a webhook URL that you can paste into
+      GitHub, Zapier, a form or a script.
     </EmptyState>
   );
 }

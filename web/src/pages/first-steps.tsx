@@ -15,7 +15,7 @@ export function FirstSteps({ agents }: { agents: Agent[] }): VNode {
         <Step done={agent !== undefined} title="Make an agent">
           {agent
             ? <p><a href={page}>{agent.name}</a> is there already. <a href="/console/agents/new">Make your own</a></p>
-            : <><p>A name and a prompt are enough to begin with.</p><LinkButton kind="primary" icon="plus" href="/console/agents/new">New agent</LinkButton></>}
+            : <><p>A name, a prompt, and a model or documents to answer from.</p><LinkButton kind="primary" icon="plus" href="/console/agents/new">New agent</LinkButton></>}
         </Step>
         <Step title="Copy its webhook URL">
           <p>Whoever calls this URL triggers the agent. Treat it as a password.</p>

@@ -21,7 +21,7 @@ export function NewAgentPage() {
     <Page
       title="New agent"
       parent={{ href: `${BASE}/agents`, label: "Agents" }}
-      lead="A name is enough; all else can be changed later."
+      lead="Only the name is required, and all can be changed later. Without a model the agent uses this deployment’s default, which on a fresh one answers from documents and texts only."
     >
       <form
         ref={editor.place}

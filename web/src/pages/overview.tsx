@@ -84,7 +84,7 @@ function Quiet({ scope }: { scope: Scope }): VNode {
   return (
     <div class="card">
       <EmptyState icon="overview" title="Nothing happened in this time" actions={<>{more}<LinkButton href="/console/agents">Agents</LinkButton></>}>
-        No task was made in the last {SPANS.find(([span]) => span === scope.hours)?.[1]}{scope.agent_id && " by this agent"}.
+        No task is kept from the last {SPANS.find(([span]) => span === scope.hours)?.[1]}{scope.agent_id && " by this agent"}.
       </EmptyState>
     </div>
   );
@@ -112,9 +112,11 @@ function Figures({ stats, scope, agents }: { stats: Stats; scope: Scope; agents:
 function Coverage({ stats, scope }: { stats: Stats; scope: Scope }): VNode | null {
   const wanted = Date.parse(stats.to) - Number(scope.hours) * 3_600_000;
   const cut = Date.parse(stats.from) - wanted > 2 * stats.bucket_seconds * 1000;
-  if (!stats.sampled && !cut) return null;
+  const long = scope.hours !== "24";
+  if (!stats.sampled && !cut && !long) return null;
   return (
     <Note>
+      {long && <>Only tasks that are still kept are counted: a task is kept for a day after its end, unless this deployment is set to keep it longer. </>}
       {stats.sampled && <>These figures are estimated from a sample of {plural(stats.examined, "task")}. </>}
       {cut && <>There were more tasks than can be read at once: the figures begin <Time at={stats.from} absolute />.</>}
     </Note>
@@ -162,7 +164,7 @@ function Cost({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
   const how = <a href={where} title="In an agent's definition, beside its model">Set prices</a>;
   if (stats.cost_usd === null) {
     const needed = stats.input_tokens + stats.output_tokens > 0;
-    return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model was asked"} />;
+    return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model answered"} />;
   }
   const rest = stats.unpriced_tasks > 0 ? <>{plural(stats.unpriced_tasks, "task")} without a price. {how}</> : "By the prices set";
   return <Tile name="Estimated cost" value={formatDollars(stats.cost_usd)} note={rest} />;

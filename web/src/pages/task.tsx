@@ -14,7 +14,7 @@ import { Announcement, StatusBadge } from "../task/status.tsx";
 import { callsInWords, ToolCalls } from "../task/tool-calls.tsx";
 import { Timeline } from "../task/timeline.tsx";
 import { isGone, useTask, type WholeTask } from "../task/use-task.ts";
-import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES, underWay } from "../task-words.ts";
 import type { Answer, Price, Task, ToolCall, Usage } from "../types.ts";
 import { Button, Copyable, EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Skeleton, Time } from "../ui/index.ts";
 
@@ -94,12 +94,6 @@ function Outcome({ task, answer }: { task: Task; answer: Answer | null }): VNode
   );
 }
 
-function underWay(task: Task): string {
-  if (task.status === "STARTED") return "The agent is at work. The answer appears here.";
-  if (task.attempt > 0) return "An attempt was given back; the task waits for the next one.";
-  return "The task waits for its turn.";
-}
-
 function ToolSection({ calls, written }: { calls: ToolCall[]; written: WholeTask["toolCalls"] }): VNode {
   return <Section title="Tool calls" hint={callsInWords(calls)}><ToolCalls calls={calls} written={written} /></Section>;
 }
@@ -154,7 +148,7 @@ function Facts({ task }: { task: Task }): VNode {
         {task.run_ms !== null && <Fact name="Ran">{formatDuration(task.run_ms)}</Fact>}
         {task.attempt > 0 && <Fact name="Attempts">{formatCount(task.attempt)}</Fact>}
         {task.usage && <UsageFacts usage={task.usage} price={agents?.find((agent) => agent.agent_id === task.agent_id)?.model?.price} />}
-        {hasEnded(task.status) && <Fact name="Expires"><Time at={task.expires_at} /></Fact>}
+        {hasEnded(task.status) && <Fact name="Expires"><Time at={task.expires_at} ahead /></Fact>}
       </dl>
       <div class="ids">
         <Id label="Task id" text={task.task_id} />

@@ -13,7 +13,7 @@ import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { ViewSwitch } from "../task/switch.tsx";
 import { useStatus } from "../task/use-task.ts";
-import { hasEnded, STATUS_SENTENCES } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES, underWay } from "../task-words.ts";
 import { type Draft, newKey, type Pair, problems, samplePayload, send, type WebhookAnswer, webhookPath } from "../trigger.ts";
 import type { Agent, TaskState } from "../types.ts";
 import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } from "../ui/index.ts";
@@ -28,7 +28,13 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
   const [sending, setSending] = useState(false);
   const [answer, setAnswer] = useState<WebhookAnswer>();
   const [error, setError] = useState<ApiError>();
-  const change = (part: Partial<Draft>): void => setDraft({ ...draft, ...part });
+  const change = (part: Partial<Draft>): void => {
+    const next = { ...draft, ...part };
+    setDraft(next);
+    if (next.method === draft.method && problems(next).body === undefined) return;
+    setAnswer(undefined);
+    setError(undefined);
+  };
   const wrong = problems(draft);
   async function submit(event: Event): Promise<void> {
     event.preventDefault();
@@ -55,7 +61,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
           <div><Button kind="primary" type="submit" busy={sending}>Send</Button></div>
         </form>
         {error && <ErrorNote error={error} />}
-        {answer && <Came answer={answer} agentId={agent.agent_id} />}
+        {answer && <Came answer={answer} agent={agent} />}
       </div>
     </Section>
   );
@@ -106,7 +112,7 @@ function Key({ value, error, onKey }: { value: string; error: string | undefined
   );
 }
 
-function Came({ answer, agentId }: { answer: WebhookAnswer; agentId: string }): VNode {
+function Came({ answer, agent: { agent_id: agentId, enabled } }: { answer: WebhookAnswer; agent: Agent }): VNode {
   const accepted = answer.taskId !== null;
   return (
     <div class="came">
@@ -114,6 +120,7 @@ function Came({ answer, agentId }: { answer: WebhookAnswer; agentId: string }): 
         <p>
           <strong>{answer.status}</strong> in {formatDuration(answer.ms)}.{" "}
           {accepted && (answer.replayed ? "This key named the task before: nothing runs again." : "A new task.")}
+          {answer.status === 404 && !enabled && <>The agent is disabled: enable it in <a href={`/console/agents/${agentId}/definition`}>its definition</a>.</>}
         </p>
         <pre class="raw-text" tabIndex={0} role="region" aria-label="Answer of the webhook">
           {answer.replayed && "Idempotent-Replayed: true\n\n"}{answer.text}
@@ -149,8 +156,7 @@ function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
 function Result({ state, agentId }: { state: TaskState; agentId: string }): VNode {
   if (state.error) return <Failure error={state.error} agentId={agentId} />;
   if (typeof state.result === "object" && state.result !== null) return <AnswerText answer={state.result.result.answer} />;
-  const words = state.status === "STARTED" ? "The agent is at work." : "The task waits for its turn.";
-  return <p class="under-way"><span class="spinner" aria-hidden="true" /> {words}</p>;
+  return <p class="under-way"><span class="spinner" aria-hidden="true" /> {underWay(state)}</p>;
 }
 
 /** From the trigger to the end, or to now. */

@@ -1,12 +1,13 @@
 import type { VNode } from "preact";
 
-import { errorWords, isAgentsMatter } from "../task-words.ts";
+import { errorWords, remedyPart } from "../task-words.ts";
 import type { TaskError } from "../types.ts";
 import { Icon } from "../ui/index.ts";
 
 /** Why a task failed, what that means, and what to do about it. */
 export function Failure({ error, agentId }: { error: TaskError; agentId?: string }): VNode {
   const words = errorWords(error.type);
+  const part = remedyPart(error.type);
   return (
     <div class="failure">
       <p class="failure-title">
@@ -19,7 +20,7 @@ export function Failure({ error, agentId }: { error: TaskError; agentId?: string
         <dt>What to do</dt>
         <dd>
           {words.remedy}{" "}
-          {agentId && isAgentsMatter(error.type) && <a href={`/console/agents/${agentId}`}>Open the agent</a>}
+          {agentId && part && <a href={`/console/agents/${agentId}/${part}`}>Open the agent’s {part}</a>}
         </dd>
         <dt>Try again?</dt>
         <dd>{error.retryable

@@ -6,9 +6,9 @@ import { formatDuration, formatPreciseClock } from "../format.ts";
 import { errorWords, hasEnded, STATUS_NAMES } from "../task-words.ts";
 import { places, type Stretch, stretches } from "../timeline.ts";
 import type { Task } from "../types.ts";
-import { exactTime, Time } from "../ui/index.ts";
+import { exactTime, Time, timeInWords } from "../ui/time.tsx";
 
-const NAMES: Record<Stretch["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Resting" };
+const NAMES: Record<Stretch["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Pause" };
 
 export function Timeline({ task, now }: { task: Task; now: number }): VNode {
   const all = stretches(task, now);
@@ -17,7 +17,7 @@ export function Timeline({ task, now }: { task: Task; now: number }): VNode {
       <Bar all={all} />
       <ol class="timeline-list">
         <li class="step-created"><strong>Created</strong> <Time at={task.created_at} absolute /></li>
-        {all.map((stretch, index) => <Step key={index} stretch={stretch} task={task} />)}
+        {all.map((stretch, index) => <Step key={index} stretch={stretch} task={task} again={isTriedAgain(all, index)} />)}
         {hasEnded(task.status) && task.finished_at && (
           <li class={`step-${task.status.toLowerCase()}`}>
             <strong>{STATUS_NAMES[task.status]}</strong> <StepTime at={Date.parse(task.finished_at)} />
@@ -53,24 +53,34 @@ function Bar({ all }: { all: Stretch[] }): VNode {
   );
 }
 
-function Step({ stretch, task }: { stretch: Stretch; task: Task }): VNode {
+function isTriedAgain(all: Stretch[], index: number): boolean {
+  return all.slice(index + 1).some((later) => later.kind === "running");
+}
+
+function Step({ stretch, task, again }: { stretch: Stretch; task: Task; again: boolean }): VNode {
   const length = formatDuration(stretch.to - stretch.from);
   return (
     <li class={`step-${stretch.kind}`}>
       <strong>{stretchName(stretch)}</strong>{" "}
       <span class="step-length">{stretch.open ? `${length} so far` : length}</span>
       {stretch.kind !== "waiting" && <StepTime at={stretch.from} />}
-      <StepEnd stretch={stretch} />
+      <StepEnd stretch={stretch} again={again} />
       {stretch.open && stretch.kind !== "running" && <StillWaits stretch={stretch} task={task} />}
     </li>
   );
 }
 
-/** What a task that rests or waits is waiting for, where it is known. */
-function StillWaits({ stretch, task }: { stretch: Stretch; task: Task }): VNode | null {
-  if (task.waits_until) return <p class="step-why">The agent has as many runs as it may have. It looks for a free one again <Time at={task.waits_until} />.</p>;
-  if (stretch.resumes) return <p class="step-why">The next attempt begins <Time at={stretch.resumes} /> at the earliest.</p>;
-  return null;
+/** What a task that pauses or waits is waiting for, where it is known. */
+function StillWaits({ stretch: { resumes, to: now }, task }: { stretch: Stretch; task: Task }): VNode | null {
+  if (task.waits_until) return <p class="step-why">The agent has as many runs as it may have. It looks for a free one again <Ahead at={task.waits_until} now={now} />.</p>;
+  if (resumes === undefined) return null;
+  if (Date.parse(resumes) <= now) return <p class="step-why">The next attempt is due.</p>;
+  return <p class="step-why">The next attempt begins <Ahead at={resumes} now={now} /> at the earliest.</p>;
+}
+
+/** A time to come, counted down; one that has passed meanwhile is at hand. */
+function Ahead({ at, now }: { at: string; now: number }): VNode {
+  return <time dateTime={at} title={exactTime(at)}>{timeInWords(Math.max(Date.parse(at), now + 1), now)}</time>;
 }
 
 function stretchName({ kind, attempt, upTo }: Stretch): string {
@@ -84,12 +94,13 @@ function StepTime({ at }: { at: number }): VNode {
   return <time dateTime={time} title={exactTime(time)}>{formatPreciseClock(at)}</time>;
 }
 
-function StepEnd({ stretch }: { stretch: Stretch }): VNode | null {
+function StepEnd({ stretch, again }: { stretch: Stretch; again: boolean }): VNode | null {
   const end = stretch.end;
   if (!end) return null;
   if (end.kind === "lost") return <p class="step-why">Its runner ended without a word; another took over.</p>;
-  if (end.kind === "released" && !end.type) return <p class="step-why">Given back: the server was stopped. This does not count against the task.</p>;
+  if (end.kind === "released" && !end.type) return <p class="step-why">Stopped together with the server. This does not count against the task.</p>;
   const why = end.message ?? (end.type ? errorWords(end.type).title : undefined);
   if (why === undefined) return null;
-  return <p class="step-why">{end.kind === "released" ? "Given back: " : ""}{why}{end.type && <> <code>{end.type}</code></>}</p>;
+  const lead = end.kind !== "released" ? "" : again ? "Failed, tried again: " : "Failed: ";
+  return <p class="step-why">{lead}{why}{end.type && <> <code>{end.type}</code></>}</p>;
 }

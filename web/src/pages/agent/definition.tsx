@@ -3,10 +3,13 @@ import { ModelFields } from "../../definition/model-fields.tsx";
 import { SaveBar } from "../../definition/save-bar.tsx";
 import { useAgentEditor } from "../../definition/save.ts";
 import { ToolFields } from "../../definition/tool-fields.tsx";
+import { useDocuments } from "../../documents.ts";
 import type { PartProps } from "../agent.tsx";
 
 export function DefinitionPart({ agent, onChanged }: PartProps) {
   const editor = useAgentEditor(agent, onChanged);
+  const documents = useDocuments(agent.agent_id);
+  const hasSources = agent.sources.length > 0 || (documents.data?.sources.length ?? 0) > 0;
   return (
     <form
       ref={editor.place}
@@ -17,7 +20,7 @@ export function DefinitionPart({ agent, onChanged }: PartProps) {
       }}
     >
       <BasicFields editor={editor} />
-      <PromptFields editor={editor} />
+      <PromptFields editor={editor} hasSources={hasSources} />
       <ModelFields editor={editor} />
       <ToolFields editor={editor} />
       <SchemaFields editor={editor} />

@@ -1,6 +1,7 @@
 import { useRef, useState } from "preact/hooks";
 import { api, asApiError } from "../../api.ts";
-import { type Loaded, useLoad } from "../../load.ts";
+import { documentsPath } from "../../documents.ts";
+import type { Loaded } from "../../load.ts";
 import type { Document } from "../../types.ts";
 import { ACCEPTED, MAX_FILE_BYTES, typeOf, upload } from "../../upload.ts";
 import { Button, type Column, ErrorState, Icon, Section, Table, TableSkeleton, Time, ask, toast } from "../../ui/index.ts";
@@ -14,9 +15,8 @@ interface Sending {
   cancel?: () => void;
 }
 
-export function Documents({ agentId }: { agentId: string }) {
-  const path = `/api/agents/${agentId}/sources`;
-  const documents = useLoad(path, (signal) => api.get<{ sources: Document[] }>(path, signal));
+export function Documents({ agentId, documents }: { agentId: string; documents: Loaded<{ sources: Document[] }> }) {
+  const path = documentsPath(agentId);
   const { sending, send, forget } = useUploads(path, documents.reload);
   return (
     <Section

@@ -1,8 +1,9 @@
 import { useMemo, useState } from "preact/hooks";
-import { type Snippet, snippetsFor } from "../../definition/snippets.ts";
+import { isLoopback, type Snippet, snippetsFor } from "../../definition/snippets.ts";
+import { useDocuments } from "../../documents.ts";
 import { BASE } from "../../router.ts";
 import type { Agent } from "../../types.ts";
-import { Button, CodeBlock, CopyButton, Copyable, LinkButton, Note, Section, Tabs } from "../../ui/index.ts";
+import { Button, CodeBlock, CopyButton, Copyable, Note, Section, Tabs } from "../../ui/index.ts";
 import type { PartProps } from "../agent.tsx";
 import { TaskTable } from "../task-table.tsx";
 import { TryIt } from "../try-it.tsx";
@@ -16,9 +17,9 @@ export function OverviewPart({ agent, onChanged }: PartProps) {
       <Section
         title="Recent tasks"
         actions={
-          <LinkButton small kind="quiet" href={`${BASE}/tasks?agent_id=${agent.agent_id}`}>
+          <a class="section-link" href={`${BASE}/tasks?agent_id=${agent.agent_id}`}>
             All tasks of this agent
-          </LinkButton>
+          </a>
         }
       >
         <TaskTable agentId={agent.agent_id} />
@@ -43,6 +44,7 @@ function Webhook({ agent, onChanged }: PartProps) {
         {!agent.enabled && (
           <Note tone="warn">This agent is disabled: its webhook answers 404. Enable it under Definition.</Note>
         )}
+        <DefaultModelNote agent={agent} />
         <Copyable text={agent.webhook_url} what="Webhook URL" label="Webhook URL" />
         <Snippets agent={agent} />
       </div>
@@ -51,20 +53,46 @@ function Webhook({ agent, onChanged }: PartProps) {
   );
 }
 
+/** On a fresh deployment such an agent has nothing to answer with, and every task fails. */
+function DefaultModelNote({ agent }: { agent: Agent }) {
+  const bare = !agent.model && agent.sources.length === 0;
+  const documents = useDocuments(bare ? agent.agent_id : null);
+  if (documents.data?.sources.length !== 0) return null;
+  const page = `${BASE}/agents/${agent.agent_id}`;
+  return (
+    <Note>
+      <p>
+        This agent uses this deployment’s default model, which on a fresh one answers from documents and texts only. It has
+        neither.
+      </p>
+      <p class="note-links">
+        <a href={`${page}/definition`}>Give it a model</a>
+        <a href={`${page}/sources`}>Add a document</a>
+      </p>
+    </Note>
+  );
+}
+
 function Snippets({ agent }: { agent: Agent }) {
-  const snippets = useMemo(() => snippetsFor(agent.webhook_url), [agent.webhook_url]);
+  const snippets = useMemo(() => snippetsFor(agent.webhook_url, agent.prompt), [agent.webhook_url, agent.prompt]);
+  const isLocal = isLoopback(agent.webhook_url);
   const tabs = snippets.map((snippet) => ({
     id: snippet.id,
     label: snippet.label,
-    content: () => <SnippetView key={snippet.id} snippet={snippet} />,
+    content: () => <SnippetView key={snippet.id} snippet={snippet} unreached={isLocal && snippet.fromAfar === true} />,
   }));
   return <Tabs label="Ways to call it" tabs={tabs} />;
 }
 
-function SnippetView({ snippet }: { snippet: Snippet }) {
+function SnippetView({ snippet, unreached }: { snippet: Snippet; unreached: boolean }) {
   return (
     <div class="snippet">
       <p class="hint">{snippet.text}</p>
+      {unreached && (
+        <Note tone="warn">
+          Only this machine reaches this address; start the server with <code>--public-url</code>.
+        </Note>
+      )}
       {snippet.settings ? <Settings pairs={snippet.settings} /> : <CodeBlock code={snippet.code} what={`${snippet.label} snippet`} label={snippet.label} />}
     </div>
   );

@@ -42,7 +42,8 @@ export function RotateDialog({ agent, onChanged, onClose }: RotateProps) {
   return (
     <Dialog title="Rotate the webhook URL" onClose={onClose}>
       <p>
-        This agent gets a new URL. Whatever calls the old one has to be changed, best while both work.
+        This agent gets a new URL. Whatever calls the old one has to be changed, best while both work. URLs from earlier
+        rotations end no later than the old one.
       </p>
       <SelectField label="How long the old URL keeps working" value={overlap} choices={OVERLAPS} onValue={setOverlap} />
       <Until seconds={Number(overlap)} />
@@ -60,7 +61,11 @@ export function RotateDialog({ agent, onChanged, onClose }: RotateProps) {
 function Until({ seconds }: { seconds: number }) {
   const now = useNow(1000);
   if (seconds === 0) {
-    return <Note tone="warn">Calls to the old URL are answered 404 from then on. On AWS that takes up to 10 seconds.</Note>;
+    return (
+      <Note tone="warn">
+        Calls to the old URL, and to every earlier one, are answered 404 from then on. On AWS that takes up to 10 seconds.
+      </Note>
+    );
   }
   return (
     <p class="hint">
@@ -75,7 +80,7 @@ function Rotated({ agent, ended, until, onClose }: { agent: Agent; ended: boolea
       <Copyable text={agent.webhook_url} what="New webhook URL" label="New webhook URL" />
       <p role="status">
         {ended ? (
-          "The old URL has ended."
+          "The old URL has ended. So has every earlier one."
         ) : (
           <>
             The old URL works until <Time at={new Date(until).toISOString()} absolute />.

@@ -1,6 +1,7 @@
 import { useId } from "preact/hooks";
 import { SaveBar } from "../../definition/save-bar.tsx";
 import { type Editor, useAgentEditor } from "../../definition/save.ts";
+import { useDocuments } from "../../documents.ts";
 import type { InlineSource } from "../../types.ts";
 import { Button, Icon, Section, TextArea, TextField } from "../../ui/index.ts";
 import type { PartProps } from "../agent.tsx";
@@ -8,9 +9,10 @@ import { Documents } from "./documents.tsx";
 
 export function SourcesPart({ agent, onChanged }: PartProps) {
   const editor = useAgentEditor(agent, onChanged);
+  const documents = useDocuments(agent.agent_id);
   return (
     <>
-      <Documents agentId={agent.agent_id} />
+      <Documents agentId={agent.agent_id} documents={documents} />
       <form
         ref={editor.place}
         noValidate
@@ -19,14 +21,14 @@ export function SourcesPart({ agent, onChanged }: PartProps) {
           void editor.save();
         }}
       >
-        <Texts editor={editor} />
+        <Texts editor={editor} withoutDocuments={documents.data?.sources.length === 0} />
         <SaveBar editor={editor} />
       </form>
     </>
   );
 }
 
-function Texts({ editor: { form, set, errors } }: { editor: Editor }) {
+function Texts({ editor: { form, set, errors }, withoutDocuments }: { editor: Editor; withoutDocuments: boolean }) {
   const id = useId();
   const change = (at: number, source: Partial<InlineSource>) =>
     set({ sources: form.sources.map((was, place) => (place === at ? { ...was, ...source } : was)) });
@@ -46,7 +48,12 @@ function Texts({ editor: { form, set, errors } }: { editor: Editor }) {
           <span>{errors["sources"]}</span>
         </p>
       )}
-      {form.sources.length === 0 && <p class="dim">No texts. An agent without documents and texts answers from its prompt and payload alone.</p>}
+      {form.sources.length === 0 && (
+        <p class="dim">
+          No texts yet.
+          {withoutDocuments && " With neither documents nor texts only the prompt and the payload are left to answer from, and that takes a model."}
+        </p>
+      )}
       <ul class="texts">
         {form.sources.map((source, at) => (
           <li key={at} aria-labelledby={`${id}-${at}`}>

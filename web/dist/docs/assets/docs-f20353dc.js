@@ -46,10 +46,12 @@ function mend() {
   }
 }
 
-/** With this header the console's session counts, which the browser sends by itself. */
+/** With this header the console's session counts for a change, which the browser sends by itself.
+ * A webhook is called by whoever has its URL, and needs none. */
 function useSession(request) {
-  const isOurs = new URL(request.url, location.href).origin === location.origin;
-  if (isOurs && !["GET", "HEAD"].includes((request.method ?? "GET").toUpperCase())) {
+  const { origin, pathname } = new URL(request.url, location.href);
+  const isManagement = origin === location.origin && !pathname.startsWith("/api/webhooks/");
+  if (isManagement && !["GET", "HEAD"].includes((request.method ?? "GET").toUpperCase())) {
     request.headers["X-Console"] = "1";
   }
   return request;
