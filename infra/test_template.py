@@ -146,7 +146,7 @@ def test_no_function_may_ask_a_bedrock_model_that_is_not_named_and_the_agents_al
 
 
 def test_the_default_model_may_be_any_provider_of_the_product():
-    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/mod.rs").read_text())
+    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/model.rs").read_text())
     assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *providers]
 
 
@@ -185,6 +185,7 @@ def test_every_route_has_an_integration_and_is_explicit():
         "ANY /api/secrets": target["Console"],
         "ANY /api/secrets/{proxy+}": target["Console"],
         "ANY /api/session": target["Console"],
+        "POST /api/session": target["Console"],
         "ANY /api/tasks": target["Console"],
         "ANY /api/tasks/{proxy+}": target["Console"],
         "ANY /api/stats": target["Console"],
@@ -208,10 +209,10 @@ def test_api_gateway_may_call_a_function_by_its_routes_and_no_others():
     assert set(allowed) == used
 
 
-def test_guessing_the_admin_token_is_throttled_more_than_anything_else():
-    (route,) = [name for name, route in of_type("AWS::ApiGatewayV2::Route").items() if route["RouteKey"] == "ANY /api/session"]
+def test_signing_in_alone_is_throttled_more_than_anything_else():
+    (route,) = [name for name, route in of_type("AWS::ApiGatewayV2::Route").items() if route["RouteKey"] == "POST /api/session"]
     assert properties("HttpApiStage")["RouteSettings"] == {
-        "ANY /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10}}
+        "POST /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10}}
     # CloudFormation refuses the settings of a route that it has not made yet.
     assert TEMPLATE["Resources"]["HttpApiStage"]["DependsOn"] == route
 

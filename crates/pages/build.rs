@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={DIST}");
     println!("cargo:rerun-if-changed={DOCUMENT}");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let mut table = String::from("&[");
+    let mut table = String::from("vec![");
     let mut files = files(Path::new(DIST))?;
     files.push(DOCUMENT.into());
     for (number, file) in files.iter().enumerate() {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
         write!(
             table,
-            "File {{ name: {name:?}, gzip: include_bytes!({packed:?}), etag: \"\\\"{hash}\\\"\" }},"
+            "File {{ name: {name:?}, gzip: include_bytes!({packed:?}), etag: \"\\\"{hash}\\\"\", plain: OnceLock::new() }},"
         )?;
     }
     table.push(']');

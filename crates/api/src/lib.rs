@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod agents;
 mod cors;
+mod gzip;
 pub mod openapi;
 mod problem;
 mod query;
@@ -25,6 +26,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::middleware::map_response;
 use axum::response::Response;
 
+pub use gzip::accepts_gzip;
 pub use problem::Problem;
 
 /// Adds the answers for requests that no route takes, and keeps answers out of

@@ -78,7 +78,7 @@ impl Modify for Schemes {
         let cookie = ApiKeyValue::with_description(
             "__Host-agent_webhooks",
             "The console's session, which `POST /api/session` begins; over plain http the cookie is called \
-             `agent_webhooks`. A change also needs the header `X-Console: 1`.",
+             `agent_webhooks_` and the port. A change also needs the header `X-Console: 1`.",
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("admin_token", SecurityScheme::Http(bearer.build()));

@@ -1,12 +1,11 @@
 //! One file of `web/dist` as an answer.
 
 use std::io::Read as _;
+use std::sync::{LazyLock, OnceLock};
 
-use api::Problem;
-use axum::body::Body;
-use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-};
+use api::{Problem, accepts_gzip};
+use axum::Extension;
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flate2::read::GzDecoder;
@@ -16,9 +15,16 @@ struct File {
     name: &'static str,
     gzip: &'static [u8],
     etag: &'static str,
+    /// For who takes no gzip; one for all of them, made when the first one asks.
+    plain: OnceLock<Vec<u8>>,
 }
 
-static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/files.rs")));
+
+/// Among the extensions of an answer whose body is the program's own: there is one
+/// of it, however many read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared;
 
 /// A year, which is as long as caches keep anything.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -42,16 +48,24 @@ pub(super) fn answer(name: &str, asked: &HeaderMap) -> Response {
 }
 
 impl File {
-    fn content(&self, as_gzip: bool) -> Response {
-        let kind = [(CONTENT_TYPE, media_type(self.name))];
+    fn content(&'static self, as_gzip: bool) -> Response {
+        let kind = (Extension(Shared), [(CONTENT_TYPE, media_type(self.name))]);
         if as_gzip {
-            return ([(CONTENT_ENCODING, "gzip")], kind, self.gzip).into_response();
+            return (kind, [(CONTENT_ENCODING, "gzip")], self.gzip).into_response();
         }
-        let mut content = Vec::new();
-        match GzDecoder::new(self.gzip).read_to_end(&mut content) {
-            Ok(_) => (kind, Body::from(content)).into_response(),
+        match self.plain() {
+            Ok(plain) => (kind, plain).into_response(),
             Err(error) => Problem::internal(error).into_response(),
         }
+    }
+
+    fn plain(&self) -> std::io::Result<&[u8]> {
+        if let Some(plain) = self.plain.get() {
+            return Ok(plain);
+        }
+        let mut plain = Vec::new();
+        GzDecoder::new(self.gzip).read_to_end(&mut plain)?;
+        Ok(self.plain.get_or_init(|| plain))
     }
 }
 
@@ -60,16 +74,6 @@ fn has(asked: &HeaderMap, etag: &str) -> bool {
     known.flat_map(|header| header.split(',')).any(|known| {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
-    })
-}
-
-/// RFC 9110 section 12.5.3.
-fn accepts_gzip(asked: &HeaderMap) -> bool {
-    let offers = asked.get_all(ACCEPT_ENCODING).into_iter().filter_map(|header| header.to_str().ok());
-    offers.flat_map(|header| header.split(',')).any(|offer| {
-        let (coding, weight) = offer.split_once(';').unwrap_or((offer, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
-        coding.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|weight| weight > 0.0)
     })
 }
 
@@ -96,19 +100,8 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_to_who_takes_it() {
-        for taken in ["gzip", "gzip, deflate, br", "br;q=1, GZIP;q=0.5"] {
-            assert!(accepts_gzip(&asking("accept-encoding", taken)), "{taken}");
-        }
-        for not_taken in ["", "br", "gzip;q=0", "identity, gzip; q=0.0"] {
-            assert!(!accepts_gzip(&asking("accept-encoding", not_taken)), "{not_taken}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
-    }
-
-    #[test]
     fn every_file_has_a_media_type_and_comes_out_as_it_went_in() {
-        for file in FILES {
+        for file in FILES.iter() {
             assert_ne!(media_type(file.name), "application/octet-stream", "{}", file.name);
             assert_eq!(file.content(false).status(), StatusCode::OK, "{}", file.name);
             assert!(has(&asking("if-none-match", file.etag), file.etag));

@@ -12,6 +12,8 @@
 
 mod file;
 
+pub use file::Shared;
+
 use api::Problem;
 use axum::Router;
 use axum::extract::Path;

@@ -99,6 +99,14 @@ impl Aws {
         aws_sdk_dynamodb::Client::new(&self.0)
     }
 
+    /// One whose calls take the time they take.
+    pub(crate) fn patient_dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let patience =
+            TimeoutConfig::builder().disable_operation_attempt_timeout().disable_operation_timeout().build();
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.0).timeout_config(patience);
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
         aws_sdk_sqs::Client::new(&self.0)
     }

@@ -3,7 +3,8 @@
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate,
-    KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+    KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType, TableDescription,
+    TimeToLiveSpecification,
 };
 
 use crate::StoreError;
@@ -45,13 +46,17 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
 /// Gives the tasks table its index, if it has none: one of an earlier release. The
 /// engine does so as a whole or not at all.
 pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
-    let db = aws.dynamodb();
+    let db = aws.patient_dynamodb();
     let described = db.describe_table().table_name(table).send().await.attempt("describe the tasks table")?;
     let has_index = described.table().is_some_and(|table| {
         table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(TASKS_INDEX))
     });
     if has_index {
         return Ok(());
+    }
+    let tasks = described.table().and_then(TableDescription::item_count).unwrap_or_default();
+    if tasks > 0 {
+        tracing::info!(tasks, "indexing the tasks");
     }
     db.update_table()
         .table_name(table)

@@ -1,9 +1,8 @@
 //! Wrong admin tokens, counted by the address they came from.
 //!
 //! Counted in this process: each of several functions at once counts for itself,
-//! and API Gateway bounds how often sign-in is reached at all. A token of the
-//! product's own making has 256 bits and needs none of it; one that somebody
-//! chose may.
+//! and API Gateway bounds how often sign-in is reached at all. Who sends too many is
+//! told to wait. That keeps nobody from guessing on; the token's length does.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,7 +25,7 @@ struct Minute {
 }
 
 impl Guesses {
-    /// The seconds after which its sender may try again, if it has to wait.
+    /// The seconds that the sender of another wrong token has to wait, if it has to.
     pub(super) fn check(&self, caller: Option<IpAddr>, now: Moment) -> Result<(), u16> {
         self.within(now, |minute| match minute.wrong.get(&minute.place(caller)) {
             Some(wrong) if *wrong >= MOST => Err(rest(now)),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use domain::{Session, is_secret};
@@ -37,6 +37,7 @@ pub struct Admins {
     token: Arc<str>,
     /// Whether the console is reached over TLS.
     is_https: bool,
+    cookie_name: Arc<str>,
     clock: Clock,
     guesses: Arc<Guesses>,
 }
@@ -68,7 +69,8 @@ impl Admins {
     /// Those who have this token, at this address.
     pub fn new(token: impl Into<Arc<str>>, public_url: &str, clock: Clock) -> Self {
         let is_https = public_url.starts_with("https:");
-        Self { token: token.into(), is_https, clock, guesses: Arc::default() }
+        let cookie_name = cookie_name(public_url, is_https).into();
+        Self { token: token.into(), is_https, cookie_name, clock, guesses: Arc::default() }
     }
 
     fn check(&self, request: &Request) -> Result<(), Stranger> {
@@ -84,29 +86,34 @@ impl Admins {
         }
     }
 
-    /// The right token is refused too while its sender is guessing, or a guess
-    /// that hits would be told by being the one that is let in.
+    /// The right token is let in however many wrong ones came from its address:
+    /// behind a proxy all callers have one, and anybody could shut out the owner.
     fn check_token(&self, given: &[u8], caller: Option<IpAddr>) -> Result<(), Stranger> {
-        let now = self.clock.now();
-        self.guesses.check(caller, now).map_err(|seconds| Stranger::Guessing { seconds })?;
         if is_secret(given, self.token.as_bytes()) {
             return Ok(());
         }
+        let now = self.clock.now();
+        self.guesses.check(caller, now).map_err(|seconds| Stranger::Guessing { seconds })?;
         self.guesses.count(caller, now);
         Err(Stranger::WrongToken)
     }
 
     fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Stranger> {
-        let Some(sealed) = cookie(headers, self.cookie_name()) else { return Ok(None) };
+        let Some(sealed) = cookie(headers, &self.cookie_name) else { return Ok(None) };
         let session = Session::unsealed(sealed, self.token.as_bytes(), self.clock.now());
         session.map(Some).ok_or(Stranger::SessionOver)
     }
+}
 
-    /// The prefix makes browsers refuse it without TLS, from another host or for
-    /// another path (RFC 6265bis section 4.1.3.2).
-    const fn cookie_name(&self) -> &'static str {
-        if self.is_https { "__Host-agent_webhooks" } else { "agent_webhooks" }
+/// With TLS, the prefix makes browsers refuse it without, from another host or for
+/// another path (RFC 6265bis section 4.1.3.2). Without, several servers may run on
+/// one machine, and the cookies of a host are those of all its ports.
+fn cookie_name(public_url: &str, is_https: bool) -> String {
+    if is_https {
+        return "__Host-agent_webhooks".to_owned();
     }
+    let port = public_url.parse::<Uri>().ok().and_then(|url| url.port_u16());
+    format!("agent_webhooks_{}", port.unwrap_or(80))
 }
 
 /// Around every management route.

@@ -99,7 +99,7 @@ pub(crate) fn unreadable() -> Problem {
 impl Admins {
     fn cookie(&self, value: &str, max_age: u64) -> Response {
         let secure = if self.is_https { "; Secure" } else { "" };
-        let name = self.cookie_name();
+        let name = &self.cookie_name;
         let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
         let mut response = StatusCode::NO_CONTENT.into_response();
         // Digits, a dot and hexadecimal digits.

@@ -17,15 +17,15 @@ use axum::Router;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, WebhookToken};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
-use tower_http::compression::CompressionLayer;
 
 use crate::admin::{self, Admins, admins_only};
+use crate::gzip::compressed;
 use crate::{Problem, tasks};
 
 pub use self::sources::{Intake, READ_PDF, SourceError, read_pdf_for_parent};
@@ -138,7 +138,7 @@ pub fn router(management: Management) -> Router {
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // Definitions and payloads are long texts.
-        .layer(CompressionLayer::new())
+        .layer(from_fn(compressed))
         .layer(from_fn_with_state(management.admins.clone(), admins_only))
         .with_state(management)
         .merge(session)

@@ -5,6 +5,7 @@ use axum::extract::State;
 use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, PromptError, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
@@ -13,6 +14,9 @@ use crate::openapi::webhook::AnyPayload;
 
 /// What an agent without a name is called.
 const NAMELESS: &str = "agent";
+
+/// One at a time: a template may take seconds of a core, which triggers need more.
+static RENDERING: Semaphore = Semaphore::const_new(1);
 
 /// A prompt and what to render it over.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -67,7 +71,14 @@ pub(crate) async fn show(
     let now = management.clock.now();
     let mut entropy = [0; 10];
     getrandom::fill(&mut entropy).map_err(ManageError::from)?;
-    let system = render(&body, TaskId::new(now, TaskKey::random(entropy)))?;
+    let task = TaskId::new(now, TaskKey::random(entropy));
+    let turn = RENDERING.acquire().await.map_err(Problem::internal)?;
+    let rendering = tokio::task::spawn_blocking(move || {
+        let rendered = render(&body, task);
+        drop(turn);
+        rendered
+    });
+    let system = rendering.await.map_err(Problem::internal)??;
     Ok(Json(RenderedPrompt { system }))
 }
 

@@ -12,6 +12,7 @@ use domain::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use store::{Pick, StoreError};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::{QUERIES_AT_ONCE, briefs};
@@ -34,6 +35,8 @@ const MOST_EXAMINED: usize = 1000;
 /// As many as one call reads.
 const BATCH: usize = 100;
 const BATCHES_AT_ONCE: usize = 4;
+/// One at a time: it reads so much that triggers would wait for several.
+static ADDING_UP: Semaphore = Semaphore::const_new(1);
 
 /// Figures over the tasks of the last hours.
 #[derive(Debug, Serialize, ToSchema)]
@@ -136,6 +139,7 @@ pub(crate) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Json<StatsView>, Problem> {
     let (agent, hours) = wanted(query.as_deref())?;
+    let _turn = ADDING_UP.acquire().await.map_err(Problem::internal)?;
     let prices = prices(&management, agent).await?;
     let agents: Vec<AgentId> = prices.keys().copied().collect();
     let now = management.clock.now();

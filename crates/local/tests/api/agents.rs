@@ -228,7 +228,12 @@ async fn a_browser_gets_long_definitions_compressed() {
     let (plain, packed) = (list("identity").await.unwrap(), list("gzip").await.unwrap());
     assert!(!plain.headers().contains_key("content-encoding"));
     assert_eq!(packed.headers()["content-encoding"], "gzip");
+    for answer in [&plain, &packed] {
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+    }
+    let length: usize = packed.headers()["content-length"].to_str().unwrap().parse().unwrap();
     let (plain, packed) = (plain.bytes().await.unwrap(), packed.bytes().await.unwrap());
+    assert_eq!(length, packed.len());
     assert!(packed.len() * 20 < plain.len());
     let mut unpacked = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*packed), &mut unpacked).unwrap();

@@ -1,5 +1,9 @@
 //! What a prompt becomes over a sample payload.
 
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::future::{Either, join_all, select};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -71,4 +75,28 @@ async fn what_cannot_be_rendered_is_refused_with_the_line_of_the_fault() {
     let stranger =
         world.http.post(format!("{}/api/prompt_preview", world.url)).body("{}").send().await.unwrap();
     assert_eq!(refused(stranger, 401).await.1, "unauthorized");
+}
+
+#[tokio::test]
+async fn others_are_answered_while_prompts_are_rendered() {
+    let world = World::start().await;
+    let slow = "{% for i in range(100) %}{% set sorted = payload | sort %}{% endfor %}done";
+    let body = json!({ "prompt": slow, "payload": (0..5000).rev().collect::<Vec<_>>() }).to_string();
+    let started = Instant::now();
+    let mut previews = pin!(join_all((0..4).map(|_| preview(&world, &body))));
+    let mut longest = Duration::ZERO;
+    let answers = loop {
+        let asked = Instant::now();
+        let health = pin!(world.http.get(format!("{}/api/health", world.url)).send());
+        match select(previews.as_mut(), health).await {
+            Either::Left((answers, _)) => break answers,
+            Either::Right((health, _)) => assert_eq!(health.unwrap().status(), 200),
+        }
+        longest = longest.max(asked.elapsed());
+    };
+    for answer in answers {
+        assert_eq!(answer.status(), 200);
+    }
+    // One preview alone takes a quarter of the time.
+    assert!(longest * 4 < started.elapsed(), "{longest:?} of {:?}", started.elapsed());
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use futures::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{FakeModel, Reply, World, refused, string};
+use crate::support::functions::{SMALL_ADMIN_TOKEN, functions};
+use crate::support::{FakeModel, Reply, World, client, refused, string};
 
 async fn stats(world: &World, query: &str) -> Value {
     let response = world.manage(Method::GET, &format!("/api/stats{query}")).send().await.unwrap();
@@ -153,4 +155,15 @@ async fn a_price_is_kept_with_the_agent_and_one_that_is_none_is_refused() {
         let response = world.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
         assert_eq!(refused(response, 400).await.1, "invalid_agent", "{price}");
     }
+}
+
+#[tokio::test]
+async fn figures_are_added_up_for_one_at_a_time() {
+    let functions = functions(&FakeModel::saying("x").await).await;
+    let ask = || client().get(format!("{}/api/stats", functions.url)).bearer_auth(SMALL_ADMIN_TOKEN).send();
+    assert_eq!(ask().await.unwrap().status(), 200);
+    let reads = functions.wire.calls();
+    assert!(reads.len() > 2, "{reads:?}");
+    join_all((0..4).map(|_| ask())).await;
+    assert_eq!(functions.wire.calls(), vec![reads; 4].concat());
 }

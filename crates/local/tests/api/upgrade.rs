@@ -5,14 +5,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::HttpConnector as _;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use domain::{Moment, TaskId};
 use local::serve::Engine;
 use reqwest::Method;
 use serde_json::{Value, json};
-use store::Clock;
+use store::aws::Aws;
+use store::{Clock, create_tables, index_tasks};
 use tempfile::TempDir;
 
 use crate::support::functions::functions;
@@ -148,4 +152,35 @@ async fn call(engine: &Engine, operation: &str, request: Value) -> Value {
     let body: Value = serde_json::from_slice(response.body().bytes().unwrap()).unwrap();
     assert_eq!(response.status().as_u16(), 200, "{body}");
     body
+}
+
+/// An engine that has so much to index that it takes ten minutes.
+#[derive(Clone, Debug)]
+struct FullEngine(Engine);
+
+impl HttpClient for FullEngine {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for FullEngine {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap();
+        let takes = if target.ends_with(".UpdateTable") { 600 } else { 0 };
+        let answer = self.0.call(request);
+        HttpConnectorFuture::new(async move {
+            tokio::time::sleep(Duration::from_secs(takes)).await;
+            answer.await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_waits_until_the_tasks_of_an_earlier_release_are_indexed() {
+    let engine = FullEngine(Engine::in_memory().unwrap());
+    create_tables(&Aws::embedded(engine.0.clone()), &["tasks"]).await.unwrap();
+    index_tasks(&Aws::embedded(engine.clone()), "tasks").await.unwrap();
+    let table = call(&engine.0, "DescribeTable", json!({ "TableName": "tasks" })).await;
+    assert_eq!(table["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"], "ACTIVE", "{table}");
 }

@@ -3,7 +3,8 @@
 //!
 //! A caller who is slow holds a connection and no place: a small body is here
 //! before its request gets one. Large bodies, which are read while at work, and
-//! large answers need a place of another sort first, of which there are few.
+//! large answers, unless they are of files that all share, need a place of another
+//! sort first, of which there are few.
 
 use std::sync::Arc;
 
@@ -99,12 +100,15 @@ impl Admission {
         }
     }
 
-    /// A large answer has a place until the connection has taken it.
+    /// A large answer has a place until the connection has taken it, unless its memory is all readers'.
     async fn hand_out(&self, response: Response, kind: &str) -> Result<Response, Problem> {
         if !is_large(response.body(), self.limits.large_from) {
             return Ok(response);
         }
-        let place = self.large_answers.take(kind, self.limits.turn).await.map_err(Problem::overloaded)?;
+        let place = match response.extensions().get::<pages::Shared>() {
+            Some(_) => None,
+            None => Some(self.large_answers.take(kind, self.limits.turn).await.map_err(Problem::overloaded)?),
+        };
         let length = response.body().size_hint().exact();
         let (mut parts, body) = response.into_parts();
         if let Some(length) = length {

@@ -67,7 +67,7 @@ pub(super) async fn collected(body: Body) -> Body {
 }
 
 /// The same bytes in pieces, holding `place` until the last one is handed over.
-pub(super) async fn in_pieces(body: Body, place: Place) -> Result<Body, axum::Error> {
+pub(super) async fn in_pieces(body: Body, place: Option<Place>) -> Result<Body, axum::Error> {
     let bytes = axum::body::to_bytes(body, usize::MAX).await?;
     let pieces = stream::unfold((bytes, place), async |(mut bytes, place)| {
         let piece = bytes.split_to(PIECE.min(bytes.len()));

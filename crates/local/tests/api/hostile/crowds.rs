@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use local::serve::Settings;
-use reqwest::Response;
+use reqwest::{Method, Response};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Site, listen};
 use crate::support::{accepted, refused};
@@ -139,11 +139,7 @@ async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
     assert_eq!(ended["result"]["result"]["answer"].as_str().unwrap().len(), text.len());
 
     let ask = format!("GET /api/task_status?task_id={task} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    // With little room on the way, so that the answer waits at its sender.
-    let narrow = TcpSocket::new_v4().unwrap();
-    narrow.set_recv_buffer_size(4096).unwrap();
-    let address = site.world.url.trim_start_matches("http://").parse().unwrap();
-    let mut unread = narrow.connect(address).await.unwrap();
+    let mut unread = narrow_connection(&site).await;
     unread.write_all(ask.as_bytes()).await.unwrap();
     // Its answer is on the way once the first byte is here.
     unread.readable().await.unwrap();
@@ -152,4 +148,69 @@ async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
     assert_eq!(whole.status(), 200);
     assert!(whole.0.len() > text.len() && whole.0.to_lowercase().contains("content-length: 36"));
     site.closes_unharmed(0).await;
+}
+
+#[tokio::test]
+async fn only_what_is_large_on_its_way_and_held_in_memory_needs_a_place_of_the_few() {
+    let site = Site::open_with(|settings| {
+        settings.http.large = 0;
+        settings.http.turn = Duration::from_millis(50);
+    })
+    .await;
+    for _ in 0..3 {
+        site.world.agent(&site.model, json!({ "prompt": "Be brief. ".repeat(3000) })).await;
+    }
+    for (encoding, status) in [("identity", 503), ("gzip", 200)] {
+        let list = site.world.manage(Method::GET, "/api/agents").header("accept-encoding", encoding);
+        assert_eq!(list.send().await.unwrap().status(), status, "{encoding}");
+        let page = site.world.http.get(format!("{}{}", site.world.url, largest_page(&site).await));
+        let page = page.header("accept-encoding", encoding).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+        assert!(page.bytes().await.unwrap().len() > 128 * 1024);
+    }
+}
+
+#[tokio::test]
+async fn slow_readers_of_pages_hold_up_no_answer() {
+    let site = Site::open_with(|settings| {
+        settings.http.large = 1;
+        settings.http.turn = Duration::from_millis(100);
+    })
+    .await;
+    for _ in 0..3 {
+        site.world.agent(&site.model, json!({ "prompt": "Be brief. ".repeat(3000) })).await;
+    }
+    let page = largest_page(&site).await;
+    let mut readers = Vec::new();
+    for n in 0..24 {
+        let encoding = if n % 2 == 0 { "gzip" } else { "identity" };
+        let ask = format!("GET {page} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {encoding}\r\n\r\n");
+        let mut reader = narrow_connection(&site).await;
+        // More of them than there is room for on the way.
+        reader.write_all(ask.repeat(20).as_bytes()).await.unwrap();
+        readers.push(reader);
+    }
+    for reader in &readers {
+        reader.readable().await.unwrap();
+    }
+    for _ in 0..10 {
+        let list = site.world.manage(Method::GET, "/api/agents").send().await.unwrap();
+        assert_eq!(list.status(), 200);
+        assert!(list.bytes().await.unwrap().len() > 64 * 1024);
+    }
+}
+
+/// A script of more than a megabyte, which anybody may ask for.
+async fn largest_page(site: &Site) -> String {
+    let docs = site.world.http.get(format!("{}/api/docs", site.world.url)).send().await.unwrap();
+    let docs = docs.text().await.unwrap();
+    let is_largest = |part: &&str| part.starts_with("/api/docs/assets/swagger-ui-") && part.ends_with(".js");
+    docs.split('"').find(is_largest).unwrap().to_owned()
+}
+
+/// With little room on the way, so that an answer waits at its sender.
+async fn narrow_connection(site: &Site) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(site.world.url.trim_start_matches("http://").parse().unwrap()).await.unwrap()
 }
