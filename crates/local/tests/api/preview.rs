@@ -1,7 +1,6 @@
 //! What a prompt becomes over a sample payload.
 
 use std::pin::pin;
-use std::time::{Duration, Instant};
 
 use futures::future::{Either, join_all, select};
 use reqwest::{Method, Response};
@@ -82,21 +81,19 @@ async fn others_are_answered_while_prompts_are_rendered() {
     let world = World::start().await;
     let slow = "{% for i in range(100) %}{% set sorted = payload | sort %}{% endfor %}done";
     let body = json!({ "prompt": slow, "payload": (0..5000).rev().collect::<Vec<_>>() }).to_string();
-    let started = Instant::now();
     let mut previews = pin!(join_all((0..4).map(|_| preview(&world, &body))));
-    let mut longest = Duration::ZERO;
+    let mut others = 0;
     let answers = loop {
-        let asked = Instant::now();
         let health = pin!(world.http.get(format!("{}/api/health", world.url)).send());
         match select(previews.as_mut(), health).await {
             Either::Left((answers, _)) => break answers,
             Either::Right((health, _)) => assert_eq!(health.unwrap().status(), 200),
         }
-        longest = longest.max(asked.elapsed());
+        others += 1;
     };
     for answer in answers {
-        assert_eq!(answer.status(), 200);
+        refused(answer, 400).await;
     }
-    // One preview alone takes a quarter of the time.
-    assert!(longest * 4 < started.elapsed(), "{longest:?} of {:?}", started.elapsed());
+    // Each took what a template may take. Between one preview and the next there is time for one or two.
+    assert!(others > 20, "{others} answered meanwhile");
 }
