@@ -108,9 +108,10 @@ def test_too_many_wrong_tokens_are_told_how_long_to_wait(browser, own_product):
         if "Too many" in told.inner_text():
             break
     expect(page.get_by_text(re.compile(r"Wait (a second|\d+ seconds|a minute), then try again"))).to_be_visible()
-    sign_in_by_hand(page, own_product.admin_token)
-    expect(page.get_by_text("Too many wrong tokens")).to_be_visible()
     chromium.examine(page, "sign-in-throttled")
+    # Somebody else's guesses, from behind the same proxy, keep nobody out.
+    sign_in_by_hand(page, own_product.admin_token)
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     context.close()
 
 
