@@ -3,6 +3,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+mod cold;
+mod http;
+mod lambda;
 mod machine;
 mod report;
 mod summary;
@@ -31,6 +34,8 @@ struct Arguments {
 enum What {
     /// The machine this runs on.
     Machine,
+    /// Cold starts and warm calls of the functions.
+    Cold,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +54,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report::open(&arguments.report)?;
     let section: Section = match arguments.what {
         What::Machine => machine::describe()?,
+        What::Cold => cold::measure(&arguments.binaries)?,
     };
     report.put(&section)
 }
