@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::subjects::Subject;
-use super::{COLD_STARTS, Seen, WARM_CALLS};
+use super::{COLD_STARTS, Seen};
 use crate::Failure;
 use crate::report::Table;
 use crate::summary::Samples;
@@ -18,7 +18,7 @@ pub(super) fn tables(binaries: &Path, subjects: &[(Subject, Seen)]) -> Result<St
          CPU is that of all threads.\n\n{}\n\
          {} warm calls of each, and the packages (MB are millions of bytes):\n\n{}\n{}",
         cold(subjects).into_text(),
-        COLD_STARTS * WARM_CALLS,
+        subjects.first().map_or(0, |(_, seen)| seen.warm.len()),
         warm(binaries, subjects)?.into_text(),
         own_cpu(subjects),
     ))
@@ -56,12 +56,13 @@ fn cold(subjects: &[(Subject, Seen)]) -> Table {
 }
 
 fn warm(binaries: &Path, subjects: &[(Subject, Seen)]) -> Result<Table, Failure> {
-    let mut table = Table::new(&["warm", "answer, µs", "CPU of a call, µs", "binary, MB", "zipped, MB"]);
+    let mut table =
+        Table::new(&["warm", "answer (and p99), µs", "CPU of a call, µs", "binary, MB", "zipped, MB"]);
     for (subject, seen) in subjects {
         let binary = fs::read(binaries.join(subject.binary))?;
         table.row(&[
             subject.binary.to_owned(),
-            both(&seen.warm, 0),
+            format!("{}, {:.0}", both(&seen.warm, 0), seen.warm.p99()),
             both(&seen.warm_cpu, 0),
             megabytes(binary.len()),
             megabytes(zipped(&binary)?),

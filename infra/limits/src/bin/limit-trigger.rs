@@ -3,15 +3,18 @@
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_http::{Body, Error, Request, Response, service_fn};
+use store::aws::{Aws, AwsSettings};
+use store::env::Env;
 
 const TASK: &str = "019ac9b2-1c00-7909-8909-090909090909";
 const AGENT: &str = "07070707-0707-4707-8707-070707070707";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let http = limits::https();
-    let (db, queue) = &(limits::dynamodb(&http)?, limits::sqs(&http)?);
-    let queue_url = &std::env::var("AGENT_WEBHOOKS_QUEUE_URL")?;
+    let env = Env::process();
+    let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let (db, queue) = &(aws.dynamodb(), aws.sqs());
+    let queue_url = &env.required("AGENT_WEBHOOKS_QUEUE_URL")?;
     lambda_http::run(service_fn(async |request: Request| {
         put(db, request.body().as_ref()).await?;
         queue.send_message().queue_url(queue_url).message_body(TASK).message_group_id(AGENT).send().await?;
