@@ -30,7 +30,6 @@ async fn main() -> Result<(), Error> {
     let queue = |name| Ok::<_, Error>(Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required(name)?))));
     let (live, dead) = &(queue("AGENT_WEBHOOKS_QUEUE_URL")?, queue("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?);
     let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;
-    aws.reach_dynamodb().await;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = Moment::from_millis(event.context.deadline);
         let deliveries: Vec<Delivery> =

@@ -74,7 +74,6 @@ fn environment(aws: &Aws) -> Vec<(&'static str, String)> {
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-        // As long as Lambda's.
         ("AWS_ENDPOINT_URL", &aws.dynamodb),
         ("AWS_ENDPOINT_URL_DYNAMODB", &aws.dynamodb),
         ("AWS_ENDPOINT_URL_SQS", &aws.sqs),
@@ -91,6 +90,7 @@ fn environment(aws: &Aws) -> Vec<(&'static str, String)> {
         ("AGENT_WEBHOOKS_MODEL_PROVIDER", "extractive"),
     ];
     let mut all: Vec<_> = texts.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    // As long as Lambda's.
     all.push(("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2VjE".repeat(40)));
     all.push(("SSL_CERT_FILE", aws.roots.display().to_string()));
     all

@@ -1,7 +1,7 @@
-//! Puts one item of a task's size and sends one message.
+//! Puts one item as a task is put, and sends one message.
 
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use lambda_http::{Body, Error, Request, Response, service_fn};
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
@@ -39,7 +39,14 @@ async fn put(db: &aws_sdk_dynamodb::Client, payload: &[u8]) -> Result<(), Error>
         .item("created_at", number("1795867200000"))
         .item("expires_at", number("1797163200"))
         .item("payload", AttributeValue::B(Blob::new(payload)))
-        .condition_expression("attribute_not_exists(id)")
+        .condition_expression(
+            "attribute_not_exists(id) OR (created_at <= :window AND #status IN (:success, :failure))",
+        )
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":window", number("1795780800000"))
+        .expression_attribute_values(":success", text("SUCCESS"))
+        .expression_attribute_values(":failure", text("FAILURE"))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
         .send()
         .await?;
     Ok(())
