@@ -158,8 +158,8 @@ impl Aws {
     }
 }
 
-/// Where a service is. For what is not known here, the SDK has rules, and a list of
-/// regions in JSON and regular expressions that each service's SDK reads for itself.
+/// Where a service is, known before there is a request that the SDK's rules could
+/// tell it for.
 #[derive(Clone, Debug)]
 struct Address(Endpoint);
 
