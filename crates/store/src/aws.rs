@@ -2,12 +2,14 @@
 //! environment: resolving credentials and region the general way costs a cold
 //! start about a millisecond and finds the same values.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::endpoint::EndpointFuture;
 use aws_smithy_runtime_api::client::http::HttpClient;
+use aws_smithy_types::endpoint::Endpoint;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
@@ -15,6 +17,7 @@ use aws_types::region::Region;
 use aws_types::sdk_config::Builder;
 
 use crate::env::{Env, EnvError};
+use crate::https::Https;
 
 /// One try of one call. DynamoDB and SQS answer in a few milliseconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,6 +39,10 @@ pub struct AwsSettings {
     pub session_token: Option<String>,
     /// `AWS_ENDPOINT_URL`: an emulator's address; AWS itself if unset.
     pub endpoint_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, before the one for all.
+    pub dynamodb_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`, likewise.
+    pub sqs_url: Option<String>,
 }
 
 impl AwsSettings {
@@ -47,21 +54,35 @@ impl AwsSettings {
             secret_access_key: env.required("AWS_SECRET_ACCESS_KEY")?,
             session_token: env.optional("AWS_SESSION_TOKEN"),
             endpoint_url: env.optional("AWS_ENDPOINT_URL"),
+            dynamodb_url: env.optional("AWS_ENDPOINT_URL_DYNAMODB"),
+            sqs_url: env.optional("AWS_ENDPOINT_URL_SQS"),
         })
     }
 }
 
 /// Every client of one process shares this.
 #[derive(Clone, Debug)]
-pub struct Aws(SdkConfig);
+pub struct Aws {
+    config: SdkConfig,
+    https: Https,
+    dynamodb_at: Option<Address>,
+    sqs_at: Option<Address>,
+    /// Made once for all tables: making one takes hundreds of allocations.
+    dynamodb: Arc<OnceLock<aws_sdk_dynamodb::Client>>,
+}
 
 impl Aws {
     /// Clients that speak HTTPS to AWS, or to the emulator at `endpoint_url`.
     pub fn new(settings: AwsSettings) -> Self {
-        let https = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        let config = base(https).region(Region::new(settings.region)).credentials_provider(
+        Https::prepare();
+        let https = Https::default();
+        let at = |service, own: Option<String>| {
+            let url = own.or_else(|| settings.endpoint_url.clone());
+            url.or_else(|| known_url(service, &settings.region)).map(Address::new)
+        };
+        let dynamodb_at = at("dynamodb", settings.dynamodb_url);
+        let sqs_at = at("sqs", settings.sqs_url);
+        let mut config = base(https.clone()).region(Region::new(settings.region)).credentials_provider(
             SharedCredentialsProvider::new(Credentials::new(
                 settings.access_key_id,
                 settings.secret_access_key,
@@ -70,10 +91,8 @@ impl Aws {
                 "lambda environment",
             )),
         );
-        Self(match settings.endpoint_url {
-            Some(url) => config.endpoint_url(url).build(),
-            None => config.build(),
-        })
+        config.set_endpoint_url(settings.endpoint_url);
+        Self { config: config.build(), https, dynamodb_at, sqs_at, dynamodb: Arc::default() }
     }
 
     /// Clients whose requests `engine` answers in this process. No answer of its
@@ -91,29 +110,94 @@ impl Aws {
                 None,
                 "embedded engine",
             )));
-        Self(config.build())
+        let https = Https::default();
+        Self { config: config.build(), https, dynamodb_at: None, sqs_at: None, dynamodb: Arc::default() }
+    }
+
+    /// Opens a connection to DynamoDB, so that the first request finds one. To be
+    /// awaited before the first invocation: until then Lambda lends a function a
+    /// whole processor, and afterwards what its memory pays for.
+    pub async fn reach_dynamodb(&self) {
+        self.reach(self.dynamodb_at.as_ref()).await;
+    }
+
+    /// The same for SQS.
+    pub async fn reach_sqs(&self) {
+        self.reach(self.sqs_at.as_ref()).await;
+    }
+
+    async fn reach(&self, address: Option<&Address>) {
+        if let Some(Address(endpoint)) = address {
+            self.https.open(endpoint.url()).await;
+        }
     }
 
     /// A DynamoDB client.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.0)
+        let make = || {
+            let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config);
+            if let Some(address) = &self.dynamodb_at {
+                config = config.endpoint_resolver(address.clone());
+            }
+            aws_sdk_dynamodb::Client::from_conf(config.build())
+        };
+        self.dynamodb.get_or_init(make).clone()
     }
 
     /// One whose calls take the time they take.
     pub(crate) fn patient_dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let patience =
             TimeoutConfig::builder().disable_operation_attempt_timeout().disable_operation_timeout().build();
-        let config = aws_sdk_dynamodb::config::Builder::from(&self.0).timeout_config(patience);
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).timeout_config(patience);
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(&self.0)
+    /// An SQS client.
+    pub fn sqs(&self) -> aws_sdk_sqs::Client {
+        let mut config = aws_sdk_sqs::config::Builder::from(&self.config);
+        if let Some(address) = &self.sqs_at {
+            config = config.endpoint_resolver(address.clone());
+        }
+        aws_sdk_sqs::Client::from_conf(config.build())
     }
 
     pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        aws_sdk_secretsmanager::Client::new(&self.0)
+        aws_sdk_secretsmanager::Client::new(&self.config)
     }
+}
+
+/// Where a service is, known before there is a request that the SDK's rules could
+/// tell it for.
+#[derive(Clone, Debug)]
+struct Address(Endpoint);
+
+impl Address {
+    fn new(url: String) -> Self {
+        Self(Endpoint::builder().url(url).build())
+    }
+}
+
+impl aws_sdk_dynamodb::config::endpoint::ResolveEndpoint for Address {
+    fn resolve_endpoint<'a>(
+        &'a self,
+        _: &'a aws_sdk_dynamodb::config::endpoint::Params,
+    ) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(self.0.clone()))
+    }
+}
+
+impl aws_sdk_sqs::config::endpoint::ResolveEndpoint for Address {
+    fn resolve_endpoint<'a>(&'a self, _: &'a aws_sdk_sqs::config::endpoint::Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(self.0.clone()))
+    }
+}
+
+/// In the regions whose services are under `amazonaws.com`: not in China's and the
+/// sovereign ones.
+fn known_url(service: &str, region: &str) -> Option<String> {
+    let elsewhere =
+        ["cn-", "us-iso", "eu-iso", "eusc-"].iter().any(|partition| region.starts_with(partition));
+    (!elsewhere).then(|| format!("https://{service}.{region}.amazonaws.com"))
 }
 
 fn base(http: impl HttpClient + 'static) -> Builder {
@@ -123,9 +207,29 @@ fn base(http: impl HttpClient + 'static) -> Builder {
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(1))
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .operation_timeout(OPERATION_TIMEOUT)
                 .build(),
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn services_are_where_the_sdk_finds_them() {
+        let regions =
+            ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "us-isob-east-1"];
+        for region in regions {
+            let params = Params::builder().region(region).build().unwrap();
+            let found = DefaultResolver::new().resolve_endpoint(&params).await.unwrap();
+            match known_url("dynamodb", region) {
+                Some(url) => assert_eq!(url, found.url()),
+                None => assert!(!found.url().ends_with(".amazonaws.com"), "{region}"),
+            }
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod clock;
 mod documents;
 pub mod env;
 mod error;
+mod https;
 mod item;
 mod private_file;
 mod queue;

@@ -14,5 +14,6 @@ async fn main() -> Result<(), lambda_http::Error> {
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
         clock: Clock::system(),
     };
+    aws.reach_dynamodb().await;
     lambda_http::run(api::app(task_status::router(statuses))).await
 }

@@ -19,5 +19,6 @@ async fn main() -> Result<(), lambda_http::Error> {
         clock: Clock::system(),
         max_body_bytes: webhook::max_body_bytes(&env)?,
     };
+    tokio::join!(aws.reach_dynamodb(), aws.reach_sqs());
     lambda_http::run(api::app(webhook::router(triggers))).await
 }

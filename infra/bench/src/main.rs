@@ -1,0 +1,60 @@
+//! `infra/bench/run`: measures the product beside its limits and writes the figures
+//! into BENCHMARKS.md.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
+
+mod cold;
+mod http;
+mod lambda;
+mod machine;
+mod report;
+mod summary;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::{Report, Section};
+
+/// Measures the product beside its limits and writes the figures into a report.
+#[derive(Parser)]
+struct Arguments {
+    /// The report; its sections are replaced between their markers.
+    #[arg(long, value_name = "FILE", default_value = "BENCHMARKS.md")]
+    report: PathBuf,
+    /// Where the release binaries are.
+    #[arg(long, value_name = "DIR", default_value = "target/release")]
+    binaries: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The machine this runs on.
+    Machine,
+    /// Cold starts and warm calls of the functions.
+    Cold,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let report = Report::open(&arguments.report)?;
+    let section: Section = match arguments.what {
+        What::Machine => machine::describe()?,
+        What::Cold => cold::measure(&arguments.binaries)?,
+    };
+    report.put(&section)
+}
