@@ -3,6 +3,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+mod cost;
+mod http;
+mod lambda;
 mod machine;
 mod report;
 mod summary;
@@ -31,6 +34,8 @@ struct Arguments {
 enum What {
     /// The machine this runs on.
     Machine,
+    /// Dollars of a million tasks, by the counted calls of the binaries.
+    Cost(cost::Cost),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +54,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report::open(&arguments.report)?;
     let section: Section = match arguments.what {
         What::Machine => machine::describe()?,
+        What::Cost(ref cost) => match cost.run(&arguments.binaries)? {
+            Some(section) => section,
+            None => return Ok(()),
+        },
     };
     report.put(&section)
 }
