@@ -36,6 +36,10 @@ pub struct AwsSettings {
     pub session_token: Option<String>,
     /// `AWS_ENDPOINT_URL`: an emulator's address; AWS itself if unset.
     pub endpoint_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, before the one for all.
+    pub dynamodb_url: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`, likewise.
+    pub sqs_url: Option<String>,
 }
 
 impl AwsSettings {
@@ -47,13 +51,19 @@ impl AwsSettings {
             secret_access_key: env.required("AWS_SECRET_ACCESS_KEY")?,
             session_token: env.optional("AWS_SESSION_TOKEN"),
             endpoint_url: env.optional("AWS_ENDPOINT_URL"),
+            dynamodb_url: env.optional("AWS_ENDPOINT_URL_DYNAMODB"),
+            sqs_url: env.optional("AWS_ENDPOINT_URL_SQS"),
         })
     }
 }
 
 /// Every client of one process shares this.
 #[derive(Clone, Debug)]
-pub struct Aws(SdkConfig);
+pub struct Aws {
+    config: SdkConfig,
+    dynamodb_url: Option<String>,
+    sqs_url: Option<String>,
+}
 
 impl Aws {
     /// Clients that speak HTTPS to AWS, or to the emulator at `endpoint_url`.
@@ -70,10 +80,11 @@ impl Aws {
                 "lambda environment",
             )),
         );
-        Self(match settings.endpoint_url {
+        let config = match settings.endpoint_url {
             Some(url) => config.endpoint_url(url).build(),
             None => config.build(),
-        })
+        };
+        Self { config, dynamodb_url: settings.dynamodb_url, sqs_url: settings.sqs_url }
     }
 
     /// Clients whose requests `engine` answers in this process. No answer of its
@@ -91,20 +102,24 @@ impl Aws {
                 None,
                 "embedded engine",
             )));
-        Self(config.build())
+        Self { config: config.build(), dynamodb_url: None, sqs_url: None }
     }
 
     /// A DynamoDB client.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        aws_sdk_dynamodb::Client::new(&self.0)
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config);
+        config.set_endpoint_url(self.dynamodb_url.clone().or(self.config.endpoint_url().map(str::to_owned)));
+        aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
     pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
-        aws_sdk_sqs::Client::new(&self.0)
+        let mut config = aws_sdk_sqs::config::Builder::from(&self.config);
+        config.set_endpoint_url(self.sqs_url.clone().or(self.config.endpoint_url().map(str::to_owned)));
+        aws_sdk_sqs::Client::from_conf(config.build())
     }
 
     pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        aws_sdk_secretsmanager::Client::new(&self.0)
+        aws_sdk_secretsmanager::Client::new(&self.config)
     }
 }
 

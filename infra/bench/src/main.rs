@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+mod cold;
 mod cost;
 mod http;
 mod lambda;
@@ -36,6 +37,8 @@ enum What {
     Machine,
     /// Dollars of a million tasks, by the counted calls of the binaries.
     Cost(cost::Cost),
+    /// Cold starts and warm calls of the functions.
+    Cold,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             Some(section) => section,
             None => return Ok(()),
         },
+        What::Cold => cold::measure(&arguments.binaries)?,
     };
     report.put(&section)
 }

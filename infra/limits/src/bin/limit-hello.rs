@@ -1,0 +1,8 @@
+//! Says hello.
+
+use lambda_http::{Body, Error, Request, Response, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_http::run(service_fn(async |_: Request| Response::builder().body(Body::from("hello")))).await
+}
