@@ -146,7 +146,7 @@ def test_no_function_may_ask_a_bedrock_model_that_is_not_named_and_the_agents_al
 
 
 def test_the_default_model_may_be_any_provider_of_the_product():
-    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/mod.rs").read_text())
+    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/model.rs").read_text())
     assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *providers]
 
 
@@ -328,6 +328,8 @@ def test_every_alarm_watches_something_of_this_stack():
             if namespace == "AgentWebhooks":
                 assert dimensions["stack"] == {"Ref": "AWS::StackName"}, name
                 continue
+            index = dimensions.pop("GlobalSecondaryIndexName", None)
+            assert index in (None, properties("TasksTable")["GlobalSecondaryIndexes"][0]["IndexName"]), name
             ((dimension, value),) = dimensions.items()
             kind, form = DIMENSIONS[dimension]
             allowed = [json.loads(json.dumps(form).replace("{}", resource)) for resource in of_type(kind)]
