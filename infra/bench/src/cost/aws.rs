@@ -100,14 +100,16 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
 impl Shared {
     fn dynamodb(&self, operation: &str, mut request: Value) -> Answered {
         // Tables are not asked for what they consume.
-        if let (Some(fields), true) = (request.as_object_mut(), operation.contains("Item") || operation == "Query") {
+        if let (Some(fields), true) =
+            (request.as_object_mut(), operation.contains("Item") || operation == "Query")
+        {
             fields.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
         }
         let (status, mut answer) = call(&self.database, operation, request);
         let told = answer.as_object_mut().and_then(|answer| answer.remove("ConsumedCapacity"));
         let count = match told {
             Some(told) => consumed(operation, &told),
-            None => consumed_by_refusal(operation, &answer),
+            None => consumed_by_refusal(&answer),
         };
         self.recorded().calls.push((operation.to_owned(), count));
         (status, answer)
@@ -153,9 +155,9 @@ fn refused(error: &DynoxideError) -> Answered {
 /// What DynamoDB says a call consumed: of one table, or of each of several.
 fn consumed(operation: &str, told: &Value) -> Count {
     let tables = told.as_array().map_or(std::slice::from_ref(told), Vec::as_slice);
-    let units = |of: &Value| of["CapacityUnits"].as_f64().unwrap_or_default();
-    let table: f64 = tables.iter().map(|told| units(&told["Table"])).sum();
-    let indexes = tables.iter().filter_map(|told| told["GlobalSecondaryIndexes"].as_object());
+    let units = |of: &Value| of.get("CapacityUnits").and_then(Value::as_f64).unwrap_or_default();
+    let table: f64 = tables.iter().filter_map(|told| told.get("Table")).map(units).sum();
+    let indexes = tables.iter().filter_map(|told| told.get("GlobalSecondaryIndexes")?.as_object());
     let index: f64 = indexes.flat_map(|indexes| indexes.values()).map(units).sum();
     match operation {
         "GetItem" | "BatchGetItem" | "Query" => Count { read_units: table + index, ..Count::ONE },
@@ -165,43 +167,53 @@ fn consumed(operation: &str, told: &Value) -> Count {
 
 /// A write whose condition does not hold consumes what the item it met would have
 /// ("Capacity unit consumption for write operations", `DynamoDB` Developer Guide).
-fn consumed_by_refusal(operation: &str, answer: &Value) -> Count {
-    let is_refusal = answer["__type"].as_str().is_some_and(|kind| kind.ends_with("ConditionalCheckFailedException"));
-    if !is_refusal {
+fn consumed_by_refusal(answer: &Value) -> Count {
+    if !text(answer, "__type").ends_with("ConditionalCheckFailedException") {
         return Count::ONE;
     }
-    let met: Item = serde_json::from_value(answer["Item"].clone()).unwrap_or_default();
-    debug_assert!(operation.ends_with("Item"));
+    let met = answer.get("Item").cloned().unwrap_or_default();
+    let met: Item = serde_json::from_value(met).unwrap_or_default();
     Count { write_units: write_capacity_units(item_size(&met)), ..Count::ONE }
 }
 
 impl Recorded {
     fn sqs(&mut self, operation: &str, request: &Value) -> Answered {
         self.calls.push((operation.to_owned(), Count::ONE));
-        let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
         match operation {
             "SendMessage" => {
-                self.sent.push(Message { body: text("MessageBody"), group: text("MessageGroupId") });
+                self.sent.push(Message {
+                    body: text(request, "MessageBody"),
+                    group: text(request, "MessageGroupId"),
+                });
                 (200, json!({ "MessageId": format!("message-{}", self.sent.len()), "MD5OfMessageBody": "" }))
             }
             "ChangeMessageVisibility" => (200, json!({})),
-            other => (400, json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") })),
+            other => {
+                (400, json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") }))
+            }
         }
     }
 
     fn secrets_manager(&mut self, operation: &str, request: &Value) -> Answered {
         self.calls.push((operation.to_owned(), Count::ONE));
-        let name = request["Name"].as_str().or(request["SecretId"].as_str()).unwrap_or_default().to_owned();
+        // One call names it so, the others so.
+        let name = text(request, "Name") + &text(request, "SecretId");
         match operation {
             "GetSecretValue" => match self.secrets.get(&name) {
                 Some(value) => (200, json!({ "Name": name, "SecretString": value })),
                 None => (400, json!({ "__type": "ResourceNotFoundException", "message": name })),
             },
             "CreateSecret" | "PutSecretValue" => {
-                self.secrets.insert(name.clone(), request["SecretString"].clone());
+                self.secrets.insert(name.clone(), text(request, "SecretString").into());
                 (200, json!({ "Name": name }))
             }
-            other => (400, json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") })),
+            other => {
+                (400, json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") }))
+            }
         }
     }
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

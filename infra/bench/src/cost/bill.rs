@@ -1,6 +1,6 @@
 //! From counts to dollars for a million tasks.
 
-use super::counts::Counts;
+use super::counts::{Count, Counts, LOG_LINE};
 use super::prices::Prices;
 use super::profile::Profile;
 use super::stack::Measured;
@@ -54,7 +54,14 @@ pub(crate) struct Bill(pub(crate) Vec<Line>);
 
 impl Bill {
     pub(crate) fn of(profile: &Profile, measured: &Measured, prices: &Prices) -> Result<Self, Failure> {
-        let lines = lines(profile, measured).into_iter().map(|(what, unit, price, share, count)| {
+        let counts = &measured.counts;
+        let counted = [
+            of_trigger(profile, counts),
+            of_queue_and_run(profile, counts),
+            of_polls(profile, counts),
+            of_logs(profile, measured),
+        ];
+        let lines = counted.into_iter().flatten().map(|(what, (unit, price), share, count)| {
             let dollars = count * prices.of_million(price)?;
             Ok(Line { what, unit, count, price, share, dollars })
         });
@@ -72,52 +79,82 @@ pub(crate) fn limit(prices: &Prices) -> Result<f64, Failure> {
     Ok(3.0 * prices.of_million("dynamodb_write")? + prices.of_million("sqs_request")?)
 }
 
-type Counted = (&'static str, &'static str, &'static str, Share, f64);
+/// A unit, and the name of its price.
+type Unit = (&'static str, &'static str);
 
-fn lines(profile: &Profile, measured: &Measured) -> Vec<Counted> {
-    use Share::{Door, Logs, Model, Polls, Records};
-    let counts = &measured.counts;
-    let (batches, polls) = (1.0 / profile.batch as f64, profile.polls as f64);
+const API: Unit = ("request", "api_request");
+const LAMBDA: Unit = ("request", "lambda_request");
+const TIME: Unit = ("GB-s", "lambda_gb_second");
+const WRITE: Unit = ("WRU", "dynamodb_write");
+const READ: Unit = ("RRU", "dynamodb_read");
+const SQS: Unit = ("request", "sqs_request");
+const FAIR: Unit = ("request", "sqs_fair");
+const LOG: Unit = ("GB", "log_gigabyte");
+
+type Counted = (&'static str, Unit, Share, f64);
+
+fn of_trigger(profile: &Profile, counts: &Counts) -> Vec<Counted> {
     let triggers = 1.0 + profile.repeats as f64;
     let pieces = (profile.payload.len() as f64 / API_PIECE).ceil();
-    let of = |function: &'static str| move |name: &str| name.starts_with(function);
-    let calls_of_sqs = calls_of_sqs(counts);
+    let time = CALLER_GB * busy(counts, "webhook", triggers);
+    let units = |figure: fn(&Count) -> f64| counts.sum(figure, |name| name.starts_with("webhook"));
     vec![
-        ("trigger, through the HTTP API", "request", "api_request", Door, triggers * pieces),
-        ("trigger, Lambda", "request", "lambda_request", Records, triggers),
-        ("trigger, Lambda's time", "GB-s", "lambda_gb_second", Records, CALLER_GB * busy(counts, "webhook", triggers)),
-        ("agent read anew, trigger", "RRU", "dynamodb_read", Records, counts.sum(|of| of.read_units, of("webhook"))),
-        ("task put", "WRU", "dynamodb_write", Records, counts.sum(|of| of.write_units, of("webhook"))),
-        ("put, copied to the index", "WRU", "dynamodb_write", Records, counts.sum(|of| of.index_units, of("webhook"))),
-        ("id sent, and what else is asked of SQS", "request", "sqs_request", Records, calls_of_sqs),
-        ("received and deleted by the batch", "request", "sqs_request", Records, 2.0 * batches),
-        ("fair queue, on top of these", "request", "sqs_fair", Records, calls_of_sqs + 2.0 * batches),
-        ("run, Lambda", "request", "lambda_request", Records, batches),
-        ("run, Lambda's time without the model", "GB-s", "lambda_gb_second", Records,
-            AGENT_GB * busy(counts, "agent", 1.0) * batches),
-        ("agent and payload read, run", "RRU", "dynamodb_read", Records, counts.sum(|of| of.read_units, of("agent"))),
-        ("claim and end", "WRU", "dynamodb_write", Records, counts.sum(|of| of.write_units, of("agent"))),
-        ("end, copied to the index", "WRU", "dynamodb_write", Records, counts.sum(|of| of.index_units, of("agent"))),
-        ("waiting for the model", "GB-s", "lambda_gb_second", Model,
-            AGENT_GB * profile.model_takes.as_secs_f64() * batches),
-        ("polls, through the HTTP API", "request", "api_request", Polls, polls),
-        ("polls, Lambda", "request", "lambda_request", Polls, polls),
-        ("polls, Lambda's time", "GB-s", "lambda_gb_second", Polls, CALLER_GB * busy(counts, "task-status", polls)),
-        ("polls, task read", "RRU", "dynamodb_read", Polls, counts.sum(|of| of.read_units, of("task-status"))),
-        ("log lines", "GB", "log_gigabyte", Logs, (measured.log_bytes + BATCH_LOG_BYTES * batches) / 1e9),
+        ("trigger, through the HTTP API", API, Share::Door, triggers * pieces),
+        ("trigger, Lambda", LAMBDA, Share::Records, triggers),
+        ("trigger, Lambda's time", TIME, Share::Records, time),
+        ("agent read anew, trigger", READ, Share::Records, units(|of| of.read_units)),
+        ("task put", WRITE, Share::Records, units(|of| of.write_units)),
+        ("put, copied to the index", WRITE, Share::Records, units(|of| of.index_units)),
     ]
+}
+
+fn of_queue_and_run(profile: &Profile, counts: &Counts) -> Vec<Counted> {
+    let batches = 1.0 / profile.batch as f64;
+    // What is sent and deferred by calls of ours, and received and deleted by Lambda.
+    let (called, polled) = (calls_of_sqs(counts, ""), 2.0 * batches);
+    let time = AGENT_GB * busy(counts, "agent", 1.0) * batches;
+    let waiting = AGENT_GB * profile.model_takes.as_secs_f64() * batches;
+    let units = |figure: fn(&Count) -> f64| counts.sum(figure, |name| name.starts_with("agent"));
+    vec![
+        ("id sent", SQS, Share::Records, called),
+        ("received and deleted in batches", SQS, Share::Records, polled),
+        ("fair queue, on top of these", FAIR, Share::Records, called + polled),
+        ("run, Lambda", LAMBDA, Share::Records, batches),
+        ("run, Lambda's time without the model", TIME, Share::Records, time),
+        ("agent and payload read, run", READ, Share::Records, units(|of| of.read_units)),
+        ("claim and end", WRITE, Share::Records, units(|of| of.write_units)),
+        ("end, copied to the index", WRITE, Share::Records, units(|of| of.index_units)),
+        ("waiting for the model", TIME, Share::Model, waiting),
+    ]
+}
+
+fn of_polls(profile: &Profile, counts: &Counts) -> Vec<Counted> {
+    let polls = profile.polls as f64;
+    let time = CALLER_GB * busy(counts, "task-status", polls);
+    let reads = counts.sum(|of| of.read_units, |name| name.starts_with("task-status"));
+    vec![
+        ("polls, through the HTTP API", API, Share::Polls, polls),
+        ("polls, Lambda", LAMBDA, Share::Polls, polls),
+        ("polls, Lambda's time", TIME, Share::Polls, time),
+        ("polls, task read", READ, Share::Polls, reads),
+    ]
+}
+
+fn of_logs(profile: &Profile, measured: &Measured) -> Vec<Counted> {
+    let bytes = measured.log_bytes + BATCH_LOG_BYTES / profile.batch as f64;
+    vec![("log lines", LOG, Share::Logs, bytes / 1e9)]
 }
 
 /// Seconds that a function is at work for one task: its calls one after the other,
 /// and its own for each of `events`.
 fn busy(counts: &Counts, function: &str, events: f64) -> f64 {
-    let sqs = ["SendMessage", "ChangeMessageVisibility"].map(|call| format!("{function} {call}"));
-    let sqs_calls: f64 = sqs.iter().map(|name| counts.calls(name)).sum();
-    let log_lines = counts.calls(&format!("{function} log line"));
-    let all = counts.sum(|of| of.calls, |name| name.starts_with(function));
-    SQS_SECONDS * sqs_calls + DYNAMODB_SECONDS * (all - sqs_calls - log_lines) + OWN_SECONDS * events
+    let sqs = calls_of_sqs(counts, function);
+    let all = counts.sum(|of| of.calls, |name| name.starts_with(function) && !name.ends_with(LOG_LINE));
+    SQS_SECONDS * sqs + DYNAMODB_SECONDS * (all - sqs) + OWN_SECONDS * events
 }
 
-fn calls_of_sqs(counts: &Counts) -> f64 {
-    counts.sum(|of| of.calls, |name| name.ends_with("SendMessage") || name.ends_with("ChangeMessageVisibility"))
+fn calls_of_sqs(counts: &Counts, function: &str) -> f64 {
+    let is_sqs =
+        |name: &str| ["SendMessage", "ChangeMessageVisibility"].iter().any(|call| name.ends_with(call));
+    counts.sum(|of| of.calls, |name| name.starts_with(function) && is_sqs(name))
 }

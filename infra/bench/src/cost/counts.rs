@@ -23,6 +23,9 @@ pub(crate) struct Count {
     pub(crate) read_units: f64,
 }
 
+/// In place of a call: a line that a function logs.
+pub(crate) const LOG_LINE: &str = "log line";
+
 /// By function and call, such as `webhook PutItem`; of one task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counts(BTreeMap<String, Count>);
@@ -30,7 +33,6 @@ pub(crate) struct Counts(BTreeMap<String, Count>);
 /// By profile.
 pub(crate) type Snapshot = BTreeMap<String, Counts>;
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_none(units: &f64) -> bool {
     *units == 0.0
 }
@@ -61,8 +63,12 @@ impl Count {
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} calls", self.calls)?;
-        let units = [(self.write_units, "WRU"), (self.index_units, "WRU of the index"), (self.read_units, "RRU")];
-        units.iter().filter(|(units, _)| *units > 0.0).try_for_each(|(units, name)| write!(f, ", {units} {name}"))
+        let units =
+            [(self.write_units, "WRU"), (self.index_units, "WRU of the index"), (self.read_units, "RRU")];
+        units
+            .iter()
+            .filter(|(units, _)| *units > 0.0)
+            .try_for_each(|(units, name)| write!(f, ", {units} {name}"))
     }
 }
 
@@ -82,14 +88,11 @@ impl Counts {
         // From 0, as the sum of none is -0.
         self.0.iter().filter(|(name, _)| of(name)).fold(0.0, |sum, (_, count)| sum + figure(count))
     }
-
-    pub(crate) fn calls(&self, name: &str) -> f64 {
-        self.sum(|count| count.calls, |other| other == name)
-    }
 }
 
 pub(crate) fn read(path: &Path) -> Result<Snapshot, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(serde_json::from_str(&text)?)
 }
 
@@ -103,7 +106,8 @@ pub(crate) fn differences(committed: &Snapshot, counted: &Snapshot) -> Vec<Strin
     let nothing = Counts::default();
     let mut lines = Vec::new();
     for profile in profiles {
-        let (before, now) = (committed.get(profile).unwrap_or(&nothing), counted.get(profile).unwrap_or(&nothing));
+        let (before, now) =
+            (committed.get(profile).unwrap_or(&nothing), counted.get(profile).unwrap_or(&nothing));
         let names: BTreeSet<&String> = before.0.keys().chain(now.0.keys()).collect();
         for name in names {
             let of = |counts: &Counts| counts.0.get(name).copied().unwrap_or_default();
@@ -124,7 +128,9 @@ mod tests {
     fn a_count_that_rises_appears_or_goes_is_told_by_its_name() {
         let counts = |names: &[&str]| {
             let mut counts = Counts::default();
-            names.iter().for_each(|name| counts.add("webhook", name, Count { write_units: 1.0, ..Count::ONE }));
+            names
+                .iter()
+                .for_each(|name| counts.add("webhook", name, Count { write_units: 1.0, ..Count::ONE }));
             Snapshot::from([("small".to_owned(), counts)])
         };
         let committed = counts(&["PutItem", "SendMessage"]);

@@ -35,7 +35,12 @@ pub(crate) fn month(prices: &Prices) -> Result<Vec<Idle>, Failure> {
         line("looks into empty queues", polls, "sqs_request", "the account's first million requests a month"),
         line("metrics watched by alarms", watched, "alarm_month", "ten an account"),
         line("dashboards", made("AWS::CloudWatch::Dashboard"), "dashboard_month", "three an account"),
-        line("metrics of tasks, in a month in which some end", TASK_METRICS, "metric_month", "ten an account"),
+        line(
+            "metrics of tasks, in a month in which some end",
+            TASK_METRICS,
+            "metric_month",
+            "ten an account",
+        ),
     ]
     .into_iter()
     .collect()

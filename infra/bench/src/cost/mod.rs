@@ -54,7 +54,8 @@ impl Cost {
     pub(crate) fn run(&self, binaries: &Path) -> Result<Option<Section>, Failure> {
         let prices = Prices::listed()?;
         let priced = priced(binaries, &prices)?;
-        let counted = priced.iter().map(|of| (of.profile.name.to_owned(), of.measured.counts.clone())).collect();
+        let counted =
+            priced.iter().map(|of| (of.profile.name.to_owned(), of.measured.counts.clone())).collect();
         if let Some(file) = &self.accept {
             counts::write(file, &counted)?;
             return Ok(None);
@@ -70,11 +71,9 @@ impl Cost {
 
 fn priced(binaries: &Path, prices: &Prices) -> Result<Vec<Priced>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut warm = Stack::start(&runtime, binaries, true)?;
-    let mut forgetful = Stack::start(&runtime, binaries, false)?;
+    let mut stack = Stack::start(&runtime, binaries)?;
     let mut priced = Vec::new();
     for profile in profile::all() {
-        let stack = if profile.remembered { &mut warm } else { &mut forgetful };
         let measured = stack.measure(&profile)?;
         let bill = Bill::of(&profile, &measured, prices)?;
         priced.push(Priced { profile, measured, bill });

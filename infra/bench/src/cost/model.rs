@@ -44,8 +44,10 @@ impl Model {
 async fn answer(State(says): State<Arc<Mutex<Says>>>) -> Response {
     let says = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match says {
-        Says::Refusal => (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": { "type": "invalid_request_error" } })))
-            .into_response(),
+        Says::Refusal => {
+            (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": { "type": "invalid_request_error" } })))
+                .into_response()
+        }
         Says::Text(text) => axum::Json(json!({
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
             "choices": [{

@@ -11,16 +11,30 @@ use crate::Failure;
 pub(crate) struct Prices {
     pub(crate) region: String,
     pub(crate) date: String,
+    /// How they were found.
+    pub(crate) note: String,
     prices: BTreeMap<String, Price>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Price {
+pub(crate) struct Price {
     dollars: f64,
     per: f64,
-    unit: String,
-    what: String,
-    source: String,
+    pub(crate) unit: String,
+    pub(crate) what: String,
+    /// A page of AWS's.
+    pub(crate) source: String,
+}
+
+impl Price {
+    /// In words, such as `$0.4 a million`.
+    pub(crate) fn in_words(&self) -> String {
+        match self.per {
+            1e6 => format!("${} a million", self.dollars),
+            1.0 => format!("${}", self.dollars),
+            per => format!("${} for {per}", self.dollars),
+        }
+    }
 }
 
 impl Prices {
@@ -28,9 +42,17 @@ impl Prices {
         Ok(serde_json::from_str(include_str!("../../prices.json"))?)
     }
 
+    pub(crate) fn price(&self, name: &str) -> Result<&Price, Failure> {
+        Ok(self.prices.get(name).ok_or_else(|| format!("prices.json has no {name}"))?)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Price> {
+        self.prices.values()
+    }
+
     /// Dollars for one unit.
     pub(crate) fn of(&self, name: &str) -> Result<f64, Failure> {
-        let price = self.prices.get(name).ok_or_else(|| format!("prices.json has no {name}"))?;
+        let price = self.price(name)?;
         Ok(price.dollars / price.per)
     }
 

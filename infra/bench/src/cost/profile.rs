@@ -21,8 +21,8 @@ pub(crate) struct Profile {
     pub(crate) model_takes: Duration,
     /// Tasks that one invocation runs.
     pub(crate) batch: usize,
-    /// Whether functions still know the agent from the task before.
-    pub(crate) remembered: bool,
+    /// Whether functions know the agent from the task before.
+    pub(crate) known: bool,
 }
 
 /// Tasks counted in each profile: a batch of the event source mapping.
@@ -39,7 +39,7 @@ pub(crate) fn all() -> Vec<Profile> {
         polls: 0,
         model_takes: Duration::ZERO,
         batch: TASKS,
-        remembered: true,
+        known: true,
     };
     vec![
         small(),
@@ -47,7 +47,7 @@ pub(crate) fn all() -> Vec<Profile> {
             name: "alone",
             means: "small, and rare: each task is its own batch, and its functions read the agent anew",
             batch: 1,
-            remembered: false,
+            known: false,
             ..small()
         },
         Profile { name: "keyed", means: "small, with an Idempotency-Key", keyed: true, ..small() },
@@ -95,9 +95,30 @@ impl Draw {
 
     fn word(&mut self) -> &'static str {
         const WORDS: [&str; 24] = [
-            "order", "customer", "returned", "within", "thirty", "days", "invoice", "number", "delivery", "address",
-            "missing", "part", "refund", "approved", "warehouse", "please", "check", "priority", "contract", "signed",
-            "carrier", "delayed", "until", "Thursday",
+            "order",
+            "customer",
+            "returned",
+            "within",
+            "thirty",
+            "days",
+            "invoice",
+            "number",
+            "delivery",
+            "address",
+            "missing",
+            "part",
+            "refund",
+            "approved",
+            "warehouse",
+            "please",
+            "check",
+            "priority",
+            "contract",
+            "signed",
+            "carrier",
+            "delayed",
+            "until",
+            "Thursday",
         ];
         let at = usize::try_from(self.below(WORDS.len() as u64)).unwrap_or_default();
         WORDS.get(at).copied().unwrap_or_default()

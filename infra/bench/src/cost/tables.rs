@@ -21,8 +21,8 @@ pub(crate) fn told(priced: &[Priced], prices: &Prices) -> Result<String, Failure
     let small = priced.first().ok_or("there is no profile")?;
     let (records, limit) = (small.bill.sum(&[Share::Records]), limit(prices)?);
     let mut text = format!(
-        "Dollars for a million tasks, at list prices of {} ({}, `infra/bench/prices.json`). In each cell, what \
-         one task takes, and what a million cost.\n\n",
+        "Dollars for a million tasks, at list prices of {} ({}). In each cell, what one task takes, and what a \
+         million cost.\n\n",
         prices.region, prices.date
     );
     for of in priced {
@@ -31,12 +31,15 @@ pub(crate) fn told(priced: &[Priced], prices: &Prices) -> Result<String, Failure
     writeln!(text, "\n{}", bills(priced, prices)?.into_text())?;
     writeln!(
         text,
-        "The limit is one put, one send and two updates of a kilobyte: ${limit:.2}. The records of a small task \
-         cost {:.2} times that, ${records:.2}; the goal is ${GOAL:.2}, and {}.\n",
+        "The limit is one put, one send and two updates of a kilobyte: ${}. The records of a small task \
+         cost {:.2} times that, ${}; the goal is ${GOAL:.2}, and {}.\n",
+        usd(limit),
         records / limit,
+        usd(records),
         if records <= GOAL { "it is met" } else { "it is missed" },
     )?;
     writeln!(text, "A month in which nothing happens:\n\n{}", month(prices)?.into_text())?;
+    writeln!(text, "The prices. {}\n\n{}", prices.note, listed(prices).into_text())?;
     Ok(text)
 }
 
@@ -50,7 +53,8 @@ fn bills(priced: &[Priced], prices: &Prices) -> Result<Table, Failure> {
         if row.iter().all(|line| line.count == 0.0) {
             continue;
         }
-        let head = format!("{}, {} at {}", first.what, first.unit, price(first.price, first.unit, prices)?);
+        let price = prices.price(first.price)?.in_words();
+        let head = format!("{}, {} at {price}", first.what, first.unit);
         let cells: Vec<String> = row.iter().map(|line| cell(line.count, line.unit, line.dollars)).collect();
         table.row(&with_head(&head, cells.iter().map(String::as_str)));
     }
@@ -65,31 +69,36 @@ fn with_head<'a>(head: &'a str, cells: impl Iterator<Item = &'a str>) -> Vec<&'a
     std::iter::once(head).chain(cells).collect()
 }
 
-fn price(name: &str, unit: &str, prices: &Prices) -> Result<String, Failure> {
-    Ok(match unit {
-        "GB-s" => format!("${:.10}", prices.of(name)?),
-        "GB" => format!("${:.2}", prices.of(name)?),
-        _ => format!("${} a million", prices.of_million(name)?),
-    })
-}
-
 fn cell(count: f64, unit: &str, dollars: f64) -> String {
     match unit {
         _ if count == 0.0 => String::new(),
-        "GB-s" => format!("{count:.5}: {dollars:.2}"),
-        "GB" => format!("{:.0} B: {dollars:.2}", count * 1e9),
-        _ => format!("{}: {dollars:.2}", (count * 1000.0).round() / 1000.0),
+        "GB-s" => format!("{count:.5}: {}", usd(dollars)),
+        "GB" => format!("{:.0} B: {}", count * 1e9, usd(dollars)),
+        _ => format!("{}: {}", (count * 1000.0).round() / 1000.0, usd(dollars)),
     }
 }
 
 fn sum(bill: &Bill, shares: &[Share]) -> String {
-    format!("**{:.2}**", bill.sum(shares))
+    format!("**{}**", usd(bill.sum(shares)))
+}
+
+/// To the cent, half a cent up, as people do.
+fn usd(dollars: f64) -> String {
+    format!("{:.2}", (dollars * 100.0).round() / 100.0)
 }
 
 fn month(prices: &Prices) -> Result<Table, Failure> {
     let mut table = Table::new(&["", "count", "USD", "free of it"]);
     for line in idle::month(prices)? {
-        table.row(&[line.what, &format!("{}", line.count), &format!("{:.2}", line.dollars), line.allowance]);
+        table.row(&[line.what, &format!("{}", line.count), &usd(line.dollars), line.allowance]);
     }
     Ok(table)
+}
+
+fn listed(prices: &Prices) -> Table {
+    let mut table = Table::new(&["of", "for", "USD", "source"]);
+    for price in prices.all() {
+        table.row(&[&price.what, &price.unit, &price.in_words(), &format!("<{}>", price.source)]);
+    }
+    table
 }
