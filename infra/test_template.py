@@ -329,6 +329,8 @@ def test_every_alarm_watches_something_of_this_stack():
             if namespace == "AgentWebhooks":
                 assert dimensions["stack"] == {"Ref": "AWS::StackName"}, name
                 continue
+            index = dimensions.pop("GlobalSecondaryIndexName", None)
+            assert index in (None, properties("TasksTable")["GlobalSecondaryIndexes"][0]["IndexName"]), name
             ((dimension, value),) = dimensions.items()
             kind, form = DIMENSIONS[dimension]
             allowed = [json.loads(json.dumps(form).replace("{}", resource)) for resource in of_type(kind)]

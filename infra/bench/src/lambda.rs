@@ -51,10 +51,19 @@ impl Function {
         binary: &Path,
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, Failure> {
+        Self::spawn_logging(binary, environment, Stdio::null())
+    }
+
+    /// The same, with a place for what it logs.
+    pub(crate) fn spawn_logging<'a>(
+        binary: &Path,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+        log: Stdio,
+    ) -> Result<Self, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE))?;
         let mut command = Command::new(binary);
-        command.env_clear().envs(environment).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env_clear().envs(environment).stdin(Stdio::null()).stdout(log);
         command.env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string());
         command.env("AWS_LAMBDA_FUNCTION_NAME", "bench").env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
         command.env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
 mod cold;
+mod cost;
 mod http;
 mod lambda;
 mod machine;
@@ -34,6 +35,8 @@ struct Arguments {
 enum What {
     /// The machine this runs on.
     Machine,
+    /// Dollars of a million tasks, by the counted calls of the binaries.
+    Cost(cost::Cost),
     /// Cold starts and warm calls of the functions.
     Cold,
 }
@@ -54,6 +57,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report::open(&arguments.report)?;
     let section: Section = match arguments.what {
         What::Machine => machine::describe()?,
+        What::Cost(ref cost) => match cost.run(&arguments.binaries)? {
+            Some(section) => section,
+            None => return Ok(()),
+        },
         What::Cold => cold::measure(&arguments.binaries)?,
     };
     report.put(&section)

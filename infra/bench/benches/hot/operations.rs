@@ -1,0 +1,73 @@
+//! What every trigger, run and poll does by itself, between its calls.
+
+use std::error::Error;
+use std::hint::black_box;
+
+use domain::{
+    Agent, AgentDraft, AgentId, Answer, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Salt,
+    TaskId, TaskKey, TokenHash, Usage, WebhookToken, render_prompt,
+};
+
+/// One of them.
+pub(crate) struct Operation {
+    pub(crate) name: &'static str,
+    pub(crate) run: Box<dyn Fn()>,
+}
+
+const NOW: Moment = Moment::from_millis(1_795_867_200_000);
+const AGENT: AgentId = AgentId::random([7; 16]);
+const DEFINITION: &str = r#"{
+    "name": "order-triage",
+    "prompt": "You triage orders. Order {{ payload.order.id }}: {% for line in payload.order.lines %}{{ line.sku }} {% endfor %}"
+}"#;
+
+pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
+    let small =
+        br#"{"order":{"id":70113,"lines":[{"sku":"A-48213","quantity":2,"price":"19.90"}]}}"#.to_vec();
+    let large = format!(r#"{{"lines":[{}0]}}"#, "1.50,".repeat(800)).into_bytes();
+    let form = b"order=70113&tag=a&tag=b&note=please+check%21".to_vec();
+    let token = WebhookToken::derive(b"the-signing-secret", AGENT, 1);
+    let (text, stored) =
+        (token.expose().to_owned(), TokenHash::from_stored(token.hash().as_str().to_owned()));
+    let key = IdempotencyKey::parse(Some(b"order-70113"))?.ok_or("no key")?;
+    let salt = Salt::new([9; 32]);
+    let id = TaskId::new(NOW, TaskKey::random([3; 10]));
+    let (id_text, id_hex) = (id.to_string(), id.key().as_hex());
+    let (agent, _) = Agent::new(AGENT, AgentDraft::from_json(DEFINITION.as_bytes())?)?;
+    let payload = Payload::from_json(&small)?;
+    let ended = answered();
+    let record = serde_json::to_vec(&ended)?;
+    Ok(vec![
+        operation("payload of 80 bytes", move || Payload::from_json(&small).is_ok()),
+        operation("payload of 4 KB", move || Payload::from_json(&large).is_ok()),
+        operation("payload of a form", move || Payload::from_form(&form)),
+        operation("token, its hash compared", move || {
+            WebhookToken::parse(&text).map(|token| stored.eq(&token.hash()))
+        }),
+        operation("idempotency key", || IdempotencyKey::parse(Some(b"order-70113")).is_ok()),
+        operation("task key of an idempotency key", move || TaskKey::derived(&salt, &key)),
+        operation("task id made", || TaskId::new(NOW, TaskKey::random([3; 10]))),
+        operation("task id written, and its key", move || (id.to_string(), id.key().as_hex())),
+        operation("task id read, and its key", move || (TaskId::parse(&id_text), TaskKey::from_hex(&id_hex))),
+        operation("prompt", move || render_prompt(&agent, &payload, id, NOW).is_ok()),
+        operation("end written", move || serde_json::to_vec(&ended).is_ok()),
+        operation("end read", move || serde_json::from_slice::<Ended>(&record).is_ok()),
+    ])
+}
+
+fn operation<T>(name: &'static str, run: impl Fn() -> T + 'static) -> Operation {
+    Operation { name, run: Box::new(move || drop(black_box(run()))) }
+}
+
+fn answered() -> Ended {
+    let passage = Passage {
+        title: "Returns policy".to_owned(),
+        text: "Goods can be returned within 30 days.".to_owned(),
+        source: "returns.md".to_owned(),
+    };
+    let answer = "The order can be returned until Thursday. ".repeat(10);
+    Ended {
+        outcome: Outcome::Success(Answer { answer, sources: vec![passage], ..Answer::default() }),
+        usage: Some(Usage { model: "any-model".to_owned(), turns: 1, input_tokens: 120, output_tokens: 60 }),
+    }
+}
