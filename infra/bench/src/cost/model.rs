@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -41,7 +42,8 @@ impl Model {
     }
 }
 
-async fn answer(State(says): State<Arc<Mutex<Says>>>) -> Response {
+/// Takes what is asked whole: who answers before closes the connection on its asker.
+async fn answer(State(says): State<Arc<Mutex<Says>>>, _asked: Bytes) -> Response {
     let says = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match says {
         Says::Refusal => {
