@@ -3,8 +3,10 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
+mod local;
 mod machine;
 mod report;
+mod scale;
 mod summary;
 
 use std::path::PathBuf;
@@ -31,6 +33,10 @@ struct Arguments {
 enum What {
     /// The machine this runs on.
     Machine,
+    /// The local server beside its disk and its database engine.
+    Local,
+    /// The local server beside few stored tasks and very many.
+    Scale,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +55,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report::open(&arguments.report)?;
     let section: Section = match arguments.what {
         What::Machine => machine::describe()?,
+        What::Local => local::measure(&arguments.binaries)?,
+        What::Scale => scale::measure(&arguments.binaries)?,
     };
     report.put(&section)
 }
