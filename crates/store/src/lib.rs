@@ -35,6 +35,6 @@ pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
 pub use secrets::{Secrets, read_secret};
 pub use tables::{create_tables, index_tasks};
 pub use tasks::{
-    Admission, Burial, Claim, Claimed, Finish, Pick, Rate, Release, Shown, Slot, SlotAnswer, Tasks, Unended,
-    Wait,
+    Admission, Burial, Claim, Claimed, Finish, Left, Pick, Rate, Release, Shown, Slot, SlotAnswer, Tasks,
+    Unended, Wait,
 };

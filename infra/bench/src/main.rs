@@ -7,8 +7,10 @@ mod cold;
 mod cost;
 mod http;
 mod lambda;
+mod local;
 mod machine;
 mod report;
+mod scale;
 mod summary;
 
 use std::path::PathBuf;
@@ -39,6 +41,10 @@ enum What {
     Cost(cost::Cost),
     /// Cold starts and warm calls of the functions.
     Cold,
+    /// The local server beside its disk and its database engine.
+    Local,
+    /// The local server beside few stored tasks and very many.
+    Scale,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +68,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             None => return Ok(()),
         },
         What::Cold => cold::measure(&arguments.binaries)?,
+        What::Local => local::measure(&arguments.binaries)?,
+        What::Scale => scale::measure(&arguments.binaries)?,
     };
     report.put(&section)
 }

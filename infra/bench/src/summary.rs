@@ -9,6 +9,10 @@ impl Samples {
         self.0.push(sample);
     }
 
+    pub(crate) fn extend(&mut self, more: &Self) {
+        self.0.extend_from_slice(&more.0);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -17,7 +17,7 @@ const SOURCES: [(&str, &str); 2] = [
 ];
 
 /// Makes the demo agent at the very first start, and says what to do next.
-pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), ServeError> {
+pub(super) async fn introduce(server: &Server, resumed: usize, took: Duration) -> Result<(), ServeError> {
     let management = &server.management;
     let agents = match server.is_new {
         true => vec![management.create(demo_agent()).await?],
@@ -27,8 +27,8 @@ pub(super) async fn introduce(server: &Server, took: Duration) -> Result<(), Ser
             Vec::new()
         }),
     };
-    if server.resumed > 0 {
-        say(format!("tasks resumed that had not ended: {}", server.resumed));
+    if resumed > 0 {
+        say(format!("tasks resumed that had not ended: {resumed}"));
     }
     let demo = agents.iter().find(|record| record.agent.draft().name == NAME);
     let url = match demo {

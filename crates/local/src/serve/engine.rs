@@ -1,6 +1,11 @@
 //! DynamoDB in this process: the SDK's HTTP connector hands each request to an
 //! embedded engine on a SQLite file, with no socket between.
 
+mod calls;
+mod group_sync;
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,48 +17,76 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use dynoxide::actions::scan::ScanRequest;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-/// Calls at once. The database does one thing at a time; a few threads more read
-/// requests and write answers meanwhile. Without a bound a burst would make
-/// tokio start 512 threads that wait for each other.
-const THREADS: usize = 8;
+use calls::{Calls, Serving};
+use group_sync::{GroupSync, Unsynced};
+
+/// Items that one call scans at most. DynamoDB stops at 1 MiB; the engine does so as
+/// well, but has read the rest of the table into memory by then.
+const SCANNED: usize = 100;
 
 /// An embedded DynamoDB. Every write is synced to disk before it is answered.
 #[derive(Clone)]
 pub struct Engine {
     database: Database,
-    threads: Arc<Semaphore>,
+    sync: Arc<GroupSync>,
+    calls: Arc<Calls<Call>>,
 }
 
-/// The database cannot be opened.
+/// A call on its way: what is asked, and who waits for the status and the body.
+struct Call {
+    request: HttpRequest,
+    tell: oneshot::Sender<Result<(u16, String), Unsynced>>,
+}
+
+/// Why there is no database.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to open the database: {0}")]
-pub struct EngineError(String);
+pub enum EngineError {
+    /// The engine cannot open it.
+    #[error("failed to open the database: {0}")]
+    Database(String),
+    /// What SQLite writes before it writes to the database.
+    #[error("failed to open the database's log")]
+    Log(#[source] std::io::Error),
+}
 
 impl Engine {
     /// On a file, made if it is not there.
+    ///
+    /// SQLite commits without a sync, and [`GroupSync`] syncs its log for all who
+    /// wait. ARCHITECTURE.md tells why that is as durable as a sync per commit.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
-        Self::opened(Database::new(&path.to_string_lossy()))
+        let database = opened(Database::new(&path.to_string_lossy()))?;
+        // All that it leaves changed is `PRAGMA synchronous`, which is NORMAL then.
+        opened(database.disable_bulk_loading())?;
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        // A descriptor of our own for the engine's whole life. Closing one of the
+        // database itself would take SQLite's locks away; the log has none.
+        let log = File::open(log).map_err(EngineError::Log)?;
+        Ok(Self::new(database, GroupSync::new(move || log.sync_data())))
     }
 
     /// In memory only, for tests.
     pub fn in_memory() -> Result<Self, EngineError> {
-        Self::opened(Database::memory())
+        Ok(Self::new(opened(Database::memory())?, GroupSync::new(|| Ok(()))))
     }
 
-    fn opened(database: dynoxide::Result<Database>) -> Result<Self, EngineError> {
-        let database = database.map_err(|error| EngineError(error.to_string()))?;
-        Ok(Self { database, threads: Arc::new(Semaphore::new(THREADS)) })
+    fn new(database: Database, sync: GroupSync) -> Self {
+        Self { database, sync: Arc::new(sync), calls: Arc::default() }
     }
 
-    /// Deletes expired items, as DynamoDB does in the background.
+    /// Deletes expired items, as DynamoDB does in the background. No answer waits for
+    /// the disk to have that: what is expired is never shown.
     pub async fn sweep(&self) {
         let database = self.database.clone();
-        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+        match spawn_blocking(move || database.sweep_ttl()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(swept)) => tracing::debug!(swept, "expired items deleted"),
             Ok(Err(error)) => tracing::warn!(%error, "sweeping expired items failed"),
@@ -76,33 +109,80 @@ impl HttpClient for Engine {
 
 impl HttpConnector for Engine {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Self { database, threads } = self.clone();
+        let engine = self.clone();
         HttpConnectorFuture::new(async move {
-            // A caller who gives up here leaves nothing behind; once the call has a
-            // thread it takes effect, whether or not its answer is awaited.
-            let thread = threads.acquire_owned().await.map_err(|closed| failure(closed.into()))?;
-            let call = move || {
-                let answered = answer(&database, &request);
-                drop(thread);
-                answered
-            };
-            let answered = tokio::task::spawn_blocking(call).await;
-            let (status, body) = answered.map_err(|error| failure(error.into()))?;
+            let (tell, told) = oneshot::channel();
+            match engine.calls.add(Call { request, tell }) {
+                Some(serving) => drop(spawn_blocking(move || engine.serve(serving))),
+                None => drop(engine),
+            }
+            let answered = told.await.map_err(|panicked| failure(panicked.into()))?;
+            let (status, body) = answered.map_err(|unsynced| failure(unsynced.into()))?;
             let status = status.try_into().map_err(|_| failure("not an HTTP status".into()))?;
             Ok(HttpResponse::new(status, SdkBody::from(body)))
         })
     }
 }
 
+impl Engine {
+    /// Makes the calls that wait, until none does.
+    fn serve(self, mut serving: Serving<Call>) {
+        let Self { database, sync, .. } = self;
+        let mut next = serving.next();
+        while let Some(Call { request, tell }) = next {
+            // A caller who gave up before its turn leaves nothing behind; from here on the
+            // call takes effect, whether or not its answer is awaited.
+            let answered = (!tell.is_closed())
+                .then(|| catch_unwind(AssertUnwindSafe(|| perform(&database, &sync, &request))));
+            next = serving.next();
+            // Who waits for a call that has panicked is told by losing `tell`.
+            let Some(Ok(answered)) = answered else { continue };
+            let tell = Box::new(move |synced: Result<(), Unsynced>| {
+                // Nobody may be waiting any more.
+                let _ = tell.send(synced.map(|()| answered));
+            });
+            if next.is_none() {
+                // Who has the last answer may count on the file's being closed.
+                drop(database);
+                return sync.answer(tell);
+            }
+            if sync.keep(tell) {
+                let sync = Arc::clone(&sync);
+                spawn_blocking(move || sync.sync());
+            }
+        }
+    }
+}
+
+fn perform(database: &Database, sync: &GroupSync, request: &HttpRequest) -> (u16, String) {
+    let target = request.headers().get("x-amz-target").unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    let body = request.body().bytes().unwrap_or_default();
+    let mut change = changes(operation).then(|| sync.change());
+    let answered = answer(database, operation, body);
+    if let Some(change) = &mut change {
+        // Refused as a whole: its condition, or the request itself.
+        change.wrote = answered.0 != 400;
+    }
+    answered
+}
+
+/// Whether a call may commit something.
+fn changes(operation: &str) -> bool {
+    !matches!(operation, "GetItem" | "Query" | "BatchGetItem" | "Scan" | "ListTables" | "DescribeTable")
+}
+
+fn opened<T>(outcome: dynoxide::Result<T>) -> Result<T, EngineError> {
+    outcome.map_err(|error| EngineError::Database(error.to_string()))
+}
+
 fn failure(cause: BoxError) -> ConnectorError {
     ConnectorError::other(cause, None)
 }
 
-/// One DynamoDB call, named by its `X-Amz-Target`.
-fn answer(database: &Database, request: &HttpRequest) -> (u16, String) {
-    let target = request.headers().get("x-amz-target").unwrap_or_default();
-    let body = request.body().bytes().unwrap_or_default();
-    match target.rsplit('.').next().unwrap_or_default() {
+/// One DynamoDB call: the status and the body of its answer.
+fn answer(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+    match operation {
         "PutItem" => call(body, |request| database.put_item(request)),
         "GetItem" => call(body, |request| database.get_item(request)),
         "DeleteItem" => call(body, |request| database.delete_item(request)),
@@ -110,7 +190,10 @@ fn answer(database: &Database, request: &HttpRequest) -> (u16, String) {
         "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
         "Query" => call(body, |request| database.query(request)),
         "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
-        "Scan" => call(body, |request| database.scan(request)),
+        "Scan" => call(body, |mut request: ScanRequest| {
+            request.limit.get_or_insert(SCANNED);
+            database.scan(request)
+        }),
         "ListTables" => call(body, |request| database.list_tables(request)),
         "CreateTable" => call(body, |request| database.create_table(request)),
         "DescribeTable" => call(body, |request| database.describe_table(request)),

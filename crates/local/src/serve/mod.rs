@@ -37,8 +37,11 @@ use crate::{DataDir, DataDirError, say};
 
 /// How long runs under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often expired items are deleted; readers never see them anyway.
+/// How often expired items are deleted; readers never see them anyway. A sweep reads
+/// all there is, so it comes more rarely when that takes long.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// As many times its own duration a sweep rests.
+const SWEEP_REST: u32 = 100;
 /// As on AWS: a message handed out this often is a dead letter.
 const MAX_RECEIVES: u32 = 25;
 /// As on AWS: longer than any invocation.
@@ -123,14 +126,21 @@ pub struct Server {
     pub management: Management,
     /// Nothing was here before this start.
     pub is_new: bool,
-    /// Tasks that the process before this one had accepted and not ended.
-    pub resumed: usize,
     admin_token: AdminToken,
-    tasks: Tasks,
+    runs: Runs,
     stop: CancellationToken,
     http: JoinHandle<()>,
-    poller: JoinHandle<usize>,
     _lock: Lock,
+}
+
+/// What runs tasks.
+#[derive(Debug)]
+struct Runs {
+    queue: Arc<MemoryQueue>,
+    runner: Arc<Runner>,
+    concurrency: usize,
+    /// Once what was left is resumed.
+    poller: Option<JoinHandle<usize>>,
 }
 
 /// Where the admin token is, for who wants to sign in.
@@ -149,10 +159,16 @@ pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError
     let started = Instant::now();
     let mut signals = StopSignals::listen()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");
-    let server = Server::start(&args, settings).await?;
+    let mut server = Server::start(&args, settings).await?;
     say(format!("listening on {}", server.url));
-    demo::introduce(&server, started.elapsed()).await?;
-    signals.next().await;
+    let resumed = tokio::select! {
+        resumed = server.resume() => Some(resumed?),
+        () = signals.next() => None,
+    };
+    if let Some(resumed) = resumed {
+        demo::introduce(&server, resumed, started.elapsed()).await?;
+        signals.next().await;
+    }
     say("stopping: runs under way have 10 s to end; once more stops at once");
     tokio::select! {
         left = server.stop() => match left? {
@@ -183,7 +199,7 @@ impl Settings {
 }
 
 impl Server {
-    /// Opens the data folder, resumes what was left, and answers requests.
+    /// Opens the data folder and answers requests. Runs nothing before [`Self::resume`].
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
@@ -202,7 +218,6 @@ impl Server {
         let secrets = Arc::new(Secrets::file(data_dir.secrets()));
         let clock = settings.clock.clone();
         let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
-        let resumed = recovery::resume(&tasks, &queue, clock.now()).await?;
 
         let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
@@ -227,7 +242,7 @@ impl Server {
         let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
         let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
         let runner = Arc::new(Runner {
-            tasks: tasks.clone(),
+            tasks,
             sources: Arc::new(Sources::new(Arc::clone(&agents), documents)),
             agents,
             secrets,
@@ -243,18 +258,34 @@ impl Server {
             .merge(pages::router());
         let limits = settings.http.fitted(settings.concurrency);
         let http = tokio::spawn(http::answer(listener, api::app(routes), limits, stop.clone()));
-        let poller = tokio::spawn(poller::poll(queue, runner, settings.concurrency, stop.clone(), GRACE));
         tokio::spawn(sweep(engine, stop.clone()));
-        Ok(Self { url, management, is_new, resumed, admin_token, tasks, stop, http, poller, _lock: lock })
+        let runs = Runs { queue, runner, concurrency: settings.concurrency, poller: None };
+        Ok(Self { url, management, is_new, admin_token, runs, stop, http, _lock: lock })
+    }
+
+    /// Queues what the process before this one had accepted and not ended, returns how
+    /// many tasks that were, and begins to run tasks. This reads all that is stored,
+    /// and callers are answered meanwhile. What they trigger may be queued twice,
+    /// which is harmless; no run is under way, so that every lease is a dead one's.
+    pub async fn resume(&mut self) -> Result<usize, StoreError> {
+        let Runs { queue, runner, concurrency, poller } = &mut self.runs;
+        let resumed = recovery::resume(&runner.tasks, queue, runner.clock.now()).await?;
+        let poll =
+            poller::poll(Arc::clone(queue), Arc::clone(runner), *concurrency, self.stop.clone(), GRACE);
+        *poller = Some(tokio::spawn(poll));
+        Ok(resumed)
     }
 
     /// Stops answering, gives runs a moment, and returns how many were left. Those
     /// go on at the next start, and this attempt is not counted.
     pub async fn stop(self) -> Result<usize, StoreError> {
         self.stop.cancel();
-        let left = self.poller.await.unwrap_or_default();
+        let left = match self.runs.poller {
+            Some(poller) => poller.await.unwrap_or_default(),
+            None => 0,
+        };
         if left > 0 {
-            recovery::give_back(&self.tasks, self.management.clock.now()).await?;
+            recovery::give_back(&self.runs.runner.tasks, self.management.clock.now()).await?;
         }
         // Connections that stay open do not hold the process up.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
@@ -304,9 +335,11 @@ async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
 }
 
 async fn sweep(engine: Engine, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+    let mut rest = Duration::ZERO;
+    while stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
+        let began = Instant::now();
         engine.sweep().await;
+        rest = SWEEP_EVERY.max(began.elapsed() * SWEEP_REST);
     }
 }
 

@@ -8,7 +8,7 @@ use domain::{Moment, Status};
 /// At a clean stop: tasks whose runs were broken off are PENDING again, their
 /// attempt not counted. Nobody holds them any more.
 pub(crate) async fn give_back(tasks: &Tasks, now: Moment) -> Result<(), StoreError> {
-    for task in readable(tasks).await? {
+    for task in readable(tasks.left().await?.unended) {
         if task.status == Status::Started {
             tasks.give_back(&task, now).await?;
         }
@@ -20,8 +20,11 @@ pub(crate) async fn give_back(tasks: &Tasks, now: Moment) -> Result<(), StoreErr
 /// the process before this one (the folder's lock says so), so they are
 /// PENDING now rather than when their leases were due. Returns how many tasks go on.
 pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue, now: Moment) -> Result<usize, StoreError> {
-    tasks.forget_slots().await?;
-    let unended = readable(tasks).await?;
+    let left = tasks.left().await?;
+    for agent in left.slots {
+        tasks.forget_slots(agent).await?;
+    }
+    let unended = readable(left.unended);
     for task in &unended {
         if task.status == Status::Started {
             tasks.break_lease(task.id, now).await?;
@@ -32,9 +35,9 @@ pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue, now: Moment) -> R
 }
 
 /// One record that cannot be read, or is a later version's, keeps no other waiting.
-async fn readable(tasks: &Tasks) -> Result<Vec<Unended>, StoreError> {
+fn readable(unended: Vec<Result<Unended, StoreError>>) -> Vec<Unended> {
     let readable = |found: Result<Unended, StoreError>| {
         found.inspect_err(|error| tracing::error!(error = error_chain(error), "task left alone")).ok()
     };
-    Ok(tasks.unended().await?.into_iter().filter_map(readable).collect())
+    unended.into_iter().filter_map(readable).collect()
 }

@@ -325,7 +325,7 @@ async fn runs_broken_off_in_good_order_are_told_and_their_events_do_not_grow_wit
     for _ in 0..60 {
         let claim = tasks.claim(id, now, now.plus(Duration::from_secs(60)), 1).await.unwrap();
         assert!(matches!(claim, store::Claim::Granted(_)));
-        let held = tasks.unended().await.unwrap().remove(0).unwrap();
+        let held = tasks.left().await.unwrap().unended.remove(0).unwrap();
         tasks.give_back(&held, now).await.unwrap();
     }
     assert!(functions.deliver(&[&task], false).await.is_empty());

@@ -116,6 +116,15 @@ pub struct Unended {
     pub events: usize,
 }
 
+/// What a process that is dead has left.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Every task that has not ended, or why it cannot be read.
+    pub unended: Vec<Result<Unended, StoreError>>,
+    /// Agents whose runs had slots.
+    pub slots: Vec<AgentId>,
+}
+
 impl Tasks {
     /// The table of this name.
     pub fn new(aws: &crate::aws::Aws, table: impl Into<String>) -> Self {
@@ -214,27 +223,33 @@ impl Tasks {
         Ok(found.item)
     }
 
-    /// Every task that has not ended. A scan: for a server's start, never for a
-    /// request. What cannot be read is handed back apart, and holds up no other.
-    pub async fn unended(&self) -> Result<Vec<Result<Unended, StoreError>>, StoreError> {
+    /// What a process that is dead has left. A scan: for a server's start and its end,
+    /// never for a request. What cannot be read is handed back apart, and holds up no
+    /// other.
+    pub async fn left(&self) -> Result<Left, StoreError> {
         let mut pages = self
             .db
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("#status IN (:pending, :started)")
+            .filter_expression("#status IN (:pending, :started) OR begins_with(id, :slots)")
             .projection_expression("id, v, #status, agent_id, created_at, events")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":slots", item::text(slots::ID_PREFIX))
             .into_paginator()
             .items()
             .send();
-        let mut found = Vec::new();
-        while let Some(item) = pages.next().await {
-            found.push(unended(&item.attempt("scan the tasks")?));
+        let mut left = Left::default();
+        while let Some(found) = pages.next().await {
+            let found = found.attempt("scan the tasks")?;
+            match Reader(&found).text("id")?.strip_prefix(slots::ID_PREFIX).and_then(AgentId::parse) {
+                Some(agent) => left.slots.push(agent),
+                None => left.unended.push(unended(&found)),
+            }
         }
-        Ok(found)
+        Ok(left)
     }
 }
 

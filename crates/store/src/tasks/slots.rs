@@ -17,6 +17,8 @@ use crate::item::{self, Item, Reader};
 
 /// Others may take the slot that was seen free; then another is tried.
 const TRIES: usize = 4;
+/// Of the item's id, before the agent's.
+pub(super) const ID_PREFIX: &str = "slots#";
 /// The item stays this long after its last lease.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
@@ -135,25 +137,10 @@ impl Tasks {
         }
     }
 
-    /// Forgets every slot. Only for a process that knows that no run is alive.
-    pub async fn forget_slots(&self) -> Result<(), StoreError> {
-        let mut pages = self
-            .db
-            .scan()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .filter_expression("begins_with(id, :slots)")
-            .expression_attribute_values(":slots", item::text("slots#"))
-            .projection_expression("id")
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(found) = pages.next().await {
-            let found = found.attempt("scan the run slots")?;
-            let id = item::text(Reader(&found).text("id")?);
-            let delete = self.db.delete_item().table_name(&self.table).key("id", id);
-            delete.send().await.attempt("delete the run slots")?;
-        }
+    /// Forgets the slots of an agent. Only for a process that knows that no run is alive.
+    pub async fn forget_slots(&self, agent: AgentId) -> Result<(), StoreError> {
+        let delete = self.db.delete_item().table_name(&self.table).key("id", item::text(slots_id(agent)));
+        delete.send().await.attempt("delete the run slots")?;
         Ok(())
     }
 
@@ -193,7 +180,7 @@ impl Tasks {
 }
 
 fn slots_id(agent: AgentId) -> String {
-    format!("slots#{agent}")
+    format!("{ID_PREFIX}{agent}")
 }
 
 fn slot_name(slot: u32) -> String {

@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) url: String,
     pub(crate) time: Time,
     server: Server,
+    resumed: usize,
     folder: TempDir,
 }
 
@@ -102,10 +103,11 @@ impl World {
         settings.program = PROGRAM.into();
         settings.clock = time.clock();
         change(&mut settings);
-        let server = Server::start(&args, settings).await.unwrap();
+        let mut server = Server::start(&args, settings).await.unwrap();
+        let resumed = server.resume().await.unwrap();
         let signing_secret = std::fs::read_to_string(args.data_dir.join("signing-secret")).unwrap();
         redaction::secret("signing secret", &signing_secret);
-        Self { http: client(), url: server.url.clone(), time, server, folder }
+        Self { http: client(), url: server.url.clone(), time, server, resumed, folder }
     }
 
     /// Stops the server and starts another on the same folder.
@@ -116,7 +118,7 @@ impl World {
 
     /// How many tasks the start found stored and not ended.
     pub(crate) fn resumed(&self) -> usize {
-        self.server.resumed
+        self.resumed
     }
 
     pub(crate) fn secrets_file(&self) -> std::path::PathBuf {

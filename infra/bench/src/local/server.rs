@@ -1,0 +1,109 @@
+//! The real server, spawned.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::wire::{Connection, message};
+use crate::Failure;
+
+const ADMIN_TOKEN: &str = "measured-admin-token-0123456789abcdef";
+
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) address: SocketAddr,
+    /// From the spawn to "listening".
+    pub(crate) started_in: Duration,
+    /// Open as long as the server says things.
+    _said: BufReader<ChildStdout>,
+}
+
+/// One agent of it.
+pub(crate) struct Agent {
+    /// Of its webhook.
+    pub(crate) path: String,
+}
+
+impl Server {
+    /// Returns once it listens. `concurrency` is how many runs it has at a time.
+    pub(crate) fn start(binaries: &Path, data: &Path, concurrency: usize) -> Result<Self, Failure> {
+        let began = Instant::now();
+        let binary = binaries.join("agent-webhooks");
+        let mut process = Command::new(&binary)
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .arg(data)
+            .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
+            .env("AGENT_WEBHOOKS_CONCURRENCY", concurrency.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+        let mut said = BufReader::new(process.stdout.take().ok_or("the server has no output")?);
+        let mut line = String::new();
+        while said.read_line(&mut line)? > 0 {
+            if let Some(address) = line.trim().strip_prefix("listening on http://") {
+                let (address, started_in) = (address.parse()?, began.elapsed());
+                return Ok(Self { process, address, started_in, _said: said });
+            }
+            line.clear();
+        }
+        Err("the server ended before it listened".into())
+    }
+
+    /// Makes an agent that asks this model.
+    pub(crate) async fn agent(&self, model_url: &str) -> Result<Agent, Failure> {
+        let definition = json!({ "name": "measured", "model": { "base_url": model_url, "name": "instant" } });
+        let headers = format!("authorization: Bearer {ADMIN_TOKEN}\r\n");
+        let request = message("POST /api/agents HTTP/1.1", &headers, &definition.to_string());
+        let mut connection = Connection::open(self.address).await?;
+        let answer = connection.ask(&request).await?;
+        let made: Value = serde_json::from_slice(answer.body)?;
+        let text = |name: &str| made.get(name).and_then(Value::as_str).map(str::to_owned);
+        let Some(url) = text("webhook_url") else {
+            return Err(format!("no agent was made: {} {made}", answer.status).into());
+        };
+        Ok(Agent { path: url.replace(&format!("http://{}", self.address), "") })
+    }
+
+    /// MiB resident now, and at most since the start.
+    pub(crate) fn memory(&self) -> Result<(f64, f64), Failure> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let mib = |name: &str| -> Result<f64, Failure> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
+            let kib: f64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
+            Ok(kib / 1024.0)
+        };
+        Ok((mib("VmRSS")?, mib("VmHWM")?))
+    }
+
+    /// Time on the cores so far, by the system's clock ticks of 10 ms.
+    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // After the name, which may hold spaces: fields 14 and 15 of proc(5).
+        let (_, fields) = stat.rsplit_once(')').ok_or("no such process")?;
+        let mut fields = fields.split_whitespace().skip(11);
+        let mut ticks = || -> Result<u64, Failure> { Ok(fields.next().ok_or("too few fields")?.parse()?) };
+        Ok(Duration::from_millis((ticks()? + ticks()?) * 10))
+    }
+
+    /// Stops it as an operator would, and waits for its end.
+    pub(crate) fn stop(mut self) -> Result<(), Failure> {
+        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
+        self.process.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
