@@ -335,7 +335,8 @@ async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
 }
 
 async fn sweep(engine: Engine, stop: CancellationToken) {
-    let mut rest = Duration::ZERO;
+    // At first there is enough to read for who resumes tasks.
+    let mut rest = SWEEP_EVERY;
     while stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
         let began = Instant::now();
         engine.sweep().await;

@@ -56,8 +56,13 @@ fn cold(subjects: &[(Subject, Seen)]) -> Table {
 }
 
 fn warm(binaries: &Path, subjects: &[(Subject, Seen)]) -> Result<Table, Failure> {
-    let mut table =
-        Table::new(&["warm", "answer (and p99), µs", "CPU of a call, µs", "binary, MB", "zipped, MB"]);
+    let mut table = Table::new(&[
+        "warm",
+        "answer: median, p90, p99, µs",
+        "CPU of a call, µs",
+        "binary, MB",
+        "zipped, MB",
+    ]);
     for (subject, seen) in subjects {
         let binary = fs::read(binaries.join(subject.binary))?;
         table.row(&[

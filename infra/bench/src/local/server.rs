@@ -19,7 +19,9 @@ pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
     /// From the spawn to "listening".
-    pub(crate) started_in: Duration,
+    pub(crate) listened_in: Duration,
+    /// From the spawn until what an earlier process had left was queued.
+    pub(crate) resumed_in: Duration,
     /// Open as long as the server says things.
     _said: BufReader<ChildStdout>,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Agent {
 }
 
 impl Server {
-    /// Returns once it listens. `concurrency` is how many runs it has at a time.
+    /// Returns once it runs tasks. `concurrency` is how many runs it has at a time.
     pub(crate) fn start(binaries: &Path, data: &Path, concurrency: usize) -> Result<Self, Failure> {
         let began = Instant::now();
         let binary = binaries.join("agent-webhooks");
@@ -46,14 +48,20 @@ impl Server {
             .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
         let mut said = BufReader::new(process.stdout.take().ok_or("the server has no output")?);
         let mut line = String::new();
+        let mut listens = None;
         while said.read_line(&mut line)? > 0 {
             if let Some(address) = line.trim().strip_prefix("listening on http://") {
-                let (address, started_in) = (address.parse()?, began.elapsed());
-                return Ok(Self { process, address, started_in, _said: said });
+                listens = Some((address.parse()?, began.elapsed()));
+            }
+            if line.starts_with("Manage agents")
+                && let Some((address, listened_in)) = listens
+            {
+                let resumed_in = began.elapsed();
+                return Ok(Self { process, address, listened_in, resumed_in, _said: said });
             }
             line.clear();
         }
-        Err("the server ended before it listened".into())
+        Err("the server ended before it ran tasks".into())
     }
 
     /// Makes an agent that asks this model.

@@ -5,6 +5,7 @@ mod fill;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use domain::TaskId;
 use fill::{copied_id, fill};
@@ -26,7 +27,8 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = Table::new(&[
         "tasks stored",
-        "start, ms",
+        "listening after, ms",
+        "running tasks after, ms",
         "poll, ms: median",
         "p99",
         "a second, 32 connections",
@@ -56,7 +58,8 @@ async fn at(stored: u64, binaries: &Path) -> Result<Vec<String>, Failure> {
     let original = first_task(binaries, data.path()).await?;
     fill(data.path(), original, 0..stored)?;
     let server = Server::start(binaries, data.path(), 1)?;
-    let mut cells = vec![stored.to_string(), whole(server.started_in.as_secs_f64() * 1000.0)];
+    let ms = |time: Duration| whole(time.as_secs_f64() * 1000.0);
+    let mut cells = vec![stored.to_string(), ms(server.listened_in), ms(server.resumed_in)];
     // Scattered over all that are stored.
     let poll = move |number: u64| {
         status(&copied_id(original, number.wrapping_mul(0x9E37_79B9) % stored).to_string())
