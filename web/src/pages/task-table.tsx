@@ -48,7 +48,7 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
   return {
     id: "agent",
     label: "Agent",
-    cell: (task) => <a class="row-other" href={`/console/agents/${task.agent_id}`}>{agentName(agents, task.agent_id)}</a>,
+    cell: (task) => <a class="row-other agent-name" href={`/console/agents/${task.agent_id}`}>{agentName(agents, task.agent_id)}</a>,
   };
 }
 
