@@ -70,6 +70,8 @@ impl Engine {
         // A descriptor of our own for the engine's whole life. Closing one of the
         // database itself would take SQLite's locks away; the log has none.
         let log = File::open(log).map_err(EngineError::Log)?;
+        // A process that was killed may have left commits that no sync has covered.
+        log.sync_data().map_err(EngineError::Log)?;
         Ok(Self::new(database, GroupSync::new(move || log.sync_data())))
     }
 
