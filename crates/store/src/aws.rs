@@ -134,13 +134,7 @@ impl Aws {
 
     /// A DynamoDB client.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let make = || {
-            let mut config = aws_sdk_dynamodb::config::Builder::from(&self.config);
-            if let Some(address) = &self.dynamodb_at {
-                config = config.endpoint_resolver(address.clone());
-            }
-            aws_sdk_dynamodb::Client::from_conf(config.build())
-        };
+        let make = || aws_sdk_dynamodb::Client::from_conf(self.for_dynamodb().build());
         self.dynamodb.get_or_init(make).clone()
     }
 
@@ -148,8 +142,15 @@ impl Aws {
     pub(crate) fn patient_dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let patience =
             TimeoutConfig::builder().disable_operation_attempt_timeout().disable_operation_timeout().build();
-        let config = aws_sdk_dynamodb::config::Builder::from(&self.config).timeout_config(patience);
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+        aws_sdk_dynamodb::Client::from_conf(self.for_dynamodb().timeout_config(patience).build())
+    }
+
+    fn for_dynamodb(&self) -> aws_sdk_dynamodb::config::Builder {
+        let config = aws_sdk_dynamodb::config::Builder::from(&self.config);
+        match &self.dynamodb_at {
+            Some(address) => config.endpoint_resolver(address.clone()),
+            None => config,
+        }
     }
 
     /// An SQS client.

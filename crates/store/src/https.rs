@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -47,7 +47,15 @@ struct Origin {
 
 struct Idle {
     connection: SendRequest<SdkBody>,
-    since: Instant,
+    /// By the clock that goes on while a function is frozen.
+    since: SystemTime,
+}
+
+/// A connection that was kept is in use: if nothing comes of it, those kept beside it
+/// are given up as well, which went the same way for as long.
+struct Doubt<'a> {
+    all: Option<&'a Https>,
+    origin: &'a Origin,
 }
 
 /// Why there is no answer.
@@ -90,15 +98,21 @@ impl Https {
         let origin = Origin::of(request.uri())?;
         address(&mut request, &origin);
         loop {
-            let (mut connection, is_new) = match self.idle(&origin).await {
-                Some(connection) => (connection, false),
-                None => (connect(&origin).await?, true),
+            let (mut connection, doubt) = match self.idle(&origin).await {
+                Some(connection) => (connection, Some(Doubt { all: Some(self), origin: &origin })),
+                None => (connect(&origin).await?, None),
             };
             match connection.try_send_request(request).await {
-                Ok(response) => return self.read(origin, connection, response).await,
+                Ok(response) => {
+                    let answer = self.read(&origin, connection, response).await?;
+                    if let Some(doubt) = doubt {
+                        doubt.dispel();
+                    }
+                    return Ok(answer);
+                }
                 Err(mut failure) => match failure.take_message() {
                     // It had been closed, and nothing of the request has left.
-                    Some(unsent) if !is_new => request = unsent,
+                    Some(unsent) if doubt.is_some() => request = unsent,
                     _ => return Err(HttpsError::Exchange(failure.into_error())),
                 },
             }
@@ -108,7 +122,7 @@ impl Https {
     /// Reads an answer whole, after which the connection is free.
     async fn read(
         &self,
-        origin: Origin,
+        origin: &Origin,
         connection: SendRequest<SdkBody>,
         response: Response<hyper::body::Incoming>,
     ) -> Result<Response<SdkBody>, HttpsError> {
@@ -116,21 +130,22 @@ impl Https {
         let body = body.collect().await.map_err(HttpsError::Exchange)?.to_bytes();
         // A server in trouble may have a neighbour that is not.
         if !parts.status.is_server_error() {
-            self.keep(origin, connection);
+            self.keep(origin.clone(), connection);
         }
         Ok(Response::from_parts(parts, SdkBody::from(body)))
     }
 
     fn keep(&self, origin: Origin, connection: SendRequest<SdkBody>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(origin).or_default().push(Idle { connection, since: Instant::now() });
+        all.entry(origin).or_default().push(Idle { connection, since: SystemTime::now() });
     }
 
     /// The connection used last, if it is still open.
     async fn idle(&self, origin: &Origin) -> Option<SendRequest<SdkBody>> {
         loop {
             let Idle { mut connection, since } = self.take(origin)?;
-            if since.elapsed() < KEEP_IDLE && connection.ready().await.is_ok() {
+            let is_young = since.elapsed().is_ok_and(|age| age < KEEP_IDLE);
+            if is_young && connection.ready().await.is_ok() {
                 return Some(connection);
             }
         }
@@ -139,6 +154,20 @@ impl Https {
     fn take(&self, origin: &Origin) -> Option<Idle> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get_mut(origin)?.pop()
+    }
+}
+
+impl Doubt<'_> {
+    fn dispel(mut self) {
+        self.all = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(all) = self.all {
+            all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.origin);
+        }
     }
 }
 
@@ -358,5 +387,53 @@ mod tests {
         let error = ask(&Https::default(), &format!("https://localhost:{port}")).await.unwrap_err();
         let error = ConnectorError::from(error);
         assert!(error.is_other() && crate::error_chain(&error).contains("UnknownIssuer"), "{error:?}");
+    }
+
+    /// As after a freeze during which the other side has forgotten its connections.
+    #[tokio::test]
+    async fn connections_kept_beside_one_that_answers_no_more_are_given_up_with_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let asked = asked.clone();
+                tokio::spawn(async move {
+                    let mut request = [0; 1024];
+                    // The first two answer once; whoever comes later is answered always.
+                    while stream.read(&mut request).await.unwrap_or_default() > 0 {
+                        asked.send(number).unwrap();
+                        stream.write_all(KEPT.as_bytes()).await.unwrap();
+                        if number < 2 {
+                            if stream.read(&mut request).await.unwrap_or_default() > 0 {
+                                asked.send(number).unwrap();
+                                return std::future::pending().await;
+                            }
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let https = Https::default();
+        https.open(&url).await;
+        https.open(&url).await;
+        let both = [ask(&https, &url), ask(&https, &url)];
+        for answer in futures::future::join_all(both).await {
+            assert_eq!(answer.unwrap(), 200);
+        }
+        let mut seen = [heard.recv().await, heard.recv().await];
+        seen.sort();
+        assert_eq!(seen, [Some(0), Some(1)]);
+        // Its caller loses patience once the request is with the other side.
+        tokio::select! {
+            answer = ask(&https, &url) => panic!("{answer:?}"),
+            number = heard.recv() => assert!(number < Some(2)),
+        }
+        // Its neighbour would not answer either.
+        let answer = tokio::time::timeout(Duration::from_secs(5), ask(&https, &url)).await;
+        assert_eq!(answer.unwrap().unwrap(), 200);
+        assert_eq!(heard.recv().await, Some(2));
     }
 }
