@@ -4,7 +4,7 @@
 mod calls;
 mod group_sync;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use dynoxide::actions::scan::ScanRequest;
 use dynoxide::{Database, DynoxideError};
+use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
@@ -62,15 +63,19 @@ impl Engine {
     /// SQLite commits without a sync, and [`GroupSync`] syncs its log for all who
     /// wait. ARCHITECTURE.md tells why that is as durable as a sync per commit.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let log = Path::new(&log);
+        if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
+            take_over(path)?;
+        }
         let database = opened(Database::new(&path.to_string_lossy()))?;
         // All that it leaves changed is `PRAGMA synchronous`, which is NORMAL then.
         opened(database.disable_bulk_loading())?;
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
         // A descriptor of our own for the engine's whole life. Closing one of the
         // database itself would take SQLite's locks away; the log has none.
         let log = File::open(log).map_err(EngineError::Log)?;
-        // A process that was killed may have left commits that no sync has covered.
+        // What opening it wrote.
         log.sync_data().map_err(EngineError::Log)?;
         Ok(Self::new(database, GroupSync::new(move || log.sync_data())))
     }
@@ -132,6 +137,12 @@ impl Engine {
         let Self { database, sync, .. } = self;
         let mut next = serving.next();
         while let Some(Call { request, tell }) = next {
+            if sync.has_failed() {
+                // Nobody may be waiting any more.
+                let _ = tell.send(Err(Unsynced));
+                next = serving.next();
+                continue;
+            }
             // A caller who gave up before its turn leaves nothing behind; from here on the
             // call takes effect, whether or not its answer is awaited.
             let answered = (!tell.is_closed())
@@ -172,6 +183,22 @@ fn perform(database: &Database, sync: &GroupSync, request: &HttpRequest) -> (u16
 /// Whether a call may commit something.
 fn changes(operation: &str) -> bool {
     !matches!(operation, "GetItem" | "Query" | "BatchGetItem" | "Scan" | "ListTables" | "DescribeTable")
+}
+
+/// Moves what an earlier process left in the log into the database. Its last commits
+/// may not be on disk, or, if the disk had failed it, with a hole before them: a sync
+/// would not mend that, and what is written behind a hole is lost with it.
+fn take_over(path: &Path) -> Result<(), EngineError> {
+    let failed = |error: rusqlite::Error| EngineError::Database(error.to_string());
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    // A checkpoint syncs the log, copies it, syncs the database and empties the log
+    // (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
+    let is_busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+    match is_busy {
+        true => Err(EngineError::Database("another process has it open".to_owned())),
+        false => connection.close().map_err(|(_, error)| failed(error)),
+    }
 }
 
 fn opened<T>(outcome: dynoxide::Result<T>) -> Result<T, EngineError> {
@@ -222,4 +249,69 @@ fn call<Q: DeserializeOwned, A: Serialize>(
 
 fn failed(error: &DynoxideError) -> (u16, String) {
     (error.status_code(), error.to_json())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    async fn ask(engine: &Engine, operation: &str, request: Value) -> Result<Value, ConnectorError> {
+        let mut call = HttpRequest::new(SdkBody::from(request.to_string()));
+        call.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+        let response = engine.call(call).await?;
+        Ok(serde_json::from_slice(response.body().bytes().unwrap()).unwrap())
+    }
+
+    async fn with_a_table(engine: &Engine) {
+        let table = json!({
+            "TableName": "tasks", "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+        });
+        ask(engine, "CreateTable", table).await.unwrap();
+    }
+
+    async fn put(engine: &Engine, id: &str) -> Result<Value, ConnectorError> {
+        ask(engine, "PutItem", json!({ "TableName": "tasks", "Item": { "id": { "S": id } } })).await
+    }
+
+    async fn has(engine: &Engine, id: &str) -> bool {
+        let key = json!({ "TableName": "tasks", "Key": { "id": { "S": id } } });
+        ask(engine, "GetItem", key).await.unwrap().get("Item").is_some()
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_in_the_log_is_in_the_database_before_anybody_is_answered() {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let first = Engine::open(&at("first")).unwrap();
+        with_a_table(&first).await;
+        put(&first, "a").await.unwrap();
+        // As a kill leaves them: a database, and a log that nobody has put into it.
+        fs::copy(at("first"), at("left")).unwrap();
+        fs::copy(at("first-wal"), at("left-wal")).unwrap();
+        assert!(fs::metadata(at("left-wal")).unwrap().len() > 0);
+        let second = Engine::open(&at("left")).unwrap();
+        // The file alone holds it, whatever becomes of the log.
+        fs::copy(at("left"), at("alone")).unwrap();
+        assert!(has(&Engine::open(&at("alone")).unwrap(), "a").await);
+        put(&second, "b").await.unwrap();
+        assert!(has(&second, "a").await && has(&second, "b").await);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_done_any_more_when_the_disk_has_failed() {
+        let database = Database::memory().unwrap();
+        let healthy = Engine::new(database.clone(), GroupSync::new(|| Ok(())));
+        with_a_table(&healthy).await;
+        let failing = Engine::new(database, GroupSync::new(|| Err(io::ErrorKind::Other.into())));
+        put(&failing, "during").await.unwrap_err();
+        put(&failing, "after").await.unwrap_err();
+        assert!(!has(&healthy, "after").await);
+    }
 }

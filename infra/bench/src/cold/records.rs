@@ -125,20 +125,5 @@ fn packed(content: &impl serde::Serialize) -> Result<Value, Failure> {
 }
 
 fn bytes(bytes: &[u8]) -> Value {
-    json!({ "B": base64(bytes) })
-}
-
-/// RFC 4648.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = (0..3)
-            .fold(0, |bits: usize, at| bits << 8 | usize::from(group.get(at).copied().unwrap_or_default()));
-        for at in 0..4 {
-            let digit = DIGITS.get(bits >> (18 - 6 * at) & 63).copied().unwrap_or_default();
-            text.push(if at <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
+    json!({ "B": aws_smithy_types::base64::encode(bytes) })
 }

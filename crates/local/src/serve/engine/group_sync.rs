@@ -124,6 +124,12 @@ impl GroupSync {
         Self { ledger: Mutex::default(), disk: Box::new(disk) }
     }
 
+    /// Whether the disk has failed to sync, after which nothing may be done any more:
+    /// nobody could be told of it.
+    pub(super) fn has_failed(&self) -> bool {
+        self.ledger().failed
+    }
+
     /// To be called before anything is changed.
     pub(super) fn change(&self) -> Change<'_> {
         self.ledger().change_begins();
