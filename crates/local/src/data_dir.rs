@@ -32,7 +32,7 @@ pub enum DataDirError {
     },
 }
 
-/// Held while a server runs in the folder; the system lets go of it however the
+/// Held while a server works in the folder; the system lets go of it however the
 /// process ends.
 #[derive(Debug)]
 pub struct Lock {

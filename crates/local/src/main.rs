@@ -12,8 +12,22 @@ use store::env::Env;
 use store::error_chain;
 use traces::Traces;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            fail(format!("error: failed to start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run());
+    // What cannot be broken off, such as deleting expired items, may be cut short: it
+    // survives a kill as well.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run() -> ExitCode {
     let outcome = match Cli::parse().command() {
         Command::Serve(args) => return served(traced(args).await),
         Command::ReadPdf => return api::agents::read_pdf_for_parent(),

@@ -130,7 +130,7 @@ pub struct Server {
     runs: Runs,
     stop: CancellationToken,
     http: JoinHandle<()>,
-    _lock: Lock,
+    lock: Arc<Lock>,
 }
 
 /// What runs tasks.
@@ -160,6 +160,8 @@ pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError
     let mut signals = StopSignals::listen()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");
     let mut server = Server::start(&args, settings).await?;
+    // Some of what this process begins is at work until its end, which lets go of the lock.
+    std::mem::forget(Arc::clone(&server.lock));
     say(format!("listening on {}", server.url));
     let resumed = tokio::select! {
         resumed = server.resume() => Some(resumed?),
@@ -172,6 +174,7 @@ pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError
     say("stopping: runs under way have 10 s to end; once more stops at once");
     tokio::select! {
         left = server.stop() => match left? {
+            0 if resumed.is_none() => say("stopped; tasks that had not ended go on at the next start"),
             0 => say("stopped"),
             left => say(format!("stopped; runs that go on at the next start: {left}")),
         },
@@ -206,13 +209,7 @@ impl Server {
         // Before anything is made: a first start that finds its port taken leaves nothing,
         // and the next one is the first.
         let (listener, url) = listen(&args.listen).await?;
-        let (engine, is_new) = open_database(&data_dir, "tables", &["tasks", "agents"]).await?;
-        // In a file of their own, so that a large document holds up no task.
-        let (documents, _) = open_database(&data_dir, "documents", &["documents"]).await?;
-        let aws = Aws::embedded(engine.clone());
-        index_tasks(&aws, "tasks").await?;
-        let documents = Documents::new(&Aws::embedded(documents), "documents");
-
+        let Stored { engine, aws, documents, is_new } = open_databases(&data_dir).await?;
         let tasks = Tasks::new(&aws, "tasks");
         let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
         let secrets = Arc::new(Secrets::file(data_dir.secrets()));
@@ -260,7 +257,7 @@ impl Server {
         let http = tokio::spawn(http::answer(listener, api::app(routes), limits, stop.clone()));
         tokio::spawn(sweep(engine, stop.clone()));
         let runs = Runs { queue, runner, concurrency: settings.concurrency, poller: None };
-        Ok(Self { url, management, is_new, admin_token, runs, stop, http, _lock: lock })
+        Ok(Self { url, management, is_new, admin_token, runs, stop, http, lock: Arc::new(lock) })
     }
 
     /// Queues what the process before this one had accepted and not ended, returns how
@@ -312,6 +309,23 @@ async fn make_database(data_dir: &DataDir, name: &str, tables: &[&str]) -> Resul
     // The engine closes its file with the last of its clients, which is this one.
     create_tables(&Aws::embedded(Engine::open(&draft)?), tables).await?;
     Ok(data_dir.keep_draft_database(name, &draft)?)
+}
+
+/// What a folder holds.
+struct Stored {
+    engine: Engine,
+    aws: Aws,
+    documents: Documents,
+    is_new: bool,
+}
+
+async fn open_databases(data_dir: &DataDir) -> Result<Stored, ServeError> {
+    let (engine, is_new) = open_database(data_dir, "tables", &["tasks", "agents"]).await?;
+    // In a file of their own, so that a large document holds up no task.
+    let (documents, _) = open_database(data_dir, "documents", &["documents"]).await?;
+    let aws = Aws::embedded(engine.clone());
+    index_tasks(&aws, "tasks").await?;
+    Ok(Stored { engine, aws, documents: Documents::new(&Aws::embedded(documents), "documents"), is_new })
 }
 
 /// A database, and whether it was made just now.

@@ -1,13 +1,15 @@
 //! The real binary, killed.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt as _;
 use futures::stream;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,11 +24,9 @@ struct Killable {
 
 impl Killable {
     fn start(folder: &Path) -> Self {
-        let mut process = serve(folder);
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let url = lines
-            .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
-            .expect("the server says where it listens");
+        let mut process = serve(folder).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let url = lines.find_map(listening).expect("the server says where it listens");
         Self { process, url }
     }
 
@@ -43,15 +43,30 @@ impl Drop for Killable {
     }
 }
 
-fn serve(folder: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
+fn serve(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
+    command
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder)
         .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
         .stdout(Stdio::piped())
-        .stderr(redaction::spawned_log())
-        .spawn()
-        .unwrap()
+        .stderr(redaction::spawned_log());
+    command
+}
+
+/// How a server ends that is expected not to start.
+fn refused(folder: &Path) -> Output {
+    let mut process = serve(folder).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    if let Some(url) = lines.find_map(listening) {
+        process.kill().unwrap();
+        panic!("a second server in the folder listens on {url}");
+    }
+    process.wait_with_output().unwrap()
+}
+
+fn listening(line: String) -> Option<String> {
+    line.strip_prefix("listening on ").map(str::to_owned)
 }
 
 async fn agent(url: &str, model: &FakeModel) -> String {
@@ -178,7 +193,7 @@ async fn a_folder_whose_first_start_was_killed_at_any_moment_can_be_used() {
     // A first start takes some 50 ms here; the last of these lets a slow one through.
     for killed_after_ms in (0..80).step_by(2) {
         let folder = TempDir::new().unwrap();
-        let mut first = serve(folder.path());
+        let mut first = serve(folder.path()).spawn().unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(killed_after_ms)).await;
         first.kill().unwrap();
         first.wait().unwrap();
@@ -192,12 +207,34 @@ async fn a_folder_whose_first_start_was_killed_at_any_moment_can_be_used() {
 async fn two_servers_cannot_share_a_folder() {
     let folder = TempDir::new().unwrap();
     let _first = Killable::start(folder.path());
-    let second = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(folder.path())
-        .output()
-        .unwrap();
+    let second = refused(folder.path());
     assert_eq!(second.status.code(), Some(1));
     let message = String::from_utf8(second.stderr).unwrap();
     assert!(message.contains("another server is running"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_is_not_shared_with_a_server_that_has_stopped_and_not_ended() {
+    let folder = TempDir::new().unwrap();
+    // It takes connections and never answers, so the last export holds up the end.
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", collector.local_addr().unwrap());
+    let mut command = serve(folder.path());
+    let mut process = command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let url = lines.find_map(listening).unwrap();
+    let mut server = Killable { process, url };
+    let model = FakeModel::saying("x").await;
+    let path = agent(&server.url, &model).await;
+    let accepted = client().post(format!("{}{path}", server.url)).body("{}").send().await.unwrap();
+    let task = string(&accepted.json::<Value>().await.unwrap()["task_id"]);
+    ended(&server.url, &task).await;
+
+    kill_process(Pid::from_child(&server.process), Signal::INT).unwrap();
+    assert!(lines.any(|line| line == "stopped"));
+    let second = refused(folder.path());
+    assert!(server.process.try_wait().unwrap().is_none(), "the first has ended too early to show anything");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(server.process.wait().unwrap().success());
+    Killable::start(folder.path());
 }
