@@ -39,3 +39,18 @@ def test_nothing_moves_while_a_page_is_read(signed_in, addresses, mode):
         expect(signed_in.locator(last).first).to_be_visible()
         shifts = signed_in.evaluate("window.shifts")
         assert sum(value for value, _ in shifts) < 0.01, f"{address}: {shifts}"
+
+
+def test_names_that_come_after_the_tasks_move_nothing(signed_in, addresses):
+    signed_in.add_init_script(WATCH)
+    held = []
+    signed_in.route("**/api/agents", held.append)
+    signed_in.goto("/console/tasks")
+    name = signed_in.locator(".task-table .agent-name").first
+    expect(name).to_have_text("…")
+    for route in held:
+        route.continue_()
+    expect(name).to_have_text("still")
+    signed_in.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    shifts = signed_in.evaluate("window.shifts")
+    assert sum(value for value, _ in shifts) < 0.01, shifts

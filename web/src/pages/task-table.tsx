@@ -48,8 +48,13 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
   return {
     id: "agent",
     label: "Agent",
-    cell: (task) => <a class="row-other agent-name" href={`/console/agents/${task.agent_id}`}>{agentName(agents, task.agent_id)}</a>,
+    cell: (task) => <AgentLink id={task.agent_id} name={agentName(agents, task.agent_id)} />,
   };
+}
+
+/** The name may be cut, and so it is told whole. */
+function AgentLink({ id, name }: { id: string; name: string }): VNode {
+  return <a class="row-other agent-name" href={`/console/agents/${id}`} title={name}>{name}</a>;
 }
 
 /** Ids of one time begin alike, so it is the end that tells them apart. Those
