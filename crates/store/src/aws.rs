@@ -74,7 +74,6 @@ pub struct Aws {
 impl Aws {
     /// Clients that speak HTTPS to AWS, or to the emulator at `endpoint_url`.
     pub fn new(settings: AwsSettings) -> Self {
-        Https::prepare();
         let https = Https::default();
         let at = |service, own: Option<String>| {
             let url = own.or_else(|| settings.endpoint_url.clone());
@@ -216,7 +215,8 @@ fn base(http: impl HttpClient + 'static) -> Builder {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+    use aws_sdk_dynamodb::config::endpoint::{self as dynamodb, ResolveEndpoint as _};
+    use aws_sdk_sqs::config::endpoint::{self as sqs, ResolveEndpoint as _};
 
     use super::*;
 
@@ -225,11 +225,18 @@ mod tests {
         let regions =
             ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "us-isob-east-1"];
         for region in regions {
-            let params = Params::builder().region(region).build().unwrap();
-            let found = DefaultResolver::new().resolve_endpoint(&params).await.unwrap();
-            match known_url("dynamodb", region) {
-                Some(url) => assert_eq!(url, found.url()),
-                None => assert!(!found.url().ends_with(".amazonaws.com"), "{region}"),
+            let of_dynamodb = dynamodb::Params::builder().region(region).build().unwrap();
+            let of_sqs = sqs::Params::builder().region(region).build().unwrap();
+            let found = [
+                ("dynamodb", dynamodb::DefaultResolver::new().resolve_endpoint(&of_dynamodb).await),
+                ("sqs", sqs::DefaultResolver::new().resolve_endpoint(&of_sqs).await),
+            ];
+            for (service, found) in found {
+                let found = found.unwrap();
+                match known_url(service, region) {
+                    Some(url) => assert_eq!(url, found.url()),
+                    None => assert!(!found.url().ends_with(".amazonaws.com"), "{region}"),
+                }
             }
         }
     }

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{
@@ -21,15 +20,21 @@ use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::roots;
+
 /// To a connection that can be used.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// To a connection that has ended its last exchange.
+const READY_TIMEOUT: Duration = Duration::from_millis(50);
 /// Who answers may close a connection that nobody uses, and its word may get lost.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 
@@ -69,20 +74,13 @@ enum HttpsError {
     Connect(#[source] io::Error),
     #[error("the TLS is not set up")]
     Tls(#[source] rustls::Error),
+    #[error("failed to read the roots")]
+    Roots(#[source] JoinError),
     #[error("failed to exchange messages")]
     Exchange(#[source] hyper::Error),
 }
 
 impl Https {
-    /// Reads the system's roots meanwhile, on a thread of their own: it takes longer
-    /// than all else that a process begins with, and a connection wants them only
-    /// when the server has shown its certificate.
-    pub(crate) fn prepare() {
-        let thread = thread::Builder::new().name("roots".to_owned());
-        // Without it, the first connection reads them.
-        let _ = thread.spawn(|| LazyLock::force(&TLS));
-    }
-
     /// Opens a connection, so that the first request finds one. If it cannot be
     /// opened, the first request tries again, and tells its caller.
     pub(crate) async fn open(&self, url: &str) {
@@ -110,9 +108,13 @@ impl Https {
                     }
                     return Ok(answer);
                 }
-                Err(mut failure) => match failure.take_message() {
-                    // It had been closed, and nothing of the request has left.
-                    Some(unsent) if doubt.is_some() => request = unsent,
+                Err(mut failure) => match (failure.take_message(), doubt) {
+                    // It had been closed, as its neighbours need not be, and nothing of
+                    // the request has left.
+                    (Some(unsent), Some(doubt)) => {
+                        doubt.dispel();
+                        request = unsent;
+                    }
                     _ => return Err(HttpsError::Exchange(failure.into_error())),
                 },
             }
@@ -137,16 +139,21 @@ impl Https {
 
     fn keep(&self, origin: Origin, connection: SendRequest<SdkBody>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(origin).or_default().push(Idle { connection, since: SystemTime::now() });
+        let idle = all.entry(origin).or_default();
+        idle.retain(Idle::is_young);
+        idle.push(Idle { connection, since: SystemTime::now() });
     }
 
     /// The connection used last, if it is still open.
     async fn idle(&self, origin: &Origin) -> Option<SendRequest<SdkBody>> {
         loop {
-            let Idle { mut connection, since } = self.take(origin)?;
-            let is_young = since.elapsed().is_ok_and(|age| age < KEEP_IDLE);
-            if is_young && connection.ready().await.is_ok() {
-                return Some(connection);
+            let mut idle = self.take(origin)?;
+            if !idle.is_young() {
+                continue;
+            }
+            // One that was answered before it had sent all is never ready again.
+            if let Ok(Ok(())) = timeout(READY_TIMEOUT, idle.connection.ready()).await {
+                return Some(idle.connection);
             }
         }
     }
@@ -154,6 +161,12 @@ impl Https {
     fn take(&self, origin: &Origin) -> Option<Idle> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get_mut(origin)?.pop()
+    }
+}
+
+impl Idle {
+    fn is_young(&self) -> bool {
+        self.since.elapsed().is_ok_and(|age| age < KEEP_IDLE)
     }
 }
 
@@ -200,12 +213,15 @@ async fn connect(origin: &Origin) -> Result<SendRequest<SdkBody>, HttpsError> {
 async fn connect_in_time(origin: &Origin) -> Result<SendRequest<SdkBody>, HttpsError> {
     // An address of IPv6 stands in brackets in a URL, and nowhere else.
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, origin.port)).await.map_err(HttpsError::Connect)?;
-    stream.set_nodelay(true).map_err(HttpsError::Connect)?;
+    let reached = async {
+        let stream = TcpStream::connect((host, origin.port)).await.map_err(HttpsError::Connect)?;
+        stream.set_nodelay(true).map_err(HttpsError::Connect)?;
+        Ok(stream)
+    };
     if !origin.is_tls {
-        return talk(stream).await;
+        return talk(reached.await?).await;
     }
-    let config = TLS.clone().map_err(HttpsError::Tls)?;
+    let (stream, config) = tokio::try_join!(reached, tls())?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| HttpsError::NoHost)?;
     talk(TlsConnector::from(config).connect(name, stream).await.map_err(HttpsError::Connect)?).await
 }
@@ -220,18 +236,23 @@ where
     Ok(sender)
 }
 
-/// The roots are parsed once, when the first connection wants them.
-static TLS: LazyLock<Result<Arc<ClientConfig>, rustls::Error>> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    // A root that does not read vouches for nobody.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-});
+/// What all connections share. The roots are read once, on a thread of their own while
+/// the first connection finds its way.
+async fn tls() -> Result<Arc<ClientConfig>, HttpsError> {
+    static TLS: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
+    let set_up = async || {
+        let roots = spawn_blocking(roots::trusted).await.map_err(HttpsError::Roots)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(HttpsError::Tls)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    };
+    TLS.get_or_try_init(set_up).await.cloned()
+}
 
 impl fmt::Debug for Https {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -262,7 +283,7 @@ impl From<HttpsError> for ConnectorError {
         match &error {
             HttpsError::NoHost => Self::user(error.into()),
             HttpsError::Slow => Self::timeout(error.into()),
-            HttpsError::Tls(_) => Self::other(error.into(), None),
+            HttpsError::Tls(_) | HttpsError::Roots(_) => Self::other(error.into(), None),
             // As rustls names a certificate that it does not trust.
             HttpsError::Connect(cause) if cause.kind() == io::ErrorKind::InvalidData => {
                 Self::other(error.into(), None)

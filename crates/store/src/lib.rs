@@ -21,6 +21,7 @@ mod https;
 mod item;
 mod private_file;
 mod queue;
+mod roots;
 mod secrets;
 mod tables;
 mod tasks;

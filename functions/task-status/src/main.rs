@@ -2,7 +2,7 @@
 
 use api::task_status::{self, Statuses};
 use store::aws::{Aws, AwsSettings};
-use store::env::Env;
+use store::env::{Env, EnvError};
 use store::{Clock, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
@@ -10,10 +10,12 @@ async fn main() -> Result<(), lambda_http::Error> {
     logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
-    let statuses = Statuses {
-        tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
-        clock: Clock::system(),
-    };
-    aws.reach_dynamodb().await;
-    lambda_http::run(api::app(task_status::router(statuses))).await
+    // The client is made while the name of the service is looked up.
+    let ((), statuses) = tokio::join!(aws.reach_dynamodb(), async { statuses(&aws, &env) });
+    lambda_http::run(api::app(task_status::router(statuses?))).await
+}
+
+fn statuses(aws: &Aws, env: &Env) -> Result<Statuses, EnvError> {
+    let tasks = Tasks::new(aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?);
+    Ok(Statuses { tasks, clock: Clock::system() })
 }

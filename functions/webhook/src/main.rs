@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::webhook::{self, Triggers};
 use store::aws::{Aws, AwsSettings};
-use store::env::Env;
+use store::env::{Env, EnvError};
 use store::{Agents, Clock, Queue, SqsQueue, Tasks};
 
 #[tokio::main(flavor = "current_thread")]
@@ -12,13 +12,18 @@ async fn main() -> Result<(), lambda_http::Error> {
     logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
-    let triggers = Triggers {
-        agents: Arc::new(Agents::from_env(&aws, &env)?),
-        tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
-        queue: Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required("AGENT_WEBHOOKS_QUEUE_URL")?))),
+    // The clients are made while the names of the services are looked up.
+    let ((), (), triggers) =
+        tokio::join!(aws.reach_dynamodb(), aws.reach_sqs(), async { triggers(&aws, &env) });
+    lambda_http::run(api::app(webhook::router(triggers?))).await
+}
+
+fn triggers(aws: &Aws, env: &Env) -> Result<Triggers, EnvError> {
+    Ok(Triggers {
+        agents: Arc::new(Agents::from_env(aws, env)?),
+        tasks: Tasks::new(aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
+        queue: Arc::new(Queue::Sqs(SqsQueue::new(aws, env.required("AGENT_WEBHOOKS_QUEUE_URL")?))),
         clock: Clock::system(),
-        max_body_bytes: webhook::max_body_bytes(&env)?,
-    };
-    tokio::join!(aws.reach_dynamodb(), aws.reach_sqs());
-    lambda_http::run(api::app(webhook::router(triggers))).await
+        max_body_bytes: webhook::max_body_bytes(env)?,
+    })
 }

@@ -94,8 +94,7 @@ impl Engine {
     pub async fn sweep(&self) {
         let database = self.database.clone();
         match spawn_blocking(move || database.sweep_ttl()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(swept)) => tracing::debug!(swept, "expired items deleted"),
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "sweeping expired items failed"),
             Err(error) => tracing::warn!(%error, "sweeping expired items failed"),
         }

@@ -134,15 +134,13 @@ async fn converse(
     let io = TokioIo::new(Box::pin(stream));
     let app = app.map_request(move |request| from_caller(request, caller));
     let mut connection = pin!(protocol.serve_connection(io, TowerToHyperService::new(app)));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+    // One that breaks off is its caller's affair.
+    tokio::select! {
+        _ = connection.as_mut() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let _ = connection.await;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
     }
 }
 
