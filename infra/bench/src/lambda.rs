@@ -13,6 +13,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::cpu;
 use crate::http::{Request, Served};
 
 /// No function takes this long; one that died answers never.
@@ -27,19 +28,18 @@ pub(crate) struct Function {
     waits: bool,
 }
 
-/// What a function answered, and when.
+/// What a function answered, and how soon.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) body: Value,
     /// From when it had the event.
     pub(crate) took: Duration,
-    pub(crate) at: Instant,
 }
 
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    /// Of all its threads that live.
+    /// Of all its threads, those that have ended too.
     pub(crate) cpu: Duration,
     pub(crate) peak_bytes: u64,
     pub(crate) page_faults: u64,
@@ -101,11 +101,11 @@ impl Function {
         let began = Instant::now();
         self.answer("200 OK", &headers, event.as_bytes())?;
         let answered = self.request()?;
-        let at = Instant::now();
+        let took = began.elapsed();
         if !answered.path.ends_with("/response") {
             return Err(format!("handed an event, it said {}", said(&answered)).into());
         }
-        Ok(Answer { body: serde_json::from_slice(&answered.body)?, took: at - began, at })
+        Ok(Answer { body: serde_json::from_slice(&answered.body)?, took })
     }
 
     /// Tells it that its answer has arrived, whereupon it asks for the next event.
@@ -117,11 +117,7 @@ impl Function {
     /// What it has used so far.
     pub(crate) fn usage(&self) -> Result<Usage, Failure> {
         let folder = format!("/proc/{}", self.child.id());
-        let mut nanos = 0;
-        for thread in fs::read_dir(format!("{folder}/task"))? {
-            let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos += stat.split(' ').next().map_or(Ok(0), str::parse::<u64>)?;
-        }
+        let cpu = cpu::of(&self.child)?;
         let status = fs::read_to_string(format!("{folder}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib: u64 = peak.unwrap_or_default().trim().trim_end_matches(" kB").parse()?;
@@ -130,7 +126,7 @@ impl Function {
         let stat = fs::read_to_string(format!("{folder}/stat"))?;
         let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
         let page_faults = fields.split_whitespace().nth(7).map_or(Ok(0), str::parse)?;
-        Ok(Usage { cpu: Duration::from_nanos(nanos), peak_bytes: kib * 1024, page_faults })
+        Ok(Usage { cpu, peak_bytes: kib * 1024, page_faults })
     }
 
     fn request(&mut self) -> Result<Request, Failure> {

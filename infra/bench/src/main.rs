@@ -5,6 +5,7 @@
 
 mod cold;
 mod cost;
+mod cpu;
 mod http;
 mod lambda;
 mod local;

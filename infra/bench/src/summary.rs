@@ -21,6 +21,10 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    pub(crate) fn lowest(&self) -> f64 {
+        self.quantile(0.0)
+    }
+
     pub(crate) fn p90(&self) -> f64 {
         self.quantile(0.9)
     }

@@ -64,10 +64,12 @@ impl Seen {
         let environment = subject.environment.iter().map(|(name, value)| (*name, value.as_str()));
         let mut function = Function::spawn(binary, environment)?;
         function.ready()?;
-        self.asked.push(millis(function.spawned.elapsed()));
+        let asked = function.spawned.elapsed();
+        self.asked.push(millis(asked));
         self.cpu_asked.push(millis(function.usage()?.cpu));
         let answer = function.invoke(&subject.event)?;
-        self.answered.push(millis(answer.at - function.spawned));
+        // Without the time in which it was looked at.
+        self.answered.push(millis(asked + answer.took));
         let used = function.usage()?;
         self.cpu_answered.push(millis(used.cpu));
         self.page_faults.push(count(used.page_faults));

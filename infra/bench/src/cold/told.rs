@@ -15,7 +15,7 @@ use crate::summary::Samples;
 pub(super) fn tables(binaries: &Path, subjects: &[(Subject, Seen)]) -> Result<String, Failure> {
     Ok(format!(
         "{COLD_STARTS} cold starts of each binary, in turns; median and, after the comma, p90. \
-         CPU is that of all threads.\n\n{}\n\
+         CPU is that of the process, with threads that have ended.\n\n{}\n\
          {} warm calls of each, and the packages (MB are millions of bytes):\n\n{}\n{}",
         cold(subjects).into_text(),
         subjects.first().map_or(0, |(_, seen)| seen.warm.len()),
@@ -34,7 +34,7 @@ fn cold(subjects: &[(Subject, Seen)]) -> Table {
         "CPU until asking, ms",
         "CPU until the answer, ms",
         "page faults",
-        "peak memory, MB",
+        "peak memory by the twelfth call, MB",
     ]);
     let hello = answered(subjects, "limit-hello");
     for (subject, seen) in subjects {

@@ -44,11 +44,11 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
 }
 
 fn limits(folder: &Path) -> Result<Table, Failure> {
-    let mut table = Table::new(&["limit, by one caller", "a second", "p90"]);
+    let mut table = Table::new(&["limit, by one caller", "a second, median of three", "lowest"]);
     let mut add = |name: &str, measured: &dyn Fn(&Path) -> Result<f64, Failure>| -> Result<(), Failure> {
-        let rounds = (0..3).map(|_| measured(tempfile::tempdir_in(folder)?.path()));
+        let rounds = (0..ROUNDS).map(|_| measured(tempfile::tempdir_in(folder)?.path()));
         let rounds = rounds.collect::<Result<Samples, _>>()?;
-        table.row(&[name, &whole(rounds.median()), &whole(rounds.p90())]);
+        table.row(&[name, &whole(rounds.median()), &whole(rounds.lowest())]);
         Ok(())
     };
     add("12 KiB written and synced (`fdatasync`)", &|at| engine::syncs_per_second(at, ROUND))?;
@@ -62,8 +62,8 @@ async fn answers(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
     let mut table = Table::new(&[
         "answered",
         "connections",
-        "a second",
-        "p90",
+        "a second, median of three",
+        "lowest",
         "ms, median",
         "ms, p99",
         "server's CPU each, µs",
@@ -76,16 +76,14 @@ async fn answers(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
             let server = Server::start(binaries, data.path(), 1)?;
             let agent = server.agent(&model.url).await?;
             let name = if keyed { "trigger, each with a new key" } else { "trigger" };
-            let mut rounds = Rounds::default();
-            for round in 0..ROUNDS {
+            let rounds = Rounds::of(&server, connections, |round| {
                 let path = agent.path.clone();
-                let request = move |number| {
+                move |number| {
                     let key = keyed.then(|| format!("{round}-{number}"));
                     trigger(&path, key.as_deref(), number)
-                };
-                rounds.add(&server, connections, request).await?;
-            }
-            rounds.show(&mut table, name, connections);
+                }
+            });
+            rounds.await?.show(&mut table, name, connections);
         }
     }
     let data = tempfile::tempdir_in(folder)?;
@@ -96,13 +94,11 @@ async fn answers(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
         load(server.address, 32, Until::Sent(2000), move |number| trigger(&path, None, number)).await?;
     let tasks = made.tasks()?;
     for connections in CONNECTIONS {
-        let mut rounds = Rounds::default();
-        for _ in 0..ROUNDS {
+        let rounds = Rounds::of(&server, connections, |_| {
             let tasks = tasks.clone();
-            let request = move |number| status(nth(&tasks, number));
-            rounds.add(&server, connections, request).await?;
-        }
-        rounds.show(&mut table, "status", connections);
+            move |number| status(nth(&tasks, number))
+        });
+        rounds.await?.show(&mut table, "status", connections);
     }
     Ok(table)
 }
@@ -121,19 +117,22 @@ struct Rounds {
 }
 
 impl Rounds {
-    async fn add(
-        &mut self,
-        server: &Server,
-        connections: usize,
-        request: impl Fn(u64) -> Vec<u8> + 'static,
-    ) -> Result<(), Failure> {
-        let before = server.cpu()?;
-        let load = load(server.address, connections, Until::Over(ROUND), request).await?;
-        let cpu = server.cpu()?.saturating_sub(before).as_secs_f64();
-        self.cpu.push(cpu * 1e6 / load.times.len() as f64);
-        self.rates.push(load.per_second());
-        self.times.extend(&load.times);
-        Ok(())
+    /// After one that does not count.
+    async fn of<R>(server: &Server, connections: usize, request: impl Fn(usize) -> R) -> Result<Self, Failure>
+    where
+        R: Fn(u64) -> Vec<u8> + 'static,
+    {
+        load(server.address, connections, Until::Over(ROUND), request(0)).await?;
+        let mut rounds = Self::default();
+        for round in 1..=ROUNDS {
+            let before = server.cpu()?;
+            let load = load(server.address, connections, Until::Over(ROUND), request(round)).await?;
+            let cpu = server.cpu()?.saturating_sub(before).as_secs_f64();
+            rounds.cpu.push(cpu * 1e6 / load.times.len() as f64);
+            rounds.rates.push(load.per_second());
+            rounds.times.extend(&load.times);
+        }
+        Ok(rounds)
     }
 
     fn show(&self, table: &mut Table, name: &str, connections: usize) {
@@ -141,7 +140,7 @@ impl Rounds {
             name.to_owned(),
             connections.to_string(),
             whole(self.rates.median()),
-            whole(self.rates.p90()),
+            whole(self.rates.lowest()),
             fine(self.times.median()),
             fine(self.times.p99()),
             whole(self.cpu.median()),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::wire::{Connection, message};
 use crate::Failure;
+use crate::cpu;
 
 const ADMIN_TOKEN: &str = "measured-admin-token-0123456789abcdef";
 
@@ -90,14 +91,9 @@ impl Server {
         Ok((mib("VmRSS")?, mib("VmHWM")?))
     }
 
-    /// Time on the cores so far, by the system's clock ticks of 10 ms.
+    /// Time on the cores so far.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // After the name, which may hold spaces: fields 14 and 15 of proc(5).
-        let (_, fields) = stat.rsplit_once(')').ok_or("no such process")?;
-        let mut fields = fields.split_whitespace().skip(11);
-        let mut ticks = || -> Result<u64, Failure> { Ok(fields.next().ok_or("too few fields")?.parse()?) };
-        Ok(Duration::from_millis((ticks()? + ticks()?) * 10))
+        cpu::of(&self.process)
     }
 
     /// Stops it as an operator would, and waits for its end.
