@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 
 use bill::{Bill, Share};
 use clap::Args;
-use counts::Snapshot;
+use counts::{Counts, Snapshot};
 use prices::Prices;
 use profile::Profile;
-use stack::{Measured, Stack};
+use stack::Stack;
 
 use crate::Failure;
 use crate::report::Section;
@@ -45,7 +45,7 @@ pub(crate) struct Cost {
 /// Tasks of a profile, counted and priced.
 struct Priced {
     profile: Profile,
-    measured: Measured,
+    counts: Counts,
     bill: Bill,
 }
 
@@ -54,8 +54,7 @@ impl Cost {
     pub(crate) fn run(&self, binaries: &Path) -> Result<Option<Section>, Failure> {
         let prices = Prices::listed()?;
         let priced = priced(binaries, &prices)?;
-        let counted =
-            priced.iter().map(|of| (of.profile.name.to_owned(), of.measured.counts.clone())).collect();
+        let counted = priced.iter().map(|of| (of.profile.name.to_owned(), of.counts.clone())).collect();
         if let Some(file) = &self.accept {
             counts::write(file, &counted)?;
             return Ok(None);
@@ -74,9 +73,9 @@ fn priced(binaries: &Path, prices: &Prices) -> Result<Vec<Priced>, Failure> {
     let mut stack = Stack::start(&runtime, binaries)?;
     let mut priced = Vec::new();
     for profile in profile::all() {
-        let measured = stack.measure(&profile)?;
-        let bill = Bill::of(&profile, &measured, prices)?;
-        priced.push(Priced { profile, measured, bill });
+        let counts = stack.measure(&profile)?;
+        let bill = Bill::of(&profile, &counts, prices)?;
+        priced.push(Priced { profile, counts, bill });
     }
     Ok(priced)
 }
@@ -88,7 +87,7 @@ fn check(committed: &Snapshot, counted: &Snapshot, file: &Path) -> Result<(), Fa
     }
     let differences = differences.join("\n  ");
     Err(format!(
-        "for one task the binaries do not call what {} says:\n  {differences}\n\
+        "for one task the binaries do not call and log what {} says:\n  {differences}\n\
          If that is meant, write the new counts down with --accept, and the costs with infra/bench/run cost.",
         file.display()
     )

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 
 use super::aws::{Aws, Message};
-use super::counts::{Count, Counts, LOG_LINE};
+use super::counts::Counts;
 use super::model::{Model, Says};
 use super::profile::{Profile, TASKS};
 use crate::Failure;
@@ -19,10 +19,6 @@ use crate::lambda::{Function, http_event, queue_event};
 
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:queue";
 const PUBLIC_URL: &str = "https://abcdefghij.execute-api.us-east-1.amazonaws.com";
-
-/// What CloudWatch counts for a line beside the line
-/// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>).
-const EVENT_BYTES: usize = 26;
 
 /// One deployment.
 pub(crate) struct Stack {
@@ -43,17 +39,16 @@ struct Watched {
     seen: usize,
 }
 
-/// What a profile's tasks asked for, each.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    pub(crate) counts: Counts,
-    pub(crate) log_bytes: f64,
-}
-
 /// An agent, as its caller and its runner know it.
 struct Agent {
     path: String,
     id: String,
+}
+
+/// A task that was triggered.
+struct Triggered {
+    event: Value,
+    task_id: String,
 }
 
 impl Stack {
@@ -75,12 +70,12 @@ impl Stack {
     }
 
     /// Runs a profile's tasks twice: first so that connections are open and agents
-    /// known, then counted.
-    pub(crate) fn measure(&mut self, profile: &Profile) -> Result<Measured, Failure> {
+    /// known, then counted: what one of them asked for.
+    pub(crate) fn measure(&mut self, profile: &Profile) -> Result<Counts, Failure> {
         self.model.will_say(&profile.model);
         let known = [self.create_agent(profile.name)?];
         self.tasks(profile, &known, "warm")?;
-        let (counts, log_bytes) = match profile.known {
+        let counts = match profile.known {
             true => self.tasks(profile, &known, "counted")?,
             false => {
                 let unknown = (0..TASKS).map(|_| self.create_agent(profile.name));
@@ -88,8 +83,7 @@ impl Stack {
                 self.tasks(profile, &unknown, "counted")?
             }
         };
-        let tasks = TASKS as f64;
-        Ok(Measured { counts: counts.over(tasks), log_bytes: log_bytes / tasks })
+        Ok(counts.over(TASKS as f64))
     }
 
     fn create_agent(&mut self, name: &str) -> Result<Agent, Failure> {
@@ -104,52 +98,66 @@ impl Stack {
 
     /// Trigger, run, polls, repeats, of these agents in turn; and that all of it went
     /// as it should.
-    fn tasks(&mut self, profile: &Profile, agents: &[Agent], round: &str) -> Result<(Counts, f64), Failure> {
-        let (mut counts, mut log_bytes) = (Counts::default(), 0.0);
-        let mut triggers = Vec::new();
-        for (number, agent) in (0..TASKS).zip(agents.iter().cycle()) {
+    fn tasks(&mut self, profile: &Profile, agents: &[Agent], round: &str) -> Result<Counts, Failure> {
+        let mut counts = Counts::default();
+        let tasks = self.trigger(profile, agents, round)?;
+        self.webhook.note(&self.aws, &mut counts)?;
+        self.run(profile, agents)?;
+        self.agent.note(&self.aws, &mut counts)?;
+        for task in tasks.iter().flat_map(|task| vec![task; profile.polls]) {
+            self.poll(task)?;
+        }
+        self.task_status.note(&self.aws, &mut counts)?;
+        for task in tasks.iter().flat_map(|task| vec![task; profile.repeats]) {
+            body_of(&self.webhook.invoke(&task.event)?, 200)?;
+        }
+        self.webhook.note(&self.aws, &mut counts)?;
+        for task in &tasks {
+            self.check(task, &profile.model)?;
+        }
+        Ok(counts)
+    }
+
+    fn trigger(
+        &mut self,
+        profile: &Profile,
+        agents: &[Agent],
+        round: &str,
+    ) -> Result<Vec<Triggered>, Failure> {
+        let trigger = |(number, agent): (usize, &Agent)| {
             let mut event = http_event("POST", &agent.path, "", Some(&profile.payload));
             if profile.keyed {
                 set(&mut event, "/headers", "idempotency-key", &format!("{round}-{number}"));
             }
             let accepted = body_of(&self.webhook.invoke(&event)?, 200)?;
-            triggers.push((event, text(&accepted, "/task_id").to_owned()));
-        }
+            Ok(Triggered { event, task_id: text(&accepted, "/task_id").to_owned() })
+        };
+        (0..TASKS).zip(agents.iter().cycle()).map(trigger).collect()
+    }
+
+    /// Runs what was sent, in the profile's batches.
+    fn run(&mut self, profile: &Profile, agents: &[Agent]) -> Result<(), Failure> {
         let messages = self.aws.sent();
         if messages.iter().zip(agents.iter().cycle()).any(|(message, agent)| message.group != agent.id) {
             return Err("a message is not in the group of its agent".into());
         }
-        log_bytes += self.webhook.note(&self.aws, &mut counts)?;
         for batch in messages.chunks(profile.batch) {
             let answer = self.agent.invoke(&batch_event(batch))?;
             if answer.get("batchItemFailures") != Some(&json!([])) {
                 return Err(format!("{}: the runner wants messages again: {answer}", profile.name).into());
             }
         }
-        log_bytes += self.agent.note(&self.aws, &mut counts)?;
-        for (_, task) in triggers.iter().flat_map(|task| vec![task; profile.polls]) {
-            self.task_status.invoke(&http_event(
-                "GET",
-                "/api/task_status",
-                &format!("task_id={task}"),
-                None,
-            ))?;
-        }
-        log_bytes += self.task_status.note(&self.aws, &mut counts)?;
-        for (event, _) in triggers.iter().flat_map(|task| vec![task; profile.repeats]) {
-            body_of(&self.webhook.invoke(event)?, 200)?;
-        }
-        log_bytes += self.webhook.note(&self.aws, &mut counts)?;
-        for (_, task) in &triggers {
-            self.check(task, &profile.model)?;
-        }
-        Ok((counts, log_bytes))
+        Ok(())
+    }
+
+    fn poll(&mut self, task: &Triggered) -> Result<Value, Failure> {
+        let query = format!("task_id={}", task.task_id);
+        body_of(&self.task_status.invoke(&http_event("GET", "/api/task_status", &query, None))?, 200)
     }
 
     /// What is counted must have happened.
-    fn check(&mut self, task: &str, model: &Says) -> Result<(), Failure> {
-        let event = http_event("GET", "/api/task_status", &format!("task_id={task}"), None);
-        let status = body_of(&self.task_status.invoke(&event)?, 200)?;
+    fn check(&mut self, task: &Triggered, model: &Says) -> Result<(), Failure> {
+        let status = self.poll(task)?;
         self.task_status.note(&self.aws, &mut Counts::default())?;
         let as_it_should = match model {
             Says::Text(said) => text(&status, "/result/result/answer").trim() == said.trim(),
@@ -193,19 +201,20 @@ impl Watched {
         Ok(answer.body)
     }
 
-    /// Adds what was called, and returns the bytes logged, since the last look. Only
-    /// this function may have run.
-    fn note(&mut self, aws: &Aws, counts: &mut Counts) -> Result<f64, Failure> {
+    /// Adds what was called and logged since the last look. Only this function may have
+    /// run.
+    fn note(&mut self, aws: &Aws, counts: &mut Counts) -> Result<(), Failure> {
         for (call, count) in aws.calls() {
             counts.add(self.name, &call, count);
         }
         let log = fs::read_to_string(self.log.path())?;
         let new = log.get(self.seen..).unwrap_or_default();
         self.seen = log.len();
-        for _ in new.lines() {
-            counts.add(self.name, LOG_LINE, Count::ONE);
+        for line in new.lines() {
+            let told: Value = serde_json::from_str(line)?;
+            counts.add_line(self.name, text(&told, "/message"), line.len());
         }
-        Ok(new.lines().map(|line| line.len() + EVENT_BYTES).sum::<usize>() as f64)
+        Ok(())
     }
 }
 

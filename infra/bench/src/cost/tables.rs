@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::bill::{Bill, Share, limit};
+use super::bill::{Bill, Share, bare_calls};
 use super::prices::Prices;
 use super::{GOAL, Priced, idle};
 use crate::Failure;
@@ -19,7 +19,7 @@ const SUMS: [(&str, &[Share]); 5] = [
 
 pub(crate) fn told(priced: &[Priced], prices: &Prices) -> Result<String, Failure> {
     let small = priced.first().ok_or("there is no profile")?;
-    let (records, limit) = (small.bill.sum(&[Share::Records]), limit(prices)?);
+    let (records, bare) = (small.bill.sum(&[Share::Records]), bare_calls(prices)?);
     let mut text = format!(
         "Dollars for a million tasks, at list prices of {} ({}). In each cell, what one task takes, and what a \
          million cost.\n\n",
@@ -31,10 +31,10 @@ pub(crate) fn told(priced: &[Priced], prices: &Prices) -> Result<String, Failure
     writeln!(text, "\n{}", bills(priced, prices)?.into_text())?;
     writeln!(
         text,
-        "The limit is one put, one send and two updates of a kilobyte: ${}. The records of a small task \
-         cost {:.2} times that, ${}; the goal is ${GOAL:.2}, and {}.\n",
-        usd(limit),
-        records / limit,
+        "One put, one send and two updates of a kilobyte, without receiving and without Lambda, are ${}. \
+         The records of a small task cost {:.2} times that, ${}; the goal is ${GOAL:.2}, and {}.\n",
+        usd(bare),
+        records / bare,
         usd(records),
         if records <= GOAL { "it is met" } else { "it is missed" },
     )?;
