@@ -20,6 +20,14 @@ pub enum DataDirError {
     /// Somebody emptied it: with an empty secret nothing would be one.
     #[error("{} is empty; put its content back, or delete it to have a new one made", .0.display())]
     Empty(PathBuf),
+    /// A new one would be another one.
+    #[error(
+        "{} is gone or empty, and the webhook URLs of this folder's agents are derived from it; put it back. If it \
+         is lost, write a new one there (openssl rand -hex 32), and give each agent a new URL with \
+         `agent-webhooks agent rotate`",
+        .0.display()
+    )]
+    Lost(PathBuf),
     /// The file system refused.
     #[error("failed to {attempt} {}", path.display())]
     Io {
@@ -166,9 +174,14 @@ impl DataDir {
         self.keep("admin-token")
     }
 
-    /// The secret that webhook tokens are derived from, made at the first call.
+    /// The secret that webhook tokens are derived from, made before there can be any.
     pub fn keep_signing_secret(&self) -> Result<KeptSecret, DataDirError> {
-        self.keep("signing-secret")
+        let path = self.0.join("signing-secret");
+        let is_there = fs::read_to_string(&path).is_ok_and(|text| !text.trim().is_empty());
+        match !is_there && self.has_database("tables")? {
+            true => Err(DataDirError::Lost(path)),
+            false => self.keep("signing-secret"),
+        }
     }
 
     /// 256 random bits in hexadecimal, written whole before anything uses them.

@@ -209,6 +209,7 @@ impl Server {
         // Before anything is made: a first start that finds its port taken leaves nothing,
         // and the next one is the first.
         let (listener, url) = listen(&args.listen).await?;
+        let signing_secret = data_dir.keep_signing_secret()?.value;
         let Stored { engine, aws, documents, is_new } = open_databases(&data_dir).await?;
         let tasks = Tasks::new(&aws, "tasks");
         let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
@@ -226,7 +227,7 @@ impl Server {
             intake: Intake::new(documents.clone(), settings.program),
             clock: clock.clone(),
             admins: Admins::new(token, public_url, clock.clone()),
-            signing_secret: data_dir.keep_signing_secret()?.value.into(),
+            signing_secret: signing_secret.into(),
             public_url: public_url.into(),
         };
         let triggers = Triggers {

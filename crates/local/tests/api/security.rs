@@ -58,6 +58,26 @@ async fn an_emptied_secret_keeps_the_server_from_starting() {
 }
 
 #[tokio::test]
+async fn a_lost_signing_secret_is_not_replaced_in_silence() {
+    let folder = TempDir::new().unwrap();
+    let start = async || {
+        let (listen, data_dir) = ("127.0.0.1:0".to_owned(), folder.path().to_owned());
+        let args = ServeArgs { listen, data_dir, public_url: None, log_format: LogFormat::Text };
+        Server::start(&args, Settings::from_env(&Env::from_fn(|_| None)).unwrap()).await
+    };
+    drop(start().await.unwrap());
+    let secret = folder.path().join("signing-secret");
+    let kept = std::fs::read(&secret).unwrap();
+    std::fs::write(&secret, "").unwrap();
+    assert!(start().await.unwrap_err().to_string().contains("agent rotate"));
+    std::fs::remove_file(&secret).unwrap();
+    assert!(start().await.unwrap_err().to_string().contains("agent rotate"));
+    assert!(!secret.exists());
+    std::fs::write(&secret, kept).unwrap();
+    start().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_start_that_finds_its_port_taken_leaves_the_next_one_the_first() {
     let folder = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
