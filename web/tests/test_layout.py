@@ -44,7 +44,7 @@ def test_nothing_moves_while_a_page_is_read(signed_in, addresses, mode):
 def test_names_that_come_after_the_tasks_move_nothing(signed_in, addresses):
     signed_in.add_init_script(WATCH)
     held = []
-    signed_in.route("**/api/agents", held.append)
+    signed_in.route("**/api/agents", lambda route: held.append(route))
     signed_in.goto("/console/tasks")
     name = signed_in.locator(".task-table .agent-name").first
     expect(name).to_have_text("…")
