@@ -46,7 +46,7 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
         }),
         operation("idempotency key", || IdempotencyKey::parse(Some(b"order-70113")).is_ok()),
         operation("task key of an idempotency key", move || TaskKey::derived(&salt, &key)),
-        operation("task id made", || TaskId::new(NOW, TaskKey::random([3; 10]))),
+        operation("task id made", || TaskId::new(black_box(NOW), TaskKey::random(black_box([3; 10])))),
         operation("task id written, and its key", move || (id.to_string(), id.key().as_hex())),
         operation("task id read, and its key", move || (TaskId::parse(&id_text), TaskKey::from_hex(&id_hex))),
         operation("prompt", move || render_prompt(&agent, &payload, id, NOW).is_ok()),
