@@ -48,9 +48,11 @@ def test_names_that_come_after_the_tasks_move_nothing(signed_in, addresses):
     signed_in.goto("/console/tasks")
     name = signed_in.locator(".task-table .agent-name").first
     expect(name).to_have_text("…")
+    long = "an agent whose name takes a lot of room"
     for route in held:
-        route.continue_()
-    expect(name).to_have_text("still")
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace('"still"', f'"{long}"'))
+    expect(name).to_have_text(long)
     signed_in.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     shifts = signed_in.evaluate("window.shifts")
     assert sum(value for value, _ in shifts) < 0.01, shifts
