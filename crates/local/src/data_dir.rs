@@ -171,29 +171,28 @@ impl DataDir {
 
     /// The admin token, made at the first call.
     pub fn keep_admin_token(&self) -> Result<KeptSecret, DataDirError> {
-        self.keep("admin-token")
+        self.keep("admin-token", false)
     }
 
     /// The secret that webhook tokens are derived from, made before there can be any.
     pub fn keep_signing_secret(&self) -> Result<KeptSecret, DataDirError> {
-        let path = self.0.join("signing-secret");
-        let is_there = fs::read_to_string(&path).is_ok_and(|text| !text.trim().is_empty());
-        match !is_there && self.has_database("tables")? {
-            true => Err(DataDirError::Lost(path)),
-            false => self.keep("signing-secret"),
-        }
+        self.keep("signing-secret", self.has_database("tables")?)
     }
 
-    /// 256 random bits in hexadecimal, written whole before anything uses them.
-    fn keep(&self, name: &str) -> Result<KeptSecret, DataDirError> {
+    /// 256 random bits in hexadecimal, written whole before anything uses them. No new
+    /// ones are made in place of those that are `relied_on`.
+    fn keep(&self, name: &str, relied_on: bool) -> Result<KeptSecret, DataDirError> {
         let path = self.0.join(name);
-        match fs::read_to_string(&path) {
-            Ok(text) if text.trim().is_empty() => return Err(DataDirError::Empty(path)),
-            Ok(text) => return Ok(KeptSecret { value: text.trim().to_owned(), is_new: false }),
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io("read", &path)(error));
-            }
-            Err(_) => {}
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io("read", &path)(error)),
+        };
+        match text.as_deref().map(str::trim) {
+            None | Some("") if relied_on => return Err(DataDirError::Lost(path)),
+            Some("") => return Err(DataDirError::Empty(path)),
+            Some(value) => return Ok(KeptSecret { value: value.to_owned(), is_new: false }),
+            None => {}
         }
         let mut entropy = [0_u8; 32];
         getrandom::fill(&mut entropy)

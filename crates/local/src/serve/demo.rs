@@ -38,7 +38,7 @@ pub(super) async fn introduce(server: &Server, resumed: usize, took: Duration) -
     if let Some(url) = url {
         say(format!("\nTry the agent `{NAME}`, which answers from this product's documentation:\n"));
         say(format!("  curl -s -H 'Content-Type: application/json' -d '{QUESTION}' {url}"));
-        say(format!("  curl -s '{}/api/task_status?task_id=<task_id>'\n", server.url));
+        say(format!("  curl -s '{}/api/task_status?task_id=TASK_ID'\n", server.url));
     }
     say(format!("Manage agents and look at their tasks in the console: {}/console/", server.url));
     say(match &server.admin_token {
