@@ -4,15 +4,15 @@ use std::fs;
 use std::process::Command;
 
 use crate::Failure;
-use crate::report::Section;
 
-pub(crate) fn describe() -> Result<Section, Failure> {
+/// In a sentence, with the day and the version of the code.
+pub(crate) fn described() -> Result<String, Failure> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let model = field(&cpus, "model name");
     let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kib: u64 = field(&memory, "MemTotal").trim_end_matches(" kB").parse()?;
-    let text = format!(
+    Ok(format!(
         "Measured on {} ({}): {model}, {cores} cores, {} GiB, Linux {}, files on {}; {}; load before the start {}.",
         said_by("date", &["-u", "+%Y-%m-%d"])?,
         said_by("git", &["describe", "--always", "--dirty"])?,
@@ -21,8 +21,7 @@ pub(crate) fn describe() -> Result<Section, Failure> {
         said_by("stat", &["-f", "-c", "%T", "."])?,
         said_by("rustc", &["--version"])?,
         fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default(),
-    );
-    Ok(Section { name: "machine", text })
+    ))
 }
 
 fn field(text: &str, name: &str) -> String {

@@ -36,8 +36,6 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// The machine this runs on.
-    Machine,
     /// Dollars of a million tasks, by the counted calls of the binaries.
     Cost(cost::Cost),
     /// Cold starts and warm calls of the functions.
@@ -62,8 +60,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report::open(&arguments.report)?;
-    let section: Section = match arguments.what {
-        What::Machine => machine::describe()?,
+    // Before the load that is measured.
+    let machine = machine::described();
+    let mut section: Section = match arguments.what {
         What::Cost(ref cost) => match cost.run(&arguments.binaries)? {
             Some(section) => section,
             None => return Ok(()),
@@ -72,5 +71,6 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         What::Local => local::measure(&arguments.binaries)?,
         What::Scale => scale::measure(&arguments.binaries)?,
     };
+    section.text.insert_str(0, &format!("{}\n\n", machine?));
     report.put(&section)
 }
