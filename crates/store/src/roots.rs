@@ -1,7 +1,7 @@
 //! The certificates that the system trusts. [`rustls_native_certs`] finds them on any
 //! system, and takes longer than all else that a function begins with: it decodes in
-//! constant time what is no secret, keeps all of it at once, and reads Amazon Linux's
-//! twice, in both formats.
+//! constant time what is no secret, keeps all of it at once, and looks through the
+//! folder of certificates beside their bundle.
 
 use std::env;
 use std::fs::File;
