@@ -24,6 +24,7 @@ MAY_DEPEND_ON = {
     "logs": {"domain", "store"},
     "traces": {"store"},
     "pages": {"api"},
+    "gateway": {"api"},
 }
 # The functions and the local server join those above, and never each other.
 OUTERMOST = set(MAY_DEPEND_ON)

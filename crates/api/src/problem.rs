@@ -83,7 +83,7 @@ impl Problem {
     }
 
     /// Our storage or queue cannot take it: asking again is safe with a key.
-    pub(crate) fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
+    pub fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
@@ -135,6 +135,11 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } | StoreError::Newer { .. } => Self::unavailable(error),
+            StoreError::BeingDeleted => Self::caller(
+                StatusCode::CONFLICT,
+                "secret_being_deleted",
+                "A secret of this name is being deleted; try again in a minute. A secret that was deleted in Secrets Manager with a recovery window keeps its name for 7 to 30 days: delete it here to free the name, restore it there, or use another name",
+            ),
             StoreError::Damaged { .. } => Self::internal(error),
         }
     }

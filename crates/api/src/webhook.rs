@@ -156,8 +156,8 @@ impl Triggers {
 }
 
 fn idempotency_key(parts: &Parts) -> Result<Option<IdempotencyKey>, TriggerError> {
-    let header = parts.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes);
-    Ok(IdempotencyKey::parse(header)?)
+    let headers = parts.headers.get_all(IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes);
+    Ok(IdempotencyKey::parse(headers)?)
 }
 
 fn task_key(agent: &TokenRecord, key: Option<&IdempotencyKey>) -> Result<TaskKey, TriggerError> {

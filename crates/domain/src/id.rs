@@ -198,7 +198,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         let mut ones = [0_u32; 80];
         for n in 0..KEYS {
-            let key = IdempotencyKey::parse(Some(n.to_string().as_bytes())).unwrap().unwrap();
+            let key = IdempotencyKey::parse([n.to_string().as_bytes()]).unwrap().unwrap();
             let TaskKey(bytes) = TaskKey::derived(&salt, &key);
             for (bit, count) in ones.iter_mut().enumerate() {
                 *count += u32::from(bytes[bit / 8] >> (bit % 8) & 1);
@@ -213,8 +213,8 @@ mod tests {
 
     #[test]
     fn one_idempotency_key_has_one_task_key_per_agent() {
-        let key = IdempotencyKey::parse(Some(b"order-42")).unwrap().unwrap();
-        let other = IdempotencyKey::parse(Some(b"order-43")).unwrap().unwrap();
+        let key = IdempotencyKey::parse([b"order-42".as_slice()]).unwrap().unwrap();
+        let other = IdempotencyKey::parse([b"order-43".as_slice()]).unwrap().unwrap();
         let (ours, theirs) = (Salt::new([1; 32]), Salt::new([2; 32]));
         assert_eq!(TaskKey::derived(&ours, &key), TaskKey::derived(&ours, &key));
         assert_ne!(TaskKey::derived(&ours, &key), TaskKey::derived(&ours, &other));

@@ -16,15 +16,23 @@ pub enum KeyError {
     /// Over [`MAX_KEY_CHARS`].
     #[error("Idempotency-Key exceeds maximum length of 256 characters")]
     TooLong,
-    /// Header bytes that are no UTF-8.
+    /// The header's bytes are not UTF-8.
     #[error("Idempotency-Key must be UTF-8 text")]
     NotUtf8,
+    /// Two headers, which API Gateway would join with a comma.
+    #[error("Send one Idempotency-Key header, not several")]
+    Several,
 }
 
 impl IdempotencyKey {
     /// Reads the header's bytes. An absent or blank header means no key.
-    pub fn parse(header: Option<&[u8]>) -> Result<Option<Self>, KeyError> {
-        let text = std::str::from_utf8(header.unwrap_or_default()).map_err(|_| KeyError::NotUtf8)?;
+    pub fn parse<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Result<Option<Self>, KeyError> {
+        let mut headers = headers.into_iter();
+        let header = headers.next().unwrap_or_default();
+        if headers.next().is_some() {
+            return Err(KeyError::Several);
+        }
+        let text = std::str::from_utf8(header).map_err(|_| KeyError::NotUtf8)?;
         let key = text.trim();
         if key.chars().count() > MAX_KEY_CHARS {
             return Err(KeyError::TooLong);
@@ -49,12 +57,12 @@ mod tests {
     use super::*;
 
     fn parse(header: &str) -> Result<Option<String>, KeyError> {
-        IdempotencyKey::parse(Some(header.as_bytes())).map(|key| key.map(|key| key.0))
+        IdempotencyKey::parse([header.as_bytes()]).map(|key| key.map(|key| key.0))
     }
 
     #[test]
     fn a_blank_header_is_no_key() {
-        assert_eq!(IdempotencyKey::parse(None), Ok(None));
+        assert_eq!(IdempotencyKey::parse([]), Ok(None));
         assert_eq!(parse(""), Ok(None));
         assert_eq!(parse(" \t "), Ok(None));
     }
@@ -71,7 +79,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
-        assert_eq!(IdempotencyKey::parse(Some(b"\xff\xfe")), Err(KeyError::NotUtf8));
+    fn bytes_that_are_not_text_are_refused() {
+        assert_eq!(IdempotencyKey::parse([&b"\xff\xfe"[..]]), Err(KeyError::NotUtf8));
+        assert_eq!(parse("order-\u{fffd}"), Ok(Some("order-\u{fffd}".into())));
+    }
+
+    #[test]
+    fn several_headers_are_refused_even_if_they_are_alike() {
+        assert_eq!(IdempotencyKey::parse([&b"a"[..], b"a"]), Err(KeyError::Several));
+        assert_eq!(IdempotencyKey::parse([&b""[..], b""]), Err(KeyError::Several));
     }
 }

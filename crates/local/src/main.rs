@@ -50,7 +50,7 @@ async fn run() -> ExitCode {
 /// Serves, and exports traces meanwhile if the environment says where to.
 async fn traced(args: ServeArgs) -> Result<(), ServeError> {
     let env = Env::process();
-    let traces = Traces::from_env(&env)?;
+    let traces = Traces::from_env(&env, None)?;
     match args.log_format {
         LogFormat::Json => logs::to_stderr(traces.layer()),
         LogFormat::Text => logs::to_terminal(traces.layer()),

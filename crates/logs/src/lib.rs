@@ -4,7 +4,7 @@
 //! | field | meaning |
 //! | --- | --- |
 //! | `level`, `message` | what happened |
-//! | `timestamp` | when; on AWS the log stream knows |
+//! | `timestamp` | when, by RFC 3339; without a valid one Lambda assigns the level INFO, whatever `level` says |
 //! | `task_id`, `agent_id`, `attempt` | what it is about |
 //! | `request_id` | the Lambda invocation: `record.requestId` in Lambda's own lines |
 //! | `message_id` | the queue's message, when it names no task |
@@ -35,8 +35,9 @@ pub use metrics::Metrics;
 /// them say for themselves.
 const TRACED: &str = "gen_ai";
 
-/// A Lambda's log. Lambda takes each line of stdout that is a JSON object as it
-/// is ("Sending Lambda function logs to CloudWatch Logs", JSON format).
+/// A Lambda's log. Lambda takes each line of stdout that is a JSON object as it is, and
+/// filters by its `level` if it has a valid `timestamp`
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
 pub fn to_lambda() {
     to_traced_lambda(None, None::<LevelFilter>);
 }
@@ -49,7 +50,7 @@ pub fn to_traced_lambda(metrics: Option<Metrics>, traces: Option<impl Layer<Regi
 
 /// The local server's log, if JSON is asked for.
 pub fn to_stderr(traces: Option<impl Layer<Registry> + Send + Sync>) {
-    let lines = JsonLines::new(std::io::stderr).with_timestamps();
+    let lines = JsonLines::new(std::io::stderr);
     tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
 }
 

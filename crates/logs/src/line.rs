@@ -21,17 +21,12 @@ use crate::Metrics;
 pub(crate) struct JsonLines<W> {
     writer: W,
     clock: Clock,
-    timestamps: bool,
     metrics: Option<Metrics>,
 }
 
 impl<W> JsonLines<W> {
     pub(crate) fn new(writer: W) -> Self {
-        Self { writer, clock: Clock::system(), timestamps: false, metrics: None }
-    }
-
-    pub(crate) fn with_timestamps(self) -> Self {
-        Self { timestamps: true, ..self }
+        Self { writer, clock: Clock::system(), metrics: None }
     }
 
     pub(crate) fn with_metrics(self, metrics: Option<Metrics>) -> Self {
@@ -63,9 +58,7 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let now = self.clock.now();
         let mut line = Fields::default();
-        if self.timestamps {
-            line.put("timestamp", now.rfc3339());
-        }
+        line.put("timestamp", now.rfc3339());
         line.put("level", event.metadata().level().as_str());
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
             if let Some(Fields(fields)) = span.extensions().get() {
@@ -191,20 +184,23 @@ mod tests {
                 tracing::warn!(status = 503, slow = true, "line\nbreak and \"quotes\"");
             },
         );
+        let timestamp = written[0]["timestamp"].clone();
         assert_eq!(
             written,
             [json!({
-                "level": "WARN", "message": "line\nbreak and \"quotes\"", "status": 503, "slow": true,
+                "timestamp": timestamp, "level": "WARN", "message": "line\nbreak and \"quotes\"", "status": 503, "slow": true,
                 "request_id": "r-1", "task_id": "t-1", "agent_id": "a-1",
             })]
         );
     }
 
     #[test]
-    fn an_event_outside_of_any_span_stands_for_itself_and_a_timestamp_is_added_if_asked_for() {
-        let written = lines(JsonLines::with_timestamps, || tracing::info!("ready"));
+    fn every_line_has_the_level_and_the_timestamp_that_lambda_filters_by() {
+        let written = lines(|layer| layer, || tracing::info!("ready"));
         assert_eq!((&written[0]["level"], &written[0]["message"]), (&json!("INFO"), &json!("ready")));
-        assert!(written[0]["timestamp"].as_str().unwrap().ends_with('Z'));
+        let timestamp = written[0]["timestamp"].as_str().unwrap();
+        let rfc3339 = time::format_description::well_known::Rfc3339;
+        assert!(time::OffsetDateTime::parse(timestamp, &rfc3339).is_ok(), "{timestamp}");
     }
 
     #[test]

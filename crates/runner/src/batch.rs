@@ -13,11 +13,28 @@ use tracing::Instrument as _;
 use crate::task::Disposition;
 use crate::{Runner, told};
 
-/// When our own storage fails, the message comes back after this long, doubled
-/// at each time up to [`LONGEST_PAUSE`]: some hours in all, before it counts as
-/// a dead letter.
+/// When our own storage fails, the message comes back after this long, doubled each time
+/// up to [`LONGEST_PAUSE`]. That is short because receives also count throttling and
+/// looks for a run slot: a message that was received often may meet its first failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(900);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A task of a newer version is looked at again after this long.
+const NEWER_VERSION_PAUSE: Duration = Duration::from_secs(900);
+/// How often a message may be received before it becomes a dead letter: the most that
+/// SQS allows. Attempts are bounded by the task's record; receives also count messages
+/// that a throttled event source mapping returns, and looks for a run slot.
+/// `template.yaml` has the same number in the queue's `RedrivePolicy`
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>).
+pub const MAX_RECEIVES: u32 = 1000;
+/// A message that must come again after this many receives is replaced by a new one,
+/// because waiting must not make it a dead letter. A task that waits for a run slot is looked
+/// at every 8 s, so that is 13 sends in the 24 hours that it may wait: below the 16 after which Lambda takes a chain from a function to its own queue for an
+/// infinite loop
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
+pub const RECEIVES_BEFORE_RESEND: u32 = 800;
+/// A send that failed is tried again this many receives later, and not at each one: an
+/// invocation that dies after its send would otherwise add a message each time.
+const RECEIVES_BETWEEN_RESENDS: u32 = 50;
 
 /// One message, as the event source hands it over.
 #[derive(Clone, Debug)]
@@ -83,37 +100,51 @@ async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: M
         false => runner.run(id, delivery.agent, deadline).await,
         true => runner.bury(id).await,
     };
-    let pause = match disposition {
+    let is_worn_out = !delivery.dead_lettered && is_worn_out(delivery.receives);
+    let (pause, is_replaced) = match disposition {
         Ok(Disposition::Done) => return Verdict::Done,
-        Ok(Disposition::ComeBackIn(pause)) => pause,
-        Ok(Disposition::SendAgain { agent, pause }) => match queue.send_later(id, agent, pause).await {
-            Ok(()) => return Verdict::Done,
-            Err(error) => {
-                tracing::warn!(error = error_chain(&error), "message kept, as no new one can be sent");
-                pause
-            }
-        },
+        Ok(Disposition::ComeBackIn(pause)) => (pause, is_worn_out),
         Err(error @ StoreError::Newer { .. }) => {
             tracing::warn!(error = error_chain(&error), "task left alone for the newer version");
-            // However long that takes: it must not become a dead letter meanwhile.
-            match delivery.agent.filter(|_| !delivery.dead_lettered) {
-                Some(agent) if queue.send_later(id, agent, LONGEST_PAUSE).await.is_ok() => {
-                    return Verdict::Done;
-                }
-                _ => LONGEST_PAUSE,
-            }
+            (NEWER_VERSION_PAUSE, is_worn_out)
         }
         Err(error) => {
             let error = error_chain(&error);
             tracing::error!(error, "task returns to the queue");
-            storage_pause(delivery.receives)
+            // A record that never works must become a dead letter, or it would not end.
+            (storage_pause(delivery.receives), false)
         }
     };
+    if is_replaced && resend(runner, queue, id, &delivery, pause).await {
+        return Verdict::Done;
+    }
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
         // It comes back all the same, when its visibility timeout is over.
         tracing::warn!(error = error_chain(&error), "visibility unchanged");
     }
     Verdict::Again
+}
+
+/// Replaces the message by a new one. Returns whether the old one can be deleted.
+async fn resend(runner: &Runner, queue: &Queue, id: TaskId, delivery: &Delivery, pause: Duration) -> bool {
+    let sent = async {
+        let agent = match delivery.agent {
+            Some(agent) => Some(agent),
+            None => runner.tasks.owner(id).await?,
+        };
+        match agent {
+            Some(agent) => queue.send_later(id, agent, pause).await.map(|()| true),
+            None => Ok(false),
+        }
+    };
+    sent.await.unwrap_or_else(|error| {
+        tracing::warn!(error = error_chain(&error), "message kept, because no new one could be sent");
+        false
+    })
+}
+
+fn is_worn_out(receives: u32) -> bool {
+    receives.checked_sub(RECEIVES_BEFORE_RESEND).is_some_and(|more| more % RECEIVES_BETWEEN_RESENDS == 0)
 }
 
 fn storage_pause(receives: u32) -> Duration {

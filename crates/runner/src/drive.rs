@@ -92,7 +92,8 @@ impl<'a> Driver<'a> {
         }
         let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
         let system = system_message(self.prompt()?, run.context());
-        let api_key = api_key(self.runner, model).await?;
+        let mut api_key = api_key(self.runner, model).await?;
+        let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record).await?);
         let has_tools = !toolbox.specs().is_empty();
         let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
@@ -112,7 +113,16 @@ impl<'a> Driver<'a> {
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
                     let asked = self.runner.models.ask(&question);
-                    let reply = traced::chat(model, turn, question.max_output_tokens, asked).await?;
+                    let reply = match traced::chat(model, turn, question.max_output_tokens, asked).await {
+                        // Asked again once with the key that replaced the refused one.
+                        Err(Fault::Permanent(refusal)) if !is_key_renewed => {
+                            is_key_renewed = true;
+                            let newer = replaced_key(self.runner, model, api_key.as_deref()).await;
+                            api_key = Some(newer.ok_or(Fault::Permanent(refusal))?);
+                            continue;
+                        }
+                        reply => reply?,
+                    };
                     run.model_replied(reply, rules);
                     self.is_written = false;
                 }
@@ -194,6 +204,15 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
             stored_secret(runner, &name.secret, missing).await.map(Some)
         }
     }
+}
+
+/// The key that has replaced `refused` in the secret store. A process remembers keys for
+/// some minutes, and a key that was replaced meanwhile is no reason for tasks to fail.
+async fn replaced_key(runner: &Runner, model: &ModelConfig, refused: Option<&str>) -> Option<String> {
+    let (Some(ApiKey::Stored(name)), Some(refused)) = (&model.api_key, refused) else { return None };
+    let newer = runner.secrets.replaced(&name.secret, refused).await.ok().flatten()?;
+    tracing::info!(secret = name.secret, "model asked again with the key that replaced the refused one");
+    Some(newer)
 }
 
 /// What the secret store has under a name that an agent's definition gives.

@@ -6,6 +6,7 @@
 //! the providers' protocols.
 
 mod batch;
+mod client;
 mod drive;
 mod egress;
 mod model;
@@ -17,7 +18,7 @@ mod told;
 mod tools;
 mod traced;
 
-pub use batch::{Delivery, run_batch};
+pub use batch::{Delivery, MAX_RECEIVES, RECEIVES_BEFORE_RESEND, run_batch};
 pub use egress::PrivateHosts;
 pub use model::{Models, ModelsError, read_reply};
 pub use settings::RunSettings;

@@ -1,11 +1,18 @@
 //! Run slots: an agent that limits its runs has so many at a time, over all
 //! functions. Others of its tasks wait, without a claim and without an attempt.
 
+use std::time::Duration;
+
 use domain::{AgentId, Failure, Moment, TaskId, gives_up_slot, slot_pause};
 use store::{Slot, SlotAnswer, StoreError, Wait, error_chain};
 
 use crate::task::{Disposition, leave};
 use crate::{Runner, told};
+
+/// Pauses between tries to give a run slot back.
+const GIVE_BACK_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(1000)];
+/// Left free at the end of an invocation, so that the batch is answered.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 /// Whether a task may run now.
 pub(crate) enum Turn {
@@ -65,17 +72,32 @@ impl Runner {
             }
             Wait::Since(_) => {
                 told::no_slot(agent, pause);
-                Ok(Disposition::SendAgain { agent, pause })
+                Ok(Disposition::ComeBackIn(pause))
             }
             Wait::Refused(refusal) => Ok(leave(refusal, now)),
         }
     }
 
-    pub(crate) async fn give_back(&self, slot: Option<Slot>) {
+    /// A slot that is not given back is blocked until its lease ends, and the item of an
+    /// agent with thousands of waiting tasks may be throttled.
+    pub(crate) async fn give_back(&self, slot: Option<Slot>, deadline: Moment) {
         let Some(slot) = slot else { return };
-        if let Err(error) = self.tasks.free_slot(&slot).await {
-            // It is free again when its lease is over.
-            tracing::warn!(error = error_chain(&error), "run slot not given back");
+        let left = deadline.minus(ANSWER_MARGIN).since(self.clock.now());
+        if tokio::time::timeout(left, self.try_to_give_back(&slot)).await.is_err() {
+            tracing::error!("run slot blocked until its lease ends, because the invocation ends");
+        }
+    }
+
+    async fn try_to_give_back(&self, slot: &Slot) {
+        for pause in GIVE_BACK_PAUSES {
+            match self.tasks.free_slot(slot).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(error = error_chain(&error), "run slot not given back yet"),
+            }
+            tokio::time::sleep(pause).await;
+        }
+        if let Err(error) = self.tasks.free_slot(slot).await {
+            tracing::error!(error = error_chain(&error), "run slot blocked until its lease ends");
         }
     }
 }

@@ -56,7 +56,9 @@ impl From<SourcesError> for Fault {
         tracing::error!(error = error_chain(&error), "sources not searched");
         let message = "The agent's documents could not be searched";
         match error {
-            SourcesError::Store(StoreError::Unavailable { .. } | StoreError::Newer { .. })
+            SourcesError::Store(
+                StoreError::Unavailable { .. } | StoreError::Newer { .. } | StoreError::BeingDeleted,
+            )
             | SourcesError::Changing => Self::passing(ErrorType::Internal, message),
             SourcesError::Store(StoreError::Damaged { .. })
             | SourcesError::Unreadable(_)

@@ -4,13 +4,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::agent::ApiKey;
 use domain::{
-    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Moment, RetryPolicy, Run, TaskId,
+    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Fault, Moment, RetryPolicy, Run, TaskId,
     after_fault,
 };
 use futures::FutureExt as _;
 use store::{
-    Agents, Burial, Claim, Claimed, Clock, Finish, Release, Secrets, StoreError, Tasks, error_chain,
+    AgentRecord, Agents, Burial, Claim, Claimed, Clock, Finish, Release, Secrets, StoreError, Tasks,
+    error_chain,
 };
 
 use crate::drive::{self, Attempt};
@@ -52,14 +54,6 @@ pub(crate) enum Disposition {
     Done,
     /// Hand it out again after this long.
     ComeBackIn(Duration),
-    /// Delete it, and send a new one that is handed out after this long: waiting
-    /// for a run slot is no fault, and must not use up the message's receives.
-    SendAgain {
-        /// Whose task it is.
-        agent: AgentId,
-        /// How long it waits.
-        pause: Duration,
-    },
 }
 
 /// Only the next look at the task can tell whether its message is needed.
@@ -80,7 +74,7 @@ impl Runner {
             Turn::Wait(agent) => self.wait_for_slot(id, agent).await,
             Turn::Go(slot) => {
                 let disposition = self.claim(id, deadline, lease_until).await;
-                self.give_back(slot).await;
+                self.give_back(slot, deadline).await;
                 disposition
             }
         }
@@ -159,7 +153,30 @@ impl Runner {
             Ok(attempt) => attempt,
             Err(_) => self.panicked(claimed).await,
         };
+        let attempt = self.reconsider(attempt, &record).await;
         self.settle(claimed, attempt, timeout).await
+    }
+
+    /// A function remembers agents for some seconds. If the definition has been replaced
+    /// meanwhile, perhaps with a new API key, a permanent fault of the old one says
+    /// nothing about the new one, which the next attempt uses.
+    async fn reconsider(&self, attempt: Attempt, used: &AgentRecord) -> Attempt {
+        let (failure, run) = match attempt {
+            Attempt::Faulted { fault: Fault::Permanent(failure), run }
+                if may_be_outdated(failure.kind, used) =>
+            {
+                (failure, run)
+            }
+            attempt => return attempt,
+        };
+        let current = self.agents.refreshed(used.agent.id()).await;
+        let fault = match current {
+            Ok(Some(current)) if current.revision != used.revision => {
+                Fault::passing(failure.kind, failure.message)
+            }
+            _ => Fault::Permanent(failure),
+        };
+        Attempt::Faulted { fault, run }
     }
 
     async fn panicked(&self, claimed: &Claimed) -> Attempt {
@@ -236,6 +253,14 @@ impl Runner {
             }
         }
     }
+}
+
+/// A model's key of the agent itself gets a new name when it is replaced, and the old one
+/// is deleted. Other faults of a model are not worth another read of the agent.
+fn may_be_outdated(fault: ErrorType, used: &AgentRecord) -> bool {
+    let model = used.agent.draft().model.as_ref();
+    let has_own_key = matches!(model.and_then(|model| model.api_key.as_ref()), Some(ApiKey::Stored(_)));
+    fault == ErrorType::InvalidAgent || (fault == ErrorType::ModelError && has_own_key)
 }
 
 pub(crate) fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {

@@ -65,6 +65,7 @@ impl AwsSettings {
 pub struct Aws {
     config: SdkConfig,
     https: Https,
+    /// `None` if an embedded engine answers.
     dynamodb_at: Option<Address>,
     sqs_at: Option<Address>,
     /// Made once for all tables: making one takes hundreds of allocations.
@@ -77,10 +78,10 @@ impl Aws {
         let https = Https::default();
         let at = |service, own: Option<String>| {
             let url = own.or_else(|| settings.endpoint_url.clone());
-            url.or_else(|| known_url(service, &settings.region)).map(Address::new)
+            Address::new(url.unwrap_or_else(|| service_url(service, &settings.region)))
         };
-        let dynamodb_at = at("dynamodb", settings.dynamodb_url);
-        let sqs_at = at("sqs", settings.sqs_url);
+        let dynamodb_at = Some(at("dynamodb", settings.dynamodb_url));
+        let sqs_at = Some(at("sqs", settings.sqs_url));
         let mut config = base(https.clone()).region(Region::new(settings.region)).credentials_provider(
             SharedCredentialsProvider::new(Credentials::new(
                 settings.access_key_id,
@@ -192,12 +193,20 @@ impl aws_sdk_sqs::config::endpoint::ResolveEndpoint for Address {
     }
 }
 
-/// In the regions whose services are under `amazonaws.com`: not in China's and the
-/// sovereign ones.
-fn known_url(service: &str, region: &str) -> Option<String> {
-    let elsewhere =
-        ["cn-", "us-iso", "eu-iso", "eusc-"].iter().any(|partition| region.starts_with(partition));
-    (!elsewhere).then(|| format!("https://{service}.{region}.amazonaws.com"))
+/// The regional address of a service, in every partition of AWS (`partitions.json` of
+/// the SDKs).
+pub(crate) fn service_url(service: &str, region: &str) -> String {
+    const ELSEWHERE: [(&str, &str); 6] = [
+        ("cn-", "amazonaws.com.cn"),
+        ("us-iso-", "c2s.ic.gov"),
+        ("us-isob-", "sc2s.sgov.gov"),
+        ("us-isof-", "csp.hci.ic.gov"),
+        ("eu-isoe-", "cloud.adc-e.uk"),
+        ("eusc-", "amazonaws.eu"),
+    ];
+    let partition = ELSEWHERE.iter().find(|(prefix, _)| region.starts_with(prefix));
+    let suffix = partition.map_or("amazonaws.com", |(_, suffix)| suffix);
+    format!("https://{service}.{region}.{suffix}")
 }
 
 fn base(http: impl HttpClient + 'static) -> Builder {
@@ -222,8 +231,17 @@ mod tests {
 
     #[tokio::test]
     async fn services_are_where_the_sdk_finds_them() {
-        let regions =
-            ["us-east-1", "eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1", "us-isob-east-1"];
+        let regions = [
+            "us-east-1",
+            "eu-central-1",
+            "us-gov-west-1",
+            "cn-north-1",
+            "us-iso-east-1",
+            "us-isob-east-1",
+            "us-isof-south-1",
+            "eu-isoe-west-1",
+            "eusc-de-east-1",
+        ];
         for region in regions {
             let of_dynamodb = dynamodb::Params::builder().region(region).build().unwrap();
             let of_sqs = sqs::Params::builder().region(region).build().unwrap();
@@ -232,11 +250,7 @@ mod tests {
                 ("sqs", sqs::DefaultResolver::new().resolve_endpoint(&of_sqs).await),
             ];
             for (service, found) in found {
-                let found = found.unwrap();
-                match known_url(service, region) {
-                    Some(url) => assert_eq!(url, found.url()),
-                    None => assert!(!found.url().ends_with(".amazonaws.com"), "{region}"),
-                }
+                assert_eq!(service_url(service, region), found.unwrap().url());
             }
         }
     }

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 
 use crate::Clock;
-use crate::aws::AwsSettings;
+use crate::aws::{AwsSettings, service_url};
 use crate::env::Env;
 
 /// Bedrock in one region, asked in the name of this process's role.
@@ -47,7 +47,7 @@ impl Bedrock {
         let settings = AwsSettings::from_env(env).ok()?;
         let own = env.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or(settings.endpoint_url);
         let region = settings.region;
-        let endpoint = own.unwrap_or_else(|| format!("https://bedrock-runtime.{region}.amazonaws.com"));
+        let endpoint = own.unwrap_or_else(|| service_url("bedrock-runtime", &region));
         let credentials = Credentials::new(
             settings.access_key_id,
             settings.secret_access_key,

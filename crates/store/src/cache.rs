@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 /// Most records kept; reaching it empties the cache.
 const CAPACITY: usize = 1024;
@@ -12,7 +12,9 @@ const CAPACITY: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Cache<K, V> {
     keep_for: Duration,
-    entries: Mutex<HashMap<K, (Instant, V)>>,
+    /// By the wall clock: the monotonic one may stand still while Lambda freezes the
+    /// process, and a disabled agent would be remembered for longer than promised.
+    entries: Mutex<HashMap<K, (SystemTime, V)>>,
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
@@ -23,7 +25,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (read_at, value) = entries.get(key)?;
-        (read_at.elapsed() < self.keep_for).then(|| value.clone())
+        read_at.elapsed().is_ok_and(|age| age < self.keep_for).then(|| value.clone())
     }
 
     pub(crate) fn put(&self, key: K, value: V) {
@@ -31,7 +33,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         if entries.len() >= CAPACITY {
             entries.clear();
         }
-        entries.insert(key, (Instant::now(), value));
+        entries.insert(key, (SystemTime::now(), value));
     }
 
     pub(crate) fn clear(&self) {

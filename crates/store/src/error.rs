@@ -20,6 +20,9 @@ pub enum StoreError {
         /// The record's key.
         id: String,
     },
+    /// A secret of this name is being deleted, so its name cannot be used again yet.
+    #[error("a secret of this name is being deleted")]
+    BeingDeleted,
     /// A record does not read as this version writes it.
     #[error("the record {id} has no readable {attribute}")]
     Damaged {

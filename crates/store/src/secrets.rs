@@ -8,8 +8,11 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_secretsmanager::error::SdkError;
+use aws_sdk_secretsmanager::operation::create_secret::CreateSecretError;
+use aws_sdk_secretsmanager::operation::delete_secret::DeleteSecretError;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
+use aws_sdk_secretsmanager::operation::put_secret_value::PutSecretValueError;
+use tokio::time::sleep;
 
 use crate::StoreError;
 use crate::aws::Aws;
@@ -19,6 +22,30 @@ use crate::private_file::write_private_file;
 
 /// How long a secret read from Secrets Manager is remembered.
 const KEEP_FOR: Duration = Duration::from_secs(300);
+/// How long a secret that was not found is not looked for several times again.
+const REMEMBER_ABSENT_FOR: Duration = Duration::from_secs(10);
+/// A secret that was just created may not be found for some seconds, because Secrets
+/// Manager is eventually consistent
+/// (<https://github.com/hashicorp/terraform-provider-aws/issues/18406>): it is looked for
+/// again after each of these pauses.
+const LOOK_AGAIN: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(1000),
+    Duration::from_millis(2000),
+];
+/// A forced deletion is asynchronous: until it is done, the name cannot be used again
+/// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html>).
+/// Creation is tried again after each of these pauses, 11 s in all; a function that
+/// answers API Gateway has 29 s.
+const CREATE_AGAIN: [Duration; 6] = [
+    Duration::from_millis(500),
+    Duration::from_millis(1000),
+    Duration::from_millis(1500),
+    Duration::from_millis(2000),
+    Duration::from_millis(3000),
+    Duration::from_millis(3000),
+];
 
 /// The deployment's secret store.
 #[derive(Debug)]
@@ -34,6 +61,25 @@ pub struct SecretsManager {
     client: aws_sdk_secretsmanager::Client,
     prefix: String,
     cache: Cache<String, String>,
+    /// Names under which nothing was found, although it was looked for several times.
+    absent: Cache<String, ()>,
+}
+
+/// What one request for a secret found.
+enum Fetched {
+    Value(String),
+    /// Perhaps not yet.
+    NotFound,
+    BeingDeleted,
+}
+
+impl Fetched {
+    fn value(self) -> Option<String> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::NotFound | Self::BeingDeleted => None,
+        }
+    }
 }
 
 /// Secrets in a file; the lock keeps read-modify-write whole.
@@ -50,6 +96,7 @@ impl Secrets {
             client: aws.secrets_manager(),
             prefix: prefix.into(),
             cache: Cache::new(KEEP_FOR),
+            absent: Cache::new(REMEMBER_ABSENT_FOR),
         })
     }
 
@@ -64,6 +111,16 @@ impl Secrets {
             Self::SecretsManager(manager) => manager.get(name).await,
             Self::File(file) => Ok(file.read()?.remove(name)),
         }
+    }
+
+    /// The secret's value if it differs from `known`. A process that caches a secret does
+    /// not notice when it is replaced.
+    pub async fn replaced(&self, name: &str, known: &str) -> Result<Option<String>, StoreError> {
+        let current = match self {
+            Self::SecretsManager(manager) => manager.fetch(name).await?.value(),
+            Self::File(file) => file.read()?.remove(name),
+        };
+        Ok(current.filter(|current| current != known))
     }
 
     /// Keeps a secret, replacing one of the same name.
@@ -123,51 +180,83 @@ impl SecretsManager {
         if let Some(secret) = self.cache.get(&name.to_owned()) {
             return Ok(Some(secret));
         }
+        // Known to be absent, it is asked for once: it may have been created meanwhile.
+        let pauses = if self.absent.get(&name.to_owned()).is_some() { &[][..] } else { &LOOK_AGAIN };
+        for pause in pauses {
+            match self.fetch(name).await? {
+                Fetched::NotFound => sleep(*pause).await,
+                fetched => return Ok(fetched.value()),
+            }
+        }
+        let fetched = self.fetch(name).await?;
+        if matches!(fetched, Fetched::NotFound) {
+            self.absent.put(name.to_owned(), ());
+        }
+        Ok(fetched.value())
+    }
+
+    /// Asks once.
+    async fn fetch(&self, name: &str) -> Result<Fetched, StoreError> {
         match self.client.get_secret_value().secret_id(self.full_name(name)).send().await {
             Ok(found) => {
                 if let Some(secret) = &found.secret_string {
                     self.cache.put(name.to_owned(), secret.clone());
                 }
-                Ok(found.secret_string)
+                Ok(found.secret_string.map_or(Fetched::NotFound, Fetched::Value))
             }
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), GetSecretValueError::ResourceNotFoundException(_)) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error).attempt("read a secret"),
+            Err(error) => match error.as_service_error() {
+                Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(Fetched::NotFound),
+                Some(GetSecretValueError::InvalidRequestException(_)) => {
+                    tracing::warn!(secret = name, "secret is being deleted, and counts as absent");
+                    Ok(Fetched::BeingDeleted)
+                }
+                _ => Err(error).attempt("read a secret"),
+            },
         }
     }
 
     async fn put(&self, name: &str, secret: &str) -> Result<(), StoreError> {
+        for pause in CREATE_AGAIN {
+            match self.create(name, secret).await {
+                Err(StoreError::BeingDeleted) => sleep(pause).await,
+                created => return created,
+            }
+        }
+        self.create(name, secret).await
+    }
+
+    async fn create(&self, name: &str, secret: &str) -> Result<(), StoreError> {
         self.cache.clear();
+        self.absent.clear();
         match self.client.create_secret().name(self.full_name(name)).secret_string(secret).send().await {
             Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_exists_exception()) =>
-            {
-                match self.replace(name, secret).await? {
-                    true => Ok(()),
-                    // It was removed in between.
-                    false => Err(error).attempt("create a secret"),
+            Err(error) => match error.as_service_error() {
+                Some(CreateSecretError::ResourceExistsException(_)) => {
+                    match self.replace(name, secret).await? {
+                        true => Ok(()),
+                        false => Err(StoreError::BeingDeleted),
+                    }
                 }
-            }
-            Err(error) => Err(error).attempt("create a secret"),
+                Some(CreateSecretError::InvalidRequestException(_)) => Err(StoreError::BeingDeleted),
+                _ => Err(error).attempt("create a secret"),
+            },
         }
     }
 
-    /// Whether there was one to replace.
+    /// Returns whether there was one to replace. One that is being deleted cannot be
+    /// replaced. Creating it again shows when its name is free.
     async fn replace(&self, name: &str, secret: &str) -> Result<bool, StoreError> {
         self.cache.clear();
         let put = self.client.put_secret_value().secret_id(self.full_name(name)).secret_string(secret);
         match put.send().await {
             Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error).attempt("replace a secret"),
+            Err(error) => match error.as_service_error() {
+                Some(
+                    PutSecretValueError::ResourceNotFoundException(_)
+                    | PutSecretValueError::InvalidRequestException(_),
+                ) => Ok(false),
+                _ => Err(error).attempt("replace a secret"),
+            },
         }
     }
 
@@ -177,12 +266,14 @@ impl SecretsManager {
         // Without recovery, so that the name is free for a new secret at once.
         match delete.force_delete_without_recovery(true).send().await {
             Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(error).attempt("delete a secret"),
+            Err(error) => match error.as_service_error() {
+                // The second one: its deletion has begun, by hand or by an earlier call.
+                Some(
+                    DeleteSecretError::ResourceNotFoundException(_)
+                    | DeleteSecretError::InvalidRequestException(_),
+                ) => Ok(()),
+                _ => Err(error).attempt("delete a secret"),
+            },
         }
     }
 }

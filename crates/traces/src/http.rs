@@ -10,11 +10,16 @@ use reqwest::redirect;
 pub(crate) struct Http(reqwest::Client);
 
 impl Http {
-    pub(crate) fn new(patience: Duration) -> Result<Self, reqwest::Error> {
+    /// Lambda freezes the process after each export, and a frozen process misses that the
+    /// collector has closed the connection: there each export has a connection of its own.
+    pub(crate) fn new(patience: Duration, is_lambda: bool) -> Result<Self, reqwest::Error> {
         // Installed once a process; a second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client =
-            reqwest::Client::builder().timeout(patience).redirect(redirect::Policy::none()).no_proxy();
+        let client = reqwest::Client::builder()
+            .timeout(patience)
+            .pool_max_idle_per_host(if is_lambda { 0 } else { usize::MAX })
+            .redirect(redirect::Policy::none())
+            .no_proxy();
         client.build().map(Self)
     }
 }

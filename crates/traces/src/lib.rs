@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of a collector; without it, or the next one, nothing is traced |
 //! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | the same for traces alone, with its path |
-//! | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TRACES_HEADERS` | `name=value`, by commas: a collector's API key |
+//! | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TRACES_HEADERS` | `name=value`, comma-separated: a collector's API key |
 //! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | who traces; `agent-webhooks` by default |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which runs are traced; all by default |
 //! | `OTEL_SDK_DISABLED` | `true`: none |
@@ -16,6 +16,7 @@
 mod ended;
 mod http;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -23,6 +24,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
+use percent_encoding::percent_decode_str;
 use store::env::Env;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -67,8 +69,9 @@ pub enum TracesError {
 
 impl Traces {
     /// Whether there is an export is asked of `env`; the exporter reads the rest of
-    /// its variables from the process by itself.
-    pub fn from_env(env: &Env) -> Result<Self, TracesError> {
+    /// its variables from the process by itself. `headers` come on top of those: they
+    /// have the form of `OTEL_EXPORTER_OTLP_HEADERS`, and are a secret of the deployment.
+    pub fn from_env(env: &Env, headers: Option<&str>) -> Result<Self, TracesError> {
         let endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
         let disabled =
             env.optional("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -77,7 +80,8 @@ impl Traces {
         }
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Http::new(PATIENCE)?)
+            .with_http_client(Http::new(PATIENCE, env.optional("AWS_LAMBDA_FUNCTION_NAME").is_some())?)
+            .with_headers(headers.map(parse_headers).unwrap_or_default())
             // What fails is not tried again: it would wait by blocking its thread.
             .with_retry_policy(RetryPolicy::disabled())
             .build()?;
@@ -141,10 +145,43 @@ impl Traces {
     }
 }
 
+/// `name=value` pairs, comma-separated, values percent-encoded
+/// (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables>).
+/// A pair without `=` is left out.
+fn parse_headers(text: &str) -> HashMap<String, String> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| {
+            let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+            (name.trim().to_owned(), value.into_owned())
+        })
+        .collect()
+}
+
 fn resource(env: &Env) -> Resource {
     let resource =
         Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let named = env.optional("OTEL_SERVICE_NAME").is_some()
         || env.optional("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|list| list.contains("service.name="));
     if named { resource.build() } else { resource.with_service_name(SERVICE).build() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_as_the_specification_writes_them() {
+        let read = |text| {
+            let mut headers: Vec<_> = parse_headers(text).into_iter().collect();
+            headers.sort();
+            headers
+        };
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read("api-key=a%20b, x-team = one=two ,nonsense,"),
+            [header("api-key", "a b"), header("x-team", "one=two")]
+        );
+        assert!(read("").is_empty());
+    }
 }

@@ -1,9 +1,12 @@
 //! Lambda 2: takes batches from the queue and the dead-letter queue, and runs the agents.
 
+mod collector;
+mod delivery;
+
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use domain::{AgentId, Moment};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use domain::Moment;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use runner::{Delivery, Models, RunSettings, Runner, Sources, run_batch};
 use store::aws::{Aws, AwsSettings};
@@ -11,18 +14,25 @@ use store::env::Env;
 use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
 use traces::Traces;
 
+use delivery::delivery;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let env = Env::process();
-    let traces = &Traces::from_env(&env)?;
-    logs::to_traced_lambda(logs::Metrics::from_env(&env), traces.layer());
     let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let secrets = Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?);
+    let otlp_headers = collector::headers(&env, &secrets).await;
+    let traces = &Traces::from_env(&env, otlp_headers.as_ref().ok().and_then(Option::as_deref))?;
+    logs::to_traced_lambda(logs::Metrics::from_env(&env), traces.layer());
+    if let Err(error) = &otlp_headers {
+        tracing::error!(%error, "traces are sent without the headers of OtlpHeadersSecret");
+    }
     let agents = Arc::new(Agents::from_env(&aws, &env)?);
     let runner = &Arc::new(Runner {
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
         agents: Arc::clone(&agents),
         sources: Arc::new(Sources::new(agents, Documents::from_env(&aws, &env)?)),
-        secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
+        secrets: Arc::new(secrets),
         models: Models::from_env(&env)?,
         settings: RunSettings::from_env(&env)?,
         clock: Clock::system(),
@@ -44,16 +54,4 @@ async fn main() -> Result<(), Error> {
         Ok::<_, Error>(response)
     }))
     .await
-}
-
-fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
-    let receives = record.attributes.get("ApproximateReceiveCount");
-    Delivery {
-        id: record.message_id.unwrap_or_default(),
-        receipt: record.receipt_handle.unwrap_or_default(),
-        body: record.body.unwrap_or_default(),
-        agent: record.attributes.get("MessageGroupId").and_then(|group| AgentId::parse(group)),
-        receives: receives.and_then(|count| count.parse().ok()).unwrap_or(1),
-        dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
-    }
 }

@@ -25,8 +25,10 @@ async fn serve() -> Result<(), lambda_http::Error> {
     logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
-    let admin_token = read_secret(&aws, &env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?).await?;
-    let signing_secret = read_secret(&aws, &env.required("AGENT_WEBHOOKS_SIGNING_SECRET")?).await?;
+    let (admin_token, signing_secret) =
+        (env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?, env.required("AGENT_WEBHOOKS_SIGNING_SECRET")?);
+    let (admin_token, signing_secret) =
+        tokio::try_join!(read_secret(&aws, &admin_token), read_secret(&aws, &signing_secret))?;
     let public_url = env.required("AGENT_WEBHOOKS_PUBLIC_URL")?;
     let public_url = public_url.trim_end_matches('/');
     let management = Management {
@@ -41,7 +43,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
     };
     let routes = api::app(agents::router(management).merge(pages::router()))
         .layer(map_request(async |request| with_caller(request)));
-    lambda_http::run(routes).await
+    gateway::serve(routes).await
 }
 
 /// API Gateway says who called it.

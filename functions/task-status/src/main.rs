@@ -12,7 +12,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     // The client is made while the name of the service is looked up.
     let ((), statuses) = tokio::join!(aws.reach_dynamodb(), async { statuses(&aws, &env) });
-    lambda_http::run(api::app(task_status::router(statuses?))).await
+    gateway::serve(api::app(task_status::router(statuses?))).await
 }
 
 fn statuses(aws: &Aws, env: &Env) -> Result<Statuses, EnvError> {

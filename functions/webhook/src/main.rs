@@ -15,7 +15,7 @@ async fn main() -> Result<(), lambda_http::Error> {
     // The clients are made while the names of the services are looked up.
     let ((), (), triggers) =
         tokio::join!(aws.reach_dynamodb(), aws.reach_sqs(), async { triggers(&aws, &env) });
-    lambda_http::run(api::app(webhook::router(triggers?))).await
+    gateway::serve(api::app(webhook::router(triggers?))).await
 }
 
 fn triggers(aws: &Aws, env: &Env) -> Result<Triggers, EnvError> {

@@ -15,7 +15,7 @@ use api::admin::Admins;
 use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
-use runner::{Models, ModelsError, PrivateHosts, RunSettings, Runner, Sources};
+use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunSettings, Runner, Sources};
 use store::aws::Aws;
 use store::env::{Env, EnvError};
 use store::{
@@ -42,8 +42,6 @@ const GRACE: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// As many times its own duration a sweep rests.
 const SWEEP_REST: u32 = 100;
-/// As on AWS: a message handed out this often is a dead letter.
-const MAX_RECEIVES: u32 = 25;
 /// As on AWS: longer than any invocation.
 const VISIBILITY: Duration = Duration::from_secs(900);
 /// What was read of agents is forgotten at every change made in this process,

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::functions::{Functions, functions, functions_at};
+use crate::support::sqs::DEAD;
 use crate::support::{FakeModel, Reply, Time, World, accepted, client, refused};
 
 #[tokio::test]
@@ -84,7 +85,7 @@ async fn only_agents_with_limits_pay_for_them() {
 }
 
 #[tokio::test]
-async fn a_task_that_waits_for_a_slot_uses_up_no_receives_and_is_not_held_up_by_a_dead_runner() {
+async fn a_task_that_waits_for_a_slot_keeps_its_message_and_is_not_held_up_by_a_dead_runner() {
     let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
     let functions = Arc::new(functions(&model).await);
     limit(&functions, json!({ "max_concurrent_runs": 1 })).await;
@@ -96,12 +97,8 @@ async fn a_task_that_waits_for_a_slot_uses_up_no_receives_and_is_not_held_up_by_
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     functions.wire.calls();
-    assert!(functions.deliver(&[&second], false).await.is_empty(), "its message is done with");
-    assert_eq!(
-        functions.wire.calls(),
-        ["UpdateItem", "UpdateItem", "SendMessage"],
-        "a new one waits in its place"
-    );
+    assert_eq!(functions.deliver(&[&second], false).await, ["message-0"], "its message comes again");
+    assert_eq!(functions.wire.calls(), ["UpdateItem", "UpdateItem", "ChangeMessageVisibility"]);
     assert_eq!(model.asked().len(), 1);
 
     // The deadline of 60 s, and 10 s for clocks that disagree.
@@ -133,10 +130,10 @@ async fn a_task_that_looks_for_a_slot_in_vain_for_a_day_ends_and_one_that_had_no
     let looking = accepted(functions.trigger(None).await).await;
     let queued = accepted(functions.trigger(None).await).await;
     let first = held(&functions, &model).await;
-    assert!(functions.deliver(&[&looking], false).await.is_empty());
+    assert_eq!(functions.deliver(&[&looking], false).await, ["message-0"]);
     time.forward(Duration::from_secs(24 * 3600));
     let second = held(&functions, &model).await;
-    assert!(functions.deliver(&[&looking, &queued], false).await.is_empty());
+    assert_eq!(functions.deliver(&[&looking, &queued], false).await, ["message-1"]);
     let status: Value = functions.status(&looking).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["error"]["type"]), (&json!("FAILURE"), &json!("timeout")));
     assert_eq!(status["error"]["retryable"], true);
@@ -144,6 +141,44 @@ async fn a_task_that_looks_for_a_slot_in_vain_for_a_day_ends_and_one_that_had_no
     assert_eq!(status["status"], "PENDING", "it was the queue that it waited for");
     first.abort();
     second.abort();
+}
+
+/// Looks for a slot in five hours of waiting, at 8 s between two looks.
+const LOOKS: usize = 2250;
+
+/// Lambda stops a chain from a function to its own queue after 16 sends, and a message
+/// becomes a dead letter after 1,000 receives.
+#[tokio::test]
+async fn a_task_may_look_for_a_slot_thousands_of_times_without_becoming_a_loop_or_a_dead_letter() {
+    let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
+    let time = Time::default();
+    let functions = Arc::new(functions_at(&model, time.clone()).await);
+    limit(&functions, json!({ "max_concurrent_runs": 1 })).await;
+    accepted(functions.trigger(None).await).await;
+    let runner = Arc::clone(&functions);
+    let busy = tokio::spawn(async move { runner.receive_and_run(Duration::from_secs(6 * 3600)).await });
+    while model.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let waiting = accepted(functions.trigger(None).await).await;
+    let mut looks = 0;
+    while looks < LOOKS {
+        looks += functions.receive_and_run(Duration::from_secs(60)).await;
+        time.forward(functions.until_next_message());
+    }
+    assert!(functions.wire.sqs.receive(DEAD, 1).is_empty());
+    let hops = functions.wire.sqs.most_hops();
+    assert!((2..=3).contains(&hops), "{hops} sends in five hours, so at most 15 in a day");
+    busy.abort();
+
+    // The slot of the dead run is leased for six hours.
+    time.forward(Duration::from_secs(2 * 3600));
+    while !functions.wire.sqs.is_empty() {
+        functions.receive_and_run(Duration::from_secs(60)).await;
+        time.forward(functions.until_next_message());
+    }
+    let status: Value = functions.status(&waiting).await.json().await.unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(1)), "{status}");
 }
 
 #[tokio::test]
@@ -160,7 +195,7 @@ async fn a_task_whose_runner_died_is_pending_while_it_waits_for_a_slot() {
     dead.abort();
     functions.time.forward(Duration::from_secs(71));
     let other = held(&functions, &model).await;
-    assert!(functions.deliver(&[&task], false).await.is_empty());
+    assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["attempt"]), (&json!("PENDING"), &json!(1)));
     other.abort();
@@ -175,7 +210,7 @@ async fn messages_of_a_busy_agent_do_not_multiply() {
     assert!(functions.deliver(&[&ended], false).await.is_empty());
     let run = held(&functions, &model).await;
     let waiting = accepted(functions.trigger(Some("waiting")).await).await;
-    assert!(functions.deliver(&[&waiting], false).await.is_empty());
+    assert_eq!(functions.deliver(&[&waiting], false).await, ["message-0"]);
     functions.wire.calls();
     assert_eq!(accepted(functions.trigger(Some("waiting")).await).await, waiting);
     assert_eq!(functions.wire.calls(), ["PutItem"], "its message is on its way");

@@ -214,3 +214,120 @@ async fn a_terminal_does_not_show_the_secret_that_is_typed_into_it() {
     let kept: Value = serde_json::from_slice(&std::fs::read(world.secrets_file()).unwrap()).unwrap();
     assert_eq!(kept, json!({ "crm": secret }));
 }
+
+/// As an operator's AWS Secrets Manager behaves, and an emulator does not.
+mod on_aws {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::support::functions::{Functions, functions_of};
+    use crate::support::{Reply, accepted};
+
+    async fn manage(functions: &Functions, method: Method, path: &str, body: Value) -> reqwest::Response {
+        let request = client().request(method, format!("{}{path}", functions.url)).bearer_auth("t");
+        request.json(&body).send().await.unwrap()
+    }
+
+    async fn set(functions: &Functions, value: &str) -> reqwest::Response {
+        redaction::secret("kept secret", value);
+        manage(functions, Method::PUT, "/api/secrets/crm", json!({ "value": value })).await
+    }
+
+    /// An agent whose model has the secret `crm` as its key.
+    async fn with_key(model: &FakeModel) -> Functions {
+        let api_key = json!({ "secret": "crm" });
+        functions_of(model, json!({ "model": { "base_url": model.url, "name": "m", "api_key": api_key } }))
+            .await
+    }
+
+    async fn run(functions: &Functions) -> Value {
+        let task = accepted(functions.trigger(None).await).await;
+        assert!(functions.deliver(&[&task], false).await.is_empty());
+        functions.status(&task).await.json().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_just_deleted_can_be_set_again_and_a_value_that_was_just_set_is_found() {
+        let model = FakeModel::saying("x").await;
+        let functions = functions_of(&model, json!({})).await;
+        for value in ["sk-the-first-value", "sk-the-second-value"] {
+            assert_eq!(set(&functions, value).await.status(), 204);
+            let answer = manage(&functions, Method::DELETE, "/api/secrets/crm", json!({})).await;
+            assert_eq!(answer.status(), 204);
+        }
+        assert_eq!(set(&functions, "sk-the-third-value").await.status(), 204);
+        let functions_model = json!({ "base_url": model.url, "name": "m", "api_key": { "secret": "crm" } });
+        let path = format!("/api/agents/{}", functions.agent);
+        let patch = manage(&functions, Method::PATCH, &path, json!({ "model": functions_model })).await;
+        assert_eq!(patch.status(), 200);
+        let ended = run(&functions).await;
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(1)), "{ended}");
+        assert_eq!(model.asked()[0].headers["authorization"], "Bearer sk-the-third-value");
+    }
+
+    #[tokio::test]
+    async fn a_secret_deleted_by_hand_is_absent_and_its_name_is_refused_with_the_reason() {
+        let model = FakeModel::saying("x").await;
+        let functions = with_key(&model).await;
+        functions.wire.secrets.delete_by_hand("test/crm");
+        let ended = run(&functions).await;
+        assert_eq!((&ended["error"]["type"], &ended["attempt"]), (&json!("invalid_agent"), &json!(1)));
+        let began = Instant::now();
+        let (message, code) = refused(set(&functions, "sk-a-new-value").await, 409).await;
+        assert_eq!(code, "secret_being_deleted");
+        assert!(message.contains("7 to 30 days"), "{message}");
+        assert!(began.elapsed() < Duration::from_secs(25), "API Gateway waits 30 s");
+        let agent = format!("/api/agents/{}", functions.agent);
+        for path in [agent.as_str(), "/api/secrets/crm"] {
+            let answer = manage(&functions, Method::DELETE, path, json!({})).await;
+            assert_eq!(answer.status(), 204, "{path}: the deletion has begun");
+        }
+        assert_eq!(set(&functions, "sk-a-new-value").await.status(), 204, "the name is free");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_replaced_by_hand_is_read_again_when_the_old_one_is_refused() {
+        let model = FakeModel::start(|_, asked| match asked.headers["authorization"].to_str().unwrap() {
+            "Bearer sk-the-new-value" => Reply::Text("x"),
+            _ => Reply::Status(401, Vec::new()),
+        })
+        .await;
+        let functions = with_key(&model).await;
+        set(&functions, "sk-the-old-value").await;
+        assert_eq!(run(&functions).await["error"]["type"], "model_error", "there is no newer one");
+        redaction::secret("kept secret", "sk-the-new-value");
+        functions.wire.secrets.replace_by_hand("test/crm", "sk-the-new-value");
+        let ended = run(&functions).await;
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(1)), "{ended}");
+        assert_eq!(model.asked().len(), 3, "the old key was asked with once more");
+        assert_eq!(run(&functions).await["status"], "SUCCESS");
+        assert_eq!(model.asked().len(), 4, "the new key is remembered");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_remembers_the_agent_before_its_key_was_replaced_is_tried_again() {
+        let model = FakeModel::start(|_, asked| match asked.headers["authorization"].to_str().unwrap() {
+            "Bearer sk-the-new-own-key" => Reply::Text("x"),
+            _ => Reply::Status(401, Vec::new()),
+        })
+        .await;
+        let own_key = |key: &str| {
+            redaction::secret("API key", key);
+            json!({ "model": { "base_url": model.url, "name": "m", "api_key": key } })
+        };
+        let functions = functions_of(&model, json!({})).await;
+        let path = format!("/api/agents/{}", functions.agent);
+        let patch = manage(&functions, Method::PATCH, &path, own_key("sk-the-old-own-key")).await;
+        assert_eq!(patch.status(), 200);
+        assert_eq!(run(&functions).await["error"]["type"], "model_error");
+        let patch = manage(&functions, Method::PATCH, &path, own_key("sk-the-new-own-key")).await;
+        assert_eq!(patch.status(), 200);
+
+        let task = accepted(functions.trigger(None).await).await;
+        assert_eq!(functions.deliver(&[&task], false).await, ["message-0"], "it is tried again");
+        functions.time.forward(Duration::from_secs(2));
+        assert!(functions.deliver(&[&task], false).await.is_empty());
+        let status: Value = functions.status(&task).await.json().await.unwrap();
+        assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
+    }
+}

@@ -1,34 +1,23 @@
-//! What all protocols share: one request over one client, its answer read within
-//! bounds, and what a refusal means.
+//! What all protocols share: one request, its answer read within bounds, and what a
+//! refusal means.
 
 use std::time::Duration;
 
-use domain::{ErrorType, Failure, Fault};
+use domain::{ErrorType, Failure, Fault, Provider};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use store::error_chain;
 use url::Url;
 
-use super::ModelsError;
-use crate::egress::{PrivateHosts, Refused, refused_in};
+use crate::client::OutgoingClient;
+use crate::egress::{Refused, refused_in};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A server that is gone without a word is noticed after a few of these; one that
-/// is only slow has the run's whole time.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Most bytes of a reply; past it the run fails rather than fill the memory.
 const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 /// Most bytes of a refusal that its reason is looked for in, and how long.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Posts to the model servers that may be reached.
-#[derive(Clone, Debug)]
-pub(super) struct Http {
-    pub(super) client: Client,
-    pub(super) private_hosts: PrivateHosts,
-}
 
 /// A request that is ready to be sent.
 pub(super) struct Request {
@@ -55,33 +44,21 @@ impl Request {
     }
 }
 
-impl Http {
-    pub(super) fn new(private_hosts: PrivateHosts) -> Result<Self, ModelsError> {
-        let tls = rustls::crypto::ring::default_provider();
-        // Installed once a process; a second time it is there already.
-        let _ = tls.install_default();
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(std::sync::Arc::new(private_hosts.clone()))
-            .user_agent(concat!("agent-webhooks/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, private_hosts })
-    }
-
-    /// The body of a 2xx. Sent once: whoever calls decides on another try.
-    pub(super) async fn post(&self, request: Request) -> Result<Vec<u8>, Fault> {
-        let Request { url, headers, body } = request;
-        self.private_hosts.check(&url).map_err(|refused| refused_address(&refused))?;
-        let response = self.client.post(url).headers(headers).body(body).send().await;
-        let response = response.map_err(unreachable_server)?;
-        if response.status().is_success() {
-            read_body(response, MAX_REPLY_BYTES).await
-        } else {
-            Err(refused(response).await)
-        }
+/// Posts a request and returns the body of a 2xx. Sent once: the caller decides on
+/// another try.
+pub(super) async fn post(
+    outgoing: &OutgoingClient,
+    provider: Provider,
+    request: Request,
+) -> Result<Vec<u8>, Fault> {
+    let Request { url, headers, body } = request;
+    outgoing.private_hosts().check(&url).map_err(|refused| refused_address(&refused))?;
+    let response = outgoing.get().post(url).headers(headers).body(body).send().await;
+    let response = response.map_err(unreachable_server)?;
+    if response.status().is_success() {
+        read_body(response, MAX_REPLY_BYTES).await
+    } else {
+        Err(refused(provider, response).await)
     }
 }
 
@@ -120,19 +97,20 @@ fn unreachable_server(error: reqwest::Error) -> Fault {
     Fault::passing(ErrorType::ModelError, message)
 }
 
-async fn refused(response: Response) -> Fault {
+async fn refused(provider: Provider, response: Response) -> Fault {
     let (status, headers) = (response.status(), response.headers().clone());
     let server = response.url().origin().ascii_serialization();
     let reading = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(response, MAX_REFUSAL_BYTES));
     let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
     let reason = reason(&headers, &body);
     tracing::warn!(server, status = status.as_u16(), reason, "the model's server refused");
-    refusal(status, &headers, reason.as_deref())
+    refusal(provider, status, &headers, reason.as_deref())
 }
 
 /// 408, 424 of Bedrock, 429 and 5xx may pass (RFC 9110 section 15; 529 is
 /// Anthropic's for too much to do); anything else will not.
-fn refusal(status: StatusCode, headers: &HeaderMap, reason: Option<&str>) -> Fault {
+fn refusal(provider: Provider, status: StatusCode, headers: &HeaderMap, reason: Option<&str>) -> Fault {
+    let code = reason.unwrap_or_default();
     let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     let message = format!("The model's server answered {}{reason}", status.as_u16());
     let passing = matches!(
@@ -143,12 +121,25 @@ fn refusal(status: StatusCode, headers: &HeaderMap, reason: Option<&str>) -> Fau
         let failure = Failure::passing(ErrorType::ModelError, message);
         return Fault::Passing { failure, retry_after: retry_after(headers) };
     }
-    let hint = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": check the agent's model.api_key",
-        StatusCode::NOT_FOUND => ": check the agent's model.base_url and model.name",
+    Fault::permanent(ErrorType::ModelError, message + advice(provider, status, code))
+}
+
+/// Bedrock authenticates by role, so a refusal is about access and the form of the
+/// model's id, never about a key
+/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>).
+fn advice(provider: Provider, status: StatusCode, reason: &str) -> &'static str {
+    match (provider, status, reason) {
+        (Provider::Bedrock, StatusCode::FORBIDDEN, _) => {
+            ": check that the account has access to the model and that BedrockModels allows it"
+        }
+        (Provider::Bedrock, StatusCode::NOT_FOUND, _)
+        | (Provider::Bedrock, StatusCode::BAD_REQUEST, "ValidationException") => {
+            ": check the agent's model.name; some models need the id of an inference profile"
+        }
+        (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => ": check the agent's model.api_key",
+        (_, StatusCode::NOT_FOUND, _) => ": check the agent's model.base_url and model.name",
         _ => "",
-    };
-    Fault::permanent(ErrorType::ModelError, message + hint)
+    }
 }
 
 /// Whole seconds (RFC 9110 section 10.2.3); the form with a date is ignored.
@@ -210,11 +201,33 @@ mod tests {
     fn what_may_pass_is_told_from_what_will_not() {
         for status in [408, 424, 429, 500, 502, 503, 529] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert!(matches!(refusal(status, &HeaderMap::new(), None), Fault::Passing { .. }), "{status}");
+            let fault = refusal(Provider::Openai, status, &HeaderMap::new(), None);
+            assert!(matches!(fault, Fault::Passing { .. }), "{status}");
         }
         for status in [301, 400, 401, 403, 404, 413, 422] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert!(matches!(refusal(status, &HeaderMap::new(), None), Fault::Permanent(_)), "{status}");
+            let fault = refusal(Provider::Openai, status, &HeaderMap::new(), None);
+            assert!(matches!(fault, Fault::Permanent(_)), "{status}");
         }
+    }
+
+    #[test]
+    fn the_advice_on_a_refusal_fits_the_provider() {
+        let message = |provider, status| match refusal(
+            provider,
+            status,
+            &HeaderMap::new(),
+            Some("ValidationException"),
+        ) {
+            Fault::Permanent(failure) => failure.message,
+            Fault::Passing { .. } => panic!("a refusal"),
+        };
+        for status in [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST] {
+            let advice = message(Provider::Bedrock, status);
+            assert!(!advice.contains("api_key") && !advice.contains("base_url"), "{advice}");
+            assert!(advice.contains(": check"), "{advice}");
+        }
+        assert!(message(Provider::Openai, StatusCode::FORBIDDEN).contains("api_key"));
+        assert!(!message(Provider::Openai, StatusCode::BAD_REQUEST).contains(": check"));
     }
 }

@@ -16,12 +16,12 @@ use store::env::Env;
 use url::Url;
 
 use crate::PrivateHosts;
-use http::Http;
+use crate::client::OutgoingClient;
 
 /// The clients of all providers.
 #[derive(Clone, Debug)]
 pub struct Models {
-    http: Http,
+    outgoing: OutgoingClient,
     bedrock: Option<Bedrock>,
 }
 
@@ -61,7 +61,7 @@ impl Question<'_> {
 impl Models {
     /// Clients that reach public hosts and these private ones.
     pub fn new(private_hosts: PrivateHosts) -> Result<Self, ModelsError> {
-        Ok(Self { http: Http::new(private_hosts)?, bedrock: None })
+        Ok(Self { outgoing: OutgoingClient::new(private_hosts)?, bedrock: None })
     }
 
     /// With Bedrock, if the process has what it takes to ask it.
@@ -77,8 +77,8 @@ impl Models {
     }
 
     /// For calls to other servers, which are bound by the same rules.
-    pub(crate) const fn outside(&self) -> (&reqwest::Client, &PrivateHosts) {
-        (&self.http.client, &self.http.private_hosts)
+    pub(crate) const fn outgoing(&self) -> &OutgoingClient {
+        &self.outgoing
     }
 
     /// Asks once. Whoever calls bounds the time and decides on retries.
@@ -92,7 +92,7 @@ impl Models {
                 return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model to ask"));
             }
         };
-        let mut reply = read_reply(provider, &self.http.post(request).await?)?;
+        let mut reply = read_reply(provider, &http::post(&self.outgoing, provider, request).await?)?;
         if reply.model.is_empty() {
             reply.model = question.model.name.clone().unwrap_or_default();
         }

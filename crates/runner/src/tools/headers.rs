@@ -15,6 +15,8 @@ const SHORTEST_PART: usize = 4;
 
 pub(super) struct Headers {
     pub(super) map: HeaderMap,
+    /// Name and value of each stored secret that was sent.
+    stored: Vec<(String, String)>,
     secrets: Vec<String>,
 }
 
@@ -24,20 +26,22 @@ impl Headers {
         runner: &Runner,
         sources: &BTreeMap<String, HeaderSource>,
     ) -> Result<Self, Fault> {
-        let (mut map, mut secrets) = (HeaderMap::new(), Vec::new());
+        let (mut map, mut stored) = (HeaderMap::new(), Vec::new());
         for (name, source) in sources {
             let value = match source {
                 HeaderSource::Plain(value) => value.clone(),
-                HeaderSource::Stored(stored) => {
+                HeaderSource::Stored(source) => {
                     let missing = "A secret of the agent's tools is missing";
-                    let secret = drive::stored_secret(runner, &stored.secret, missing).await?;
-                    secrets.push(secret.clone());
-                    format!("{}{secret}", stored.prefix)
+                    let secret = drive::stored_secret(runner, &source.secret, missing).await?;
+                    let value = format!("{}{secret}", source.prefix);
+                    stored.push((source.secret.clone(), secret));
+                    value
                 }
             };
             let (name, value) = header(name, &value).ok_or_else(unsendable)?;
             map.insert(name, value);
         }
+        let mut secrets: Vec<String> = stored.iter().map(|(_, secret)| secret.clone()).collect();
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         let escaped: Vec<String> = secrets
             .iter()
@@ -45,7 +49,22 @@ impl Headers {
             .filter(|escaped| !secrets.contains(escaped))
             .collect();
         secrets.extend(escaped);
-        Ok(Self { map, secrets })
+        Ok(Self { map, stored, secrets })
+    }
+
+    /// The same headers with the secrets that have replaced those that were sent; `None`
+    /// if none was replaced. For a request that its server refused: a process remembers
+    /// secrets for some minutes.
+    pub(super) async fn renewed(
+        &self,
+        runner: &Runner,
+        sources: &BTreeMap<String, HeaderSource>,
+    ) -> Option<Self> {
+        let mut is_replaced = false;
+        for (name, sent) in &self.stored {
+            is_replaced |= matches!(runner.secrets.replaced(name, sent).await, Ok(Some(_)));
+        }
+        if is_replaced { Self::read(runner, sources).await.ok() } else { None }
     }
 
     /// Without the secrets that were sent, should the server have told them back, as

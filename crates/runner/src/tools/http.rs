@@ -1,25 +1,25 @@
 //! Operations of an HTTP API.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use domain::agent::{HttpTool, Operation, ToolRequest};
 use domain::{Fault, ToolSpec};
 use reqwest::header::{HeaderName, HeaderValue};
-use reqwest::{Client, Method};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
 use store::error_chain;
 
 use super::headers::{Headers, header};
 use super::{CallError, Found, answer, described};
 use crate::Runner;
-use crate::egress::{PrivateHosts, Refused, refused_in};
+use crate::egress::{Refused, refused_in};
 
 /// An API with what goes to it.
 pub(super) struct HttpServer<'a> {
-    http: &'a Client,
-    private_hosts: &'a PrivateHosts,
+    runner: &'a Runner,
     tool: &'a HttpTool,
-    headers: Headers,
+    /// Replaced when the server refuses secrets that were replaced in the store.
+    headers: Mutex<Arc<Headers>>,
 }
 
 /// One operation of it.
@@ -31,9 +31,12 @@ pub(super) struct HttpOperation<'a> {
 impl<'a> HttpServer<'a> {
     /// Reads the secrets that its headers need.
     pub(super) async fn open(runner: &'a Runner, tool: &'a HttpTool) -> Result<Arc<Self>, Fault> {
-        let (http, private_hosts) = runner.models.outside();
-        let headers = Headers::read(runner, &tool.headers).await?;
-        Ok(Arc::new(Self { http, private_hosts, tool, headers }))
+        let headers = Mutex::new(Arc::new(Headers::read(runner, &tool.headers).await?));
+        Ok(Arc::new(Self { runner, tool, headers }))
+    }
+
+    fn headers(&self) -> Arc<Headers> {
+        Arc::clone(&self.headers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What can be called of it.
@@ -54,34 +57,49 @@ impl HttpOperation<'_> {
         self.operation.approval
     }
 
-    /// Calls it once: trying again is for the model to decide.
+    /// Calls it. Whether to call it again after a failure is for the model to decide.
     pub(super) async fn call(&self, arguments: &Map<String, Value>, key: &str) -> Result<Found, CallError> {
         let tool = self.server.tool;
         let request = self.operation.request(&tool.base_url, arguments);
         let request = request.map_err(|wrong| CallError(wrong.to_string()))?;
         let server = request.url.origin().ascii_serialization();
-        let answered = tokio::time::timeout(tool.timeout(), self.exchange(request, key)).await;
+        let answered = tokio::time::timeout(tool.timeout(), self.exchange(&request, key)).await;
         let answered = answered.unwrap_or_else(|_| {
             tracing::warn!(server, "a tool's server did not answer in time");
             Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
         });
+        let headers = self.server.headers();
         match answered {
-            Ok(content) => {
-                Ok(Found { content: self.server.headers.without_secrets(content), ..Found::default() })
-            }
-            Err(CallError(why)) => Err(CallError(self.server.headers.without_secrets(why))),
+            Ok(content) => Ok(Found { content: headers.without_secrets(content), ..Found::default() }),
+            Err(CallError(why)) => Err(CallError(headers.without_secrets(why))),
         }
     }
 
-    async fn exchange(&self, request: ToolRequest, key: &str) -> Result<String, CallError> {
-        let server = &self.server;
-        server.private_hosts.check(&request.url).map_err(|refused| not_allowed(&refused))?;
-        let mut headers = server.headers.map.clone();
+    /// A call that is refused for its credentials had no effect, so it is made again if
+    /// they have been replaced since they were read.
+    async fn exchange(&self, request: &ToolRequest, key: &str) -> Result<String, CallError> {
+        let HttpServer { runner, tool, .. } = &*self.server;
+        let mut headers = self.server.headers();
+        let mut response = self.send(request, key, &headers).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && let Some(renewed) = headers.renewed(runner, &tool.headers).await
+        {
+            headers = Arc::new(renewed);
+            *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&headers);
+            response = self.send(request, key, &headers).await?;
+        }
+        answer::read(response, tool.max_response_bytes, &headers).await
+    }
+
+    async fn send(&self, request: &ToolRequest, key: &str, sent: &Headers) -> Result<Response, CallError> {
+        let outgoing = self.server.runner.models.outgoing();
+        outgoing.private_hosts().check(&request.url).map_err(|refused| not_allowed(&refused))?;
+        let mut headers = sent.map.clone();
         for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
             let (name, value) =
                 header(name, value).ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
             // What the owner sets is not the model's to say.
-            if !server.headers.map.contains_key(&name) {
+            if !sent.map.contains_key(&name) {
                 headers.insert(name, value);
             }
         }
@@ -89,12 +107,11 @@ impl HttpOperation<'_> {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
         let method = Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
-        let mut call = server.http.request(method, request.url).headers(headers);
+        let mut call = outgoing.get().request(method, request.url.clone()).headers(headers);
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        let response = call.send().await.map_err(unreachable_server)?;
-        answer::read(response, server.tool.max_response_bytes, &server.headers).await
+        call.send().await.map_err(unreachable_server)
     }
 }
 

@@ -162,6 +162,11 @@ impl Agents {
         if let Some(record) = self.by_id.get(&id.to_string()) {
             return Ok(Some(record));
         }
+        self.refreshed(id).await
+    }
+
+    /// The agent as it is now, remembered from here on.
+    pub async fn refreshed(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
         let found = self.get(id).await?;
         if let Some(record) = &found {
             self.by_id.put(id.to_string(), record.clone());

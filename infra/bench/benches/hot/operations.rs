@@ -29,7 +29,7 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
     let token = WebhookToken::derive(b"the-signing-secret", AGENT, 1);
     let (text, stored) =
         (token.expose().to_owned(), TokenHash::from_stored(token.hash().as_str().to_owned()));
-    let key = IdempotencyKey::parse(Some(b"order-70113"))?.ok_or("no key")?;
+    let key = IdempotencyKey::parse([b"order-70113".as_slice()])?.ok_or("no key")?;
     let salt = Salt::new([9; 32]);
     let id = TaskId::new(NOW, TaskKey::random([3; 10]));
     let (id_text, id_hex) = (id.to_string(), id.key().as_hex());
@@ -44,7 +44,7 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
         operation("token, its hash compared", move || {
             WebhookToken::parse(&text).map(|token| stored.eq(&token.hash()))
         }),
-        operation("idempotency key", || IdempotencyKey::parse(Some(b"order-70113")).is_ok()),
+        operation("idempotency key", || IdempotencyKey::parse([b"order-70113".as_slice()]).is_ok()),
         operation("task key of an idempotency key", move || TaskKey::derived(&salt, &key)),
         operation("task id made", || TaskId::new(black_box(NOW), TaskKey::random(black_box([3; 10])))),
         operation("task id written, and its key", move || (id.to_string(), id.key().as_hex())),

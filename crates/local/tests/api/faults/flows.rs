@@ -12,6 +12,10 @@ use super::provider::{Act, Script};
 use super::world::World;
 use crate::support::{Agent, string};
 
+/// Returns of a message while the function is throttled: half an hour of them, and more
+/// than the 25 after which the first release took a message for a dead letter.
+const THROTTLED_RECEIVES: usize = 30;
+
 pub(crate) struct Flow {
     pub(crate) name: &'static str,
     pub(crate) life: for<'w> fn(&'w World) -> BoxFuture<'w, ()>,
@@ -28,7 +32,7 @@ const PLAIN: Flow = Flow {
     life: |_| Box::pin(async {}),
     model: |_| Act::Answer,
     max_attempts: 5,
-    max_receives: 25,
+    max_receives: runner::MAX_RECEIVES,
     ends: &[],
 };
 
@@ -70,7 +74,13 @@ pub(crate) const FLOWS: &[Flow] = &[
         ..PLAIN
     },
     Flow { name: "large payload and result", life: |world| Box::pin(large(world)), ..PLAIN },
+    Flow { name: "run after throttling", life: |world| Box::pin(throttled(world)), ..PLAIN },
     Flow { name: "run two with one slot", life: |world| Box::pin(limited(world)), ..PLAIN },
+    Flow {
+        name: "wait for a slot with a worn-out message",
+        life: |world| Box::pin(limited_for_long(world)),
+        ..PLAIN
+    },
     Flow { name: "retry", life: |world| Box::pin(run(world)), model: busy_at_first, ..PLAIN },
     Flow {
         name: "lost at every attempt",
@@ -231,6 +241,29 @@ async fn limited(world: &World) {
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.trigger(&agent.url, None, r#"{"order":2}"#).await;
+    world.drain().await;
+}
+
+/// The messages have been received so often that the next wait replaces them.
+async fn limited_for_long(world: &World) {
+    let agent = world.agent(json!({ "limits": { "max_concurrent_runs": 1 } })).await;
+    for order in 0..2 {
+        world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
+    }
+    world.wire.sqs.wear_out(runner::RECEIVES_BEFORE_RESEND - 1);
+    world.faults_from_here();
+    world.drain().await;
+}
+
+/// Lambda has no room for the function for so long that its message was returned more
+/// often than a short `maxReceiveCount` allows.
+async fn throttled(world: &World) {
+    let agent = world.agent(json!({})).await;
+    world.trigger(&agent.url, None, r#"{"order":1}"#).await;
+    for _ in 0..THROTTLED_RECEIVES {
+        world.throttle_one_batch();
+    }
+    world.faults_from_here();
     world.drain().await;
 }
 

@@ -186,4 +186,31 @@ impl Functions {
         let deadline = self.runner.clock.now().plus(Duration::from_secs(60));
         run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await
     }
+
+    /// What the event source mapping does: receives a batch of the queue, has it run by
+    /// an invocation of this length, and deletes what does not come again. Returns how
+    /// many messages there were.
+    pub(crate) async fn receive_and_run(&self, invocation: Duration) -> usize {
+        let batch = self.wire.sqs.receive(LIVE, 10);
+        let deliveries = batch.iter().map(|message| Delivery {
+            id: message.id.clone(),
+            receipt: message.receipt.clone(),
+            body: message.body.clone(),
+            agent: AgentId::parse(&message.group),
+            receives: message.receives,
+            dead_lettered: false,
+        });
+        let deadline = self.runner.clock.now().plus(invocation);
+        let again = run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await;
+        for message in batch.iter().filter(|message| !again.contains(&message.id)) {
+            self.wire.sqs.delete(message);
+        }
+        batch.len()
+    }
+
+    /// How long every message is still hidden; zero if there is none.
+    pub(crate) fn until_next_message(&self) -> Duration {
+        let next = self.wire.sqs.next_visible();
+        next.map_or(Duration::ZERO, |next| next.since(self.time.clock().now()))
+    }
 }

@@ -1,19 +1,35 @@
-//! Secrets Manager at the wire, as far as the product uses it.
+//! Secrets Manager at the wire, as far as the product uses it. As on AWS, and unlike an
+//! emulator, a new secret is not found at once, and a deleted one keeps its name for a
+//! while. Both are counted in calls and not in time, so that no test waits for them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+/// Reads that miss a secret after its creation: Secrets Manager is eventually consistent.
+const UNSEEN_READS: u32 = 1;
+/// Calls that a name refuses after a forced deletion, which is asynchronous
+/// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html>).
+const REFUSED_CALLS: u32 = 1;
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SecretsManager(Arc<Mutex<BTreeMap<String, Secret>>>);
 
 #[derive(Debug)]
-struct Secret {
-    value: Value,
-    /// The request that wrote it: coming again, it is answered as if it were the first
-    /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>).
-    token: Value,
+enum Secret {
+    Live {
+        value: Value,
+        /// The request that wrote it: coming again, it is answered as if it were the first
+        /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>).
+        token: Value,
+        /// Reads that do not find it yet.
+        unseen: u32,
+    },
+    /// Deleted without recovery: refuses this many calls, and is then gone.
+    Deleting(u32),
+    /// Deleted by hand, with a recovery window of 7 to 30 days.
+    Recoverable,
 }
 
 impl SecretsManager {
@@ -22,30 +38,71 @@ impl SecretsManager {
         let mut secrets = self.0.lock().unwrap();
         let name = request["Name"].as_str().or(request["SecretId"].as_str()).unwrap_or_default().to_owned();
         let token = request["ClientRequestToken"].clone();
-        let written = Secret { value: request["SecretString"].clone(), token: token.clone() };
-        match (operation, secrets.get(&name)) {
-            ("CreateSecret", Some(secret)) if secret.token != token => refusal("ResourceExistsException"),
-            ("CreateSecret", _) => {
-                secrets.insert(name.clone(), written);
+        let written = |unseen| Secret::Live {
+            value: request["SecretString"].clone(),
+            token: request["ClientRequestToken"].clone(),
+            unseen,
+        };
+        if let Some(Secret::Deleting(0)) = secrets.get(&name) {
+            secrets.remove(&name);
+        }
+        match (operation, secrets.get_mut(&name)) {
+            (_, Some(Secret::Deleting(calls))) => {
+                *calls -= 1;
+                refusal("InvalidRequestException")
+            }
+            // Without recovery, a deletion by hand can be made final.
+            ("DeleteSecret", Some(Secret::Recoverable)) => {
+                secrets.insert(name.clone(), Secret::Deleting(REFUSED_CALLS));
                 (200, json!({ "Name": name }))
             }
-            ("GetSecretValue", Some(secret)) => (200, json!({ "Name": name, "SecretString": secret.value })),
+            (_, Some(Secret::Recoverable)) => refusal("InvalidRequestException"),
+            ("CreateSecret", Some(Secret::Live { token: known, .. })) if *known != token => {
+                refusal("ResourceExistsException")
+            }
+            ("CreateSecret", Some(_)) => (200, json!({ "Name": name })),
+            ("CreateSecret", None) => {
+                secrets.insert(name.clone(), written(UNSEEN_READS));
+                (200, json!({ "Name": name }))
+            }
+            ("GetSecretValue", Some(Secret::Live { unseen, .. })) if *unseen > 0 => {
+                *unseen -= 1;
+                refusal("ResourceNotFoundException")
+            }
+            ("GetSecretValue", Some(Secret::Live { value, .. })) => {
+                (200, json!({ "Name": name, "SecretString": value }))
+            }
             ("PutSecretValue", Some(_)) => {
-                secrets.insert(name.clone(), written);
+                secrets.insert(name.clone(), written(0));
                 (200, json!({ "Name": name }))
             }
             ("GetSecretValue" | "PutSecretValue", None) => refusal("ResourceNotFoundException"),
             // Forced, it is no error that there is none.
-            ("DeleteSecret", _) => {
-                secrets.remove(&name);
+            ("DeleteSecret", found) => {
+                if found.is_some() {
+                    secrets.insert(name.clone(), Secret::Deleting(REFUSED_CALLS));
+                }
                 (200, json!({ "Name": name }))
             }
             (other, _) => panic!("the product calls Secrets Manager {other}"),
         }
     }
 
+    /// Deletes a secret as an operator does in the console of AWS.
+    pub(crate) fn delete_by_hand(&self, name: &str) {
+        self.0.lock().unwrap().insert(name.to_owned(), Secret::Recoverable);
+    }
+
+    /// Replaces a value as an operator does in the console of AWS.
+    pub(crate) fn replace_by_hand(&self, name: &str, value: &str) {
+        let secret = Secret::Live { value: json!(value), token: Value::Null, unseen: 0 };
+        self.0.lock().unwrap().insert(name.to_owned(), secret);
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
-        self.0.lock().unwrap().keys().cloned().collect()
+        let secrets = self.0.lock().unwrap();
+        let live = secrets.iter().filter(|(_, secret)| matches!(secret, Secret::Live { .. }));
+        live.map(|(name, _)| name.clone()).collect()
     }
 }
 

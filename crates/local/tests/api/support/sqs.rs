@@ -1,6 +1,11 @@
 //! SQS at the wire: two standard queues with delays, visibility, receive counts,
 //! receipts and redrive, on the test's clock. What the product calls comes in as
 //! requests; the event source mapping receives and deletes by method.
+//!
+//! As on AWS, and unlike an emulator: receive counts go on over the redrive to the
+//! dead-letter queue, messages that a throttled mapping returns count as received, and
+//! Lambda does not hand over a message that a function sent to its own queue for the
+//! 16th time in a chain.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +22,9 @@ pub(crate) const VISIBILITY: Duration = Duration::from_secs(60);
 const MAX_DELAY: u64 = 900;
 const MAX_VISIBILITY: u64 = 43_200;
 const MAX_BODY: usize = 1024;
+/// Sends of one chain from a function to its own queue after which Lambda stops it
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
+const MAX_HOPS: u32 = 16;
 
 /// A received message.
 #[derive(Clone, Debug)]
@@ -42,6 +50,7 @@ struct State {
     drawn: u64,
     /// Every body ever sent.
     sent: Vec<String>,
+    most_hops: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -51,13 +60,21 @@ struct Stored {
     body: String,
     group: String,
     receives: u32,
+    /// How often this task was sent by the function that had received it.
+    hops: u32,
     visible_at: Moment,
     receipts: Vec<String>,
 }
 
 impl Sqs {
     pub(crate) fn new(time: Time) -> Self {
-        let state = State { messages: Vec::new(), max_receives: 25, drawn: 0, sent: Vec::new() };
+        let state = State {
+            messages: Vec::new(),
+            max_receives: runner::MAX_RECEIVES,
+            drawn: 0,
+            sent: Vec::new(),
+            most_hops: 0,
+        };
         Self { time, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -84,6 +101,7 @@ impl Sqs {
         let now = self.time.clock().now();
         let mut state = self.state.lock().unwrap();
         state.redrive(now);
+        state.stop_loops(now);
         let visible: Vec<usize> = (0..state.messages.len())
             .filter(|&at| state.messages[at].queue == queue && state.messages[at].visible_at <= now)
             .take(most)
@@ -108,6 +126,22 @@ impl Sqs {
         self.state.lock().unwrap().messages.iter().map(|message| message.visible_at).min()
     }
 
+    /// Every message has been received this often.
+    pub(crate) fn wear_out(&self, receives: u32) {
+        for message in &mut self.state.lock().unwrap().messages {
+            message.receives = receives;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.lock().unwrap().messages.is_empty()
+    }
+
+    /// The longest chain of sends from a function to its own queue, so far.
+    pub(crate) fn most_hops(&self) -> u32 {
+        self.state.lock().unwrap().most_hops
+    }
+
     /// Whether a message with this body was ever taken.
     pub(crate) fn was_sent(&self, body: &str) -> bool {
         self.state.lock().unwrap().sent.iter().any(|sent| sent == body)
@@ -128,12 +162,17 @@ impl State {
         }
         let id = self.draw("message");
         self.sent.push(body.to_owned());
+        let received =
+            |message: &&Stored| message.body == body && message.receives > 0 && message.visible_at > now;
+        let hops = self.messages.iter().find(received).map_or(0, |message| message.hops + 1);
+        self.most_hops = self.most_hops.max(hops);
         self.messages.push(Stored {
             queue,
             id: id.clone(),
             body: body.to_owned(),
             group: request["MessageGroupId"].as_str().unwrap_or_default().to_owned(),
             receives: 0,
+            hops,
             visible_at: now.plus(Duration::from_secs(delay)),
             receipts: Vec::new(),
         });
@@ -164,7 +203,16 @@ impl State {
         for message in &mut self.messages {
             if message.queue == LIVE && message.receives >= max_receives && message.visible_at <= now {
                 message.queue = DEAD;
-                message.receives = 0;
+            }
+        }
+    }
+
+    /// Lambda receives such a message and does not invoke the function with it.
+    fn stop_loops(&mut self, now: Moment) {
+        for message in &mut self.messages {
+            if message.hops >= MAX_HOPS && message.visible_at <= now {
+                message.receives += 1;
+                message.visible_at = now.plus(VISIBILITY);
             }
         }
     }

@@ -62,10 +62,16 @@ pub(super) struct McpOperation<'a> {
 impl<'a> McpServer<'a> {
     /// Connects and asks what the tools take.
     pub(super) async fn open(runner: &Runner, tool: &'a McpTool) -> Result<Arc<Self>, Fault> {
-        let headers = Headers::read(runner, &tool.headers).await?;
-        let opened = tokio::time::timeout(OPEN_TIMEOUT, connect(runner, tool, &headers)).await;
-        let (service, offered) =
-            opened.unwrap_or_else(|_| Err(unavailable(tool, "it did not answer in time")))?;
+        let mut headers = Headers::read(runner, &tool.headers).await?;
+        let mut opened = connect_in_time(runner, tool, &headers).await;
+        // Perhaps the server refused a secret that has been replaced since it was read.
+        if let Err(Fault::Permanent(_)) = &opened
+            && let Some(renewed) = headers.renewed(runner, &tool.headers).await
+        {
+            headers = renewed;
+            opened = connect_in_time(runner, tool, &headers).await;
+        }
+        let (service, offered) = opened?;
         let offered = offered.into_iter().map(|tool| (tool.name.to_string(), tool)).collect();
         let server = Self { tool, headers, service, offered };
         server.check()?;
@@ -145,10 +151,16 @@ pub(super) async fn close_all(servers: Vec<Arc<McpServer<'_>>>) {
 type Service = RunningService<RoleClient, ClientConfig>;
 type Connected = (Service, Vec<Tool>);
 
+async fn connect_in_time(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<Connected, Fault> {
+    tokio::time::timeout(OPEN_TIMEOUT, connect(runner, tool, headers))
+        .await
+        .unwrap_or_else(|_| Err(unavailable(tool, "it did not answer in time")))
+}
+
 async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<Connected, Fault> {
-    let (http, private_hosts) = runner.models.outside();
+    let outgoing = runner.models.outgoing();
     let url = Url::parse(&tool.url).map_err(|_| unavailable(tool, "its address is no URL"))?;
-    private_hosts.check(&url).map_err(|refused| {
+    outgoing.private_hosts().check(&url).map_err(|refused| {
         tracing::error!(%refused, "call of a tool refused");
         troubled(tool, Trouble::NotAllowed)
     })?;
@@ -159,7 +171,7 @@ async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<C
         .max_json_response_size(MAX_MESSAGE_BYTES);
     // One more than a turn may ask for.
     config.max_concurrent_requests = 33;
-    let http = KeyedClient::new(http.clone());
+    let http = KeyedClient::new(outgoing.get());
     let trouble = http.trouble();
     let transport = StreamableHttpClientTransport::with_client(http, config);
     let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,179 @@
+//! The HTTP client for calls to models and tools.
+//!
+//! Lambda freezes a process between two invocations. A frozen process misses that a
+//! server has closed a connection, and the next request over it fails. The client's own
+//! idle timeout does not help where the monotonic clock stands still during a freeze, so
+//! a client whose process was frozen is replaced, with all its connections.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::{Client, redirect};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::PrivateHosts;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that is gone without closing the connection is noticed after a few of these.
+/// A server that is only slow has the run's whole time.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// A connection that was idle for this long is not used again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The clocks of one process may drift apart by less than this without a freeze.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Reaches public hosts and the private ones that are allowed.
+#[derive(Clone, Debug)]
+pub(crate) struct OutgoingClient {
+    current: Arc<Mutex<Current>>,
+    private_hosts: PrivateHosts,
+}
+
+#[derive(Debug)]
+struct Current {
+    client: Client,
+    /// Short freezes add up until the client is replaced.
+    built_at: Clocks,
+}
+
+/// One moment by the clock that goes on during a freeze and by the one that may not.
+#[derive(Clone, Copy, Debug)]
+struct Clocks {
+    wall: SystemTime,
+    monotonic: Instant,
+}
+
+impl OutgoingClient {
+    pub(crate) fn new(private_hosts: PrivateHosts) -> Result<Self, reqwest::Error> {
+        let current = Current { client: build(&private_hosts)?, built_at: Clocks::now() };
+        Ok(Self { current: Arc::new(Mutex::new(current)), private_hosts })
+    }
+
+    /// A client none of whose connections has lived through a freeze.
+    pub(crate) fn get(&self) -> Client {
+        self.get_at(Clocks::now())
+    }
+
+    pub(crate) const fn private_hosts(&self) -> &PrivateHosts {
+        &self.private_hosts
+    }
+
+    fn get_at(&self, now: Clocks) -> Client {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.built_at.was_frozen_until(now) {
+            match build(&self.private_hosts) {
+                Ok(client) => *current = Current { client, built_at: now },
+                Err(error) => tracing::error!(%error, "HTTP client not replaced after a freeze"),
+            }
+        }
+        current.client.clone()
+    }
+}
+
+impl Clocks {
+    fn now() -> Self {
+        Self { wall: SystemTime::now(), monotonic: Instant::now() }
+    }
+
+    fn was_frozen_until(self, now: Self) -> bool {
+        let monotonic = now.monotonic.saturating_duration_since(self.monotonic);
+        match now.wall.duration_since(self.wall) {
+            Ok(wall) => wall.saturating_sub(monotonic) > CLOCK_TOLERANCE,
+            // The wall clock was set back.
+            Err(_) => false,
+        }
+    }
+}
+
+fn build(private_hosts: &PrivateHosts) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .tls_backend_preconfigured(tls())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(KEEPALIVE)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(Arc::new(private_hosts.clone()))
+        .user_agent(concat!("agent-webhooks/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// With the CA certificates of the system, which are read once in a process: that takes
+/// longer than everything else here, and a client is replaced after every freeze.
+fn tls() -> ClientConfig {
+    static TLS: OnceLock<ClientConfig> = OnceLock::new();
+    let read = || {
+        // Installed once in a process; a second time it is there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut certificates = RootCertStore::empty();
+        certificates.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut config = ClientConfig::builder().with_root_certificates(certificates).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config
+    };
+    TLS.get_or_init(read).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    impl Clocks {
+        fn after(self, wall: u64, monotonic: u64) -> Self {
+            Self {
+                wall: self.wall + Duration::from_secs(wall),
+                monotonic: self.monotonic + Duration::from_secs(monotonic),
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_was_frozen_if_only_the_wall_clock_went_on() {
+        let before = Clocks::now();
+        assert!(before.was_frozen_until(before.after(600, 0)));
+        assert!(before.was_frozen_until(before.after(600, 590)));
+        assert!(!before.was_frozen_until(before.after(600, 600)));
+        assert!(!before.was_frozen_until(before.after(1, 0)), "clocks drift");
+        assert!(!before.after(600, 0).was_frozen_until(before.after(0, 1)), "the clock was set back");
+    }
+
+    /// A server that counts its connections and answers every request on them.
+    fn server() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                    while let Some(Ok(line)) = lines.next() {
+                        if line.is_empty() {
+                            (&stream).write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        (url, connections)
+    }
+
+    #[tokio::test]
+    async fn connections_are_used_again_unless_the_process_was_frozen() {
+        let (url, connections) = server();
+        let outgoing = OutgoingClient::new(PrivateHosts::Any).unwrap();
+        let now = Clocks::now();
+        let moments = [(0, 0, 1), (1, 1, 1), (600, 2, 2), (601, 3, 2), (603, 3, 2), (605, 3, 3)];
+        for (wall, monotonic, opened) in moments {
+            let at = now.after(wall, monotonic);
+            outgoing.get_at(at).get(&url).send().await.unwrap();
+            assert_eq!(connections.load(Ordering::SeqCst), opened);
+        }
+    }
+}
