@@ -1,4 +1,7 @@
-"""What neither the linters nor the emulator see of template.yaml."""
+"""Rules of template.yaml that neither the linters nor the emulator check.
+
+What AWS itself requires of the template is in infra/aws/test_template_rules.py.
+"""
 
 import fnmatch
 import json
@@ -26,17 +29,18 @@ def test_no_parameter_is_required():
     assert [name for name, parameter in TEMPLATE["Parameters"].items() if "Default" not in parameter] == []
 
 
-def test_every_parameter_says_what_it_is_for():
+def test_every_parameter_has_a_description():
     assert [name for name, parameter in TEMPLATE["Parameters"].items() if not parameter.get("Description")] == []
 
 
-def test_the_outputs_are_those_promised():
+def test_the_outputs_are_the_documented_ones_with_descriptions():
     assert set(TEMPLATE["Outputs"]) == {"ApiUrl", "ConsoleUrl", "AdminTokenCommand", "TasksTable", "AgentsTable", "DocumentsTable",
-                                        "Queue", "DeadLetterQueue", "DashboardUrl"}
+                                        "SigningSecret", "Queue", "DeadLetterQueue", "DashboardUrl"}
+    assert [name for name, output in TEMPLATE["Outputs"].items() if not output.get("Description")] == []
 
 
 @pytest.mark.parametrize("table", ["TasksTable", "AgentsTable"])
-def test_tables_expire_items_are_backed_up_protected_and_paid_by_request(table):
+def test_tables_are_on_demand_backed_up_can_be_protected_and_expire_items(table):
     wanted = {
         "BillingMode": "PAY_PER_REQUEST",
         "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
@@ -47,8 +51,8 @@ def test_tables_expire_items_are_backed_up_protected_and_paid_by_request(table):
     assert {name: properties(table).get(name) for name in wanted} == wanted
 
 
-def test_the_index_of_tasks_holds_nothing_that_changes_but_at_a_failure():
-    # Each change of what it holds is a write unit more per task.
+def test_the_index_of_tasks_projects_only_what_changes_at_a_failure():
+    # Each change of a projected attribute costs one more write unit per task.
     assert properties("TasksTable")["GlobalSecondaryIndexes"] == [{
         "IndexName": "listed",
         "KeySchema": [{"AttributeName": "listed", "KeyType": "HASH"}, {"AttributeName": "task_id", "KeyType": "RANGE"}],
@@ -56,19 +60,25 @@ def test_the_index_of_tasks_holds_nothing_that_changes_but_at_a_failure():
     }]
 
 
-def test_documents_never_expire_and_are_kept_like_agents():
+def test_documents_do_not_expire_and_are_stored_like_agents():
     wanted = {name: value for name, value in properties("AgentsTable").items() if name != "TimeToLiveSpecification"}
     assert properties("DocumentsTable") == wanted
 
 
-def test_what_webhook_urls_hang_on_outlives_the_stack():
+def test_agents_documents_and_the_signing_secret_outlive_the_stack():
     for name in ("AgentsTable", "DocumentsTable", "SigningSecret"):
         assert TEMPLATE["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert TEMPLATE["Resources"][name]["UpdateReplacePolicy"] == "Retain"
 
 
+def test_no_release_regenerates_the_secrets():
+    # https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/2210
+    for name in ("SigningSecret", "AdminToken"):
+        assert properties(name)["GenerateSecretString"] == {"PasswordLength": 43, "ExcludePunctuation": True}
+
+
 @pytest.mark.parametrize("queue", ["Queue", "DeadLetterQueue"])
-def test_queues_are_encrypted_keep_messages_longest_and_wait_as_long_as_a_run(queue):
+def test_queues_are_encrypted_store_messages_for_14_days_and_hide_them_for_one_invocation(queue):
     assert properties(queue)["SqsManagedSseEnabled"] is True
     assert properties(queue)["MessageRetentionPeriod"] == 14 * 24 * 3600
     assert properties(queue)["VisibilityTimeout"] == properties("AgentFunction")["Timeout"] == {"Ref": "AgentTimeoutSeconds"}
@@ -76,18 +86,18 @@ def test_queues_are_encrypted_keep_messages_longest_and_wait_as_long_as_a_run(qu
 
 
 def test_a_task_runs_out_of_attempts_before_its_message_runs_out_of_receives():
-    # A lost runner costs two receives: one finds its lease not yet over.
+    # A lost worker costs two receives: one finds that its lease is not over.
     most = 2 * TEMPLATE["Parameters"]["MaxAttempts"]["MaxValue"]
     assert properties("Queue")["RedrivePolicy"]["maxReceiveCount"] > most
 
 
-def test_functions_that_answer_callers_outlive_their_own_retries_and_api_gateway_does_not_outwait_them():
+def test_functions_that_answer_callers_outlast_their_own_retries_and_not_api_gateway():
     for name in ("WebhookFunction", "TaskStatusFunction", "ConsoleFunction"):
-        # Three calls one after another, 8 s each at the most; API Gateway waits 30 s.
+        # Three calls in sequence, 8 s each at most; API Gateway waits 30 s.
         assert 24 < properties(name)["Timeout"] < 30
 
 
-def test_both_queues_feed_the_agent_function_and_take_partial_failures():
+def test_both_queues_invoke_the_agent_function_with_partial_batch_responses():
     mappings = of_type("AWS::Lambda::EventSourceMapping")
     assert {mapping["EventSourceArn"]["Fn::GetAtt"][0] for mapping in mappings.values()} == {"Queue", "DeadLetterQueue"}
     for mapping in mappings.values():
@@ -103,7 +113,7 @@ def test_the_stage_throttles():
     }
 
 
-def test_no_access_log_tells_webhook_tokens():
+def test_no_access_log_contains_webhook_tokens():
     assert "AccessLogSettings" not in properties("HttpApiStage")
 
 
@@ -119,7 +129,7 @@ def test_every_function_is_built_from_its_binary_and_logs_to_its_own_group_with_
         assert properties(f"{stem}Logs")["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
-def test_no_role_holds_a_wildcard_action_or_every_resource():
+def test_no_role_allows_a_wildcard_action_or_every_resource():
     for name, role in of_type("AWS::IAM::Role").items():
         assert "ManagedPolicyArns" not in role, name
         for policy in role["Policies"]:
@@ -131,7 +141,7 @@ def test_no_role_holds_a_wildcard_action_or_every_resource():
                 assert statement["Resource"] != "*", name
 
 
-def test_no_function_may_ask_a_bedrock_model_that_is_not_named_and_the_agents_alone_those_that_are():
+def test_only_the_agent_function_may_call_bedrock_and_only_the_models_named():
     assert TEMPLATE["Parameters"]["BedrockModels"]["Default"] == ""
     assert TEMPLATE["Conditions"]["HasBedrockModels"] == {
         "Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": "BedrockModels"}]}, ""]}]}
@@ -145,13 +155,13 @@ def test_no_function_may_ask_a_bedrock_model_that_is_not_named_and_the_agents_al
         "AgentRole": [{"Fn::If": ["HasBedrockModels", allowed, {"Ref": "AWS::NoValue"}]}]}
 
 
-def test_the_default_model_may_be_any_provider_of_the_product():
+def test_the_default_model_can_be_of_every_provider():
     providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/model.rs").read_text())
     assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *providers]
 
 
-def test_the_webhook_function_may_change_counters_and_no_task():
-    """The emulator does not know the keys of a call, so it would let any through."""
+def test_the_webhook_function_may_update_counters_and_no_task():
+    """The emulator does not check the keys of a call, so it would allow any."""
     statements = properties("WebhookRole")["Policies"][0]["PolicyDocument"]["Statement"]
     updates = [statement for statement in statements if "dynamodb:UpdateItem" in statement["Action"]]
     assert [(update["Action"], update["Condition"]) for update in updates] == [
@@ -159,43 +169,35 @@ def test_the_webhook_function_may_change_counters_and_no_task():
     ]
 
 
-def test_the_console_writes_the_secrets_of_agents_and_reads_back_none_but_imported_tokens():
+def test_the_console_writes_agents_secrets_and_reads_only_imported_tokens():
     statements = properties("ConsoleRole")["Policies"][0]["PolicyDocument"]["Statement"]
     secrets = {json.dumps(statement["Action"]): statement["Resource"] for statement in statements
                if "secretsmanager:" in json.dumps(statement["Action"])}
     below = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/provider/"
     assert secrets == {
-        '"secretsmanager:GetSecretValue"': [{"Fn::GetAtt": ["AdminToken", "Id"]}, {"Fn::GetAtt": ["SigningSecret", "Id"]},
-                                            {"Fn::Sub": f"{below}agents/*/webhook-token*"}],
+        '"secretsmanager:GetSecretValue"': [
+            {"Fn::GetAtt": ["AdminToken", "Id"]},
+            {"Fn::If": ["CreatesStorage", {"Fn::GetAtt": ["SigningSecret", "Id"]}, {"Ref": "ExistingSigningSecret"}]},
+            {"Fn::Sub": f"{below}agents/*/webhook-token*"}],
         '["secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret"]': {
             "Fn::Sub": f"{below}*"},
     }
 
 
-def test_every_route_has_an_integration_and_is_explicit():
+def test_the_routes_are_these_and_the_console_serves_the_rest():
     routes = {route["RouteKey"]: route["Target"] for route in of_type("AWS::ApiGatewayV2::Route").values()}
     target = {stem: {"Fn::Sub": f"integrations/${{{stem}Integration}}"} for stem in ("Webhook", "TaskStatus", "Console")}
     assert routes == {
         "ANY /api/webhooks/agents/{token}": target["Webhook"],
         "ANY /api/task_status": target["TaskStatus"],
-        "GET /api/health": target["TaskStatus"],
-        "ANY /api/agents": target["Console"],
-        "ANY /api/agents/{proxy+}": target["Console"],
-        "ANY /api/agent_webhook": target["Console"],
-        "ANY /api/secrets": target["Console"],
-        "ANY /api/secrets/{proxy+}": target["Console"],
-        "ANY /api/session": target["Console"],
+        "ANY /api/health": target["TaskStatus"],
         "POST /api/session": target["Console"],
-        "ANY /api/tasks": target["Console"],
-        "ANY /api/tasks/{proxy+}": target["Console"],
-        "ANY /api/stats": target["Console"],
-        "ANY /api/prompt_preview": target["Console"],
         "$default": target["Console"],
     }
 
 
-def test_api_gateway_may_call_a_function_by_its_routes_and_no_others():
-    """The emulator lets it call any."""
+def test_api_gateway_may_call_a_function_by_its_own_routes_only():
+    """The emulator allows every call."""
     functions = {"Webhook": "WebhookFunction", "TaskStatus": "TaskStatusFunction", "Console": "ConsoleFunction"}
     allowed = [(permission["FunctionName"]["Ref"], permission["SourceArn"]["Fn::Sub"].partition("${HttpApi}/*/")[2])
                for permission in of_type("AWS::Lambda::Permission").values()]
@@ -209,15 +211,12 @@ def test_api_gateway_may_call_a_function_by_its_routes_and_no_others():
     assert set(allowed) == used
 
 
-def test_signing_in_alone_is_throttled_more_than_anything_else():
-    (route,) = [name for name, route in of_type("AWS::ApiGatewayV2::Route").items() if route["RouteKey"] == "POST /api/session"]
+def test_only_sign_in_has_a_lower_limit():
     assert properties("HttpApiStage")["RouteSettings"] == {
         "POST /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10}}
-    # CloudFormation refuses the settings of a route that it has not made yet.
-    assert TEMPLATE["Resources"]["HttpApiStage"]["DependsOn"] == route
 
 
-def test_the_console_is_where_the_output_says():
+def test_the_console_has_the_path_of_its_output():
     assert TEMPLATE["Outputs"]["ConsoleUrl"]["Value"]["Fn::Sub"][0] == "${Base}/console/"
 
 
@@ -225,9 +224,9 @@ def test_the_console_is_where_the_output_says():
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 RUNBOOK = (ROOT / "docs" / "RUNBOOK.md").read_text()
-# Sections of the runbook that are about no alarm.
-GENERAL = {"Looking around", "What watching costs"}
-# What the name of a resource's dimension refers to, in template.yaml.
+# Sections of the runbook that are not about an alarm.
+GENERAL = {"Looking around", "Replacing keys", "Deploying and deleting", "What monitoring costs"}
+# The form of each dimension's value in template.yaml.
 DIMENSIONS = {
     "QueueName": ("AWS::SQS::Queue", {"Fn::GetAtt": ["{}", "QueueName"]}),
     "FunctionName": ("AWS::Serverless::Function", {"Ref": "{}"}),
@@ -246,7 +245,7 @@ def metrics_of(alarm):
 
 
 def widgets():
-    """The dashboard's, with something in place of what CloudFormation fills in."""
+    """The dashboard's widgets, with placeholders for CloudFormation's references."""
     return json.loads(re.sub(r"\$\{([^}]*)\}", r"<\1>", properties("Dashboard")["DashboardBody"]["Fn::Sub"]))["widgets"]
 
 
@@ -259,7 +258,7 @@ def metrics_of_the_dashboard():
 
 
 def metrics_of_the_code():
-    """Name to dimensions, as crates/logs/src/metrics.rs has them."""
+    """The dimensions of each metric, as in crates/logs/src/metrics.rs."""
     source = (ROOT / "crates" / "logs" / "src" / "metrics.rs").read_text()
     tables = re.findall(r"const BY_(\w+): [^=]*= &\[(.*?)\];", source, re.S)
     metrics = {name: {word.lower() for word in dimensions.split("_AND_")}
@@ -273,7 +272,7 @@ def outcomes_of_the_code():
     return {"success", *re.findall(r'Self::\w+ => "(\w+)"', source)}
 
 
-def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm():
+def test_alarms_and_sections_of_the_runbook_match():
     assert set(re.findall(r"^## (.+)$", RUNBOOK, re.M)) - GENERAL == set(ALARMS)
     for name, alarm in ALARMS.items():
         assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
@@ -283,14 +282,14 @@ def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm(
         assert [part for part in parts if part not in section] == [], name
 
 
-# The words of a CloudWatch Logs Insights query that are no fields of ours: its
-# language, its own fields, names given within a query, and Lambda's own lines.
+# Words of a CloudWatch Logs Insights query that are not fields of our log lines: its
+# language, its own fields, aliases, and fields of Lambda's log lines.
 INSIGHTS = {"fields", "filter", "sort", "desc", "limit", "stats", "by", "as", "and", "or", "in", "like", "count", "max", "pct",
             "timestamp", "log", "n", "longest", "p99",
             "type", "platform", "record", "requestId", "errorType", "metrics", "maxMemoryUsedMB", "durationMs"}
 
 
-def test_the_runbook_asks_the_log_for_what_the_code_writes():
+def test_the_runbook_queries_messages_and_fields_that_the_code_writes():
     files = [file for crate in ("api", "runner") for file in sorted(ROOT.glob(f"crates/{crate}/src/**/*.rs"))]
     sources = "".join(file.read_text() for file in files)
     table = re.findall(r"^//! \| (`.*?) \|", (ROOT / "crates" / "logs" / "src" / "lib.rs").read_text(), re.M)
@@ -308,22 +307,22 @@ def test_the_runbook_asks_the_log_for_what_the_code_writes():
         assert words - INSIGHTS - fields == set(), query
 
 
-def test_every_link_within_the_runbook_leads_somewhere():
+def test_every_link_within_the_runbook_has_a_target():
     anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", RUNBOOK, re.M)}
     assert [link for link in re.findall(r"\]\(#([^)]+)\)", RUNBOOK) if link not in anchors] == []
 
 
-def test_an_alarm_is_off_while_nothing_is_known_and_speaks_only_if_an_address_is_given():
-    told = {"Fn::If": ["IsMailed", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]}
+def test_an_alarm_is_off_without_data_and_notifies_only_if_an_address_is_given():
+    actions = {"Fn::If": ["IsMailed", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]}
     for name, alarm in ALARMS.items():
         assert TEMPLATE["Resources"][name]["Condition"] == "IsWatched"
         assert alarm["TreatMissingData"] == "notBreaching"
-        assert alarm["AlarmActions"] == alarm["OKActions"] == told, name
+        assert alarm["AlarmActions"] == alarm["OKActions"] == actions, name
     assert properties("AlarmSubscription") == {"TopicArn": {"Ref": "AlarmTopic"}, "Protocol": "email",
                                                "Endpoint": {"Ref": "AlarmEmail"}}
 
 
-def test_every_alarm_watches_something_of_this_stack():
+def test_every_alarm_watches_a_resource_of_this_stack():
     for name, alarm in ALARMS.items():
         for namespace, metric, dimensions in metrics_of(alarm):
             if namespace == "AgentWebhooks":
@@ -338,7 +337,7 @@ def test_every_alarm_watches_something_of_this_stack():
             assert namespace == NAMESPACES[dimension], (name, metric)
 
 
-def test_alarms_are_as_sharp_as_the_runbook_says():
+def test_alarms_have_the_thresholds_that_the_runbook_states():
     def rule(name):
         alarm = ALARMS[name]
         seconds = {entry["MetricStat"]["Period"] for entry in alarm.get("Metrics", []) if "MetricStat" in entry}
@@ -350,19 +349,20 @@ def test_alarms_are_as_sharp_as_the_runbook_says():
     assert {name: rule(name) for name in ALARMS} == {
         "DeadLetters": (300, 3, 3, over, 0),
         "OldTasks": (300, 1, 1, over, 1800),
-        "LostTasks": (300, 1, 1, over, 0),
-        "ModelErrors": (300, 3, 3, at_least, 50),
+        "LostTasks": (300, 1, 2, over, 0),
+        "ModelErrors": (300, 3, 4, at_least, 50),
         "AgentErrors": (300, 2, 3, over, 0),
         "AgentThrottles": (300, 2, 3, over, 0),
+        "RecursionDrops": (300, 1, 1, over, 0),
         "AgentNearTimeout": (900, 1, 1, at_least, 90),
         "ApiErrors": (300, 2, 3, over, 0.05),
         "TableThrottles": (300, 2, 3, over, 0),
     }
-    # Half an hour is longer than any run with one lost runner before it.
+    # Half an hour is longer than any run after one lost worker.
     assert ALARMS["OldTasks"]["Threshold"] >= 2 * TEMPLATE["Parameters"]["AgentTimeoutSeconds"]["MaxValue"]
 
 
-def test_an_expression_names_every_metric_that_stands_beside_it():
+def test_an_expression_uses_every_metric_of_its_alarm():
     for name, alarm in ALARMS.items():
         for entry in alarm.get("Metrics", []):
             expression = entry.get("Expression")
@@ -375,14 +375,14 @@ def test_an_expression_names_every_metric_that_stands_beside_it():
         assert "Metrics" not in alarm or len(returned) == 1, name
 
 
-def test_the_runbook_counts_what_is_paid_for():
+def test_the_runbook_states_how_many_alarm_metrics_are_paid():
     watched = sum(len(metrics_of(alarm)) for alarm in ALARMS.values())
     assert f"{watched} alarm metrics" in RUNBOOK
     assert f"over {watched} metrics" in (ROOT / "template.yaml").read_text()
     assert len(of_type("AWS::CloudWatch::Dashboard")) == 1
 
 
-def test_metrics_of_ours_are_named_as_the_code_names_them():
+def test_our_metrics_have_the_names_and_dimensions_of_the_code():
     known, outcomes = metrics_of_the_code(), outcomes_of_the_code()
     watched = [metric for alarm in ALARMS.values() for metric in metrics_of(alarm)]
     ours = [metric for metric in [*watched, *metrics_of_the_dashboard()] if metric[0] == "AgentWebhooks"]
@@ -395,7 +395,7 @@ def test_metrics_of_ours_are_named_as_the_code_names_them():
     assert known["tasks"] == {"stack", "outcome"}
 
 
-def test_the_dashboard_shows_every_alarm_and_is_of_this_stack():
+def test_the_dashboard_shows_every_alarm_and_only_this_stack():
     (shown,) = [widget["properties"]["alarms"] for widget in widgets() if widget["type"] == "alarm"]
     assert {arn.rpartition("-")[2] for arn in shown} == set(ALARMS)
     for namespace, name, dimensions in metrics_of_the_dashboard():
@@ -405,6 +405,6 @@ def test_the_dashboard_shows_every_alarm_and_is_of_this_stack():
                 TEMPLATE["Resources"][resource]["Type"] == DIMENSIONS[dimension][0]), name
 
 
-def test_the_agent_function_sends_metrics_if_the_stack_is_watched():
+def test_the_agent_function_sends_metrics_if_monitoring_is_on():
     variables = properties("AgentFunction")["Environment"]["Variables"]
     assert variables["AGENT_WEBHOOKS_METRICS_STACK"] == {"Fn::If": ["IsWatched", {"Ref": "AWS::StackName"}, ""]}

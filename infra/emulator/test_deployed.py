@@ -380,7 +380,7 @@ def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_tells(agents
 
 def test_the_dashboard_is_deployed_and_shows_this_stack(stack):
     cloudwatch = stack.aws("cloudwatch")
-    body = json.loads(cloudwatch.get_dashboard(DashboardName=stack.outputs["stack"])["DashboardBody"])
+    body = json.loads(cloudwatch.get_dashboard(DashboardName=f"{stack.outputs['stack']}-{stack.outputs['region']}")["DashboardBody"])
     text = json.dumps(body)
     assert "${" not in text.replace("${PROP('Dim.outcome')}", "")
     for resource in ("AgentFunction", "HttpApi"):
