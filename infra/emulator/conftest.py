@@ -15,7 +15,7 @@ import pytest
 import redaction
 import requests
 
-from running import admin_token, kill_runners
+from running import BUILD, admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".emulator" / "tests"
@@ -43,7 +43,7 @@ def collector():
 
 @pytest.fixture(scope="session")
 def stack(collector):
-    binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", ROOT / "target" / "release")
+    binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", BUILD)
     here = ROOT / "infra" / "emulator"
     subprocess.run([here / "down", "--state", STATE], check=True)
     parameters = [word for name, value in {**PARAMETERS, "OtlpEndpoint": collector.url}.items() for word in ("--parameter", f"{name}={value}")]

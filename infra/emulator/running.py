@@ -6,6 +6,18 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# What `sam build` builds, and `sam deploy` deploys.
+BUILD = ROOT / ".aws-sam" / "build"
+
+
+def function_binary(binaries, logical_id, name):
+    """Returns the binary of a function in a folder of `sam build` or of cargo.
+
+    SAM CLI names folders after the functions in the template, cargo names files
+    after the binaries.
+    """
+    built = binaries / logical_id / "bootstrap"
+    return built if built.exists() else binaries / name
 
 
 def admin_token(outputs):

@@ -35,10 +35,11 @@ from deployed import EMULATOR, MAX_ATTEMPTS, DeployedStack  # noqa: E402
 from history import History  # noqa: E402
 from load import Pace, run  # noqa: E402
 from plan import draw  # noqa: E402
+from running import BUILD, function_binary  # noqa: E402
 
 STATE = ROOT / ".emulator" / "upgrade"
-BINARIES = Path(os.environ.get("AGENT_WEBHOOKS_BINARIES", ROOT / "target" / "release"))
-FUNCTIONS = ("WebhookFunction", "AgentFunction", "TaskStatusFunction", "ConsoleFunction")
+BINARIES = Path(os.environ.get("AGENT_WEBHOOKS_BINARIES", BUILD))
+FUNCTIONS = {"WebhookFunction": "webhook", "AgentFunction": "agent", "TaskStatusFunction": "task-status", "ConsoleFunction": "console"}
 SEED = 7
 # Tasks accepted between two steps.
 BETWEEN = 10
@@ -123,9 +124,9 @@ class Upgrade:
         """The same programs as other packages: what follows an ELF file's sections is not looked at."""
         folder = self.folder / name
         folder.mkdir()
-        for function in ("webhook", "agent", "task-status", "console"):
-            shutil.copy2(BINARIES / function, folder)
-            with (folder / function).open("ab") as file:
+        for function, binary in FUNCTIONS.items():
+            shutil.copy2(function_binary(BINARIES, function, binary), folder / binary)
+            with (folder / binary).open("ab") as file:
                 file.write(name.encode())
         return folder
 
