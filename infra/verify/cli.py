@@ -103,6 +103,9 @@ def main():
         print(problem, file=sys.stderr)
         return 2
     say(plan(target, chosen, options))
+    if not options.yes and not sys.stdin.isatty():
+        print("There is no terminal to ask for confirmation. Use --yes.", file=sys.stderr)
+        return 2
     if not options.yes and input("Type yes to start: ").strip() != "yes":
         return 2
     return verify(target, chosen, options)
