@@ -78,7 +78,9 @@ def test_signing_out_ends_the_session_and_leaves_nothing_in_the_page(signed_in, 
 def test_what_was_typed_outlives_the_session(signed_in, context, api, product):
     agent = api.create(name="outlives")
     signed_in.goto(f"/console/agents/{agent['agent_id']}/definition")
-    signed_in.get_by_role("textbox", name="Prompt", exact=True).fill("Typed before the session ended.")
+    # A preview that is requested later would find the session over before the click does.
+    with signed_in.expect_response(lambda response: "/api/prompt_preview" in response.url):
+        signed_in.get_by_role("textbox", name="Prompt", exact=True).fill("Typed before the session ended.")
     context.clear_cookies()
     signed_in.get_by_role("button", name="Save").click()
     sign_in_by_hand(signed_in, product.admin_token)
