@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use domain::agent::SecretError;
 use domain::{AgentError, CatalogueError, KeyError, PayloadError};
 use sources::ReadError;
+use store::StoreError;
 use utoipa::Modify;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem, Ref, SecurityRequirement};
@@ -99,7 +100,12 @@ fn refused_by(operation: &str) -> Vec<Problem> {
         "rotate_webhook" => vec![Overlap.into(), NotFound.into(), Conflict.into(), too_large()],
         "upload_document" => documents(),
         "delete_document" => vec![NotFound.into(), SourceError::NotFound.into(), Conflict.into()],
-        "put_secret" => vec![secret(SecretError::Name), secret(SecretError::Value), too_large()],
+        "put_secret" => vec![
+            secret(SecretError::Name),
+            secret(SecretError::Value),
+            StoreError::BeingDeleted.into(),
+            too_large(),
+        ],
         "delete_secret" => {
             vec![
                 secret(SecretError::Name),
@@ -125,7 +131,10 @@ fn malformed(name: &'static str, wanted: &'static str) -> Problem {
 
 fn triggers() -> Vec<Problem> {
     let rest = TriggerError::RateExceeded { retry_after: Duration::from_secs(42) };
-    [TriggerError::UnknownAgent, KeyError::TooLong.into(), rest].into_iter().map(Problem::from).collect()
+    [TriggerError::UnknownAgent, KeyError::TooLong.into(), KeyError::Several.into(), rest]
+        .into_iter()
+        .map(Problem::from)
+        .collect()
 }
 
 fn bodies() -> Vec<Problem> {
