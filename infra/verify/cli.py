@@ -104,7 +104,7 @@ def main():
         return 2
     say(plan(target, chosen, options))
     if not options.yes and not sys.stdin.isatty():
-        print("There is no terminal to ask for confirmation. Use --yes.", file=sys.stderr)
+        print("Cannot ask for confirmation without a terminal. Use --yes.", file=sys.stderr)
         return 2
     if not options.yes and input("Type yes to start: ").strip() != "yes":
         return 2

@@ -20,7 +20,7 @@ class Result:
     # The property or the question.
     subject: str
     status: Status
-    # One sentence: what was found, or why there is no answer.
+    # One sentence: what was found, or why the question was not answered.
     finding: str
     evidence: list[str] = dataclasses.field(default_factory=list)
     # Measured values with their unit in the name.

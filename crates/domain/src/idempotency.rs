@@ -25,7 +25,7 @@ pub enum KeyError {
 }
 
 impl IdempotencyKey {
-    /// Reads the header's bytes. An absent or blank header means no key.
+    /// Parses the values of the header. An absent or blank header means no key.
     pub fn parse<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Result<Option<Self>, KeyError> {
         let mut headers = headers.into_iter();
         let header = headers.next().unwrap_or_default();

@@ -20,9 +20,9 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Error, LambdaEvent};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The longest that a request is worked on. API Gateway waits 30 s, a cold start included,
-/// and the calls of one request in a row, each with its retries, can take longer: the caller then gets our 503
-/// with a reference rather than API Gateway's
+/// The longest time for one request. API Gateway waits 30 s, a cold start included. The
+/// calls of a request, each with its retries, can take longer. The caller then gets our
+/// 503 with a reference instead of API Gateway's
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
 

@@ -27,9 +27,9 @@ const NEWER_VERSION_PAUSE: Duration = Duration::from_secs(900);
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>).
 pub const MAX_RECEIVES: u32 = 1000;
 /// A message that must come again after this many receives is replaced by a new one,
-/// because waiting must not make it a dead letter. A task that waits for a run slot is looked
-/// at every 8 s, so that is 13 sends in the 24 hours that it may wait: below the 16 after which Lambda takes a chain from a function to its own queue for an
-/// infinite loop
+/// because waiting must not make it a dead letter. A task that waits for a run slot is
+/// received every 8 s on average. That is 13 sends in the 24 hours that it may wait: below
+/// the 16 after which Lambda stops a chain from a function to its own queue
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
 pub const RECEIVES_BEFORE_RESEND: u32 = 800;
 /// A send that failed is tried again this many receives later, and not at each one: an

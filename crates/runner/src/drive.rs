@@ -206,11 +206,15 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
     }
 }
 
-/// The key that has replaced `refused` in the secret store. A process remembers keys for
-/// some minutes, and a key that was replaced meanwhile is no reason for tasks to fail.
+/// The key that has replaced `refused` in the secret store. A process caches keys for some
+/// minutes, and tasks should not fail because their key was replaced in that time.
 async fn replaced_key(runner: &Runner, model: &ModelConfig, refused: Option<&str>) -> Option<String> {
     let (Some(ApiKey::Stored(name)), Some(refused)) = (&model.api_key, refused) else { return None };
-    let newer = runner.secrets.replaced(&name.secret, refused).await.ok().flatten()?;
+    let current = runner.secrets.replaced(&name.secret, refused).await;
+    let newer = current.unwrap_or_else(|error| {
+        tracing::warn!(error = error_chain(&error), "cannot check whether the refused key was replaced");
+        None
+    })?;
     tracing::info!(secret = name.secret, "model asked again with the key that replaced the refused one");
     Some(newer)
 }

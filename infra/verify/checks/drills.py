@@ -33,7 +33,7 @@ BUSY = "Tasks are PENDING or STARTED. Run this check while nothing else uses the
 
 
 def is_idle(context):
-    """Drills must not disturb other tasks. The queue's length is no measure: repeats of a key leave messages that wait for a lease."""
+    """Drills must not disturb other tasks. Do not use the length of the queue: repeats of a key leave messages there that wait for a lease."""
     def unfinished(status):
         return context.target.manage("GET", "/api/tasks", params={"status": status, "limit": 1}).json()["tasks"]
 

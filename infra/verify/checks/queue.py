@@ -132,7 +132,7 @@ def lineage_of_batches(context):
 
 def judge_batches(subject, batches, innocent):
     hops = [record["body"]["hop"] for _, record in receives(batches, "hop")]
-    # Of a lost innocent message there is no receive from the live queue.
+    # A lost innocent message was never received from the live queue.
     run = {record["body"]["number"] for _, record in receives(batches, "innocent") if not record["dead"]}
     lost = innocent - len(run)
     mixed = [batch for batch in batches if {r["body"]["do"] for r in batch["verify_batch"]} == {"hop", "innocent"}]

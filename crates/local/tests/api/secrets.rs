@@ -294,7 +294,7 @@ mod on_aws {
         .await;
         let functions = with_key(&model).await;
         set(&functions, "sk-the-old-value").await;
-        assert_eq!(run(&functions).await["error"]["type"], "model_error", "there is no newer one");
+        assert_eq!(run(&functions).await["error"]["type"], "model_error", "the key was not replaced");
         redaction::secret("kept secret", "sk-the-new-value");
         functions.wire.secrets.replace_by_hand("test/crm", "sk-the-new-value");
         let ended = run(&functions).await;

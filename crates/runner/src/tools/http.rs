@@ -68,11 +68,7 @@ impl HttpOperation<'_> {
             tracing::warn!(server, "a tool's server did not answer in time");
             Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
         });
-        let headers = self.server.headers();
-        match answered {
-            Ok(content) => Ok(Found { content: headers.without_secrets(content), ..Found::default() }),
-            Err(CallError(why)) => Err(CallError(headers.without_secrets(why))),
-        }
+        answered.map(|content| Found { content, ..Found::default() })
     }
 
     /// A call that is refused for its credentials had no effect, so it is made again if
@@ -88,7 +84,11 @@ impl HttpOperation<'_> {
             *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&headers);
             response = self.send(request, key, &headers).await?;
         }
-        answer::read(response, tool.max_response_bytes, &headers).await
+        // Without the secrets of this request: another call may have renewed them meanwhile.
+        match answer::read(response, tool.max_response_bytes, &headers).await {
+            Ok(content) => Ok(headers.without_secrets(content)),
+            Err(CallError(why)) => Err(CallError(headers.without_secrets(why))),
+        }
     }
 
     async fn send(&self, request: &ToolRequest, key: &str, sent: &Headers) -> Result<Response, CallError> {
