@@ -1,9 +1,12 @@
 //! Where tools may not go, and what they never tell.
 
+use std::sync::Arc;
+
 use axum::response::IntoResponse as _;
 use runner::PrivateHosts;
 use serde_json::{Value, json};
 use store::env::Env;
+use tokio::sync::Notify;
 
 use super::{caller, get_order, only_result, run_with, shown};
 use crate::support::api::answer;
@@ -132,6 +135,45 @@ async fn a_secret_reaches_the_server_of_its_tool_and_nobody_else() {
     {
         assert!(!text.contains(SECRET));
     }
+}
+
+/// Calls of one turn run side by side. One is refused, and renews the secret of both.
+#[tokio::test]
+async fn a_replaced_secret_is_read_again_and_the_old_one_is_shown_by_no_call() {
+    const OLD: &str = "the-old-secret-of-the-api";
+    const NEW: &str = "the-new-secret-of-the-api";
+    for secret in [OLD, NEW] {
+        redaction::secret("tool secret", secret);
+    }
+    let world = World::start().await;
+    world.keep_secret("api", OLD).await;
+    let (secrets, renewed) = (world.secrets_file(), Arc::new(Notify::new()));
+    let api = FakeApi::start_slow(move |_, call| {
+        let (sent, is_slow) = (call.header("x-api-key").to_owned(), call.path.ends_with("slow"));
+        let (secrets, renewed) = (secrets.clone(), Arc::clone(&renewed));
+        Box::pin(async move {
+            match (is_slow, sent == NEW) {
+                (true, _) => renewed.notified().await,
+                (false, true) => renewed.notify_one(),
+                (false, false) => {
+                    store::Secrets::file(secrets).put("api", NEW).await.unwrap();
+                    return answer(401, "text/plain", String::new());
+                }
+            }
+            answer(200, "text/plain", format!("You sent {sent}."))
+        })
+    })
+    .await;
+    let model = caller(&[("get_order", r#"{"id":"slow"}"#), ("get_order", r#"{"id":"quick"}"#)]).await;
+    let mut tool = api.tool(get_order());
+    tool["headers"] = json!({ "X-Api-Key": { "secret": "api" } });
+    let ended = run_with(&world, &model, tool).await;
+    for call in shown(&ended) {
+        assert_eq!((&call["status"], &call["result"]), (&json!("ok"), &json!("You sent [secret].")));
+    }
+    let mut sent: Vec<String> = api.calls().iter().map(|call| call.header("x-api-key").to_owned()).collect();
+    sent.sort();
+    assert_eq!(sent, [NEW, OLD, OLD]);
 }
 
 #[tokio::test]
