@@ -256,6 +256,19 @@ def test_an_hour_of_throttling_does_not_make_dead_letters():
     assert receives * timeout["MaxValue"] < queue["MessageRetentionPeriod"]
 
 
+def test_the_worker_counts_receives_as_the_queue_does():
+    """R1, R3. It replaces a message before the queue makes it a dead letter, and rarely enough for Lambda.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    """
+    source = (ROOT / "crates/runner/src/batch.rs").read_text()
+    worker = {name: int(value) for name, value in re.findall(r"const (\w+): u32 = (\d+);", source)}
+    assert worker["MAX_RECEIVES"] == queue_with_dead_letters()["RedrivePolicy"]["maxReceiveCount"]
+    assert worker["RECEIVES_BEFORE_RESEND"] < worker["MAX_RECEIVES"]
+    # A task waits for a run slot for a day, and is received every 8 s on average.
+    assert 24 * 3600 / (8 * worker["RECEIVES_BEFORE_RESEND"]) < 16
+
+
 def test_a_message_is_hidden_for_at_least_one_invocation():
     """R3. Lambda refuses a mapping whose queue has a shorter visibility timeout than the function's timeout.
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::{Client, redirect};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 
 use crate::PrivateHosts;
 
@@ -105,8 +105,7 @@ fn tls() -> ClientConfig {
     let read = || {
         // Installed once in a process; a second time it is there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut certificates = RootCertStore::empty();
-        certificates.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let certificates = store::trusted_certificates();
         let mut config = ClientConfig::builder().with_root_certificates(certificates).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config

@@ -33,6 +33,7 @@ pub use documents::{Documents, Packed};
 pub use error::{StoreError, error_chain};
 pub use private_file::write_private_file;
 pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
+pub use roots::trusted as trusted_certificates;
 pub use secrets::{Secrets, read_secret};
 pub use tables::{create_tables, index_tasks};
 pub use tasks::{

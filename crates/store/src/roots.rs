@@ -16,7 +16,7 @@ use rustls_pki_types::CertificateDer;
 const BUNDLES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
 
 /// All of them, or those that OpenSSL's variables name.
-pub(crate) fn trusted() -> RootCertStore {
+pub fn trusted() -> RootCertStore {
     match bundle().and_then(|file| read(BufReader::new(File::open(file).ok()?)).ok()) {
         Some(roots) if !roots.is_empty() => roots,
         _ => anywhere(),
