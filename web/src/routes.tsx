@@ -9,6 +9,7 @@ import { TasksPage } from "./pages/tasks.tsx";
 import { match } from "./router.ts";
 
 const AgentPage = lazy(() => import("./pages/agent.tsx").then((file) => file.AgentPage));
+const AuditPage = lazy(() => import("./pages/audit.tsx").then((file) => file.AuditPage));
 const NewAgentPage = lazy(() => import("./pages/new-agent.tsx").then((file) => file.NewAgentPage));
 
 type Params = Record<string, string>;
@@ -20,6 +21,7 @@ const ROUTES: [pattern: string, page: (params: Params) => ComponentChildren][] =
   ["/agents/:id", ({ id = "" }) => <AgentPage key={id} id={id} part="overview" />],
   ["/agents/:id/:part", ({ id = "", part = "" }) => <AgentPage key={id} id={id} part={part} />],
   ["/tasks", () => <TasksPage />],
+  ["/audit", () => <AuditPage />],
   ["/tasks/:id", ({ id = "" }) => <TaskPage key={id} id={id} />],
 ];
 

@@ -75,6 +75,7 @@ function SideBar({ path }: { path: string }) {
               <NavLink to="/" icon="overview" label="Overview" />
               <NavLink to="/agents" icon="agents" label="Agents" />
               <NavLink to="/tasks" icon="tasks" label="Tasks" />
+              <NavLink to="/audit" icon="audit" label="Audit log" />
             </ul>
           </nav>
           <div class="side-foot">

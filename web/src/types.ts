@@ -67,6 +67,40 @@ export interface Secret {
   agents: string[];
 }
 
+/** A field of an agent whose values the audit log shows; of a URL its origin. */
+export interface FieldChange {
+  field: string;
+  old?: string;
+  new?: string;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: string;
+  event: string;
+  actor: "admin_token" | "session" | "unauthenticated" | "server";
+  session_id?: string;
+  address?: string;
+  agent_id?: string;
+  agent_name?: string;
+  secret_name?: string;
+  source_id?: string;
+  title?: string;
+  bytes?: number;
+  passages?: number;
+  overlap_seconds?: number;
+  fields?: string[];
+  changes?: FieldChange[];
+  /** Of refused attempts: how many the entry stands for. */
+  attempts?: number;
+  addresses?: number;
+}
+
+export interface AuditPage {
+  entries: AuditEntry[];
+  next_cursor: string | null;
+}
+
 export type TaskStatus = "PENDING" | "STARTED" | "SUCCESS" | "FAILURE";
 
 export interface TaskError {

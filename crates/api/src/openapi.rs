@@ -14,7 +14,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
-use crate::{admin, agents, task_status, tasks};
+use crate::{admin, agents, audit, task_status, tasks};
 use refusals::Refusals;
 use shapes::Shapes;
 
@@ -29,6 +29,7 @@ use shapes::Shapes;
         (name = "Documents", description = "What agents answer from."),
         (name = "Secrets", description = "What agents authenticate with, by name."),
         (name = "Console sessions", description = "How the console's pages may manage."),
+        (name = "Audit log", description = "Who changed what, and what was refused."),
         (name = "Service", description = "The service itself."),
     ),
     security(("admin_token" = []), ("session" = [])),
@@ -58,6 +59,7 @@ use shapes::Shapes;
         admin::session::show,
         admin::session::sign_in,
         admin::session::sign_out,
+        audit::list,
         task_status::health,
     )
 )]
@@ -78,7 +80,8 @@ impl Modify for Schemes {
         let cookie = ApiKeyValue::with_description(
             "__Host-agent_webhooks",
             "The console's session, which `POST /api/session` begins; over plain http the cookie is called \
-             `agent_webhooks_` and the port. A change also needs the header `X-Console: 1`.",
+             `agent_webhooks_` and the port. A change also needs the header `X-Console: 1`, \
+             and a `Sec-Fetch-Site` of `same-origin` or `none` if the browser sends one.",
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("admin_token", SecurityScheme::Http(bearer.build()));

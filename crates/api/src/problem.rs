@@ -119,6 +119,13 @@ impl Problem {
         .with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 
+    /// RFC 9112 section 3.2. Another server could read the request in another way,
+    /// so the connection ends.
+    pub fn invalid_host() -> Self {
+        Self::bad_request("invalid_host", "The request must have exactly one valid Host header")
+            .with_header(CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// A fault of ours that trying again will not mend.
     pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
@@ -156,7 +163,8 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
-        response
+        // The server's edge and the gateway answer some requests before any route.
+        crate::with_safe_headers(response)
     }
 }
 

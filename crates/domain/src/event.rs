@@ -83,6 +83,7 @@ mod tests {
             finished_at: finished_at.map(Moment::from_millis),
             lease_until: None,
             spent: Duration::ZERO,
+            worker_lost: false,
             ended: None,
             expires_at: Moment::from_millis(1_000_000),
         }

@@ -1,5 +1,7 @@
 //! How a task ends.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -58,6 +60,11 @@ pub struct Failure {
     pub kind: ErrorType,
     /// For people: one sentence without secrets.
     pub message: String,
+    /// The message as it is logged, if that differs: without words of a model or of its
+    /// server, which only the task's readers may see.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub log_message: Option<Cow<'static, str>>,
     /// Whether triggering again, under another key, may succeed.
     pub retryable: bool,
     /// The tools the agent had called, in order.
@@ -108,7 +115,13 @@ impl Failure {
     /// Without the tools, and no longer than a list has room for.
     #[must_use]
     pub fn in_brief(&self) -> Self {
-        Self { message: cut(&self.message, LONGEST_MESSAGE), tool_calls: Vec::new(), ..*self }
+        Self {
+            kind: self.kind,
+            message: cut(&self.message, LONGEST_MESSAGE),
+            log_message: None,
+            retryable: self.retryable,
+            tool_calls: Vec::new(),
+        }
     }
 }
 
@@ -168,12 +181,23 @@ impl ErrorType {
 impl Failure {
     /// A failure that triggering again will not mend.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retryable: false, tool_calls: Vec::new() }
+        Self { kind, message: message.into(), log_message: None, retryable: false, tool_calls: Vec::new() }
     }
 
     /// A failure that may pass.
     pub fn passing(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retryable: true, tool_calls: Vec::new() }
+        Self { retryable: true, ..Self::permanent(kind, message) }
+    }
+
+    /// The same failure, which is logged as this.
+    #[must_use]
+    pub fn logged_as(self, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { log_message: Some(message.into()), ..self }
+    }
+
+    /// What the log may say of it.
+    pub fn log_message(&self) -> &str {
+        self.log_message.as_deref().unwrap_or(&self.message)
     }
 
     /// The task whose runner was killed every time.

@@ -4,15 +4,19 @@
 //! become template code.
 
 mod data;
+mod plain;
 mod stack;
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
-use serde::Serialize as _;
+use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
 
 use crate::{Agent, Moment, Payload, TaskId};
@@ -41,15 +45,20 @@ const MAX_RENDERED_BYTES: usize = 1024 * 1024;
 const MAX_WRITTEN_BYTES: usize = 8 * MAX_RENDERED_BYTES;
 
 /// Why a prompt cannot be rendered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PromptError {
-    /// A fault in the template; the engine says where.
-    #[error("{0}")]
-    Template(#[from] minijinja::Error),
+    /// An error in the template.
+    #[error("{message}")]
+    Template {
+        /// What the engine reports, with the line. It may quote the payload.
+        message: String,
+        /// The kind of the error and its line only, for the log.
+        without_payload: String,
+    },
     /// The template made too much of the payload.
     #[error("the rendered prompt is larger than 1048576 bytes")]
     TooLarge,
-    /// To read it takes more stack than there is.
+    /// Reading it takes more stack than there is.
     #[error(
         "the prompt nests too much: split its longest {{{{ … }}}} tag, and use fewer {{% … %}} tags, \
          and fewer brackets and filters beside macros"
@@ -62,59 +71,196 @@ impl PromptError {
     /// which it may quote the payload.
     pub fn without_payload(&self) -> String {
         match self {
-            Self::Template(error) => {
-                format!("{} in line {} of the prompt", error.kind(), error.line().unwrap_or_default())
-            }
+            Self::Template { without_payload, .. } => without_payload.clone(),
             Self::TooLarge | Self::TooDeep => self.to_string(),
         }
     }
 }
 
+impl From<Error> for PromptError {
+    fn from(error: Error) -> Self {
+        let line = error.line().unwrap_or_default();
+        let without_payload = format!("{} in line {line} of the prompt", error.kind());
+        Self::Template { message: error.to_string(), without_payload }
+    }
+}
+
 /// Whether `template` can be compiled, and names only filters, tests and
 /// functions that exist. What it does with a payload only the payload can show.
+///
+/// The template is not rendered: it could do anything.
 pub fn check_template(template: &str) -> Result<(), PromptError> {
     with_stack_for(template, || {
-        let environment = environment();
-        let template = environment.template_from_named_str(NAME, template)?;
-        match template.render(context! {}) {
-            Err(error) if is_unknown_name(error.kind()) => Err(error.into()),
-            _ => Ok(()),
-        }
+        environment().template_from_named_str(NAME, template)?;
+        check_names(template)
     })?
+}
+
+/// Renders one small template per filter, test and function that `template` names,
+/// because only the engine knows which exist.
+fn check_names(template: &str) -> Result<(), PromptError> {
+    let tokens: Vec<_> = tokenize(template, false, Default::default()).map_while(Result::ok).collect();
+    let environment = environment();
+    let mut checked = names_with_values(&tokens);
+    for (probe, line) in probes(&tokens) {
+        if !checked.insert(probe.clone()) {
+            continue;
+        }
+        let template = "\n".repeat(line.saturating_sub(1)) + &probe.template();
+        match environment.template_from_named_str(NAME, &template).and_then(|it| it.render(context! {})) {
+            Err(error) if is_unknown_name(error.kind()) => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A name in a template that the engine may not know.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Probe<'a> {
+    Filter(&'a str),
+    Test(&'a str),
+    Function(&'a str),
+}
+
+impl Probe<'_> {
+    /// A template that fails at once if the name is unknown.
+    fn template(&self) -> String {
+        match self {
+            Self::Filter(name) => format!("{{{{ 0|{name} }}}}"),
+            Self::Test(name) => format!("{{{{ 0 is {name} }}}}"),
+            Self::Function(name) => format!("{{{{ {name}() }}}}"),
+        }
+    }
+}
+
+/// Words of the language that a bracket may follow, and what macros and loops are given.
+const NO_FUNCTIONS: [&str; 18] = [
+    "and",
+    "autoescape",
+    "call",
+    "caller",
+    "do",
+    "elif",
+    "else",
+    "filter",
+    "for",
+    "if",
+    "in",
+    "is",
+    "loop",
+    "macro",
+    "not",
+    "or",
+    "set",
+    "with",
+];
+
+/// What the template names, with the lines.
+fn probes<'a>(tokens: &'a [(Token<'a>, Span)]) -> impl Iterator<Item = (Probe<'a>, usize)> {
+    let token = |at: usize| tokens.get(at).map(|(token, _)| token);
+    tokens.iter().enumerate().filter_map(move |(at, (ident, span))| {
+        let Token::Ident(name) = *ident else { return None };
+        let before = [at.checked_sub(2).and_then(token), at.checked_sub(1).and_then(token)];
+        let probe = match (before, token(at + 1)) {
+            ([_, Some(Token::Ident("is"))], _) if name != "not" => Probe::Test(name),
+            ([Some(Token::Ident("is")), Some(Token::Ident("not"))], _) => Probe::Test(name),
+            ([_, Some(Token::Pipe)] | [Some(Token::BlockStart), Some(Token::Ident("filter"))], _) => {
+                Probe::Filter(name)
+            }
+            ([_, Some(Token::Dot)], _) => return None,
+            (_, Some(Token::ParenOpen)) if !NO_FUNCTIONS.contains(&name) => Probe::Function(name),
+            _ => return None,
+        };
+        Some((probe, usize::from(span.start_line)))
+    })
+}
+
+/// Names to which the template itself gives a value, as far as its tokens show: macros, and
+/// whatever is mentioned without being called.
+fn names_with_values<'a>(tokens: &'a [(Token<'a>, Span)]) -> HashSet<Probe<'a>> {
+    let name = |window: &'a [(Token<'a>, Span)]| match window {
+        [(Token::Ident("macro"), _), (Token::Ident(name), _), ..] => Some(Probe::Function(name)),
+        [(Token::Dot | Token::Pipe, _), ..] | [_, _, (Token::ParenOpen, _)] => None,
+        [_, (Token::Ident(name), _), _] => Some(Probe::Function(name)),
+        _ => None,
+    };
+    tokens.windows(3).filter_map(name).collect()
 }
 
 const fn is_unknown_name(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction)
 }
 
-/// The agent's prompt over one payload. Missing fields render as nothing.
-pub fn render_prompt(
-    agent: &Agent,
-    payload: &Payload,
-    task: TaskId,
-    now: Moment,
-) -> Result<String, PromptError> {
-    let default =
-        if agent.draft().output_schema.is_some() { DEFAULT_PROMPT_FOR_JSON } else { DEFAULT_PROMPT };
-    let template = agent.draft().prompt.as_deref().unwrap_or(default);
-    let values = context! {
-        payload => payload_value(payload),
-        agent => context! { name => agent.draft().name.as_str() },
-        task_id => task.to_string(),
-        now => now.rfc3339(),
-    };
-    let mut prompt = Bounded::default();
-    let rendered = with_stack_for(template, || {
-        environment()
-            .template_from_named_str(NAME, template)?
-            .render_captured_to(values, &mut prompt)
-            .map(drop)
-    })?;
-    match rendered {
-        _ if prompt.is_full => Err(PromptError::TooLarge),
-        Err(error) if error.kind() == ErrorKind::WriteFailure => Err(PromptError::TooLarge),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(String::from_utf8_lossy(&prompt.text).into_owned()),
+/// An agent's prompt and all that it is rendered over, in a form that can be handed to
+/// another process.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Prompt<'a> {
+    template: Cow<'a, str>,
+    agent_name: Cow<'a, str>,
+    payload: Cow<'a, str>,
+    task_id: String,
+    now: String,
+}
+
+impl fmt::Debug for Prompt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prompt({} bytes over {} bytes)", self.template.len(), self.payload.len())
+    }
+}
+
+impl<'a> Prompt<'a> {
+    /// The agent's prompt over one payload.
+    pub fn new(agent: &'a Agent, payload: &'a Payload, task: TaskId, now: Moment) -> Self {
+        let default =
+            if agent.draft().output_schema.is_some() { DEFAULT_PROMPT_FOR_JSON } else { DEFAULT_PROMPT };
+        Self {
+            template: agent.draft().prompt.as_deref().unwrap_or(default).into(),
+            agent_name: agent.draft().name.as_str().into(),
+            payload: payload.as_json().into(),
+            task_id: task.to_string(),
+            now: now.rfc3339(),
+        }
+    }
+
+    /// Whether rendering is certain to be quick and small whatever the payload is. Any other
+    /// prompt belongs into a process that can be ended.
+    pub fn is_plain(&self) -> bool {
+        plain::is_plain(&self.template)
+    }
+
+    /// Without references to what it was made of.
+    pub fn into_owned(self) -> Prompt<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Prompt {
+            template: owned(self.template),
+            agent_name: owned(self.agent_name),
+            payload: owned(self.payload),
+            ..self
+        }
+    }
+
+    /// The prompt's text. Missing fields render as nothing.
+    pub fn render(&self) -> Result<String, PromptError> {
+        let values = context! {
+            payload => payload_value(&self.payload),
+            agent => context! { name => &*self.agent_name },
+            task_id => &self.task_id,
+            now => &self.now,
+        };
+        let mut prompt = Bounded::default();
+        let rendered = with_stack_for(&self.template, || {
+            environment()
+                .template_from_named_str(NAME, &self.template)?
+                .render_captured_to(values, &mut prompt)
+                .map(drop)
+        })?;
+        match rendered {
+            _ if prompt.is_full => Err(PromptError::TooLarge),
+            Err(error) if error.kind() == ErrorKind::WriteFailure => Err(PromptError::TooLarge),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(String::from_utf8_lossy(&prompt.text).into_owned()),
+        }
     }
 }
 
@@ -238,10 +384,24 @@ mod tests {
         render_for(&agent, payload)
     }
 
+    fn try_render(prompt: &str) -> Result<String, PromptError> {
+        check_template(prompt)?;
+        let agent = Agent::from_stored(AgentId::random([1; 16]), draft_with(prompt));
+        let (payload, now) = (Payload::from_json(b"{}").unwrap(), Moment::from_millis(0));
+        Prompt::new(&agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now).render()
+    }
+
+    fn draft_with(prompt: &str) -> AgentDraft {
+        let mut draft = AgentDraft::named("triage", Vec::new());
+        draft.prompt = Some(prompt.to_owned());
+        draft
+    }
+
     fn render_for(agent: &Agent, payload: &str) -> String {
         let payload = Payload::from_json(payload.as_bytes()).unwrap();
         let now = Moment::from_millis(0);
-        render_prompt(agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now)
+        Prompt::new(agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now)
+            .render()
             .unwrap_or_else(|error| format!("error: {error}"))
     }
 
@@ -295,6 +455,41 @@ mod tests {
     fn a_filter_that_does_not_exist_is_noticed_before_any_payload() {
         assert!(check_template("{{ payload.a | nofilter }}").is_err());
         assert!(check_template("{{ payload.a / payload.b }}").is_ok());
+    }
+
+    #[test]
+    fn unknown_names_are_found_wherever_they_are_and_with_their_line() {
+        for (template, name, line) in [
+            ("a\n{% if false %}{{ x | nofilter }}{% endif %}", "nofilter", 2),
+            ("{% filter nofilter %}x{% endfilter %}", "nofilter", 1),
+            ("{{ x is not\nnotest }}", "notest", 2),
+            ("{% macro f() %}{{ nofunction(1) }}{% endmacro %}", "nofunction", 1),
+        ] {
+            let message = check_template(template).unwrap_err().to_string();
+            assert!(message.contains(&format!("{name} is unknown")), "{message}");
+            assert!(message.contains(&format!("prompt:{line}")), "{message}");
+        }
+        for template in [
+            "{% macro f(x) %}({{ x }}{{ caller() }}){% endmacro %}{% call(y) f(1) %}{{ y }}{% endcall %}",
+            "{% set g = payload.f %}{{ g() }}{{ payload.method() }}",
+            "{% for (a, b) in (payload|items) recursive %}{{ loop(b) if (a) else (b) }}{% endfor %}",
+            "{{ range(3)|list }}{{ x is not divisibleby(3) }}{{ dict(a=1) }}",
+            "{% set (a, b) = (1, 2) %}{% with (c) = 1 %}{% endwith %}",
+        ] {
+            if let Err(error) = check_template(template) {
+                assert!(!error.to_string().contains("unknown"), "{template}: {error}");
+            }
+        }
+    }
+
+    /// Half a billion steps if each look at the object collected its 40,000 fields.
+    #[test]
+    fn the_truth_and_the_length_of_an_object_do_not_collect_its_fields() {
+        let fields: Vec<String> = (0..40_000).map(|n| format!("\"k{n}\":1")).collect();
+        let payload = format!(r#"{{"rows":[{}0],"m":{{{}}}}}"#, "1,".repeat(14_000), fields.join(","));
+        let prompt =
+            "{% for r in payload.rows %}{% if payload.m and payload.m|length > 1 %}x{% endif %}{% endfor %}";
+        assert_eq!(render(prompt, &payload).len(), 14_001);
     }
 
     #[test]
@@ -355,7 +550,7 @@ mod tests {
     fn a_long_chain_does_not_exhaust_the_stack() {
         for template in chains(15_500) {
             // Whatever comes of it, the process lives.
-            assert!(!matches!(check_template(&template), Err(PromptError::TooDeep)), "{template:.60}");
+            assert!(!matches!(try_render(&template), Err(PromptError::TooDeep)), "{template:.60}");
         }
     }
 
@@ -366,10 +561,8 @@ mod tests {
         }
         // One that an earlier version stored is refused where it is rendered.
         let [sums, ..] = chains(16_500);
-        let mut draft = AgentDraft::named("triage", Vec::new());
-        draft.prompt = Some(sums);
         assert_eq!(
-            render_for(&Agent::from_stored(AgentId::random([1; 16]), draft), "{}"),
+            render_for(&Agent::from_stored(AgentId::random([1; 16]), draft_with(&sums)), "{}"),
             "error: the prompt nests too much: split its longest {{ … }} tag, and use fewer {% … %} tags, \
              and fewer brackets and filters beside macros"
         );
@@ -392,8 +585,9 @@ mod tests {
             )
         };
         for template in [by_macro(400), by_loop(120)] {
-            let message = check_template(&template);
-            assert!(message.is_ok(), "{message:?}");
+            // The engine may stop it, and the process lives.
+            let rendered = try_render(&template);
+            assert!(!matches!(rendered, Err(PromptError::TooDeep)), "{rendered:?}");
         }
         for template in [by_macro(600), by_loop(200)] {
             assert!(matches!(check_template(&template), Err(PromptError::TooDeep)));

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::cut;
+use crate::{ForeignJsonError, MAX_JSON_VALUES, cut, parse_foreign_json};
 
 /// Most bytes of a schema, as JSON.
 const MAX_BYTES: usize = 32 * 1024;
@@ -96,9 +96,15 @@ impl AnswerSchema {
             let too_long = format!("it is longer than {MAX_ANSWER_BYTES} bytes");
             return Err(Misfit { for_model: too_long.clone(), for_reader: too_long });
         }
-        let value = serde_json::from_str(text).map_err(|error| Misfit {
-            for_model: format!("It is not JSON alone: {error}"),
-            for_reader: "it is no JSON".to_owned(),
+        let value = parse_foreign_json(text, MAX_JSON_VALUES).map_err(|error| match error {
+            ForeignJsonError::TooManyValues(_) => {
+                let too_many = format!("it has {error}");
+                Misfit { for_model: too_many.clone(), for_reader: too_many }
+            }
+            ForeignJsonError::Invalid(error) => Misfit {
+                for_model: format!("It is not JSON alone: {error}"),
+                for_reader: "it is no JSON".to_owned(),
+            },
         })?;
         // The first fault alone: all of them are made before the first is told.
         match self.validator.validate(&value) {
@@ -320,8 +326,11 @@ mod tests {
         let items = json!({ "anyOf": [{ "type": "integer" }, { "type": "object" }] });
         let schema = AnswerSchema::parse(&json!({ "type": "array", "items": items })).unwrap();
         let answer = |count: usize| format!("[{}[]]", "[],".repeat(count));
-        let misfit = schema.read(&answer(50_000)).unwrap_err();
+        let misfit = schema.read(&answer(MAX_JSON_VALUES - 2)).unwrap_err();
+        assert!(misfit.for_model.contains("at /0"), "{}", misfit.for_model);
         assert!(misfit.for_model.len() < 400, "{}", misfit.for_model);
+        let misfit = schema.read(&answer(MAX_JSON_VALUES - 1)).unwrap_err();
+        assert_eq!(misfit.for_reader, "it has more than 20000 JSON values");
         assert!(schema.read(&answer(200_000)).unwrap_err().for_reader.contains("262144 bytes"));
     }
 

@@ -11,6 +11,12 @@ use crate::token::hex;
 /// A working day, and the evening after it.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
 
+/// What each HMAC is made for, so that none can stand for another.
+const SEAL: &str = "console-session/1";
+const PUBLIC_ID: &str = "console-session-id/1";
+/// Enough to tell the sessions of one deployment apart.
+const PUBLIC_ID_DIGITS: usize = 12;
+
 /// Proof that somebody gave the admin token, good until it expires. Nothing of it
 /// is stored: its seal is made with the admin token, so another token ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +35,16 @@ impl Session {
         self.expires_at
     }
 
+    /// Names the session in the audit log. Derived like the seal but under another label,
+    /// so the id says nothing about the seal.
+    pub fn public_id(self, admin_token: &[u8]) -> String {
+        let mac = self.mac(PUBLIC_ID, admin_token).finalize().into_bytes();
+        hex(&mac).chars().take(PUBLIC_ID_DIGITS).collect()
+    }
+
     /// How it is handed to the browser: `<expiry in milliseconds>.<HMAC-SHA-256>`.
     pub fn sealed(self, admin_token: &[u8]) -> String {
-        let seal = self.mac(admin_token).finalize().into_bytes();
+        let seal = self.mac(SEAL, admin_token).finalize().into_bytes();
         format!("{}.{}", self.expires_at.millis(), hex(&seal))
     }
 
@@ -45,12 +58,12 @@ impl Session {
         (sealed && !seal.is_empty() && !admin_token.is_empty() && now < session.expires_at).then_some(session)
     }
 
-    fn mac(self, admin_token: &[u8]) -> Hmac<Sha256> {
+    fn mac(self, label: &str, admin_token: &[u8]) -> Hmac<Sha256> {
         // HMAC takes keys of any length (RFC 2104 section 2).
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(admin_token) else {
             unreachable!("HMAC takes keys of any length")
         };
-        mac.update(format!("console-session/1\n{}", self.expires_at.millis()).as_bytes());
+        mac.update(format!("{label}\n{}", self.expires_at.millis()).as_bytes());
         mac
     }
 }
@@ -79,6 +92,19 @@ mod tests {
         let sealed = Session::begun(NOW).sealed(b"the admin token");
         assert_eq!(Session::unsealed(&sealed, b"another", NOW), None);
         assert_eq!(Session::unsealed(&Session::begun(NOW).sealed(b""), b"", NOW), None);
+    }
+
+    #[test]
+    fn the_public_id_of_a_session_names_it_and_contains_nothing_of_its_seal() {
+        let (session, later) = (Session::begun(NOW), Session::begun(NOW.plus(Duration::from_millis(1))));
+        let id = session.public_id(b"the admin token");
+        assert_eq!(id, session.public_id(b"the admin token"));
+        assert_ne!(id, later.public_id(b"the admin token"));
+        let sealed = session.sealed(b"the admin token");
+        assert!(id.len() == PUBLIC_ID_DIGITS && !sealed.contains(&id), "{id} is in {sealed}");
+        for text in [id.clone(), format!("{}.{id}", session.expires_at().millis())] {
+            assert_eq!(Session::unsealed(&text, b"the admin token", NOW), None, "{text}");
+        }
     }
 
     #[test]

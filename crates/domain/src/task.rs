@@ -11,6 +11,9 @@
 //! to rest, so that a second message cannot cut the pause short. `attempt` is the
 //! fencing token: only the holder of the latest attempt can finish or release.
 //! Past the last attempt the task ends as `worker_lost`.
+//!
+//! A task that is STARTED although its lease is over has lost its worker. It may be
+//! what ended that worker, so from then on it is claimed only to run [alone](Isolation::Alone).
 
 use std::time::Duration;
 
@@ -26,8 +29,8 @@ pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// queue can hold its message (SQS: 14 days).
 const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 
-/// A task that looks in vain for a run slot of its agent for this long ends.
-const LONGEST_SLOT_WAIT: Duration = Duration::from_secs(24 * 3600);
+/// A task that waits this long for a run slot of its agent, or to run alone, ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The four states a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
@@ -87,10 +90,21 @@ pub struct Task {
     pub lease_until: Option<Moment>,
     /// Time budget used by attempts that were released.
     pub spent: Duration,
+    /// An attempt lost its worker, as the record says. See [`Self::must_run_alone`].
+    pub worker_lost: bool,
     /// How it ended.
     pub ended: Option<Ended>,
     /// When readers stop seeing it.
     pub expires_at: Moment,
+}
+
+/// Whether other runs share the worker process with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Others may run at the same time.
+    Shared,
+    /// No other run is in progress when this one starts.
+    Alone,
 }
 
 /// Why a task was not claimed.
@@ -105,6 +119,8 @@ pub enum ClaimRefusal {
         /// The lease's end.
         until: Moment,
     },
+    /// An attempt lost its worker: claim it to run [alone](Isolation::Alone).
+    MustRunAlone,
     /// Every attempt was used and lost: end it as `worker_lost`.
     Exhausted,
 }
@@ -122,7 +138,32 @@ impl Task {
     }
 
     /// What a claim that the store refused means, given the record it found.
-    pub fn claim_refusal(found: Option<&Self>, wanted: TaskId, now: Moment) -> ClaimRefusal {
+    pub fn claim_refusal(
+        found: Option<&Self>,
+        wanted: TaskId,
+        now: Moment,
+        max_attempts: u32,
+    ) -> ClaimRefusal {
+        match Self::refusal(found, wanted, now) {
+            ClaimRefusal::Exhausted
+                if found.is_some_and(|task| task.attempt < max_attempts && task.must_run_alone(now)) =>
+            {
+                ClaimRefusal::MustRunAlone
+            }
+            refusal => refusal,
+        }
+    }
+
+    /// Whether the next attempt runs alone: an earlier one lost its worker. This stays
+    /// true when a later attempt is released, because that one may have ended before it
+    /// came to what took the worker down.
+    pub fn must_run_alone(&self, now: Moment) -> bool {
+        let lost_now = self.status == Status::Started && self.lease_until.is_none_or(|until| until <= now);
+        self.worker_lost || lost_now
+    }
+
+    /// What a write that demands a task without a lease means, when the store refused it.
+    pub fn refusal(found: Option<&Self>, wanted: TaskId, now: Moment) -> ClaimRefusal {
         match found {
             Some(task) if task.id == wanted => match (task.status, task.lease_until) {
                 (Status::Success | Status::Failure, _) => ClaimRefusal::Ended,
@@ -218,15 +259,16 @@ pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPol
     }
 }
 
-/// When a task looks again for a run slot of its busy agent: after 1 to 15 s by
-/// `chance`, whatever its age, so that no task has more looks than another.
-pub fn slot_pause(chance: u16) -> Duration {
+/// When a task that waits for a run slot of its agent, or to run alone, looks again:
+/// after 1 to 15 s by `chance`, whatever its age, so that no task has more looks than
+/// another.
+pub fn wait_pause(chance: u16) -> Duration {
     Duration::from_millis(1000 + 14_000 * u64::from(chance) / u64::from(u16::MAX))
 }
 
-/// Whether a task that has looked for a slot for so long ends without one.
-pub fn gives_up_slot(waited: Duration) -> bool {
-    waited >= LONGEST_SLOT_WAIT
+/// Whether a task that has waited for so long ends.
+pub fn gives_up_waiting(waited: Duration) -> bool {
+    waited >= LONGEST_WAIT
 }
 
 /// 1, 2, 4, 8 … 64 seconds.
@@ -252,7 +294,7 @@ impl Ended {
 impl Failure {
     /// The task whose agent was busy with others for too long.
     pub fn no_slot() -> Self {
-        let hours = LONGEST_SLOT_WAIT.as_secs() / 3600;
+        let hours = LONGEST_WAIT.as_secs() / 3600;
         let message = format!("The agent was busy with other tasks for {hours} hours");
         Self::passing(ErrorType::Timeout, message)
     }
@@ -283,13 +325,14 @@ mod tests {
             finished_at: None,
             lease_until,
             spent: Duration::ZERO,
+            worker_lost: false,
             ended: None,
             expires_at: NOW,
         }
     }
 
     fn refusal(task: &Task) -> ClaimRefusal {
-        Task::claim_refusal(Some(task), task.id, NOW)
+        Task::claim_refusal(Some(task), task.id, NOW, 1)
     }
 
     #[test]
@@ -304,8 +347,23 @@ mod tests {
         assert_eq!(refusal(&task(Status::Pending, Some(later))), ClaimRefusal::Held { until: later });
         let stranger = TaskId::new(Moment::from_millis(2), TaskKey::random([0; 10]));
         let found = task(Status::Pending, None);
-        assert_eq!(Task::claim_refusal(Some(&found), stranger, NOW), ClaimRefusal::Gone);
-        assert_eq!(Task::claim_refusal(None, stranger, NOW), ClaimRefusal::Gone);
+        assert_eq!(Task::claim_refusal(Some(&found), stranger, NOW, 1), ClaimRefusal::Gone);
+        assert_eq!(Task::claim_refusal(None, stranger, NOW, 1), ClaimRefusal::Gone);
+    }
+
+    #[test]
+    fn a_task_that_lost_its_worker_runs_alone_until_its_attempts_are_used_up() {
+        let (earlier, later) = (NOW.minus(Duration::from_secs(5)), NOW.plus(Duration::from_secs(5)));
+        let refusal = |task: &Task, max_attempts| Task::claim_refusal(Some(task), task.id, NOW, max_attempts);
+        let lost = task(Status::Started, Some(earlier));
+        assert_eq!(refusal(&lost, 2), ClaimRefusal::MustRunAlone);
+        assert_eq!(refusal(&lost, 1), ClaimRefusal::Exhausted);
+        let released = Task { worker_lost: true, ..task(Status::Pending, Some(earlier)) };
+        assert_eq!(refusal(&released, 2), ClaimRefusal::MustRunAlone);
+        let resting = Task { worker_lost: true, ..task(Status::Pending, Some(later)) };
+        assert_eq!(refusal(&resting, 2), ClaimRefusal::Held { until: later });
+        assert!(!task(Status::Started, Some(later)).must_run_alone(NOW));
+        assert!(!task(Status::Pending, Some(earlier)).must_run_alone(NOW));
     }
 
     #[test]
@@ -338,11 +396,11 @@ mod tests {
     #[test]
     fn a_task_looks_for_a_slot_again_at_any_age_alike_and_not_for_ever() {
         assert_eq!(
-            [0, u16::MAX / 2, u16::MAX].map(|chance| slot_pause(chance).as_millis()),
+            [0, u16::MAX / 2, u16::MAX].map(|chance| wait_pause(chance).as_millis()),
             [1000, 7999, 15_000]
         );
-        assert!(!gives_up_slot(LONGEST_SLOT_WAIT - Duration::from_millis(1)));
-        assert!(gives_up_slot(LONGEST_SLOT_WAIT));
+        assert!(!gives_up_waiting(LONGEST_WAIT - Duration::from_millis(1)));
+        assert!(gives_up_waiting(LONGEST_WAIT));
     }
 
     proptest! {

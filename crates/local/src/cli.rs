@@ -45,9 +45,6 @@ pub enum Command {
     Trigger(TriggerArgs),
     /// Show how a task stands
     Status(StatusArgs),
-    /// Read a PDF from standard input, for the server
-    #[command(name = api::agents::READ_PDF, hide = true)]
-    ReadPdf,
 }
 
 /// Options of `serve`.

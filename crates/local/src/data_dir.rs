@@ -1,11 +1,36 @@
 //! The folder that holds everything a local server keeps.
 
+mod trust;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Read as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use domain::WeakAdminToken;
 use store::write_private_file;
+
+pub use trust::TrustError;
+
+/// Every file that a server keeps here.
+const FILES: [&str; 11] = [
+    "admin-token",
+    "documents.sqlite",
+    "documents.sqlite-shm",
+    "documents.sqlite-wal",
+    "lock",
+    "secrets.json",
+    "signing-secret",
+    "tables.sqlite",
+    "tables.sqlite-shm",
+    "tables.sqlite-wal",
+    "url",
+];
+/// Files that a server makes after `tables.sqlite` only. A signing secret is not among
+/// them: a first start that is killed leaves one alone. An admin token is not either:
+/// an operator may have put it there before the first start.
+const MADE_AFTER_TABLES: [&str; 4] = ["documents.sqlite", "secrets.json", "tables.sqlite-wal", "url"];
 
 /// A local server's folder.
 #[derive(Clone, Debug)]
@@ -28,6 +53,29 @@ pub enum DataDirError {
         .0.display()
     )]
     Lost(PathBuf),
+    /// The folder or a file in it is not this user's alone.
+    #[error(transparent)]
+    Untrusted(#[from] TrustError),
+    /// The tasks and agents are gone, and starting without them would hide that.
+    #[error(
+        "{} is missing, but {other} is there: this folder has held agents and tasks. Put the database back from a \
+         backup. To start without agents, choose another folder with --data-dir, or delete this one",
+        tables.display()
+    )]
+    LostTables {
+        /// The missing database.
+        tables: PathBuf,
+        /// A file that is made after it.
+        other: &'static str,
+    },
+    /// The admin token is easily guessed.
+    #[error("the admin token in {} is too weak", path.display())]
+    Weak {
+        /// Its file.
+        path: PathBuf,
+        /// What it lacks.
+        source: WeakAdminToken,
+    },
     /// The file system refused.
     #[error("failed to {attempt} {}", path.display())]
     Io {
@@ -42,18 +90,33 @@ pub enum DataDirError {
 
 /// Held while a server works in the folder; the system lets go of it however the
 /// process ends.
+///
+/// The folder itself is locked, because deleting a file in it must not let a second
+/// server in. The file `lock` is locked for servers of version 0.1.0, which know no
+/// other lock.
 #[derive(Debug)]
 pub struct Lock {
+    folder: File,
     file: File,
 }
 
 impl Drop for Lock {
-    /// Closing the file would leave it locked for as long as a process that is being
-    /// started at this moment has a copy of it.
+    /// Closing the files would leave them locked for as long as a process that is being
+    /// started at this moment has a copy of them.
     fn drop(&mut self) {
         // What cannot be unlocked is closed all the same.
         let _ = self.file.unlock();
+        let _ = self.folder.unlock();
     }
+}
+
+/// What the client commands need to know of the server of this folder.
+#[derive(Default)]
+pub struct ServerNotes {
+    /// Where it answers.
+    pub url: Option<String>,
+    /// Its admin token.
+    pub admin_token: Option<String>,
 }
 
 /// A secret that is made at the first start and kept.
@@ -62,6 +125,12 @@ pub struct KeptSecret {
     pub value: String,
     /// Whether it was made just now.
     pub is_new: bool,
+}
+
+impl fmt::Debug for ServerNotes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerNotes").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for KeptSecret {
@@ -81,22 +150,44 @@ impl DataDir {
         &self.0
     }
 
-    /// Makes the folder, for its owner only, and claims it for this process.
+    /// Makes the folder, for its owner only, and claims it for this process. Refuses one
+    /// that other users can write, or that lacks its database.
     pub fn open(&self) -> Result<Lock, DataDirError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(&self.0).map_err(io("make", &self.0))?;
+        let folder = File::open(&self.0).map_err(io("open", &self.0))?;
+        let metadata = folder.metadata().map_err(io("look at", &self.0))?;
+        trust::check_folder(&self.0, &metadata)?;
+        self.lock(&folder, &self.0)?;
+        for name in FILES {
+            trust::make_own_file_private(&self.0.join(name), trust::is_open_to_others(&metadata))?;
+        }
         let path = self.0.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io("open", &path))?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let file = options.open(&path).map_err(io("open", &path))?;
+        self.lock(&file, &path)?;
+        self.check_tables()?;
+        Ok(Lock { folder, file })
+    }
+
+    fn lock(&self, file: &File, path: &Path) -> Result<(), DataDirError> {
         match file.try_lock() {
-            Ok(()) => Ok(Lock { file }),
+            Ok(()) => Ok(()),
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(self.0.clone())),
-            Err(TryLockError::Error(error)) => Err(io("lock", &path)(error)),
+            Err(TryLockError::Error(error)) => Err(io("lock", path)(error)),
+        }
+    }
+
+    /// A new database is made in a new folder only.
+    fn check_tables(&self) -> Result<(), DataDirError> {
+        if self.has_database("tables")? {
+            return Ok(());
+        }
+        match MADE_AFTER_TABLES.into_iter().find(|name| self.0.join(name).exists()) {
+            Some(other) => Err(DataDirError::LostTables { tables: self.database("tables"), other }),
+            None => Ok(()),
         }
     }
 
@@ -149,19 +240,21 @@ impl DataDir {
     /// Notes where the server answers, for the client commands.
     pub fn note_url(&self, url: &str) -> Result<(), DataDirError> {
         let path = self.0.join("url");
-        fs::write(&path, url).map_err(io("write", &path))
+        write_private_file(&path, url.as_bytes()).map_err(io("write", &path))
     }
 
-    /// Where the server of this folder answers, if one has run.
-    pub fn url(&self) -> Option<String> {
-        let url = fs::read_to_string(self.0.join("url")).ok()?;
-        Some(url.trim().to_owned())
-    }
-
-    /// The admin token, if a server has run.
-    pub fn admin_token(&self) -> Option<String> {
-        let token = fs::read_to_string(self.admin_token_file()).ok()?;
-        Some(token.trim().to_owned())
+    /// What the server of this folder left for the client commands. Refuses the files
+    /// of a folder that other users can write: they would decide where the commands
+    /// send an API key to, and under which admin token.
+    pub fn server_notes(&self) -> Result<ServerNotes, DataDirError> {
+        match fs::metadata(&self.0) {
+            Ok(folder) => trust::check_folder(&self.0, &folder)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ServerNotes::default()),
+            Err(error) => return Err(io("look at", &self.0)(error)),
+        }
+        let line =
+            |path: &Path| Ok::<_, DataDirError>(read_own_file(path)?.map(|text| text.trim().to_owned()));
+        Ok(ServerNotes { url: line(&self.0.join("url"))?, admin_token: line(&self.admin_token_file())? })
     }
 
     /// Where the admin token is kept.
@@ -171,7 +264,11 @@ impl DataDir {
 
     /// The admin token, made at the first call.
     pub fn keep_admin_token(&self) -> Result<KeptSecret, DataDirError> {
-        self.keep("admin-token", false)
+        let token = self.keep("admin-token", false)?;
+        match domain::check_admin_token(&token.value) {
+            Ok(()) => Ok(token),
+            Err(source) => Err(DataDirError::Weak { path: self.admin_token_file(), source }),
+        }
     }
 
     /// The secret that webhook tokens are derived from, made before there can be any.
@@ -183,11 +280,7 @@ impl DataDir {
     /// ones are made in place of those that are `relied_on`.
     fn keep(&self, name: &str, relied_on: bool) -> Result<KeptSecret, DataDirError> {
         let path = self.0.join(name);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io("read", &path)(error)),
-        };
+        let text = read_own_file(&path)?;
         match text.as_deref().map(str::trim) {
             None | Some("") if relied_on => return Err(DataDirError::Lost(path)),
             Some("") => return Err(DataDirError::Empty(path)),
@@ -201,6 +294,13 @@ impl DataDir {
         write_private_file(&path, value.as_bytes()).map_err(io("write", &path))?;
         Ok(KeptSecret { value, is_new: true })
     }
+}
+
+fn read_own_file(path: &Path) -> Result<Option<String>, DataDirError> {
+    let Some(mut file) = trust::open_own_file(path)? else { return Ok(None) };
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(io("read", path))?;
+    Ok(Some(text))
 }
 
 fn io<'a>(attempt: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> DataDirError + use<'a> {

@@ -11,5 +11,5 @@ mod data_dir;
 mod say;
 pub mod serve;
 
-pub use data_dir::{DataDir, DataDirError};
+pub use data_dir::{DataDir, DataDirError, TrustError};
 pub use say::{fail, say};

@@ -13,6 +13,9 @@ use store::error_chain;
 use traces::Traces;
 
 fn main() -> ExitCode {
+    if let Some(code) = subprocess::run_requested_job() {
+        return code;
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -30,7 +33,6 @@ fn main() -> ExitCode {
 async fn run() -> ExitCode {
     let outcome = match Cli::parse().command() {
         Command::Serve(args) => return served(traced(args).await),
-        Command::ReadPdf => return api::agents::read_pdf_for_parent(),
         Command::Agent(command) => client::agent::run(command).await,
         Command::Secret(command) => client::secret::run(command).await,
         Command::Trigger(args) => client::trigger::run(args).await,

@@ -1,13 +1,84 @@
-//! The command's own words, apart from its log.
+//! The one place where the command writes to stdout and stderr, apart from its log.
+//!
+//! Much of what a client command prints is other people's text: an agent's name, a
+//! model's answer, a server's error. A terminal obeys control characters, so such a
+//! text could retitle the window, clear the screen, paste into the clipboard or make
+//! one text look like another. Where the output is a terminal, they are shown as
+//! `\u001b` instead. A pipe or a file gets the text unchanged, because programs need
+//! it as it is.
 
-use std::io::Write as _;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
 
 /// One line for the user on stdout. A closed pipe is no fault.
 pub fn say(line: impl AsRef<str>) {
-    let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
+    write_line(io::stdout().lock(), line.as_ref());
 }
 
 /// One line for the user on stderr.
 pub fn fail(line: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
+    write_line(io::stderr().lock(), line.as_ref());
+}
+
+fn write_line(mut stream: impl Write + IsTerminal, line: &str) {
+    let line = if stream.is_terminal() { printable(line) } else { Cow::Borrowed(line) };
+    let _ = writeln!(stream, "{line}");
+}
+
+/// The text with its control characters in the notation of JSON, so that JSON stays
+/// valid. Line feeds, tabs and CRLF stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let ends_line = character == '\r' && characters.peek() == Some(&'\n');
+        if is_unsafe(character) && !ends_line {
+            // Writing to a String cannot fail. All of them have four digits at most.
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Control characters, C1 included, which some terminals obey in UTF-8 too; the two
+/// separators that some show as line breaks; and what changes the direction of text
+/// (<https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>).
+fn is_unsafe(character: char) -> bool {
+    let is_control = character.is_control() && character != '\n' && character != '\t';
+    let is_direction = matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    is_control || is_direction || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_and_direction_overrides_are_shown_instead_of_obeyed() {
+        for (text, shown) in [
+            ("\u{1b}]0;title\u{7}", "\\u001b]0;title\\u0007"),
+            ("\u{1b}[2J", "\\u001b[2J"),
+            ("a\rb", "a\\u000db"),
+            ("\u{8}\u{7f}\0", "\\u0008\\u007f\\u0000"),
+            ("\u{9b}2J\u{85}", "\\u009b2J\\u0085"),
+            ("\u{202e}cod.exe\u{2066}", "\\u202ecod.exe\\u2066"),
+            ("a\u{2028}b", "a\\u2028b"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+
+    #[test]
+    fn ordinary_text_is_shown_as_it_is() {
+        for text in ["", "a\tb\nc", "a\r\nb", "„Grüße“ 日本語 שלום 👩‍👩‍👧", "\\u001b"]
+        {
+            assert_eq!(printable(text), text);
+        }
+    }
 }

@@ -11,6 +11,7 @@
 //! | `error` | why, with the chain of causes |
 //! | `reference` | what a caller was told with a 5xx |
 //! | `status`, `server` | the HTTP status; of a model's server, which |
+//! | `event`, `audit_id`, `actor`, `session_id`, `address`, `fields`, `changes`, `secret_name`, `overlap_seconds`, `attempts`, `addresses` | the audit log: see docs/AUDIT.md |
 //! | `source_id`, `bytes`, `passages` | a document that was deleted or stored |
 //! | `replayed` | the trigger's key named this task before |
 //! | `gen_ai.*`, `turn`, `duration_ms` | of a call to a model or a tool, by OpenTelemetry's conventions |

@@ -10,6 +10,7 @@ use store::{Queue, StoreError, error_chain};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
+use crate::gate::Entered;
 use crate::task::Disposition;
 use crate::{Runner, told};
 
@@ -62,12 +63,17 @@ pub async fn run_batch(
     deliveries: Vec<Delivery>,
     deadline: Moment,
 ) -> Vec<String> {
-    let runs = deliveries.into_iter().map(|delivery| {
+    // All of them enter before any goes on: a task that must run alone lets the rest go first.
+    let mut entered = Vec::new();
+    for _ in &deliveries {
+        entered.push(runner.gate.enter().await);
+    }
+    let runs = deliveries.into_iter().zip(entered).map(|(delivery, entered)| {
         let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
         // A task of its own: a panic in one run must not end the others. It does not
         // outlive the batch: who breaks that off takes the runs for dead.
         let (id, span) = (delivery.id.clone(), told::span(&delivery));
-        let run = async move { deliver(&runner, &queue, delivery, deadline).await };
+        let run = async move { deliver(&runner, &queue, delivery, entered, deadline).await };
         let run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
         async move { (id, run.await) }
     });
@@ -90,14 +96,20 @@ enum Verdict {
     Again,
 }
 
-async fn deliver(runner: &Runner, queue: &Queue, delivery: Delivery, deadline: Moment) -> Verdict {
+async fn deliver(
+    runner: &Runner,
+    queue: &Queue,
+    delivery: Delivery,
+    entered: Option<Entered>,
+    deadline: Moment,
+) -> Verdict {
     let Some(id) = TaskId::parse(&delivery.body) else {
         // Nothing of ours sends this, and it will not read better next time.
         tracing::warn!(message_id = delivery.id, "dropped a message that is no task id");
         return Verdict::Done;
     };
     let disposition = match delivery.dead_lettered {
-        false => runner.run(id, delivery.agent, deadline).await,
+        false => runner.run(id, delivery.agent, entered, deadline).await,
         true => runner.bury(id).await,
     };
     let is_worn_out = !delivery.dead_lettered && is_worn_out(delivery.receives);

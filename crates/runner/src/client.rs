@@ -4,12 +4,20 @@
 //! server has closed a connection, and the next request over it fails. The client's own
 //! idle timeout does not help where the monotonic clock stands still during a freeze, so
 //! a client whose process was frozen is replaced, with all its connections.
+//!
+//! Connections are read on threads of their own. hyper reads interim responses (1xx) for as
+//! long as more of them are there: up to 128 times 400 KB before another task of the thread
+//! has its turn. A server that sends nothing else holds up such a thread until the time
+//! limit of the call, and never one that answers callers.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::{Client, redirect};
 use rustls::ClientConfig;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::PrivateHosts;
 
@@ -19,6 +27,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection that was idle for this long is not used again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// More would take processor time from the threads that answer callers; with fewer, a
+/// few servers could hold up the calls to all others.
+const CONNECTION_THREADS: usize = 4;
+/// A tenth of the processor time of a thread that answers callers, where both want it.
+#[cfg(target_os = "linux")]
+const CONNECTION_NICENESS: i32 = 10;
 /// The clocks of one process may drift apart by less than this without a freeze.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
@@ -98,6 +112,37 @@ fn build(private_hosts: &PrivateHosts) -> Result<Client, reqwest::Error> {
         .build()
 }
 
+/// Sends a request on the threads for connections, on which the response is read as well.
+/// The request ends when this is dropped.
+pub(crate) async fn on_connection_threads<T: Send + 'static>(
+    request: impl Future<Output = T> + Send + 'static,
+) -> T {
+    static THREADS: OnceLock<Option<Runtime>> = OnceLock::new();
+    let start = || {
+        let mut threads = Builder::new_multi_thread();
+        threads.worker_threads(CONNECTION_THREADS).thread_name("connections").enable_io().enable_time();
+        // On other systems this is the priority of the whole process.
+        #[cfg(target_os = "linux")]
+        threads.on_thread_start(|| {
+            // Where it fails, they get as much time as all other threads.
+            let _ = rustix::process::setpriority_process(None, CONNECTION_NICENESS);
+        });
+        threads
+            .build()
+            .inspect_err(|error| tracing::error!(%error, "threads for connections not started"))
+            .ok()
+    };
+    let Some(threads) = THREADS.get_or_init(start) else { return request.await };
+    match AbortOnDropHandle::new(threads.spawn(request)).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The process is ending.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// With the CA certificates of the system, which are read once in a process: that takes
 /// longer than everything else here, and a client is replaced after every freeze.
 fn tls() -> ClientConfig {
@@ -166,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn connections_are_used_again_unless_the_process_was_frozen() {
         let (url, connections) = server();
-        let outgoing = OutgoingClient::new(PrivateHosts::Any).unwrap();
+        let outgoing = OutgoingClient::new(PrivateHosts::any()).unwrap();
         let now = Clocks::now();
         let moments = [(0, 0, 1), (1, 1, 1), (600, 2, 2), (601, 3, 2), (603, 3, 2), (605, 3, 3)];
         for (wall, monotonic, opened) in moments {

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, Payload, Provider, Rules, Run, Step,
-    render_prompt,
+    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, ModelReply, Payload, Prompt, Provider,
+    Rules, Run, Step,
 };
 use serde_json::Value;
 use store::{AgentRecord, Claimed, Finish, error_chain};
+use subprocess::RenderError;
 
+use crate::memory::RunMemory;
 use crate::model::Question;
+use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::tools::Toolbox;
 use crate::{Runner, traced};
 
@@ -29,6 +32,10 @@ pub(crate) enum Attempt {
     /// A newer attempt holds the task, or it has ended: this one is void.
     Fenced,
 }
+
+/// What a model's server wants back may be this long: counting it takes as long as reading
+/// it.
+const ECHO_BYTES: usize = 1024 * 1024;
 
 /// Why an attempt breaks off.
 enum Break {
@@ -52,9 +59,11 @@ pub(crate) async fn attempt(
     budget: Duration,
 ) -> Attempt {
     let model = record.agent.draft().model.as_ref().unwrap_or(&runner.settings.default_model);
-    let mut driver = Driver { runner, record, claimed, payload, is_written: earlier.is_some() };
+    let secrets = &RunSecrets::default();
+    let mut driver = Driver { runner, record, claimed, payload, secrets, is_written: earlier.is_some() };
     let mut run = earlier.unwrap_or_default();
-    let attempt = async {
+    // On the heap: it is moved into each future around it, which would fill a stack.
+    let attempt = Box::pin(async {
         let mut toolbox = None;
         let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
         // On no budget: a run that ended in time has.
@@ -63,12 +72,16 @@ pub(crate) async fn attempt(
         }
         match attempted {
             Ok(Ok(ended)) => Attempt::Ended(ended),
-            Ok(Err(Break::Fault(fault))) => Attempt::Faulted { fault, run: Box::new(run) },
+            Ok(Err(Break::Fault(mut fault))) => {
+                secrets.scrubber().scrub_fault(&mut fault);
+                Attempt::Faulted { fault, run: Box::new(run) }
+            }
             Ok(Err(Break::Fenced)) => Attempt::Fenced,
             Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
         }
-    };
-    traced::invoke_agent(&record.agent, claimed, model, attempt).await
+    });
+    let memory = RunMemory::new(runner.models.memory(), record.agent.id());
+    traced::invoke_agent(&record.agent, claimed, model, memory.scope(attempt)).await
 }
 
 /// What an attempt works with.
@@ -77,6 +90,8 @@ struct Driver<'a> {
     record: &'a AgentRecord,
     claimed: &'a Claimed,
     payload: &'a Payload,
+    /// All that this attempt sends, so that they can be removed from all that comes back.
+    secrets: &'a RunSecrets,
     /// Whether the run is in the task's record as it stands.
     is_written: bool,
 }
@@ -91,10 +106,11 @@ impl<'a> Driver<'a> {
             );
         }
         let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
-        let system = system_message(self.prompt()?, run.context());
+        let system = system_message(self.prompt().await?, run.context());
         let mut api_key = api_key(self.runner, model).await?;
+        self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
         let mut is_key_renewed = false;
-        let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record).await?);
+        let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record, self.secrets).await?);
         let has_tools = !toolbox.specs().is_empty();
         let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
         loop {
@@ -112,13 +128,17 @@ impl<'a> Driver<'a> {
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
-                    let asked = self.runner.models.ask(&question);
+                    let asked = async {
+                        let reply = self.runner.models.ask(&question).await?;
+                        without_secrets(self.secrets, reply).await
+                    };
                     let reply = match traced::chat(model, turn, question.max_output_tokens, asked).await {
                         // Asked again once with the key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
                             let newer = replaced_key(self.runner, model, api_key.as_deref()).await;
                             api_key = Some(newer.ok_or(Fault::Permanent(refusal))?);
+                            self.secrets.add(api_key.as_deref());
                             continue;
                         }
                         reply => reply?,
@@ -136,14 +156,25 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn prompt(&self) -> Result<String, Fault> {
+    async fn prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
-        render_prompt(&self.record.agent, self.payload, self.claimed.task.id, now).map_err(|error| {
-            tracing::error!(error = error.without_payload(), "prompt not rendered");
-            Fault::permanent(
-                ErrorType::InvalidAgent,
-                "The agent's prompt cannot be rendered over this payload",
-            )
+        let prompt = Prompt::new(&self.record.agent, self.payload, self.claimed.task.id, now);
+        self.runner.subprocesses.render_prompt(prompt).await.map_err(|error| match error {
+            RenderError::System(error) => {
+                tracing::error!(error = error_chain(&error), "prompt not rendered");
+                Fault::passing(ErrorType::Internal, "The agent's prompt could not be rendered")
+            }
+            error => {
+                let reason = match &error {
+                    RenderError::Prompt(error) => error.without_payload(),
+                    error => error.to_string(),
+                };
+                tracing::error!(error = reason, "prompt not rendered");
+                Fault::permanent(
+                    ErrorType::InvalidAgent,
+                    "The agent's prompt cannot be rendered over this payload",
+                )
+            }
         })
     }
 
@@ -165,6 +196,18 @@ impl<'a> Driver<'a> {
             }
         }
     }
+}
+
+/// What a model said, as it may leave the run.
+async fn without_secrets(secrets: &RunSecrets, reply: ModelReply) -> Result<ModelReply, Fault> {
+    let calls: usize = reply.calls.iter().map(|call| call.arguments.len()).sum();
+    let echo = if reply.echo.is_some() { ECHO_BYTES } else { 0 };
+    let bytes = reply.text.len() + reply.thought.len() + calls + echo;
+    let scrubbed = secrets.scrubber().scrub_off_workers(bytes, reply, SecretScrubber::scrub_reply).await;
+    scrubbed.map_err(|error| {
+        tracing::error!(%error, "reply of a model not searched for secrets");
+        Fault::permanent(ErrorType::Internal, "The reply of the model could not be searched for secrets")
+    })
 }
 
 /// What the answer must fit. It was checked when the agent was made, if not for

@@ -1,5 +1,6 @@
 //! Where calls to the outside may go: not to private addresses, unless the
-//! operator named the host.
+//! operator named the host, and never to the services that hold this machine's
+//! credentials or run this process.
 //!
 //! The check is made on the addresses a name resolves to, by the resolver that
 //! the connection itself uses, so a name cannot mean one thing to the check and
@@ -13,19 +14,61 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use store::env::Env;
 use url::{Host, Url};
 
+/// What hands out credentials to whoever can reach it, on machines of large clouds:
+/// the instance metadata service (EC2, Azure, Google), containers' credentials (ECS,
+/// then EKS), and the metadata service of Alibaba Cloud.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>,
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>,
+/// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>
+const CREDENTIAL_SERVICES: [IpAddr; 6] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+];
+/// Where the environment names services of this process: Lambda's Runtime and
+/// Extensions APIs, the X-Ray daemon, and a server of credentials.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+const OWN_SERVICES: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+];
+
 /// Hosts that may be reached though their addresses are private.
 #[derive(Clone, Debug)]
-pub enum PrivateHosts {
-    /// All of them: for a server on the operator's own machine.
+pub struct PrivateHosts {
+    allowed: Allowed,
+    own_services: Arc<[OwnService]>,
+}
+
+#[derive(Clone, Debug)]
+enum Allowed {
     Any,
-    /// These, as `host` or `host:port`.
+    /// As `host` or `host:port`.
     Listed(Arc<[String]>),
 }
 
-/// A call to a private address that nobody allowed.
+/// A service that runs this process. Whoever reaches it can take its events, answer
+/// in its name or read its credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct OwnService {
+    /// `None`: any private address, because only a name is known.
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+/// A call to an address that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is a private address; allow it with AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS")]
-pub(crate) struct Refused(String);
+pub(crate) enum Refused {
+    #[error("{0} is a private address; allow it with AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS")]
+    Private(String),
+    #[error("{0} may be a service that holds credentials or runs this process; it cannot be allowed")]
+    Reserved(String),
+}
 
 /// The refusal among an error's causes, if it is one.
 pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refused> {
@@ -36,44 +79,76 @@ pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ref
 }
 
 impl PrivateHosts {
-    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`: a list with commas, `*` for all; none by default.
-    pub fn from_env(env: &Env) -> Option<Self> {
-        let list = env.optional("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS")?;
-        let hosts: Vec<String> = list.split(',').map(|host| host.trim().to_lowercase()).collect();
-        Some(match hosts.iter().any(|host| host == "*") {
-            true => Self::Any,
-            false => Self::Listed(hosts.into()),
-        })
+    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`: a list with commas, `*` for all; what
+    /// `unset` allows if it is not set.
+    #[must_use]
+    pub fn from_env(env: &Env, unset: Self) -> Self {
+        let allowed = match env.optional("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS") {
+            Some(list) => Allowed::parse(&list),
+            None => unset.allowed,
+        };
+        let named = OWN_SERVICES.into_iter().filter_map(|name| env.optional(name));
+        Self { allowed, own_services: named.flat_map(|text| OwnService::parse(&text)).collect() }
+    }
+
+    /// All of them: for a server on the operator's own machine.
+    pub fn any() -> Self {
+        Self { allowed: Allowed::Any, own_services: Arc::new([]) }
     }
 
     /// No private host at all.
     pub fn none() -> Self {
-        Self::Listed(Arc::new([]))
+        Self { allowed: Allowed::Listed(Arc::new([])), own_services: Arc::new([]) }
     }
 
     /// Refuses a URL that names a private address outright. Names are checked
     /// when they are resolved.
     pub(crate) fn check(&self, url: &Url) -> Result<(), Refused> {
+        let port = url.port_or_known_default();
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
-            Some(Host::Ipv6(address)) => IpAddr::V6(address),
-            Some(Host::Domain(name)) => return self.check_port(name, url.port_or_known_default()),
+            Some(Host::Ipv6(address)) => unmapped(address),
+            Some(Host::Domain(name)) => return self.check_name(name, port),
             None => return Ok(()),
         };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        if is_private(address) && !self.allows(host, url.port_or_known_default()) {
-            return Err(Refused(host.to_owned()));
+        if CREDENTIAL_SERVICES.contains(&address) || self.is_own_service(address, port) {
+            return Err(Refused::Reserved(host.to_owned()));
+        }
+        if is_private(address) && !self.allowed.allows(host, port) {
+            return Err(Refused::Private(host.to_owned()));
         }
         Ok(())
     }
 
     /// A name that is listed for one port only is refused at any other; whether
-    /// its address is private shows when it is resolved.
-    fn check_port(&self, name: &str, port: Option<u16>) -> Result<(), Refused> {
-        if self.allows(name, None) && !self.allows(name, port) {
-            return Err(Refused(name.to_owned()));
+    /// its address is private shows when it is resolved. The port does not show
+    /// there, so a name that may be private is refused at an own service's port.
+    fn check_name(&self, name: &str, port: Option<u16>) -> Result<(), Refused> {
+        if !self.allowed.allows(name, None) {
+            return Ok(());
+        }
+        if self.own_services.iter().any(|service| Some(service.port) == port) {
+            return Err(Refused::Reserved(name.to_owned()));
+        }
+        if !self.allowed.allows(name, port) {
+            return Err(Refused::Private(name.to_owned()));
         }
         Ok(())
+    }
+
+    fn is_own_service(&self, address: IpAddr, port: Option<u16>) -> bool {
+        self.own_services.iter().any(|service| Some(service.port) == port && service.may_be_at(address))
+    }
+}
+
+impl Allowed {
+    fn parse(list: &str) -> Self {
+        let hosts: Vec<String> = list.split(',').map(|host| host.trim().to_lowercase()).collect();
+        match hosts.iter().any(|host| host == "*") {
+            true => Self::Any,
+            false => Self::Listed(hosts.into()),
+        }
     }
 
     fn allows(&self, host: &str, port: Option<u16>) -> bool {
@@ -90,20 +165,72 @@ impl PrivateHosts {
     }
 }
 
+impl OwnService {
+    /// From `host:port`, a URL, or several with spaces between them and `tcp:` or
+    /// `udp:` before each, as the X-Ray daemon may be named.
+    fn parse(text: &str) -> Vec<Self> {
+        let addresses = text.split_whitespace();
+        let addresses = addresses.map(|text| text.trim_start_matches("tcp:").trim_start_matches("udp:"));
+        let url = |text: &str| match text.contains("://") {
+            true => Url::parse(text).ok(),
+            false => Url::parse(&format!("http://{text}")).ok(),
+        };
+        addresses.filter_map(url).filter_map(|url| Self::at(&url)).collect()
+    }
+
+    fn at(url: &Url) -> Option<Self> {
+        let address = match url.host()? {
+            Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            Host::Ipv6(address) => Some(unmapped(address)),
+            Host::Domain(_) => None,
+        };
+        let address = address.filter(|address| !address.is_unspecified());
+        Some(Self { address, port: url.port_or_known_default()? })
+    }
+
+    /// The unspecified address leads to loopback (`ip(7)`), and all of 127.0.0.0/8 is
+    /// loopback.
+    fn may_be_at(&self, address: IpAddr) -> bool {
+        match self.address {
+            None => is_private(address),
+            Some(own) if own.is_loopback() => address.is_loopback() || address.is_unspecified(),
+            Some(own) => own == address,
+        }
+    }
+}
+
 impl Resolve for PrivateHosts {
     fn resolve(&self, name: Name) -> Resolving {
-        let allowed = self.clone();
+        let allowed = self.allowed.clone();
         Box::pin(async move {
             let host = name.as_str().to_lowercase();
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            let private = found.iter().any(|address| is_private(address.ip()));
-            if private && !allowed.allows(&host, None) {
-                return Err(Refused(host).into());
-            }
+            check_resolved(&allowed, &host, &found)?;
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
         })
     }
+}
+
+fn check_resolved(allowed: &Allowed, host: &str, found: &[SocketAddr]) -> Result<(), Refused> {
+    let addresses = || {
+        found.iter().map(|address| match address.ip() {
+            IpAddr::V6(address) => unmapped(address),
+            address @ IpAddr::V4(_) => address,
+        })
+    };
+    if addresses().any(|address| CREDENTIAL_SERVICES.contains(&address)) {
+        return Err(Refused::Reserved(host.to_owned()));
+    }
+    if addresses().any(is_private) && !allowed.allows(host, None) {
+        return Err(Refused::Private(host.to_owned()));
+    }
+    Ok(())
+}
+
+/// The address that a connection to this one reaches.
+fn unmapped(address: Ipv6Addr) -> IpAddr {
+    embedded_v4(address).map_or(IpAddr::V6(address), IpAddr::V4)
 }
 
 /// Loopback, private, link-local (with the cloud's metadata service), shared,
@@ -154,10 +281,14 @@ mod tests {
     use super::*;
 
     fn check(url: &str, hosts: &str) -> bool {
-        let hosts = hosts.to_owned();
-        let env = Env::from_fn(move |_| Some(hosts.clone()));
-        let hosts = PrivateHosts::from_env(&env).unwrap_or_else(PrivateHosts::none);
-        hosts.check(&Url::parse(url).unwrap()).is_ok()
+        hosts_of(&[("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS", hosts)]).check(&Url::parse(url).unwrap()).is_ok()
+    }
+
+    fn hosts_of(variables: &[(&str, &str)]) -> PrivateHosts {
+        let set: Vec<(String, String)> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let env = Env::from_fn(move |wanted| Some(set.iter().find(|(name, _)| name == wanted)?.1.clone()));
+        PrivateHosts::from_env(&env, PrivateHosts::none())
     }
 
     #[test]
@@ -264,6 +395,83 @@ mod tests {
     async fn a_name_with_a_private_address_is_refused_when_it_is_resolved() {
         let name = || "localhost".parse::<Name>().unwrap();
         assert!(PrivateHosts::none().resolve(name()).await.is_err());
-        assert!(PrivateHosts::Any.resolve(name()).await.is_ok());
+        assert!(PrivateHosts::any().resolve(name()).await.is_ok());
+    }
+
+    #[test]
+    fn a_service_of_credentials_is_refused_whatever_is_allowed() {
+        for host in [
+            "169.254.169.254",
+            "2852039166",
+            "0xa9.0xfe.0xa9.0xfe",
+            "[::ffff:169.254.169.254]",
+            "[64:ff9b::a9fe:a9fe]",
+            "169.254.170.2",
+            "169.254.170.23",
+            "[fd00:ec2::254]",
+            "[fd00:0ec2:0:0::254]",
+            "[fd00:ec2::23]",
+            "100.100.100.200",
+        ] {
+            for allowed in ["*", "169.254.169.254,fd00:ec2::254,169.254.170.2:80"] {
+                for url in [format!("http://{host}/latest/meta-data"), format!("http://{host}:8080/")] {
+                    assert!(!check(&url, allowed), "{url} with {allowed}");
+                }
+            }
+        }
+        assert!(check("http://169.254.1.1/", "*"), "another link-local address can be allowed");
+    }
+
+    #[test]
+    fn a_name_that_resolves_to_a_service_of_credentials_is_refused_whatever_is_allowed() {
+        for address in ["169.254.169.254:0", "[fd00:ec2::254]:0", "[::ffff:169.254.170.2]:0"] {
+            let found = ["10.0.0.1:0".parse().unwrap(), address.parse().unwrap()];
+            let refused = check_resolved(&Allowed::Any, "metadata.example", &found);
+            assert_eq!(refused, Err(Refused::Reserved("metadata.example".to_owned())), "{address}");
+        }
+        assert_eq!(check_resolved(&Allowed::Any, "a.example", &["10.0.0.1:0".parse().unwrap()]), Ok(()));
+    }
+
+    #[test]
+    fn the_services_that_run_this_process_are_refused_whatever_is_allowed() {
+        const RUNTIME: (&str, &str) = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+        const XRAY: (&str, &str) = ("AWS_XRAY_DAEMON_ADDRESS", "tcp:169.254.79.129:2000 udp:127.0.0.1:2001");
+        const KEYS: (&str, &str) = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://localhost:9002/keys");
+        let listed = "127.0.0.1,localhost,0.0.0.0,::1,169.254.79.129,10.0.0.1,model.internal";
+        for allowed in ["*", listed] {
+            let hosts = hosts_of(&[RUNTIME, XRAY, KEYS, ("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS", allowed)]);
+            let check = |url: &str| hosts.check(&Url::parse(url).unwrap());
+            for url in [
+                "http://127.0.0.1:9001/2018-06-01/runtime/invocation/next",
+                "http://127.0.0.2:9001/",
+                "http://2130706433:9001/",
+                "http://0.0.0.0:9001/",
+                "http://[::1]:9001/",
+                "http://[::]:9001/",
+                "http://[::ffff:127.0.0.1]:9001/",
+                // A name may lead there.
+                "http://localhost:9001/",
+                "http://LOCALHOST:9001/",
+                "http://model.internal:9001/",
+                "http://169.254.79.129:2000/",
+                "http://127.0.0.1:2001/",
+                // Only the name of this one is known.
+                "http://127.0.0.1:9002/keys",
+                "http://10.0.0.1:9002/keys",
+            ] {
+                assert!(matches!(check(url), Err(Refused::Reserved(_))), "{url} with {allowed}");
+            }
+            for url in [
+                "http://127.0.0.1:8080/v1",
+                "http://localhost:8080/v1",
+                "http://10.0.0.1:9001/v1",
+                "http://model.internal/v1",
+                "https://8.8.8.8:9001/v1",
+            ] {
+                assert_eq!(check(url), Ok(()), "{url} with {allowed}");
+            }
+        }
+        // A public name, where no private host is allowed.
+        assert_eq!(hosts_of(&[RUNTIME]).check(&Url::parse("https://a.example:9001/").unwrap()), Ok(()));
     }
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, Failure, Moment, TaskId, gives_up_slot, slot_pause};
+use domain::agent::Limits;
+use domain::{AgentId, Failure, Moment, TaskId, gives_up_waiting, wait_pause};
 use store::{Slot, SlotAnswer, StoreError, Wait, error_chain};
 
 use crate::task::{Disposition, leave};
@@ -44,16 +45,32 @@ impl Runner {
         id: TaskId,
         agent: Option<AgentId>,
     ) -> Result<Option<(AgentId, u32)>, StoreError> {
+        let Some((agent, limits)) = self.limits(id, agent).await? else { return Ok(None) };
+        Ok(limits.max_concurrent_runs.map(|slots| (agent, slots)))
+    }
+
+    /// How long a run of the task may take.
+    pub(crate) async fn longest_run(
+        &self,
+        id: TaskId,
+        agent: Option<AgentId>,
+    ) -> Result<Duration, StoreError> {
+        let limits = self.limits(id, agent).await?;
+        Ok(limits.map_or(Duration::ZERO, |(_, limits)| limits.timeout()))
+    }
+
+    async fn limits(
+        &self,
+        id: TaskId,
+        agent: Option<AgentId>,
+    ) -> Result<Option<(AgentId, Limits)>, StoreError> {
         let agent = match agent {
             Some(agent) => Some(agent),
             None => self.tasks.owner(id).await?,
         };
         let Some(agent) = agent else { return Ok(None) };
         match self.agents.remembered(agent).await {
-            Ok(record) => {
-                let slots = record.and_then(|record| record.agent.draft().limits.max_concurrent_runs);
-                Ok(slots.map(|slots| (agent, slots)))
-            }
+            Ok(record) => Ok(record.map(|record| (agent, record.agent.draft().limits.clone()))),
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -62,12 +79,9 @@ impl Runner {
     /// Lets the task wait, or ends it if it has waited for too long. A message
     /// whose task has ended does not go round for ever.
     pub(crate) async fn wait_for_slot(&self, id: TaskId, agent: AgentId) -> Result<Disposition, StoreError> {
-        let (now, mut chance) = (self.clock.now(), [0; 2]);
-        // Without randomness all look again after the same time: crowded, not wrong.
-        let _ = getrandom::fill(&mut chance);
-        let pause = slot_pause(u16::from_be_bytes(chance));
+        let (now, pause) = (self.clock.now(), random_wait_pause());
         match self.tasks.wait_for_slot(id, now, now.plus(pause)).await? {
-            Wait::Since(since) if gives_up_slot(now.since(since)) => {
+            Wait::Since(since) if gives_up_waiting(now.since(since)) => {
                 self.end_unheld(id, Failure::no_slot()).await
             }
             Wait::Since(_) => {
@@ -100,4 +114,12 @@ impl Runner {
             tracing::error!(error = error_chain(&error), "run slot blocked until its lease ends");
         }
     }
+}
+
+/// How long a task that waits is left alone.
+pub(crate) fn random_wait_pause() -> Duration {
+    let mut chance = [0; 2];
+    // Without randomness all look again after the same time: crowded, not wrong.
+    let _ = getrandom::fill(&mut chance);
+    wait_pause(u16::from_be_bytes(chance))
 }

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Fault, Moment, RetryPolicy, Run, TaskId,
-    after_fault,
+    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Fault, Isolation, Moment, RetryPolicy, Run,
+    TaskId, after_fault, gives_up_waiting,
 };
 use futures::FutureExt as _;
 use store::{
-    AgentRecord, Agents, Burial, Claim, Claimed, Clock, Finish, Release, Secrets, StoreError, Tasks,
+    AgentRecord, Agents, Burial, Claim, Claimed, Clock, Finish, Release, Secrets, StoreError, Tasks, Wait,
     error_chain,
 };
+use subprocess::Subprocesses;
 
 use crate::drive::{self, Attempt};
-use crate::slots::Turn;
+use crate::gate::{Entered, RunGate};
+use crate::slots::{Turn, random_wait_pause};
 use crate::{Models, RunSettings, Sources, told};
 
 /// Kept free at the end of an invocation to record how the run ended.
@@ -41,6 +43,10 @@ pub struct Runner {
     pub sources: Arc<Sources>,
     /// The clients of the providers.
     pub models: Models,
+    /// Renders prompts.
+    pub subprocesses: Subprocesses,
+    /// Lets a task that lost its worker run alone.
+    pub gate: RunGate,
     /// The operator's choices.
     pub settings: RunSettings,
     /// Tells the time.
@@ -56,24 +62,80 @@ pub(crate) enum Disposition {
     ComeBackIn(Duration),
 }
 
+/// The process is about to stop. The task is found again at the next start.
+const NOT_STARTED: Disposition = Disposition::ComeBackIn(Duration::ZERO);
+
 /// Only the next look at the task can tell whether its message is needed.
 const LOOK_AGAIN: Disposition = Disposition::ComeBackIn(Duration::from_secs(1));
 
 impl Runner {
     /// Runs a task if its agent has a run slot for it and it can be claimed.
     /// `deadline` is when this process may die: the leases end then, and need no
-    /// heartbeat.
+    /// heartbeat. `entered` is the run's place among those in progress here.
     pub(crate) async fn run(
+        &self,
+        id: TaskId,
+        agent: Option<AgentId>,
+        entered: Option<Entered>,
+        deadline: Moment,
+    ) -> Result<Disposition, StoreError> {
+        let Some(entered) = entered else { return Ok(NOT_STARTED) };
+        let disposition = self.run_as(Isolation::Shared, id, agent, deadline).await?;
+        drop(entered);
+        match disposition {
+            Some(disposition) => Ok(disposition),
+            None => self.run_alone(id, agent, deadline).await,
+        }
+    }
+
+    /// Runs a task that lost its worker, once no other run is in progress here. Nothing
+    /// is claimed before, so that the wait uses up neither lease nor run slot. The task
+    /// comes back later if another one waits already, or if the rest of the invocation
+    /// would be too short for the run.
+    async fn run_alone(
         &self,
         id: TaskId,
         agent: Option<AgentId>,
         deadline: Moment,
     ) -> Result<Disposition, StoreError> {
+        let longest_run = self.longest_run(id, agent).await?;
+        let latest_start = deadline.minus(FINISH_MARGIN).minus(longest_run);
+        told::waits_to_run_alone();
+        let patience = latest_start.since(self.clock.now());
+        let Some(alone) = self.gate.enter_alone(patience).await else {
+            return self.come_back_to_run_alone(id).await;
+        };
+        // A run is large, and would be moved about the stack.
+        let run = Box::pin(self.run_as(Isolation::Alone, id, agent, deadline));
+        Ok(alone.perform(run).await?.unwrap_or(LOOK_AGAIN))
+    }
+
+    /// Lets the task wait, or ends it if it has waited for too long.
+    async fn come_back_to_run_alone(&self, id: TaskId) -> Result<Disposition, StoreError> {
+        if self.gate.is_closed() {
+            return Ok(NOT_STARTED);
+        }
+        let (now, pause) = (self.clock.now(), random_wait_pause());
+        match self.tasks.wait_to_run_alone(id, now, now.plus(pause)).await? {
+            Wait::Since(since) if gives_up_waiting(now.since(since)) => self.bury(id).await,
+            Wait::Since(_) => Ok(Disposition::ComeBackIn(pause)),
+            Wait::Refused(refusal) => Ok(leave(refusal, now)),
+        }
+    }
+
+    /// None if the task must run alone, and does not.
+    async fn run_as(
+        &self,
+        isolation: Isolation,
+        id: TaskId,
+        agent: Option<AgentId>,
+        deadline: Moment,
+    ) -> Result<Option<Disposition>, StoreError> {
         let lease_until = deadline.plus(LEASE_SLACK);
         match self.turn(id, agent, lease_until).await? {
-            Turn::Wait(agent) => self.wait_for_slot(id, agent).await,
+            Turn::Wait(agent) => self.wait_for_slot(id, agent).await.map(Some),
             Turn::Go(slot) => {
-                let disposition = self.claim(id, deadline, lease_until).await;
+                let disposition = self.claim(isolation, id, deadline, lease_until).await;
                 self.give_back(slot, deadline).await;
                 disposition
             }
@@ -82,15 +144,17 @@ impl Runner {
 
     async fn claim(
         &self,
+        isolation: Isolation,
         id: TaskId,
         deadline: Moment,
         lease_until: Moment,
-    ) -> Result<Disposition, StoreError> {
+    ) -> Result<Option<Disposition>, StoreError> {
         let now = self.clock.now();
-        match self.tasks.claim(id, now, lease_until, self.settings.max_attempts).await? {
-            Claim::Granted(claimed) => self.perform(&claimed, deadline).await,
-            Claim::Refused(ClaimRefusal::Exhausted) => self.bury(id).await,
-            Claim::Refused(refusal) => Ok(leave(refusal, now)),
+        match self.tasks.claim(id, now, lease_until, self.settings.max_attempts, isolation).await? {
+            Claim::Granted(claimed) => self.perform(&claimed, deadline).await.map(Some),
+            Claim::Refused(ClaimRefusal::Exhausted) => self.bury(id).await.map(Some),
+            Claim::Refused(ClaimRefusal::MustRunAlone) => Ok(None),
+            Claim::Refused(refusal) => Ok(Some(leave(refusal, now))),
         }
     }
 
@@ -172,7 +236,7 @@ impl Runner {
         let current = self.agents.refreshed(used.agent.id()).await;
         let fault = match current {
             Ok(Some(current)) if current.revision != used.revision => {
-                Fault::passing(failure.kind, failure.message)
+                Fault::Passing { failure: Failure { retryable: true, ..failure }, retry_after: None }
             }
             _ => Fault::Permanent(failure),
         };
@@ -272,7 +336,7 @@ pub(crate) fn leave(refusal: ClaimRefusal, now: Moment) -> Disposition {
             Disposition::ComeBackIn(pause)
         }
         // Changed between two looks at it.
-        ClaimRefusal::Exhausted => LOOK_AGAIN,
+        ClaimRefusal::MustRunAlone | ClaimRefusal::Exhausted => LOOK_AGAIN,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, Ended, ErrorType, Moment, Outcome, Task, TaskId};
+use domain::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, Task, TaskId};
 use store::Claimed;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -51,6 +51,11 @@ pub(crate) fn no_slot(agent: AgentId, pause: Duration) {
     tracing::info!(retry_in_ms = millis(pause), "task waits for a run slot of its agent");
 }
 
+/// The task lost its worker, and is to run alone.
+pub(crate) fn waits_to_run_alone() {
+    tracing::warn!("worker lost in an earlier attempt; task waits to run alone");
+}
+
 fn name(task: &Task) {
     let span = Span::current();
     span.record("agent_id", display(task.agent_id));
@@ -69,7 +74,7 @@ fn task_ended(task: &Task, ended: &Ended, run: Option<Duration>, now: Moment) {
             tracing::$level!(
                 target: "metrics",
                 outcome = failure.map_or("success", |failure| failure.kind.as_str()),
-                error = failure.map(|failure| failure.message.as_str()),
+                error = failure.map(Failure::log_message),
                 queue_ms = task.started_at.map(|started_at| millis(started_at.since(created_at))),
                 run_ms = run.map(millis),
                 total_ms = millis(now.since(created_at)),

@@ -3,6 +3,10 @@
 //! OpenTelemetry conventions for generative AI (semantic conventions 1.41, in
 //! development); of what was said there is not a word.
 //!
+//! What a model's server calls itself is logged only as far as the agent's definition says
+//! it ([`response_model`]), and a call of a tool bears our own number: a server's words may
+//! be anything, such as the payload or a key.
+//!
 //! | span | within |
 //! | --- | --- |
 //! | `invoke_agent {agent}`: one attempt | – |
@@ -12,7 +16,7 @@
 use std::time::Instant;
 
 use domain::{
-    Agent, CallOutcome, Called, Fault, ModelConfig, ModelReply, Outcome, Provider, StopReason, ToolCall, cut,
+    Agent, CallOutcome, Called, Fault, ModelConfig, ModelReply, Outcome, Provider, StopReason, ToolCall,
 };
 use store::Claimed;
 use tracing::field::Empty;
@@ -22,8 +26,8 @@ use url::Url;
 use crate::drive::Attempt;
 use crate::told::millis;
 
-/// Names that come from a model's server are cut to this many bytes.
-const LONGEST_NAME: usize = 128;
+/// Most bytes of a version behind a model's name: more than a date takes.
+const LONGEST_VERSION: usize = 12;
 /// A tool that the agent does not have: its name is a model's own words.
 const UNKNOWN_TOOL: &str = "unknown";
 
@@ -54,7 +58,7 @@ pub(crate) async fn invoke_agent(
         Attempt::Fenced => (None, Some("fenced")),
     };
     if let Some(usage) = usage {
-        timed.span.record("gen_ai.response.model", cut(&usage.model, LONGEST_NAME));
+        timed.span.record("gen_ai.response.model", response_model(model, &usage.model));
         timed.span.record("gen_ai.usage.input_tokens", int(usage.input_tokens));
         timed.span.record("gen_ai.usage.output_tokens", int(usage.output_tokens));
     }
@@ -106,8 +110,8 @@ fn chat_span(model: &ModelConfig, max_tokens: u32) -> Span {
 }
 
 fn replied(model: &ModelConfig, turn: u32, reply: &ModelReply, timed: &mut Timed) {
-    let (said_by, reason) = (cut(&reply.model, LONGEST_NAME), finish_reason(reply));
-    timed.span.record("gen_ai.response.model", &said_by);
+    let (said_by, reason) = (response_model(model, &reply.model), finish_reason(reply));
+    timed.span.record("gen_ai.response.model", said_by);
     timed.span.record("gen_ai.response.finish_reasons", reason);
     timed.span.record("gen_ai.usage.input_tokens", int(reply.input_tokens));
     timed.span.record("gen_ai.usage.output_tokens", int(reply.output_tokens));
@@ -129,12 +133,13 @@ fn replied(model: &ModelConfig, turn: u32, reply: &ModelReply, timed: &mut Timed
 /// One call of a tool.
 pub(crate) async fn execute_tool(
     call: &ToolCall,
-    turn: u32,
+    (turn, place): (u32, usize),
     is_known: bool,
     called: impl Future<Output = Called>,
 ) -> Called {
     let tool = if is_known { call.name.as_str() } else { UNKNOWN_TOOL };
-    let id = cut(&call.id, LONGEST_NAME);
+    // As its idempotency key ends.
+    let id = format!("{turn}:{}", place + 1);
     let span = info_span!(
         target: "gen_ai", "execute_tool", otel.name = format!("execute_tool {tool}"), otel.kind = "internal",
         gen_ai.operation.name = "execute_tool", gen_ai.tool.name = tool, gen_ai.tool.r#type = "function",
@@ -159,6 +164,26 @@ pub(crate) async fn execute_tool(
     );
     timed.end(error);
     called
+}
+
+/// The name that a model's server gave the model, if it is the one that was asked for or a
+/// version of it: `gpt-4o-2024-08-06` of `gpt-4o`. Otherwise the one that was asked for.
+fn response_model<'n>(model: &'n ModelConfig, reported: &'n str) -> &'n str {
+    let requested = model.name.as_deref().unwrap_or_default();
+    let base = requested.strip_suffix("-latest").unwrap_or(requested);
+    match reported.strip_prefix(base) {
+        Some(version) if !base.is_empty() && is_version(version) => reported,
+        _ => requested,
+    }
+}
+
+/// A separator and numbers: too little to hold a word.
+fn is_version(text: &str) -> bool {
+    let Some(number) = text.strip_prefix(['-', ':', '@']) else { return false };
+    let number = number.strip_prefix('v').unwrap_or(number);
+    number.len() <= LONGEST_VERSION
+        && number.starts_with(|first: char| first.is_ascii_digit())
+        && number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
 }
 
 /// As the conventions name it; of `openai` it is the protocol, whoever's the model.
@@ -218,6 +243,36 @@ impl Drop for Timed {
                 duration_ms = millis(self.began.elapsed()),
                 "call broken off"
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_logged_by_the_name_that_was_asked_for_or_a_version_of_it() {
+        for (requested, reported, logged) in [
+            ("gpt-4o", "gpt-4o", "gpt-4o"),
+            ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
+            ("claude-sonnet-4", "claude-sonnet-4-20250514", "claude-sonnet-4-20250514"),
+            ("mistral-large-latest", "mistral-large-2411", "mistral-large-2411"),
+            ("llama3", "llama3:8.1", "llama3:8.1"),
+            ("gpt-4o", "gpt-4o-sk-live-1", "gpt-4o"),
+            ("gpt-4o", "gpt-4o-4111111111111111", "gpt-4o"),
+            ("gpt-4o", "gpt-4omni", "gpt-4o"),
+            ("gpt-4o", "", "gpt-4o"),
+            ("", "-1", ""),
+        ] {
+            let model = ModelConfig {
+                provider: Provider::Openai,
+                base_url: None,
+                name: Some(requested.to_owned()),
+                api_key: None,
+                price: None,
+            };
+            assert_eq!(response_model(&model, reported), logged, "{reported}");
         }
     }
 }

@@ -63,6 +63,11 @@ impl Bedrock {
         &self.endpoint
     }
 
+    /// The token of temporary credentials, which is sent with every request.
+    pub fn session_token(&self) -> Option<&str> {
+        self.identity.data::<Credentials>()?.session_token()
+    }
+
     /// The headers that sign a POST of `body` with these other headers.
     pub fn sign<'a>(
         &self,

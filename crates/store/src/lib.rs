@@ -2,13 +2,14 @@
 //! `domain` decided. Nothing here decides, and nothing outside names an SDK type.
 //!
 //! - [`Tasks`]: one item is both the task and its idempotency record.
-//! - [`Agents`]: definitions, and webhook tokens by their hash.
+//! - [`Agents`]: definitions, webhook tokens by their hash, and the audit log.
 //! - [`Documents`]: what agents' documents say, and its index.
 //! - [`Queue`]: task ids on their way to a runner.
 //! - [`Secrets`]: providers' API keys and imported tokens.
 //! - [`Bedrock`]: signs what the runner asks Amazon's models.
 
 mod agents;
+mod audit;
 pub mod aws;
 mod bedrock;
 mod blob;
@@ -27,6 +28,7 @@ mod tables;
 mod tasks;
 
 pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
+pub use audit::{AuditPosition, AuditStream};
 pub use bedrock::{Bedrock, SignError};
 pub use clock::Clock;
 pub use documents::{Documents, Packed};

@@ -2,22 +2,31 @@
 
 mod collector;
 mod delivery;
+mod environment;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Moment;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use runner::{Delivery, Models, RunSettings, Runner, Sources, run_batch};
+use runner::{Delivery, run_batch};
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
-use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
+use store::{Queue, Secrets, SqsQueue};
 use traces::Traces;
 
 use delivery::delivery;
 
+fn main() -> Result<ExitCode, Error> {
+    match subprocess::run_requested_job() {
+        Some(code) => Ok(code),
+        None => serve().map(|()| ExitCode::SUCCESS),
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn serve() -> Result<(), Error> {
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let secrets = Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?);
@@ -27,16 +36,7 @@ async fn main() -> Result<(), Error> {
     if let Err(error) = &otlp_headers {
         tracing::error!(%error, "traces are sent without the headers of OtlpHeadersSecret");
     }
-    let agents = Arc::new(Agents::from_env(&aws, &env)?);
-    let runner = &Arc::new(Runner {
-        tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
-        agents: Arc::clone(&agents),
-        sources: Arc::new(Sources::new(agents, Documents::from_env(&aws, &env)?)),
-        secrets: Arc::new(secrets),
-        models: Models::from_env(&env)?,
-        settings: RunSettings::from_env(&env)?,
-        clock: Clock::system(),
-    });
+    let runner = &Arc::new(environment::runner(&env, &aws, secrets)?);
     let queue = |name| Ok::<_, Error>(Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required(name)?))));
     let (live, dead) = &(queue("AGENT_WEBHOOKS_QUEUE_URL")?, queue("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?);
     let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;

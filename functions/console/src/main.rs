@@ -12,12 +12,13 @@ use lambda_http::request::RequestContext;
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
 use store::{Agents, Clock, Documents, Secrets, Tasks, read_secret};
+use subprocess::Subprocesses;
 
 fn main() -> Result<ExitCode, lambda_http::Error> {
-    if env::args().nth(1).as_deref() == Some(agents::READ_PDF) {
-        return Ok(agents::read_pdf_for_parent());
+    match subprocess::run_requested_job() {
+        Some(code) => Ok(code),
+        None => serve().map(|()| ExitCode::SUCCESS),
     }
-    serve().map(|()| ExitCode::SUCCESS)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,15 +30,16 @@ async fn serve() -> Result<(), lambda_http::Error> {
         (env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?, env.required("AGENT_WEBHOOKS_SIGNING_SECRET")?);
     let (admin_token, signing_secret) =
         tokio::try_join!(read_secret(&aws, &admin_token), read_secret(&aws, &signing_secret))?;
-    let public_url = env.required("AGENT_WEBHOOKS_PUBLIC_URL")?;
-    let public_url = public_url.trim_end_matches('/');
+    domain::check_admin_token(&admin_token)?;
+    let public_url = env.required("AGENT_WEBHOOKS_PUBLIC_URL")?.trim_end_matches('/').to_owned();
     let management = Management {
         agents: Arc::new(Agents::from_env(&aws, &env)?),
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
-        intake: Intake::new(Documents::from_env(&aws, &env)?, env::current_exe()?),
+        intake: Intake::new(Documents::from_env(&aws, &env)?),
+        subprocesses: Subprocesses::new(env::current_exe()?, 1),
         clock: Clock::system(),
-        admins: Admins::new(admin_token, public_url, Clock::system()),
+        admins: Admins::new(admin_token, &public_url, Clock::system()),
         signing_secret: signing_secret.into(),
         public_url: public_url.into(),
     };
@@ -48,11 +50,9 @@ async fn serve() -> Result<(), lambda_http::Error> {
 
 /// API Gateway says who called it.
 fn with_caller(mut request: axum::extract::Request) -> axum::extract::Request {
-    let address = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
-        _ => None,
-    };
-    if let Some(address) = address.and_then(|address| address.parse().ok()) {
+    if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref()
+        && let Some(Ok(address)) = context.http.source_ip.as_deref().map(str::parse)
+    {
         request.extensions_mut().insert(Caller(address));
     }
     request

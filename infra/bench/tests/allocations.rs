@@ -5,7 +5,7 @@
 mod operations;
 
 /// So many allocations each, of a debug build; fewer are a reason to lower the number.
-const ALLOCATIONS: [(&str, u64); 12] = [
+const ALLOCATIONS: [(&str, u64); 15] = [
     ("payload of 80 bytes", 2),
     ("payload of 4 KB", 2),
     ("payload of a form", 17),
@@ -16,6 +16,9 @@ const ALLOCATIONS: [(&str, u64); 12] = [
     ("task id written, and its key", 2),
     ("task id read, and its key", 0),
     ("prompt", 86),
+    ("plain prompt, and that it is", 82),
+    ("reply of a model, 2 KB", 6),
+    ("secrets removed from 2 KB", 0),
     ("end written", 3),
     ("end read", 6),
 ];

@@ -9,7 +9,7 @@ const MOST_RESULT: usize = 4 * 1024 * 1024;
 
 fuzz_target!(|body: &[u8]| {
     for provider in Provider::ALL {
-        if let Ok(reply) = runner::read_reply(provider, body) {
+        if let Ok(reply) = runner::parse_reply(provider, body) {
             run(reply);
         }
     }

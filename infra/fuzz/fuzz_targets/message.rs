@@ -7,8 +7,9 @@ use std::time::Duration;
 use domain::{AgentId, ModelConfig, Provider, TaskId};
 use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_batch};
+use runner::{Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, run_batch};
 use store::{Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks};
+use subprocess::Subprocesses;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -45,11 +46,14 @@ fn runner(dynamo: &Dynamo) -> Runner {
     let aws = dynamo.aws();
     let agents = Arc::new(Agents::new(&aws, "agents", Duration::ZERO));
     Runner {
+        // Its agents have plain prompts.
+        subprocesses: Subprocesses::new("unused".into(), 1),
         tasks: Tasks::new(&aws, "tasks"),
         sources: Arc::new(Sources::new(Arc::clone(&agents), Documents::new(&aws, "documents"))),
         agents,
         secrets: Arc::new(Secrets::file("never-read")),
         models: MODELS.clone(),
+        gate: RunGate::default(),
         settings: RunSettings {
             max_attempts: 5,
             retention: HOUR,

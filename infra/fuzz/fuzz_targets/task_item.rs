@@ -2,7 +2,7 @@
 //! the item, all before the bytes of its outcome, its payload or a part of them.
 #![no_main]
 
-use domain::{Outcome, Status, Task};
+use domain::{Isolation, Outcome, Status, Task};
 use fuzz::{Dynamo, Item, NOW, block_on, task_id};
 use libfuzzer_sys::fuzz_target;
 use store::{Claim, StoreError, Tasks};
@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
             truthful(&shown.task);
             assert!(shown.payload.as_json().len() <= MOST_UNPACKED);
         }
-        if let Ok(Claim::Granted(claimed)) = tasks.claim(task_id(), NOW, NOW, 5).await {
+        if let Ok(Claim::Granted(claimed)) = tasks.claim(task_id(), NOW, NOW, 5, Isolation::Alone).await {
             assert!(!newer, "ran a record of a form it does not know");
             truthful(&claimed.task);
             match tasks.payload(&claimed).await {

@@ -77,11 +77,15 @@ pub enum Rule {
     WriteFirst,
     /// At its start the one process sends the ids of all tasks that have not ended.
     Recovery,
+    /// A task that lost its worker is claimed to run alone.
+    LostRunsAlone,
+    /// A lease that is broken, or forgotten while the task waits, leaves its mark.
+    LossIsRecorded,
 }
 
 impl Rule {
     /// All of them, with the scenario in which each is missed.
-    pub const ALL: [(Self, Scenario); 14] = [
+    pub const ALL: [(Self, Scenario); 16] = [
         (Self::Fencing, Scenario::LateRunners),
         (Self::Resend, Scenario::Cloud),
         (Self::LeaseCheck, Scenario::Cloud),
@@ -96,6 +100,8 @@ impl Rule {
         (Self::LeaseBeforeLost, Scenario::Cloud),
         (Self::WriteFirst, Scenario::Cloud),
         (Self::Recovery, Scenario::OneMachine),
+        (Self::LostRunsAlone, Scenario::Cloud),
+        (Self::LossIsRecorded, Scenario::OneMachine),
     ];
 
     /// Enough for it to be missed.
@@ -122,6 +128,8 @@ impl Rule {
             Self::LeaseBeforeLost => "worker_lost in spite of a lease",
             Self::WriteFirst => "tools called before it is written",
             Self::Recovery => "no recovery at the start",
+            Self::LostRunsAlone => "lost task runs beside others",
+            Self::LossIsRecorded => "lost worker not recorded",
         }
     }
 }

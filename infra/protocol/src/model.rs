@@ -50,6 +50,20 @@ pub enum Action {
         /// Its clock is a tick ahead of the others'.
         ahead: bool,
     },
+    /// No other run is in progress any more: it claims the task to run alone.
+    ClaimAlone {
+        /// Which runner.
+        runner: usize,
+        /// Its clock is a tick ahead of the others'.
+        ahead: bool,
+    },
+    /// It cannot be alone now, and puts the task off.
+    PutOff {
+        /// Which runner.
+        runner: usize,
+        /// Its clock is a tick ahead of the others'.
+        ahead: bool,
+    },
     /// Its run came to an end, which it records.
     Finish {
         /// Which runner.
@@ -211,6 +225,12 @@ impl Config {
         let clocks = if state.lease() == 1 { &[false, true][..] } else { &[false] };
         match hand.stage {
             Stage::Claiming => actions.extend(clocks.iter().map(|&ahead| Action::Claim { runner, ahead })),
+            Stage::WaitingToBeAlone => {
+                for &ahead in clocks {
+                    actions.push(Action::ClaimAlone { runner, ahead });
+                    actions.push(Action::PutOff { runner, ahead });
+                }
+            }
             Stage::Burying => actions.extend(clocks.iter().map(|&ahead| Action::Bury { runner, ahead })),
             Stage::Working { attempt, plan } => {
                 self.tools(state, runner, plan, actions);

@@ -11,6 +11,8 @@ pub struct Past {
     pub accepted: Ids,
     /// Tasks of which a runner, or its access to our storage, was lost.
     pub lost: Ids,
+    /// Tasks that were running when their process died.
+    pub killed: Ids,
     /// The id that the first put of this day came to.
     pub promised: Option<TaskId>,
     /// Calls of tools that were made, the first ones of each task.
@@ -38,6 +40,8 @@ pub enum Breach {
     OtherCalls,
     /// A task of which nothing was lost ended as `worker_lost`.
     LostForNothing,
+    /// A task that had lost its worker was claimed to run beside others.
+    LostBesideOthers,
     /// The measure that bounds every history did not fall.
     Endless,
 }

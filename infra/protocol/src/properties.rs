@@ -5,7 +5,7 @@ use stateright::{Model as _, Property};
 
 use crate::config::{Config, Scenario};
 use crate::record::Ending;
-use crate::state::{Breach, Request, Stage, State, Why};
+use crate::state::{Breach, PAUSE, Request, Stage, State, Why};
 
 /// All of them, for this scenario.
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
@@ -32,6 +32,9 @@ fn invariants() -> Vec<Property<Config>> {
         }),
         Property::always("one key of a tool call is one call", |_, state: &State| {
             lacks(state, Breach::OtherCalls)
+        }),
+        Property::always("a task that lost its worker runs alone", |_, state: &State| {
+            lacks(state, Breach::LostBesideOthers)
         }),
         Property::always("every history ends", |_, state: &State| lacks(state, Breach::Endless)),
     ]
@@ -60,6 +63,7 @@ fn occurrences(config: &Config) -> Vec<Property<Config>> {
             state.past.ends.iter().any(|(_, ending)| *ending == Ending::WorkerLost)
         }),
     ];
+    properties.extend(losses());
     if config.scenario == Scenario::LateRunners {
         properties.push(Property::sometimes("a late runner's result is void", |_, state: &State| {
             at(state, |stage| stage == Stage::Void)
@@ -89,6 +93,23 @@ fn occurrences(config: &Config) -> Vec<Property<Config>> {
             && at(state, |stage| stage == Stage::Done(Why::Buried))
     }));
     properties
+}
+
+fn losses() -> Vec<Property<Config>> {
+    vec![
+        Property::sometimes("a task that lost its worker runs alone to its success", |_, state: &State| {
+            let record = state.item.0.as_ref();
+            record.is_some_and(|record| {
+                state.past.killed.contains(record.id) && record.status == Status::Success
+            })
+        }),
+        Property::sometimes("a task that lost its worker is put off", |_, state: &State| {
+            let record = state.item.0.as_ref();
+            record.is_some_and(|record| record.worker_lost)
+                && state.is(Status::Pending)
+                && at(state, |stage| stage == Stage::Back(PAUSE))
+        }),
+    ]
 }
 
 fn lacks(state: &State, breach: Breach) -> bool {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, ClaimRefusal, IDEMPOTENCY_WINDOW, Moment, Status, Task, TaskId};
+use domain::{AgentId, ClaimRefusal, IDEMPOTENCY_WINDOW, Isolation, Moment, Status, Task, TaskId};
 
 /// The item of one task key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ pub struct Record {
     pub attempt: u32,
     /// Until when nobody may claim it.
     pub lease_until: Option<Moment>,
+    /// An attempt is known to have lost its worker.
+    pub worker_lost: bool,
     /// Which calls of tools were decided on, if they are written down.
     pub run: Option<u8>,
     /// How it ended.
@@ -101,19 +103,44 @@ impl Item {
     }
 
     /// `Tasks::claim`.
-    pub fn claim(&mut self, id: TaskId, now: Moment, lease_until: Moment, max_attempts: u32) -> Claim {
+    pub fn claim(
+        &mut self,
+        id: TaskId,
+        now: Moment,
+        lease_until: Moment,
+        max_attempts: u32,
+        isolation: Isolation,
+    ) -> Claim {
+        let is_alone = isolation == Isolation::Alone;
         match self.of(id) {
             Some(record)
                 if record.attempt < max_attempts
                     && !record.status.has_ended()
+                    && (is_alone || record.status == Status::Pending && !record.worker_lost)
                     && record.lease_until.is_none_or(|until| until <= now) =>
             {
                 record.status = Status::Started;
                 record.attempt += 1;
                 record.lease_until = Some(lease_until);
+                record.worker_lost |= is_alone;
                 Claim::Granted { attempt: record.attempt, run: record.run }
             }
-            _ => Claim::Refused(self.refusal(id, now)),
+            _ => {
+                let found = self.0.as_ref().map(Record::as_task);
+                Claim::Refused(Task::claim_refusal(found.as_ref(), id, now, max_attempts))
+            }
+        }
+    }
+
+    /// `Tasks::wait_to_run_alone`.
+    pub fn wait_to_run_alone(&mut self, id: TaskId, now: Moment) -> Option<ClaimRefusal> {
+        match self.of(id).filter(|record| record.is_unheld(now)) {
+            Some(record) => {
+                record.status = Status::Pending;
+                record.worker_lost = true;
+                None
+            }
+            None => Some(self.refusal(id, now)),
         }
     }
 
@@ -138,12 +165,7 @@ impl Item {
 
     /// `Tasks::end_unheld`.
     pub fn end_unheld(&mut self, id: TaskId, now: Moment) -> Option<ClaimRefusal> {
-        let lost = |record: &Record| match record.status {
-            Status::Pending => true,
-            Status::Started => record.lease_until.is_some_and(|until| until <= now),
-            Status::Success | Status::Failure => false,
-        };
-        match self.of(id).filter(|record| lost(record)) {
+        match self.of(id).filter(|record| record.is_unheld(now)) {
             Some(record) => {
                 record.end(Ending::WorkerLost);
                 None
@@ -166,6 +188,7 @@ impl Item {
         written(self.started(id), |record| {
             record.status = Status::Pending;
             record.lease_until = None;
+            record.worker_lost = true;
         })
     }
 
@@ -184,13 +207,23 @@ impl Item {
 
     fn refusal(&self, id: TaskId, now: Moment) -> ClaimRefusal {
         let found = self.0.as_ref().map(Record::as_task);
-        Task::claim_refusal(found.as_ref(), id, now)
+        Task::refusal(found.as_ref(), id, now)
     }
 }
 
 impl Record {
     const fn new(id: TaskId) -> Self {
-        Self { id, status: Status::Pending, attempt: 0, lease_until: None, run: None, ending: None }
+        let (status, ending) = (Status::Pending, None);
+        Self { id, status, attempt: 0, lease_until: None, worker_lost: false, run: None, ending }
+    }
+
+    /// It has not ended, and no living runner holds it.
+    fn is_unheld(&self, now: Moment) -> bool {
+        match self.status {
+            Status::Pending => true,
+            Status::Started => self.lease_until.is_some_and(|until| until <= now),
+            Status::Success | Status::Failure => false,
+        }
     }
 
     fn end(&mut self, ending: Ending) {
@@ -211,6 +244,7 @@ impl Record {
             finished_at: None,
             lease_until: self.lease_until,
             spent: Duration::ZERO,
+            worker_lost: self.worker_lost,
             ended: None,
             expires_at: Task::initial_expiry(self.id.created_at()),
         }

@@ -90,6 +90,8 @@ pub struct Hand {
 pub enum Stage {
     /// To claim the task.
     Claiming,
+    /// To claim the task once no other run is in progress in its process.
+    WaitingToBeAlone,
     /// The task is claimed, the agent runs.
     Working {
         /// The fencing token.
@@ -268,7 +270,8 @@ impl State {
 impl Stage {
     const fn steps_left(self) -> i32 {
         match self {
-            Self::Claiming => 7,
+            Self::Claiming => 8,
+            Self::WaitingToBeAlone => 7,
             Self::Working { plan: Plan::Open, .. } => 6,
             Self::Working { plan: Plan::Decided(_), .. } => 5,
             Self::Working { plan: Plan::Written(_), .. } => 4,

@@ -1,7 +1,7 @@
 //! What each step does: the calls of `runner::task`, `runner::batch` and
 //! `local::serve::recovery`, in their order.
 
-use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Moment, TaskId};
+use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Isolation, Moment, TaskId};
 
 use crate::config::{Config, Rule, Scenario};
 use crate::model::Action;
@@ -19,7 +19,9 @@ impl Config {
             Action::Duplicate { message } => duplicate(state, message),
             Action::DeadLetter { message } => dead_letter(state, message),
             Action::Receive { message, runner } => self.receive(state, message, runner),
-            Action::Claim { runner, ahead } => self.claim(state, runner, ahead),
+            Action::Claim { runner, ahead } => self.claim(state, runner, ahead, Isolation::Shared),
+            Action::ClaimAlone { runner, ahead } => self.claim(state, runner, ahead, Isolation::Alone),
+            Action::PutOff { runner, ahead } => self.put_off(state, runner, ahead),
             Action::Finish { runner, success } => self.finish(state, runner, success),
             Action::Decide { runner } => Self::decide(state, runner),
             Action::WriteDown { runner } => self.write_down(state, runner),
@@ -28,7 +30,7 @@ impl Config {
             Action::ReleaseUnread { runner } => self.release(state, runner, 0),
             Action::Bury { runner, ahead } => self.bury(state, runner, ahead),
             Action::Leave { runner } => self.leave(state, runner),
-            Action::Crash { runner } => crash(state, runner),
+            Action::Crash { runner } => self.crash(state, runner),
             Action::Tick => self.pass(state, 1),
             Action::Day => self.day(state),
             Action::Restart { clean } => self.restart(state, clean),
@@ -48,20 +50,47 @@ impl Config {
         give(state, runner, Some(hand));
     }
 
-    fn claim(&self, state: &mut State, runner: usize, ahead: bool) {
+    fn claim(&self, state: &mut State, runner: usize, ahead: bool, isolation: Isolation) {
         let Some(hand) = hand(state, runner) else { return };
         let now = clock(state, ahead);
         let lease_until = now.plus(ticks(self.lease(hand.life)));
         let seen = if self.holds(Rule::LeaseCheck) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
         let wanted = self.wanted(state, hand.id);
-        let stage = match state.item.claim(wanted, seen, lease_until, self.bounds.attempts) {
+        let demanded = if self.holds(Rule::LostRunsAlone) { isolation } else { Isolation::Alone };
+        let stage = match state.item.claim(wanted, seen, lease_until, self.bounds.attempts, demanded) {
             Claim::Granted { attempt, run } => {
+                if isolation == Isolation::Shared && state.past.killed.contains(wanted) {
+                    breach(state, Breach::LostBesideOthers);
+                }
                 Stage::Working { attempt, plan: run.map_or(Plan::Open, Plan::Written) }
             }
+            Claim::Refused(ClaimRefusal::MustRunAlone) => Stage::WaitingToBeAlone,
             Claim::Refused(ClaimRefusal::Exhausted) => Stage::Burying,
             Claim::Refused(refusal) => refused(refusal, now),
         };
         give(state, runner, Some(Hand { id: wanted, stage, ..hand }));
+    }
+
+    /// The task waits without a claim, and its message comes back.
+    fn put_off(&self, state: &mut State, runner: usize, ahead: bool) {
+        let Some(hand) = hand(state, runner) else { return };
+        let now = clock(state, ahead);
+        let wanted = self.wanted(state, hand.id);
+        let stage = match state.item.wait_to_run_alone(wanted, now) {
+            None => Stage::Back(PAUSE),
+            Some(refusal) => refused(refusal, now),
+        };
+        self.forget_loss(state);
+        give(state, runner, Some(Hand { stage, ..hand }));
+    }
+
+    /// [`Rule::LossIsRecorded`] left out.
+    fn forget_loss(&self, state: &mut State) {
+        if let Some(record) = state.item.0.as_mut()
+            && !self.holds(Rule::LossIsRecorded)
+        {
+            record.worker_lost = false;
+        }
     }
 
     fn finish(&self, state: &mut State, runner: usize, success: bool) {
@@ -206,9 +235,17 @@ impl Config {
                 state.past.lost.insert(hand.id);
                 give(state, runner, Some(Hand { life, ..hand }));
             } else {
-                crash(state, runner);
+                self.crash(state, runner);
             }
         }
+    }
+
+    /// A function's process dies. On one machine it goes on, and only this runner is lost.
+    fn crash(&self, state: &mut State, runner: usize) {
+        if self.scenario != Scenario::OneMachine {
+            kill(state, runner);
+        }
+        lose(state, runner);
     }
 
     /// The key is free again; no lease and no visibility timeout lasts so long.
@@ -223,7 +260,10 @@ impl Config {
     fn restart(&self, state: &mut State, clean: bool) {
         state.left.restarts -= 1;
         for runner in 0..state.runners.len() {
-            crash(state, runner);
+            if !clean {
+                kill(state, runner);
+            }
+            lose(state, runner);
         }
         state.requests.clear();
         state.messages.clear();
@@ -235,6 +275,7 @@ impl Config {
         }
         if self.holds(Rule::Recovery) {
             state.item.break_lease(id);
+            self.forget_loss(state);
             state.send(id);
         }
     }
@@ -267,7 +308,7 @@ fn refused(refusal: ClaimRefusal, now: Moment) -> Stage {
         ClaimRefusal::Gone => Stage::Done(Why::Gone),
         ClaimRefusal::Ended => Stage::Done(Why::Ended),
         ClaimRefusal::Held { until } => Stage::Back(in_ticks(until.since(now))),
-        ClaimRefusal::Exhausted => Stage::Back(1),
+        ClaimRefusal::MustRunAlone | ClaimRefusal::Exhausted => Stage::Back(1),
     }
 }
 
@@ -288,7 +329,14 @@ fn dead_letter(state: &mut State, message: usize) {
     }
 }
 
-fn crash(state: &mut State, runner: usize) {
+/// Its process dies within its run.
+fn kill(state: &mut State, runner: usize) {
+    if let Some(Hand { id, stage: Stage::Working { .. }, .. }) = hand(state, runner) {
+        state.past.killed.insert(id);
+    }
+}
+
+fn lose(state: &mut State, runner: usize) {
     if let Some(hand) = hand(state, runner) {
         state.past.lost.insert(hand.id);
     }

@@ -30,6 +30,10 @@ fn happened(before: &State, action: Action) -> String {
         Action::DeadLetter { message: at } => format!("{} becomes a dead letter", message(at)),
         Action::Receive { message: at, runner } => format!("runner {runner} receives {}", message(at)),
         Action::Claim { runner, ahead } => format!("runner {runner} claims{}", clock(ahead)),
+        Action::ClaimAlone { runner, ahead } => {
+            format!("runner {runner} claims to run alone{}", clock(ahead))
+        }
+        Action::PutOff { runner, ahead } => format!("runner {runner} puts the task off{}", clock(ahead)),
         Action::Finish { runner, success: true } => format!("runner {runner} records its success"),
         Action::Finish { runner, success: false } => format!("runner {runner} records its failure"),
         Action::Decide { runner } => format!("the model of runner {runner} wants tools called"),
@@ -88,6 +92,7 @@ fn told_message(message: &Message) -> String {
 fn told_hand(runner: usize, hand: &Hand) -> String {
     let stage = match hand.stage {
         Stage::Claiming => "is to claim".to_owned(),
+        Stage::WaitingToBeAlone => "waits to be alone".to_owned(),
         Stage::Working { attempt, plan } => {
             format!("runs attempt {attempt} of {}{}", number(hand.id), told_plan(plan))
         }

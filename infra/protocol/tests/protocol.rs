@@ -48,6 +48,12 @@ fn without_a_dead_letter_consumer_a_task_never_ends() {
     assert_eq!(broken_without(Rule::DeadLetters), "left to itself, every task answered 200 ends");
 }
 
+#[test]
+fn without_the_rule_a_lost_task_runs_beside_others() {
+    assert_eq!(broken_without(Rule::LostRunsAlone), "a task that lost its worker runs alone");
+    assert_eq!(broken_without(Rule::LossIsRecorded), "a task that lost its worker runs alone");
+}
+
 fn broken_without(rule: Rule) -> &'static str {
     let Some((_, scenario)) = Rule::ALL.into_iter().find(|(other, _)| *other == rule) else {
         panic!("{rule:?} is not checked")

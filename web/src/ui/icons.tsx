@@ -10,6 +10,7 @@ const drawings = {
     </>
   ),
   tasks: <path d="M6.2 4h7.3M6.2 8h7.3M6.2 12h7.3M2.5 4h.6M2.5 8h.6M2.5 12h.6" />,
+  audit: <path d="M8 2.3 13 4v3.8c0 3-2 5-5 6-3-1-5-3-5-6V4zM5.8 8l1.6 1.6 2.9-3" />,
   docs: <path d="M3.5 2.5h6l3 3v8h-9zM9.3 2.7v3h3M5.8 8.6h4.4M5.8 11h4.4" />,
   copy: (
     <>

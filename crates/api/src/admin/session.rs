@@ -7,12 +7,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use domain::Session;
+use domain::{AuditEntry, AuditEvent, Session};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Admins, Caller, CallerExtension, Stranger};
 use crate::Problem;
+use crate::audit::Destination;
 
 /// A token and the JSON around it.
 const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -62,10 +63,11 @@ pub(crate) async fn sign_in(
 ) -> Result<Response, Problem> {
     let Ok(Json(SignIn { admin_token })) = body else { return Err(unreadable()) };
     let caller = caller.map(|Extension(Caller(address))| address);
-    admins.check_token(admin_token.trim().as_bytes(), caller)?;
+    admins.check_token(admin_token.trim().as_bytes(), AuditEvent::SignInFailed, caller).await?;
     let session = Session::begun(admins.clock.now());
     let lasts = session.expires_at().since(admins.clock.now()).as_secs();
-    tracing::info!("signed in to the console");
+    let actor = admins.session_actor(session, caller);
+    admins.report(&actor, AuditEntry::of(AuditEvent::SignedIn), Destination::BOTH).await;
     Ok(admins.cookie(&session.sealed(admins.token.as_bytes()), lasts))
 }
 
@@ -87,7 +89,16 @@ pub(crate) async fn show(
 #[utoipa::path(delete, path = "/api/session", tag = "Console sessions", operation_id = "sign_out",
     responses((status = 204, description = "Signed out.", headers(("Set-Cookie" = String, description = "An empty session, over at once.")))),
     security(()))]
-pub(crate) async fn sign_out(State(admins): State<Admins>) -> Response {
+pub(crate) async fn sign_out(
+    State(admins): State<Admins>,
+    caller: CallerExtension,
+    headers: HeaderMap,
+) -> Response {
+    // Only a session that holds is worth an entry: everybody may call this.
+    if let Ok(Some(session)) = admins.session(&headers) {
+        let actor = admins.session_actor(session, caller.map(|Extension(Caller(address))| address));
+        admins.report(&actor, AuditEntry::of(AuditEvent::SignedOut), Destination::BOTH).await;
+    }
     admins.cookie("", 0)
 }
 

@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use domain::agent::imported_token_name;
-use domain::{Agent, AgentDraft};
+use domain::{AgentDraft, AuditEntry, AuditEvent};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{AgentRecord, Webhook};
 use utoipa::ToSchema;
 
 use super::view::{AgentView, WebhookUrl};
-use super::{AgentPath, Body, ManageError, Management, own_api_key};
+use super::{AgentPath, Body, ManageError, Management, audit_entry, own_api_key};
 use crate::Problem;
+use crate::audit::Actor;
 use crate::openapi::parameters::OfAgent;
 use crate::openapi::shapes::AgentPatch;
 
@@ -34,13 +35,14 @@ const MAX_PREVIOUS_TOKENS: usize = 10;
     responses((status = 200, description = "The agent as it is now.", body = AgentView)))]
 pub(crate) async fn update(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     id: AgentPath,
     body: Body,
 ) -> Result<Json<AgentView>, Problem> {
     let read = management.find(id).await?;
     let patch =
         serde_json::from_slice(&body.map_err(ManageError::from)?).map_err(|_| ManageError::NotAnObject)?;
-    let record = management.update(&read, patch).await?;
+    let record = management.update(&read, patch, &actor).await?;
     Ok(Json(management.view(&record).await?))
 }
 
@@ -52,12 +54,13 @@ pub(crate) async fn update(
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn delete(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     id: AgentPath,
 ) -> Result<StatusCode, Problem> {
     let read = management.clear_out(management.find(id).await?).await?;
     management.agents.delete(&read, management.clock.now()).await.map_err(ManageError::from)?;
+    management.record(&actor, audit_entry(AuditEvent::AgentDeleted, &read)).await;
     management.forget_secrets(&read).await?;
-    tracing::info!(agent_id = %read.agent.id(), "agent deleted");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -71,14 +74,13 @@ pub(crate) async fn delete(
     responses((status = 200, description = "The new URL.", body = WebhookUrl)))]
 pub(crate) async fn rotate(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     id: AgentPath,
     body: Body,
 ) -> Result<Json<WebhookUrl>, Problem> {
     let read = management.find(id).await?;
-    let record = management.rotate(&read, overlap(&body.map_err(ManageError::from)?)?).await?;
-    let rotated = management.url_view(&record).await?;
-    tracing::info!(agent_id = %read.agent.id(), "webhook rotated");
-    Ok(Json(rotated))
+    let record = management.rotate(&read, overlap(&body.map_err(ManageError::from)?)?, &actor).await?;
+    Ok(Json(management.url_view(&record).await?))
 }
 
 /// How a webhook URL is replaced.
@@ -107,7 +109,12 @@ fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
 }
 
 impl Management {
-    async fn update(&self, read: &AgentRecord, patch: Value) -> Result<AgentRecord, ManageError> {
+    async fn update(
+        &self,
+        read: &AgentRecord,
+        patch: Value,
+        actor: &Actor,
+    ) -> Result<AgentRecord, ManageError> {
         let Value::Object(fields) = &patch else { return Err(ManageError::NotAnObject) };
         if fields.contains_key("webhook_token") {
             return Err(ManageError::TokenFixed);
@@ -115,9 +122,12 @@ impl Management {
         let mut definition = json!(read.agent.draft());
         merge(&mut definition, patch);
         let draft = AgentDraft::from_json(definition.to_string().as_bytes())?;
-        let (agent, _) = Agent::new(read.agent.id(), draft)?;
+        let agent = read.agent.changed(draft)?;
         let agent = self.keep_api_key(agent).await?;
         let replaced = self.replace(read, AgentRecord { agent: agent.clone(), ..read.clone() }).await;
+        if let Ok(record) = &replaced {
+            self.record(actor, update_entry(read, record)).await;
+        }
         // Whichever key nobody uses now is forgotten.
         let unused = match &replaced {
             Ok(_) => own_api_key(&read.agent).filter(|old| own_api_key(&agent) != Some(*old)),
@@ -132,7 +142,12 @@ impl Management {
         replaced
     }
 
-    async fn rotate(&self, read: &AgentRecord, overlap: Duration) -> Result<AgentRecord, ManageError> {
+    async fn rotate(
+        &self,
+        read: &AgentRecord,
+        overlap: Duration,
+        actor: &Actor,
+    ) -> Result<AgentRecord, ManageError> {
         let now = self.clock.now();
         let version = read.webhook.version + 1;
         let last = now.plus(overlap);
@@ -151,6 +166,8 @@ impl Management {
             previous,
         };
         let record = self.replace(read, AgentRecord { webhook, ..read.clone() }).await?;
+        let entry = audit_entry(AuditEvent::WebhookRotated, &record);
+        self.record(actor, AuditEntry { overlap_seconds: Some(overlap.as_secs()), ..entry }).await;
         if read.webhook.imported {
             self.secrets.remove(&imported_token_name(read.agent.id())).await?;
         }
@@ -180,6 +197,13 @@ impl Management {
         }
         Ok(())
     }
+}
+
+/// The audit log's entry of an update.
+fn update_entry(read: &AgentRecord, record: &AgentRecord) -> AuditEntry {
+    let (old, new) = (read.agent.draft(), record.agent.draft());
+    let entry = audit_entry(AuditEvent::AgentUpdated, record).with_differences(Some(old), new);
+    AuditEntry { event: AuditEvent::of_update(&entry.fields, new.enabled), ..entry }
 }
 
 /// JSON merge patch, RFC 7396 section 2. The nesting is that of a parsed value,

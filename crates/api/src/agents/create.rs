@@ -1,15 +1,16 @@
 //! Making agents.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use domain::agent::imported_token_name;
-use domain::{Agent, AgentDraft, AgentId, Catalogue, Salt, WebhookToken};
+use domain::{Agent, AgentDraft, AgentId, AuditEntry, AuditEvent, Catalogue, Salt, WebhookToken};
 use store::{AgentRecord, CreateError, Webhook};
 
 use super::view::AgentView;
-use super::{Body, ManageError, Management};
+use super::{Body, ManageError, Management, audit_entry};
 use crate::Problem;
+use crate::audit::Actor;
 
 /// Makes an agent.
 ///
@@ -24,16 +25,23 @@ use crate::Problem;
     responses((status = 201, description = "The agent.", body = AgentView)))]
 pub(crate) async fn create(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<AgentView>), Problem> {
     let draft = AgentDraft::from_json(&body.map_err(ManageError::from)?).map_err(ManageError::Invalid)?;
-    let record = management.create(draft).await?;
+    let record = management.create(draft, &actor).await?;
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
 }
 
+/// The audit log's entry of a creation. Every field is new, so none is named.
+fn creation_entry(record: &AgentRecord) -> AuditEntry {
+    let entry = audit_entry(AuditEvent::AgentCreated, record);
+    AuditEntry { fields: Vec::new(), ..entry.with_differences(None, record.agent.draft()) }
+}
+
 impl Management {
-    /// Makes an agent; its token is derived, or brought along.
-    pub async fn create(&self, draft: AgentDraft) -> Result<AgentRecord, ManageError> {
+    /// Creates an agent; its token is derived, or brought along.
+    pub async fn create(&self, draft: AgentDraft, actor: &Actor) -> Result<AgentRecord, ManageError> {
         let (mut id, mut salt) = ([0; 16], [0; 32]);
         getrandom::fill(&mut id)?;
         getrandom::fill(&mut salt)?;
@@ -57,7 +65,7 @@ impl Management {
             }
             created => created?,
         }
-        tracing::info!(agent_id = %record.agent.id(), "agent created");
+        self.record(actor, creation_entry(&record)).await;
         Ok(record)
     }
 

@@ -21,14 +21,15 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
-use domain::{Agent, AgentError, AgentId, WebhookToken};
+use domain::{Agent, AgentError, AgentId, AuditEntry, AuditEvent, WebhookToken};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
+use subprocess::Subprocesses;
 
 use crate::admin::{self, Admins, admins_only};
 use crate::gzip::compressed;
-use crate::{Problem, tasks};
+use crate::{Problem, audit, tasks};
 
-pub use self::sources::{Intake, READ_PDF, SourceError, read_pdf_for_parent};
+pub use self::sources::{Intake, SourceError};
 
 /// Largest agent definition taken: sources and prompt at their limits, with room for JSON escapes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -49,6 +50,8 @@ pub struct Management {
     pub secrets: Arc<Secrets>,
     /// Takes in their documents.
     pub intake: Intake,
+    /// Reads documents and renders prompts.
+    pub subprocesses: Subprocesses,
     /// Tells the time.
     pub clock: Clock,
     /// Who may manage.
@@ -120,7 +123,8 @@ pub enum ManageError {
 
 /// The routes; each asks who calls before anything else.
 pub fn router(management: Management) -> Router {
-    let session = admin::router(management.admins.clone());
+    let admins = management.admins.clone().audited_in(Arc::clone(&management.agents));
+    let session = admin::router(admins.clone());
     Router::new()
         .route("/api/agents", get(read::list).post(create::create))
         .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
@@ -134,12 +138,13 @@ pub fn router(management: Management) -> Router {
         .route("/api/prompt_preview", post(preview::show))
         .route("/api/secrets", get(secrets::list))
         .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
+        .route("/api/audit", get(audit::list))
         .merge(tasks::routes())
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // Definitions and payloads are long texts.
         .layer(from_fn(compressed))
-        .layer(from_fn_with_state(management.admins.clone(), admins_only))
+        .layer(from_fn_with_state(admins, admins_only))
         .with_state(management)
         .merge(session)
 }
@@ -178,6 +183,15 @@ impl Management {
         let name = new_api_key_name(agent.id(), u64::from_be_bytes(entropy));
         self.secrets.put(&name, key).await?;
         Ok(agent.with_stored_api_key(name))
+    }
+}
+
+/// An entry of the audit log about this agent.
+pub(crate) fn audit_entry(event: AuditEvent, record: &AgentRecord) -> AuditEntry {
+    AuditEntry {
+        agent_id: Some(record.agent.id().to_string()),
+        agent_name: Some(record.agent.draft().name.clone()),
+        ..AuditEntry::of(event)
     }
 }
 

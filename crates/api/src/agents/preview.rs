@@ -2,10 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, PromptError, TaskId, TaskKey};
+use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, Prompt, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use subprocess::RenderError;
 use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
@@ -14,9 +14,6 @@ use crate::openapi::webhook::AnyPayload;
 
 /// What an agent without a name is called.
 const NAMELESS: &str = "agent";
-
-/// One at a time: a template may take seconds of a core, which triggers need more.
-static RENDERING: Semaphore = Semaphore::const_new(1);
 
 /// A prompt and what to render it over.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -53,7 +50,7 @@ pub(crate) enum PreviewError {
     #[error(transparent)]
     Agent(#[from] AgentError),
     #[error("The prompt cannot be rendered over this payload: {0}")]
-    Prompt(#[from] PromptError),
+    Render(#[from] RenderError),
 }
 
 /// Shows what a run would tell the model.
@@ -72,17 +69,13 @@ pub(crate) async fn show(
     let mut entropy = [0; 10];
     getrandom::fill(&mut entropy).map_err(ManageError::from)?;
     let task = TaskId::new(now, TaskKey::random(entropy));
-    let turn = RENDERING.acquire().await.map_err(Problem::internal)?;
-    let rendering = tokio::task::spawn_blocking(move || {
-        let rendered = render(&body, task);
-        drop(turn);
-        rendered
-    });
-    let system = rendering.await.map_err(Problem::internal)??;
+    let (agent, payload) = parse_preview(&body)?;
+    let prompt = Prompt::new(&agent, &payload, task, now);
+    let system = management.subprocesses.render_prompt(prompt).await.map_err(PreviewError::from)?;
     Ok(Json(RenderedPrompt { system }))
 }
 
-fn render(body: &[u8], task: TaskId) -> Result<String, PreviewError> {
+fn parse_preview(body: &[u8]) -> Result<(Agent, Payload), PreviewError> {
     // An array would be read as one, by position.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(PreviewError::NotAnObject);
@@ -92,7 +85,7 @@ fn render(body: &[u8], task: TaskId) -> Result<String, PreviewError> {
     let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
     let draft = AgentDraft { prompt, ..AgentDraft::named(name, Vec::new()) };
     let (agent, _) = Agent::new(AgentId::random([0; 16]), draft)?;
-    Ok(domain::render_prompt(&agent, &payload, task, task.created_at())?)
+    Ok((agent, payload))
 }
 
 impl From<PreviewError> for Problem {
@@ -102,7 +95,8 @@ impl From<PreviewError> for Problem {
             | PreviewError::Request(_)
             | PreviewError::Payload(_)
             | PreviewError::Agent(AgentError::Name) => "invalid_request",
-            PreviewError::Agent(_) | PreviewError::Prompt(_) => "invalid_prompt",
+            PreviewError::Render(error @ RenderError::System(_)) => return Self::internal(error),
+            PreviewError::Agent(_) | PreviewError::Render(_) => "invalid_prompt",
         };
         Self::bad_request(code, error.to_string())
     }

@@ -1,17 +1,19 @@
 //! Secrets that agents refer to by name: kept, listed and forgotten here, and read
 //! by nobody but a runner.
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use domain::agent::{SecretError, check_kept_name, check_secret_value};
+use domain::{AuditEntry, AuditEvent};
 use serde::{Deserialize, Serialize};
 use store::AgentRecord;
 use utoipa::ToSchema;
 
 use super::{Body, ManageError, Management};
 use crate::Problem;
+use crate::audit::Actor;
 use crate::openapi::parameters::OfSecret;
 
 /// Agents named in a refusal; it is for people.
@@ -67,6 +69,7 @@ pub(crate) async fn list(State(management): State<Management>) -> Result<Json<Se
     responses((status = 204, description = "It is kept.")))]
 pub(crate) async fn keep(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     name: NamePath,
     body: Body,
 ) -> Result<StatusCode, Problem> {
@@ -74,7 +77,7 @@ pub(crate) async fn keep(
     let value = value(&body.map_err(ManageError::from)?)?;
     management.agents.note_secret(&name).await?;
     management.secrets.replace(&name, &value).await?;
-    tracing::info!(secret = name, "secret kept");
+    management.record(&actor, secret_entry(AuditEvent::SecretPut, name)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -84,6 +87,7 @@ pub(crate) async fn keep(
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn forget(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     name: NamePath,
 ) -> Result<StatusCode, Problem> {
     let name = kept_name(name)?;
@@ -97,9 +101,13 @@ pub(crate) async fn forget(
         return Err(ManageError::SecretInUse(named.join(", ")).into());
     }
     management.secrets.remove(&name).await?;
+    management.record(&actor, secret_entry(AuditEvent::SecretDeleted, name.clone())).await;
     management.agents.forget_secret(&name).await?;
-    tracing::info!(secret = name, "secret deleted");
     Ok(StatusCode::NO_CONTENT)
+}
+
+fn secret_entry(event: AuditEvent, name: String) -> AuditEntry {
+    AuditEntry { secret_name: Some(name), ..AuditEntry::of(event) }
 }
 
 fn kept_name(name: NamePath) -> Result<String, ManageError> {

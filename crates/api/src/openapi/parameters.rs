@@ -63,6 +63,17 @@ pub(crate) struct TasksInQuery {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
+pub(crate) struct AuditInQuery {
+    /// Entries on a page.
+    #[param(minimum = 1, maximum = 100, default = 50, required = false)]
+    limit: u16,
+    /// The `next_cursor` of the page before.
+    #[param(required = false)]
+    cursor: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct StatsInQuery {
     /// Of this agent only.
     #[param(format = "uuid", required = false)]

@@ -87,6 +87,7 @@ fn refused_by(operation: &str) -> Vec<Problem> {
             .into_iter()
             .chain([NotAnObject, TokenFixed, NotFound, Conflict].map(Problem::from))
             .collect(),
+        "list_audit_entries" => vec![malformed("limit", "a whole number from 1 to 100")],
         "list_tasks" => vec![malformed("limit", "a whole number from 1 to 100")],
         "get_task" => vec![StatusError::NotFound.into()],
         "get_stats" => vec![malformed("hours", "a whole number from 1 to 336")],

@@ -6,12 +6,17 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use domain::{Payload, PayloadError};
 use futures::StreamExt as _;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::Problem;
 
 /// A body over the limit is read on and thrown away up to here, so that its
 /// sender is still there to read the answer.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+
+/// From this many bytes on, reading a payload takes so long that other requests on
+/// the same thread would notice.
+const LARGE_PAYLOAD: usize = 64 * 1024;
 
 /// Why a request has no payload.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,8 @@ pub(crate) enum BodyError {
     Incomplete,
     #[error(transparent)]
     Payload(#[from] PayloadError),
+    #[error("failed to read the request body")]
+    Unread(#[source] JoinError),
 }
 
 enum Format {
@@ -44,11 +51,18 @@ pub(super) async fn payload(parts: &Parts, body: Body, limit: usize) -> Result<P
         return Err(BodyError::TooLarge { limit });
     }
     let bytes = read(body, limit).await?;
+    match bytes.len() < LARGE_PAYLOAD {
+        true => parse(format, &bytes),
+        false => spawn_blocking(move || parse(format, &bytes)).await.map_err(BodyError::Unread)?,
+    }
+}
+
+fn parse(format: Format, bytes: &[u8]) -> Result<Payload, BodyError> {
     match format {
-        Format::Json => Ok(Payload::from_json(&bytes)?),
-        Format::Form if std::str::from_utf8(&bytes).is_err() => Err(PayloadError::NotUtf8.into()),
+        Format::Json => Ok(Payload::from_json(bytes)?),
+        Format::Form if std::str::from_utf8(bytes).is_err() => Err(PayloadError::NotUtf8.into()),
         Format::Form if bytes.is_empty() => Err(PayloadError::Empty.into()),
-        Format::Form => Ok(Payload::from_form(&bytes)),
+        Format::Form => Ok(Payload::from_form(bytes)),
     }
 }
 
@@ -104,6 +118,7 @@ impl From<BodyError> for Problem {
             BodyError::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
             BodyError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body"),
             BodyError::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),
+            BodyError::Unread(_) => return Self::internal(error),
         };
         Self::caller(status, code, error.to_string())
     }

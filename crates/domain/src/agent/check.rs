@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 use url::Url;
 
+use super::credential::has_url_credential;
 use super::secret::is_secret_name;
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
 use crate::{AgentId, AnswerSchema, check_template};
@@ -87,10 +88,7 @@ fn check_base_url(base_url: &str) -> Result<(), AgentError> {
         return Err(AgentError::BaseUrl);
     }
     let url = Url::parse(base_url).map_err(|_| AgentError::BaseUrl)?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none();
+    let plain = matches!(url.scheme(), "http" | "https") && url.has_host() && !has_url_credential(&url);
     if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
 }
 

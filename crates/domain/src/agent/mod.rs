@@ -1,6 +1,7 @@
 //! An agent: its definition as its owner sends it, checked and completed.
 
 mod check;
+mod credential;
 mod model;
 mod secret;
 mod tools;
@@ -205,7 +206,7 @@ pub enum AgentError {
     ModelName,
     /// The base URL is none.
     #[error(
-        "`model.base_url` must be an absolute http or https URL without credentials, of at most 2048 characters"
+        "`model.base_url` must be an absolute http or https URL of at most 2048 characters, without credentials: send a key as `model.api_key`"
     )]
     BaseUrl,
     /// The API key or secret name is malformed.
@@ -231,14 +232,33 @@ pub struct Agent {
 impl Agent {
     /// Checks a definition. The imported token, if any, is handed back apart:
     /// an agent never holds one.
-    pub fn new(id: AgentId, mut draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
+    pub fn new(id: AgentId, draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
+        Self::checked(id, draft, None)
+    }
+
+    /// Checks a changed definition of this agent. Tools and a model that stay as they are
+    /// are not checked again: a rule that is newer than they are must not keep an agent
+    /// from being renamed or disabled.
+    pub fn changed(&self, draft: AgentDraft) -> Result<Self, AgentError> {
+        Self::checked(self.id, draft, Some(&self.draft)).map(|(agent, _)| agent)
+    }
+
+    fn checked(
+        id: AgentId,
+        mut draft: AgentDraft,
+        stored: Option<&AgentDraft>,
+    ) -> Result<(Self, Option<WebhookToken>), AgentError> {
         draft.name = draft.name.trim().to_owned();
         check_texts(&draft)?;
         check_output(&draft)?;
         check_limits(&draft.limits)?;
-        tools::expand(&mut draft.tools)?;
-        tools::check_tools(&draft.tools)?;
-        if let Some(model) = &draft.model {
+        if stored.is_none_or(|stored| stored.tools != draft.tools) {
+            tools::expand(&mut draft.tools)?;
+            tools::check_tools(&draft.tools)?;
+        }
+        if let Some(model) = &draft.model
+            && stored.is_none_or(|stored| stored.model.as_ref() != Some(model))
+        {
             check_model(model)?;
             check_secret_owner(id, model)?;
         }
@@ -337,6 +357,9 @@ mod tests {
             (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
             (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),
             (r#"{"name":"a","model":{"base_url":"http://u:p@h","name":"m"}}"#, "credentials"),
+            (r#"{"name":"a","model":{"base_url":"http://h/v1?key=1","name":"m"}}"#, "credentials"),
+            (r#"{"name":"a","model":{"base_url":"http://h/v1?v=1&code=1","name":"m"}}"#, "credentials"),
+            (r#"{"name":"a","model":{"base_url":"http://h/v1#key=1","name":"m"}}"#, "credentials"),
             (
                 r#"{"name":"a","model":{"provider":"extractive","api_key":{"secret":"a b"}}}"#,
                 "`model.api_key`",
@@ -360,6 +383,25 @@ mod tests {
             let message = check(json).unwrap_err();
             assert!(message.contains(says), "{json}: {message}");
         }
+    }
+
+    #[test]
+    fn an_agent_from_before_a_rule_can_be_disabled_but_not_be_given_more_of_the_kind() {
+        let definition = |header: &str, enabled: bool| {
+            let tool = serde_json::json!({
+                "type": "mcp", "name": "wiki", "url": "https://mcp.example/?code=1", "allow": ["a"],
+                "headers": { header: "x" },
+            });
+            let model = serde_json::json!({ "base_url": "https://h/v1?key=1", "name": "m" });
+            let json =
+                serde_json::json!({ "name": "a", "tools": [tool], "model": model, "enabled": enabled });
+            AgentDraft::from_json(json.to_string().as_bytes()).unwrap()
+        };
+        let id = AgentId::random([1; 16]);
+        assert!(Agent::new(id, definition("X-Pass", true)).is_err());
+        let stored = Agent::from_stored(id, definition("X-Pass", true));
+        assert!(!stored.changed(definition("X-Pass", false)).unwrap().draft().enabled);
+        assert!(stored.changed(definition("X-Pwd", true)).is_err());
     }
 
     #[test]

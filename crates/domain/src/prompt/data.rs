@@ -10,10 +10,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::Payload;
-
-pub(super) fn payload_value(payload: &Payload) -> Value {
-    let json: Arc<str> = payload.as_json().into();
+pub(super) fn payload_value(payload: &str) -> Value {
+    let json: Arc<str> = payload.into();
     let whole = 0..json.len();
     value(&json, whole)
 }
@@ -68,6 +66,10 @@ impl Container {
         })
     }
 
+    fn len(&self) -> usize {
+        self.content().len().unwrap_or_default()
+    }
+
     /// A value inside this one, as a part of the same text.
     fn child(&self, raw: &RawValue) -> Value {
         let start = raw.get().as_ptr().addr().saturating_sub(self.json.as_ptr().addr());
@@ -88,8 +90,17 @@ impl Object for Container {
         if self.is_map() {
             Enumerator::Values(self.content().try_iter().map(Iterator::collect).unwrap_or_default())
         } else {
-            Enumerator::Seq(self.content().len().unwrap_or_default())
+            Enumerator::Seq(self.len())
         }
+    }
+
+    // By default each of these two collects all keys.
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.len())
+    }
+
+    fn is_true(self: &Arc<Self>) -> bool {
+        self.len() > 0
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

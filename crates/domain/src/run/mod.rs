@@ -20,7 +20,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, Misfit, Outcome, Passage, Usage};
+use crate::{
+    Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, MAX_JSON_VALUES, Misfit, Outcome, Passage, Usage,
+};
 pub use talk::{
     CallOutcome, Called, Message, ModelReply, StopReason, ToolCall, ToolCallRecord, ToolResult, ToolSpec,
     Turn, cut,
@@ -204,6 +206,8 @@ impl Run {
             let (id, name) = (call.id.clone(), call.name.clone());
             results.push(ToolResult { id, name, content: called.content, is_error });
         }
+        // After each turn: the arguments of all calls of a run would take too much memory.
+        self.tool_calls = showable(std::mem::take(&mut self.tool_calls));
         self.failed_turns = if worked { 0 } else { self.failed_turns + 1 };
         self.talk.push(Message::Tools(results));
         self.state = State::AwaitingModel;
@@ -332,10 +336,11 @@ fn name_calls(calls: &mut [ToolCall], turn: u32) {
 /// The calls as they fit an answer: of many with long results, the later ones are
 /// shown without.
 fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
-    let mut left = MAX_SHOWN_BYTES;
+    let (mut bytes_left, mut values_left) = (MAX_SHOWN_BYTES, MAX_JSON_VALUES);
     for call in &mut calls {
-        match left.checked_sub(call.bytes()) {
-            Some(rest) => left = rest,
+        let (bytes, values) = call.size();
+        match bytes_left.checked_sub(bytes).zip(values_left.checked_sub(values)) {
+            Some(left) => (bytes_left, values_left) = left,
             None => call.leave_out(),
         }
     }
@@ -583,6 +588,20 @@ mod tests {
         let Outcome::Failure(failure) = ended.outcome else { panic!("a success") };
         assert_eq!(failure.tool_calls.len(), 30 * 32);
         assert!(failure.tool_calls[959].result.contains("left out"));
+    }
+
+    #[test]
+    fn a_run_keeps_the_arguments_of_its_calls_within_a_number_of_values() {
+        let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 31, ..Limits::default() });
+        let arguments = format!("[{}0]", "[0],".repeat(500));
+        for _ in 0..2 {
+            let mut reply = wants(&["a"; 32]);
+            reply.calls.iter_mut().for_each(|call| call.arguments.clone_from(&arguments));
+            run.model_replied(reply, rules(&limits));
+            run.tools_replied(&turn(&run), vec![called("x", CallOutcome::Ok); 32]);
+        }
+        let shown = run.tool_calls.iter().filter(|call| call.arguments.is_array()).count();
+        assert_eq!(shown, MAX_JSON_VALUES / 1002);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Passage, TaskId};
+use crate::{Passage, TaskId, count_json_values};
 
 /// Most bytes of a call's arguments and of its result that a task's result shows.
 const SHOWN_BYTES: usize = 4 * 1024;
@@ -223,9 +223,10 @@ impl ToolCallRecord {
 }
 
 impl ToolCallRecord {
-    /// What is shown of its arguments and its result.
-    pub(super) fn bytes(&self) -> usize {
-        self.arguments.to_string().len() + self.result.len()
+    /// The bytes of what is shown, and the values in its arguments.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let arguments = self.arguments.to_string();
+        (arguments.len() + self.result.len(), count_json_values(arguments.as_bytes()))
     }
 
     /// Shows neither.
@@ -236,10 +237,8 @@ impl ToolCallRecord {
 }
 
 fn shown_arguments(arguments: &str) -> Value {
-    match serde_json::from_str(arguments) {
-        Ok(value) if arguments.len() <= SHOWN_BYTES => value,
-        _ => Value::String(cut(arguments, SHOWN_BYTES)),
-    }
+    let json = (arguments.len() <= SHOWN_BYTES).then(|| serde_json::from_str(arguments).ok()).flatten();
+    json.unwrap_or_else(|| Value::String(cut(arguments, SHOWN_BYTES)))
 }
 
 /// The text, or its beginning with a mark that says how long it was.

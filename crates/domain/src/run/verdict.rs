@@ -50,6 +50,7 @@ fn no_tools(tool: &str) -> Failure {
     let tool = cut(tool, 64);
     let message = format!("The model asked for the tool `{tool}`, which this agent does not have");
     Failure::permanent(ErrorType::ToolError, message)
+        .logged_as("The model asked for a tool that this agent does not have")
 }
 
 pub(super) fn needs_approval(tool: &str) -> Failure {
@@ -63,6 +64,7 @@ pub(super) fn keeps_failing(tool: &str) -> Failure {
     let tool = cut(tool, 64);
     let message = format!("Every tool call failed in three turns in a row, the last one of `{tool}`");
     Failure::permanent(ErrorType::ToolError, message)
+        .logged_as("Every tool call failed in three turns in a row")
 }
 
 pub(super) fn correction(schema: &AnswerSchema, misfit: &Misfit) -> String {

@@ -13,8 +13,9 @@ use std::time::Duration;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
-use crate::DataDir;
 use crate::cli::Deployment;
+use crate::data_dir::ServerNotes;
+use crate::{DataDir, DataDirError};
 
 /// Where the local server is, if it never ran.
 const DEFAULT_URL: &str = "http://127.0.0.1:7091";
@@ -35,6 +36,9 @@ pub enum ClientError {
         /// Why.
         source: reqwest::Error,
     },
+    /// The local server's folder cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The command lacks something.
     #[error("{0}")]
     Usage(&'static str),
@@ -129,13 +133,17 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(deployment: &Deployment) -> Result<Self, ClientError> {
-        let data_dir = DataDir::new(&deployment.data_dir);
         let set = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
         let given = set(&deployment.url);
+        let notes = match DataDir::new(&deployment.data_dir).server_notes() {
+            // Another deployment is named: this folder does not matter.
+            Err(_) if given.is_some() => ServerNotes::default(),
+            notes => notes?,
+        };
         // The local server's token is for the local server only.
-        let is_local = given.is_none() || given == data_dir.url();
-        let local_token = is_local.then(|| data_dir.admin_token()).flatten();
-        let url = given.or_else(|| data_dir.url()).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let is_local = given.is_none() || given == notes.url;
+        let local_token = notes.admin_token.filter(|_| is_local);
+        let url = given.or(notes.url).unwrap_or_else(|| DEFAULT_URL.to_owned());
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(ClientError::Usage("--url must begin with http:// or https://"));
         }

@@ -11,7 +11,7 @@ use sources::{Format, MAX_FILE_BYTES};
 use super::agent::path;
 use super::{Client, ClientError, text};
 use crate::cli::{Deployment, SourceCommand};
-use crate::say;
+use crate::say::{printable, say};
 
 /// Largest file that is read here for its text.
 const MOST_READ_HERE: u64 = 512 * 1024 * 1024;
@@ -71,7 +71,8 @@ async fn add(client: &Client, agent: &Value, file: &Path, title: Option<&str>) -
 fn bar(client: &Client, name: &str, bytes: usize) -> ProgressBar {
     // It draws nothing where stderr is no terminal.
     let target = if client.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(bytes as u64), target).with_message(name.to_owned());
+    let bar =
+        ProgressBar::with_draw_target(Some(bytes as u64), target).with_message(printable(name).into_owned());
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style.progress_chars("=> "));
     }

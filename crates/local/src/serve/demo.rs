@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::audit::Actor;
 use domain::{AgentDraft, Source};
 use store::error_chain;
 
@@ -20,7 +21,7 @@ const SOURCES: [(&str, &str); 2] = [
 pub(super) async fn introduce(server: &Server, resumed: usize, took: Duration) -> Result<(), ServeError> {
     let management = &server.management;
     let agents = match server.is_new {
-        true => vec![management.create(demo_agent()).await?],
+        true => vec![management.create(demo_agent(), &Actor::server()).await?],
         // An agent that cannot be read is no reason not to serve the others.
         false => management.agents.list().await.unwrap_or_else(|error| {
             tracing::error!(error = error_chain(&error), "agents not listed");

@@ -15,13 +15,15 @@ use api::admin::Admins;
 use api::agents::{Intake, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
-use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunSettings, Runner, Sources};
+use domain::{WeakAdminToken, check_admin_token};
+use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunGate, RunSettings, Runner, Sources};
 use store::aws::Aws;
 use store::env::{Env, EnvError};
 use store::{
     Agents, Bedrock, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables,
     index_tasks,
 };
+use subprocess::Subprocesses;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -35,6 +37,8 @@ use crate::cli::ServeArgs;
 use crate::data_dir::{KeptSecret, Lock};
 use crate::{DataDir, DataDirError, say};
 
+/// Prompts that are not plain and are rendered at a time, each in a subprocess.
+const PROMPTS_AT_ONCE: usize = 2;
 /// How long runs under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often expired items are deleted; readers never see them anyway. A sweep reads
@@ -42,8 +46,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// As many times its own duration a sweep rests.
 const SWEEP_REST: u32 = 100;
-/// As on AWS: longer than any invocation.
-const VISIBILITY: Duration = Duration::from_secs(900);
+/// As on AWS: not shorter than an invocation.
+const VISIBILITY: Duration = Duration::from_secs(3600);
 /// What was read of agents is forgotten at every change made in this process,
 /// and no other process makes any.
 const REMEMBER_AGENTS: Duration = Duration::from_secs(10);
@@ -66,7 +70,7 @@ pub struct Settings {
     pub admin_token: Option<String>,
     /// What one caller, and all of them together, may take up.
     pub http: HttpLimits,
-    /// The file of this program, which reads PDFs in a process of its own.
+    /// The file of this program, which it starts again for work on untrusted input.
     pub program: PathBuf,
     /// Tells the time.
     pub clock: Clock,
@@ -90,6 +94,9 @@ pub enum ServeError {
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The operator chose an admin token that is easily guessed.
+    #[error("AGENT_WEBHOOKS_ADMIN_TOKEN is too weak")]
+    WeakAdminToken(#[from] WeakAdminToken),
     /// The database cannot be opened.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -135,6 +142,9 @@ pub struct Server {
 #[derive(Debug)]
 struct Runs {
     queue: Arc<MemoryQueue>,
+    /// Tasks that lost their worker. One at a time, so that those that wait for their
+    /// turn take no place of a run.
+    lone_queue: Arc<MemoryQueue>,
     runner: Arc<Runner>,
     concurrency: usize,
     /// Once what was left is resumed.
@@ -188,7 +198,7 @@ impl Settings {
             runs: RunSettings::from_env(env)?,
             concurrency: env.number("AGENT_WEBHOOKS_CONCURRENCY", 32, 1, 1000)?,
             max_body_bytes: api::webhook::max_body_bytes(env)?,
-            private_hosts: PrivateHosts::from_env(env).unwrap_or(PrivateHosts::Any),
+            private_hosts: PrivateHosts::from_env(env, PrivateHosts::any()),
             bedrock: Bedrock::from_env(env),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
             http: HttpLimits::default(),
@@ -213,16 +223,18 @@ impl Server {
         let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
         let secrets = Arc::new(Secrets::file(data_dir.secrets()));
         let clock = settings.clock.clone();
-        let queue = Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES));
+        let [queue, lone_queue] = [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES)));
 
         let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
+        let subprocesses = Subprocesses::new(settings.program, PROMPTS_AT_ONCE);
         let management = Management {
             agents: Arc::clone(&agents),
             tasks: tasks.clone(),
             secrets: Arc::clone(&secrets),
-            intake: Intake::new(documents.clone(), settings.program),
+            intake: Intake::new(documents.clone()),
+            subprocesses: subprocesses.clone(),
             clock: clock.clone(),
             admins: Admins::new(token, public_url, clock.clone()),
             signing_secret: signing_secret.into(),
@@ -238,6 +250,8 @@ impl Server {
         let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
         let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
         let runner = Arc::new(Runner {
+            subprocesses,
+            gate: RunGate::default(),
             tasks,
             sources: Arc::new(Sources::new(Arc::clone(&agents), documents)),
             agents,
@@ -255,7 +269,7 @@ impl Server {
         let limits = settings.http.fitted(settings.concurrency);
         let http = tokio::spawn(http::answer(listener, api::app(routes), limits, stop.clone()));
         tokio::spawn(sweep(engine, stop.clone()));
-        let runs = Runs { queue, runner, concurrency: settings.concurrency, poller: None };
+        let runs = Runs { queue, lone_queue, runner, concurrency: settings.concurrency, poller: None };
         Ok(Self { url, management, is_new, admin_token, runs, stop, http, lock: Arc::new(lock) })
     }
 
@@ -264,11 +278,16 @@ impl Server {
     /// and callers are answered meanwhile. What they trigger may be queued twice,
     /// which is harmless; no run is under way, so that every lease is a dead one's.
     pub async fn resume(&mut self) -> Result<usize, StoreError> {
-        let Runs { queue, runner, concurrency, poller } = &mut self.runs;
-        let resumed = recovery::resume(&runner.tasks, queue, runner.clock.now()).await?;
-        let poll =
-            poller::poll(Arc::clone(queue), Arc::clone(runner), *concurrency, self.stop.clone(), GRACE);
-        *poller = Some(tokio::spawn(poll));
+        let Runs { queue, lone_queue, runner, concurrency, poller } = &mut self.runs;
+        let resumed = recovery::resume(&runner.tasks, queue, lone_queue, runner.clock.now()).await?;
+        let poll = |queue: &Arc<MemoryQueue>, at_once| {
+            poller::poll(Arc::clone(queue), Arc::clone(runner), at_once, self.stop.clone(), GRACE)
+        };
+        let (all, lone) = (poll(queue, *concurrency), poll(lone_queue, 1));
+        *poller = Some(tokio::spawn(async move {
+            let (left, left_alone) = tokio::join!(all, lone);
+            left + left_alone
+        }));
         Ok(resumed)
     }
 
@@ -289,8 +308,9 @@ impl Server {
     }
 }
 
-fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<(String, AdminToken), DataDirError> {
+fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<(String, AdminToken), ServeError> {
     if let Some(token) = given {
+        check_admin_token(&token)?;
         return Ok((token, AdminToken::Given));
     }
     let secret = data_dir.keep_admin_token()?;

@@ -10,8 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// As long as a Lambda invocation: a run's lease ends with it.
-const INVOCATION: Duration = Duration::from_secs(900);
+/// From the receive of a message to the end of its lease. Nothing dies here at a
+/// deadline, as a Lambda does, so there is time for the longest run (14 minutes) after
+/// the longest wait to run alone (45 minutes).
+const INVOCATION: Duration = Duration::from_secs(3600);
 
 /// Takes messages until `stop`, then waits up to `grace` for the runs under way.
 /// Returns how many it left; they go on at the next start.
@@ -40,6 +42,8 @@ pub(crate) async fn poll(
         });
         while runs.try_join_next().is_some() {}
     }
+    // What has not started by now would only be broken off.
+    runner.gate.close();
     let ended = async { while runs.join_next().await.is_some() {} };
     // Whoever is late goes on at the next start.
     let _ = tokio::time::timeout(grace, ended).await;

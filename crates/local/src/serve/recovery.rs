@@ -16,19 +16,28 @@ pub(crate) async fn give_back(tasks: &Tasks, now: Moment) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Fills the queue from the tasks table. The runners that held tasks died with
+/// Fills the queues from the tasks table. The runners that held tasks died with
 /// the process before this one (the folder's lock says so), so they are
-/// PENDING now rather than when their leases were due. Returns how many tasks go on.
-pub(crate) async fn resume(tasks: &Tasks, queue: &MemoryQueue, now: Moment) -> Result<usize, StoreError> {
+/// PENDING now rather than when their leases were due. Any of them may be what ended
+/// that process, so they go to the queue of those that run alone. Returns how many
+/// tasks go on.
+pub(crate) async fn resume(
+    tasks: &Tasks,
+    queue: &MemoryQueue,
+    lone_queue: &MemoryQueue,
+    now: Moment,
+) -> Result<usize, StoreError> {
     let left = tasks.left().await?;
     for agent in left.slots {
         tasks.forget_slots(agent).await?;
     }
     let unended = readable(left.unended);
     for task in &unended {
-        if task.status == Status::Started {
+        let is_lost = task.status == Status::Started;
+        if is_lost {
             tasks.break_lease(task.id, now).await?;
         }
+        let queue = if is_lost || task.worker_lost { lone_queue } else { queue };
         queue.send(task.id, task.agent_id);
     }
     Ok(unended.len())

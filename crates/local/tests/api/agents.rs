@@ -5,7 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{FakeModel, World, accepted, refused, string};
+use crate::support::functions::{SMALL_ADMIN_TOKEN, functions};
+use crate::support::{FakeModel, World, accepted, client, refused, string};
 
 #[tokio::test]
 async fn an_agent_is_made_listed_shown_changed_and_deleted() {
@@ -238,4 +239,43 @@ async fn a_browser_gets_long_definitions_compressed() {
     let mut unpacked = Vec::new();
     std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*packed), &mut unpacked).unwrap();
     assert_eq!(unpacked, plain);
+}
+
+/// Otherwise the time of the answer would tell them apart.
+#[tokio::test]
+async fn a_token_that_does_not_work_costs_the_same_calls_as_an_unknown_one() {
+    let model = FakeModel::saying("x").await;
+    let functions = functions(&model).await;
+    let unknown = format!("{}/api/webhooks/agents/{}", functions.url, "0".repeat(40));
+    let change = async |method: Method, path: &str, body: Value| {
+        let url = format!("{}/api/agents/{}{path}", functions.url, functions.agent);
+        let response = client().request(method, url).bearer_auth(SMALL_ADMIN_TOKEN).json(&body).send().await;
+        assert_eq!(response.unwrap().status(), 200);
+        functions.wire.calls();
+    };
+    let cost = async |webhook: &str| {
+        let answer = client().post(webhook).body("{}").send().await.unwrap();
+        assert_eq!(refused(answer, 404).await.1, "agent_not_found");
+        functions.wire.calls()
+    };
+    functions.wire.calls();
+    for _ in 0..3 {
+        assert_eq!(cost(&unknown).await, ["GetItem"]);
+    }
+    change(Method::PATCH, "", json!({ "enabled": false })).await;
+    for _ in 0..3 {
+        assert_eq!(cost(&functions.webhook).await, ["GetItem"], "disabled");
+    }
+
+    // One that has been remembered while it worked.
+    change(Method::PATCH, "", json!({ "enabled": true })).await;
+    change(Method::POST, "/webhook/rotate", json!({ "overlap_seconds": 60 })).await;
+    accepted(functions.trigger(None).await).await;
+    functions.wire.calls();
+    accepted(functions.trigger(None).await).await;
+    assert_eq!(functions.wire.calls(), ["PutItem", "SendMessage"], "a working token is remembered");
+    functions.time.forward(Duration::from_secs(61));
+    for _ in 0..3 {
+        assert_eq!(cost(&functions.webhook).await, ["GetItem"], "rotated away");
+    }
 }

@@ -1,10 +1,13 @@
 //! The client commands, as typed.
 
-use std::process::{Command, Output};
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Output, Stdio};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, FakeModel, Reply, World};
+use crate::support::{ADMIN_TOKEN, FakeApi, FakeModel, Reply, World};
 
 pub(crate) async fn run(world: &World, args: &[&str]) -> Output {
     let (url, args) = (world.url.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
@@ -121,4 +124,82 @@ async fn an_agent_of_another_provider_keeps_it_when_its_model_changes() {
     let refused = run(&world, &["agent", "update", "a", "--model-provider", "oracle"]).await;
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("openai, anthropic, bedrock, extractive"));
+}
+
+/// What a terminal obeys: a title, a cleared screen, C1, a direction override.
+const HOSTILE: &str = "a\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}2J\rb\u{202e}c\u{7f}\n\tü";
+const SHOWN: &str = "a\\u001b]0;title\\u0007\\u001b[2J\\u009b2J\\u000db\\u202ec\\u007f\n\tü";
+
+/// What the command writes to a terminal that is its stdout and its stderr.
+async fn shown_on_a_terminal(world_url: &str, args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
+    command.args(args).env("AGENT_WEBHOOKS_URL", world_url).env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
+    let shown = tokio::task::spawn_blocking(move || {
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = || File::options().read(true).write(true).open(&path).unwrap();
+        command.stdin(Stdio::null()).stdout(terminal()).stderr(terminal());
+        let mut child = command.spawn().unwrap();
+        // Its ends of the terminal are the child's alone now.
+        drop(command);
+        let mut shown = Vec::new();
+        let mut piece = [0; 4096];
+        let mut controller = File::from(controller);
+        // An error, once nobody has the terminal open any more.
+        while let Ok(length @ 1..) = controller.read(&mut piece) {
+            shown.extend_from_slice(&piece[..length]);
+        }
+        child.wait().unwrap();
+        String::from_utf8(shown).unwrap()
+    });
+    // The terminal itself makes CRLF of every line feed.
+    shown.await.unwrap().replace("\r\n", "\n")
+}
+
+fn assert_harmless(shown: &str) {
+    let control = |character: char| {
+        character.is_control() && !['\n', '\t'].contains(&character) || character == '\u{202e}'
+    };
+    assert!(!shown.contains(control), "{shown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_is_shown_control_characters_and_does_not_obey_them() {
+    let model = FakeModel::start(|_, _| Reply::Text(HOSTILE)).await;
+    let world = World::start().await;
+    let agent = world.agent(&model, json!({ "name": format!("n{HOSTILE}") })).await;
+    let shown = shown_on_a_terminal(&world.url, &["trigger", &agent.id, "--key", "k", "--wait"]).await;
+    assert!(shown.contains(SHOWN) && shown.contains("SUCCESS"), "{shown:?}");
+    assert_harmless(&shown);
+    let json = json_of(&run(&world, &["trigger", &agent.id, "--key", "k", "--json"]).await);
+    let task = json["task_id"].as_str().unwrap();
+    for args in [&["status", task][..], &["agent", "list"], &["agent", "show", &agent.id]] {
+        let shown = shown_on_a_terminal(&world.url, args).await;
+        assert!(shown.contains(SHOWN), "{args:?}: {shown:?}");
+        assert_harmless(&shown);
+    }
+    // JSON stays JSON.
+    let shown = shown_on_a_terminal(&world.url, &["status", task, "--json"]).await;
+    assert_harmless(&shown);
+    let status: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(status["result"]["result"]["answer"], HOSTILE);
+    // Programs get what was said.
+    let piped = text_of(&run(&world, &["status", task]).await);
+    assert!(piped.contains(HOSTILE), "{piped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_terminal_does_not_obey_a_servers_error() {
+    let server = FakeApi::start(|_, _| {
+        let body = json!({ "success": false, "code": HOSTILE, "message": HOSTILE });
+        crate::support::api::answer(500, "application/json", body.to_string())
+    })
+    .await;
+    for args in [&["status", "x"][..], &["agent", "list"], &["secret", "list"]] {
+        let shown = shown_on_a_terminal(&server.url(), args).await;
+        assert!(shown.contains("error: ") && shown.contains(SHOWN), "{args:?}: {shown:?}");
+        assert_harmless(&shown);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::task_status::{self, Statuses};
 use domain::Moment;
 use reqwest::Method;
-use runner::{Delivery, Models, PrivateHosts, Runner, run_batch};
+use runner::{Delivery, Models, PrivateHosts, RunGate, Runner, run_batch};
 use serde_json::{Value, json};
 use store::Clock;
 
@@ -31,11 +31,13 @@ fn behind(time: &Time) -> Clock {
 /// Another instance of the agent function, with a clock of its own.
 fn runner_with(functions: &Functions, clock: Clock) -> Arc<Runner> {
     Arc::new(Runner {
+        subprocesses: functions.runner.subprocesses.clone(),
         tasks: functions.runner.tasks.clone(),
         agents: Arc::clone(&functions.runner.agents),
         secrets: Arc::clone(&functions.runner.secrets),
         sources: Arc::clone(&functions.runner.sources),
-        models: Models::new(PrivateHosts::Any).unwrap(),
+        models: Models::new(PrivateHosts::any()).unwrap(),
+        gate: RunGate::default(),
         settings: functions.runner.settings.clone(),
         clock,
     })

@@ -59,6 +59,7 @@ async fn a_repeat_is_answered_with_the_first_id_whatever_it_says() {
         world.http.get(format!("{}?x=1", agent.url)).header("idempotency-key", "k").send().await.unwrap();
     assert!(replayed(&get));
     assert_eq!(accepted(get).await, id);
+    model.asked_at_least(1).await;
     assert_eq!(model.asked().len(), 1);
 }
 

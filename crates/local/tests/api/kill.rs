@@ -17,20 +17,25 @@ use crate::support::{ADMIN_TOKEN, FakeModel, Reply, client, redaction, string};
 
 const TRIGGERS: usize = 200;
 
-struct Killable {
-    process: Child,
-    url: String,
+/// The real binary as a process of its own.
+pub(crate) struct Killable {
+    pub(crate) process: Child,
+    pub(crate) url: String,
 }
 
 impl Killable {
     fn start(folder: &Path) -> Self {
-        let mut process = serve(folder).spawn().unwrap();
+        Self::start_with(&mut serve(folder))
+    }
+
+    pub(crate) fn start_with(command: &mut Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
         let url = lines.find_map(listening).expect("the server says where it listens");
         Self { process, url }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // SIGKILL.
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -43,7 +48,7 @@ impl Drop for Killable {
     }
 }
 
-fn serve(folder: &Path) -> Command {
+pub(crate) fn serve(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"));
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
@@ -69,7 +74,7 @@ fn listening(line: String) -> Option<String> {
     line.strip_prefix("listening on ").map(str::to_owned)
 }
 
-async fn agent(url: &str, model: &FakeModel) -> String {
+pub(crate) async fn agent(url: &str, model: &FakeModel) -> String {
     limited_agent(url, model, json!({})).await
 }
 
@@ -94,7 +99,7 @@ async fn status(url: &str, task: &str) -> Option<Value> {
     client().get(format!("{url}/api/task_status?task_id={task}")).send().await.ok()?.json().await.ok()
 }
 
-async fn ended(url: &str, task: &str) -> Value {
+pub(crate) async fn ended(url: &str, task: &str) -> Value {
     for _ in 0..3000 {
         let status = status(url, task).await.unwrap();
         if status["finished_at"].is_string() {

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Lines};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
-use domain::{ClaimRefusal, Ended, ErrorType, Failure, TaskId};
+use domain::{ClaimRefusal, Ended, ErrorType, Failure, Isolation, TaskId};
 use serde_json::{Value, json};
 use store::{Burial, Claim, Finish};
 use tempfile::TempDir;
@@ -144,7 +144,8 @@ async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end
     let id = TaskId::parse(&id).unwrap();
     let (tasks, hour) = (&functions.runner.tasks, Duration::from_secs(3600));
     let now = functions.time.clock().now();
-    let Claim::Granted(claimed) = tasks.claim(id, now, now.plus(hour), 5).await.unwrap() else {
+    let Claim::Granted(claimed) = tasks.claim(id, now, now.plus(hour), 5, Isolation::Shared).await.unwrap()
+    else {
         panic!("nobody holds it")
     };
     let failure = Failure::permanent(ErrorType::Internal, "x");

@@ -11,6 +11,7 @@
 )]
 
 mod agents;
+mod audit;
 mod calls;
 mod client;
 mod clock;

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::{
-    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Moment, Outcome, Passage, Payload, Run,
-    Status, Task, TaskId, TaskKey,
+    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Isolation, Moment, Outcome, Passage,
+    Payload, Run, Status, Task, TaskId, TaskKey,
 };
 use proptest::prelude::*;
 use protocol::record::{self, Ending, Item};
 use store::aws::Aws;
-use store::{Admission, Burial, Claim, Claimed, Release, Tasks, Unended, create_tables};
+use store::{Admission, Burial, Claim, Claimed, Release, Tasks, Unended, Wait, create_tables};
 use tokio::runtime::{Builder, Handle};
 
 use crate::support::functions::functions;
@@ -28,7 +28,8 @@ const EPOCH: Moment = Moment::from_millis(2 * 24 * 3600 * 1000);
 #[derive(Clone, Debug)]
 enum Call {
     Admit,
-    Claim { id: usize, lease: u64 },
+    Claim { id: usize, lease: u64, isolation: Isolation },
+    WaitToRunAlone { id: usize },
     Finish { claim: usize, ending: Ending },
     Checkpoint { claim: usize, run: u8 },
     Release { claim: usize, pause: u64, run: Option<u8> },
@@ -77,7 +78,8 @@ async fn the_message_of_a_run_whose_result_is_void_comes_back() {
     let seen = Arc::clone(&overtaken);
     let model = FakeModel::start(move |_, _| {
         let (tasks, id, now) = seen.get().unwrap();
-        let overtake = tasks.claim(*id, *now, now.plus(Duration::from_secs(60)), MAX_ATTEMPTS);
+        let until = now.plus(Duration::from_secs(60));
+        let overtake = tasks.claim(*id, *now, until, MAX_ATTEMPTS, Isolation::Alone);
         let claim = tokio::task::block_in_place(|| Handle::current().block_on(overtake)).unwrap();
         assert!(matches!(claim, Claim::Granted(_)));
         Reply::Text("too late")
@@ -95,9 +97,12 @@ async fn the_message_of_a_run_whose_result_is_void_comes_back() {
 
 fn call() -> impl Strategy<Value = Call> {
     let ending = prop_oneof![Just(Ending::Success), Just(Ending::Failure)];
+    let isolation = prop_oneof![Just(Isolation::Shared), Just(Isolation::Alone)];
     prop_oneof![
         3 => Just(Call::Admit),
-        6 => (any::<usize>(), 0_u64..4).prop_map(|(id, lease)| Call::Claim { id, lease }),
+        6 => (any::<usize>(), 0_u64..4, isolation)
+            .prop_map(|(id, lease, isolation)| Call::Claim { id, lease, isolation }),
+        1 => any::<usize>().prop_map(|id| Call::WaitToRunAlone { id }),
         2 => (any::<usize>(), ending).prop_map(|(claim, ending)| Call::Finish { claim, ending }),
         2 => (any::<usize>(), any::<u8>()).prop_map(|(claim, run)| Call::Checkpoint { claim, run }),
         2 => (any::<usize>(), 0_u64..4, any::<Option<u8>>())
@@ -138,7 +143,15 @@ impl Pair {
     async fn make(&mut self, call: &Call, now: Moment) -> (String, String) {
         match call {
             Call::Admit => self.admit(now).await,
-            Call::Claim { id, lease } => self.claim(self.id(*id), now, *lease).await,
+            Call::Claim { id, lease, isolation } => self.claim(self.id(*id), now, *lease, *isolation).await,
+            Call::WaitToRunAlone { id } => {
+                let id = self.id(*id);
+                let real = match self.tasks.wait_to_run_alone(id, now, now).await.unwrap() {
+                    Wait::Since(_) => None,
+                    Wait::Refused(refusal) => Some(refusal),
+                };
+                told(real, self.item.wait_to_run_alone(id, now))
+            }
             Call::Finish { claim, ending } => self.finish(*claim, *ending, now).await,
             Call::Checkpoint { claim, run } => self.checkpoint(*claim, *run).await,
             Call::Release { claim, pause, run } => {
@@ -156,8 +169,8 @@ impl Pair {
             }
             Call::GiveBack { id } => {
                 let id = self.id(*id);
-                let task =
-                    Unended { id, agent_id: AgentId::random([0; 16]), status: Status::Started, events: 0 };
+                let (agent_id, status) = (AgentId::random([0; 16]), Status::Started);
+                let task = Unended { id, agent_id, status, worker_lost: false, events: 0 };
                 let real = self.tasks.give_back(&task, now).await.unwrap();
                 told(real, self.item.give_back(id))
             }
@@ -181,9 +194,9 @@ impl Pair {
         told(real, self.item.admit(id))
     }
 
-    async fn claim(&mut self, id: TaskId, now: Moment, lease: u64) -> (String, String) {
+    async fn claim(&mut self, id: TaskId, now: Moment, lease: u64, isolation: Isolation) -> (String, String) {
         let until = now.plus(Duration::from_secs(lease));
-        let real = match self.tasks.claim(id, now, until, MAX_ATTEMPTS).await.unwrap() {
+        let real = match self.tasks.claim(id, now, until, MAX_ATTEMPTS, isolation).await.unwrap() {
             Claim::Granted(claimed) => {
                 let attempt = claimed.task.attempt;
                 let run = self.tasks.checkpointed(&claimed).await.unwrap();
@@ -193,7 +206,7 @@ impl Pair {
             }
             Claim::Refused(refusal) => record::Claim::Refused(refusal),
         };
-        told(real, self.item.claim(id, now, until, MAX_ATTEMPTS))
+        told(real, self.item.claim(id, now, until, MAX_ATTEMPTS, isolation))
     }
 
     async fn finish(&mut self, claim: usize, ending: Ending, now: Moment) -> (String, String) {
@@ -234,14 +247,13 @@ impl Pair {
     async fn records(&self) -> (String, String) {
         let real = self.tasks.get(self.ids[0]).await.unwrap();
         let real = real.as_ref().map(|task| {
-            let Task { id, status, attempt, lease_until, ended, .. } = task;
-            (*id, *status, *attempt, *lease_until, ended.as_ref().map(ending_of))
+            let Task { id, status, attempt, lease_until, worker_lost, ended, .. } = task;
+            (*id, *status, *attempt, *lease_until, *worker_lost, ended.as_ref().map(ending_of))
         });
-        let model = self
-            .item
-            .0
-            .as_ref()
-            .map(|record| (record.id, record.status, record.attempt, record.lease_until, record.ending));
+        let model = self.item.0.as_ref().map(|record| {
+            let record::Record { id, status, attempt, lease_until, worker_lost, ending, .. } = record;
+            (*id, *status, *attempt, *lease_until, *worker_lost, *ending)
+        });
         told(real, model)
     }
 

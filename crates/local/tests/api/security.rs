@@ -147,3 +147,64 @@ async fn no_cache_keeps_an_answer() {
         assert_eq!(response.headers()["cache-control"], "no-store", "{}", response.url());
     }
 }
+
+#[tokio::test]
+async fn no_browser_guesses_another_type_for_an_answer() {
+    let model = FakeModel::saying("x").await;
+    let world = World::start().await;
+    let agent = world.agent(&model, json!({})).await;
+    let functions = crate::support::functions::functions(&model).await;
+    let mut answers = Vec::new();
+    for url in [&world.url, &functions.url] {
+        for path in ["/api/health", "/api/task_status", "/api/agents", "/api/webhooks/agents/nobody", "/x"] {
+            answers.push(world.http.get(format!("{url}{path}")).send().await.unwrap());
+        }
+    }
+    for request in [
+        world.http.get(&agent.url),
+        world.http.head(&agent.url),
+        world.http.request(Method::OPTIONS, &agent.url).header("origin", "https://a.example"),
+        world.http.put(&agent.url),
+        world.http.post(&agent.url).body("x".repeat(2_000_000)),
+        world.manage(Method::GET, "/api/agents"),
+        world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id)),
+        world.http.get(format!("{}/api/docs", world.url)),
+        world.http.get(format!("{}/api/openapi.json", world.url)),
+        world.http.get(format!("{}/console/", world.url)),
+        // Refused before any route.
+        world.http.get(format!("{}/api/agents", world.url)).header("host", "a b"),
+    ] {
+        answers.push(request.send().await.unwrap());
+    }
+    for answer in answers {
+        let sniffing = answer.headers().get("x-content-type-options");
+        assert_eq!(sniffing.unwrap(), "nosniff", "{} {}", answer.status(), answer.url());
+    }
+}
+
+#[tokio::test]
+async fn an_admin_token_that_can_be_guessed_keeps_the_server_from_starting() {
+    let folder = TempDir::new().unwrap();
+    let start = async |given: Option<&str>| {
+        let args = ServeArgs {
+            listen: "127.0.0.1:0".to_owned(),
+            data_dir: folder.path().to_owned(),
+            public_url: None,
+            log_format: LogFormat::Text,
+        };
+        let mut settings = Settings::from_env(&Env::from_fn(|_| None)).unwrap();
+        settings.admin_token = given.map(str::to_owned);
+        Server::start(&args, settings).await
+    };
+    for weak in ["t", "123456789012345", " 12345678901234 "] {
+        let message = store::error_chain(&start(Some(weak)).await.unwrap_err());
+        assert!(message.contains("at least 16 characters"), "{message}");
+        assert!(message.contains("openssl rand -hex 32"), "{message}");
+    }
+    drop(start(Some("1234567890123456")).await.unwrap());
+    std::fs::write(folder.path().join("admin-token"), "123456789012345\n").unwrap();
+    let message = store::error_chain(&start(None).await.unwrap_err());
+    assert!(message.contains("admin-token") && message.contains("at least 16 characters"), "{message}");
+    std::fs::write(folder.path().join("admin-token"), "1234567890123456\n").unwrap();
+    start(None).await.unwrap();
+}

@@ -87,10 +87,78 @@ async fn a_change_with_the_cookie_alone_may_come_from_another_site_and_is_refuse
 }
 
 #[tokio::test]
+async fn only_the_consoles_own_pages_change_something_with_a_session() {
+    let world = World::start().await;
+    let cookie = signed_in(&world).await;
+    let create = |headers: &[(&'static str, &'static str)]| {
+        let request = with_cookie(&world, Method::POST, "/api/agents", &cookie).json(&json!({ "name": "a" }));
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send()
+    };
+    for mark in ["", "0", "true", "11", "1 1", "one"] {
+        let response = create(&[("x-console", mark)]).await.unwrap();
+        assert_eq!(refused(response, 403).await.1, "cross_origin", "X-Console: {mark}");
+    }
+    let twice = create(&[("x-console", "1"), ("x-console", "1")]).await.unwrap();
+    assert_eq!(refused(twice, 403).await.1, "cross_origin", "two headers");
+    for site in ["cross-site", "same-site", "", "anything"] {
+        let response = create(&[("x-console", "1"), ("sec-fetch-site", site)]).await.unwrap();
+        assert_eq!(refused(response, 403).await.1, "cross_origin", "Sec-Fetch-Site: {site}");
+    }
+    let two = [("x-console", "1"), ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(refused(create(&two).await.unwrap(), 403).await.1, "cross_origin");
+    for site in ["same-origin", "none"] {
+        let response = create(&[("x-console", "1"), ("sec-fetch-site", site)]).await.unwrap();
+        assert_eq!(response.status(), 201, "Sec-Fetch-Site: {site}");
+    }
+    // The admin token is no cookie: no browser sends it by itself.
+    let request = world.manage(Method::POST, "/api/agents").header("sec-fetch-site", "cross-site");
+    assert_eq!(request.json(&json!({ "name": "a" })).send().await.unwrap().status(), 201);
+}
+
+#[tokio::test]
+async fn cookies_that_another_port_of_the_host_adds_shut_nobody_out() {
+    let world = World::start().await;
+    let (session, name) = (signed_in(&world).await, cookie_name(&world));
+    let expired = format!("{name}=1767225600000.{}", "0".repeat(64));
+    let many = format!("{name}=x; ").repeat(20);
+    for cookies in [
+        // A cookie of a longer path comes first.
+        format!("{name}=x; {session}"),
+        format!("{session}; {name}=x"),
+        format!("{name}=; {name}; {expired}; {session}"),
+        format!("{many}{session}"),
+        format!(" {name}=x ;{session};"),
+    ] {
+        let ask = |method, path| with_cookie(&world, method, path, &cookies);
+        let response = ask(Method::GET, "/api/agents").send().await.unwrap();
+        assert_eq!(response.status(), 200, "{cookies}");
+        assert_eq!(ask(Method::GET, "/api/session").send().await.unwrap().status(), 200, "{cookies}");
+        let create = ask(Method::POST, "/api/agents").header("x-console", "1").json(&json!({ "name": "a" }));
+        assert_eq!(create.send().await.unwrap().status(), 201, "{cookies}");
+        // Sign-out works as well, and so does the next sign-in.
+        assert_eq!(ask(Method::DELETE, "/api/session").send().await.unwrap().status(), 204);
+        let again = world.http.post(format!("{}/api/session", world.url)).header(COOKIE, &cookies);
+        assert_eq!(again.json(&json!({ "admin_token": ADMIN_TOKEN })).send().await.unwrap().status(), 204);
+    }
+    // Another cookie's bytes are not this one's business, whatever they are.
+    for other in [&b"other=\xfc\xff"[..], "other=ü".as_bytes(), b"other=a\tb"] {
+        let cookies = [other, b"; ", session.as_bytes()].concat();
+        let value = reqwest::header::HeaderValue::from_bytes(&cookies).unwrap();
+        let request = world.http.get(format!("{}/api/agents", world.url)).header(COOKIE, value);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{other:?}");
+    }
+    // In two headers, as HTTP/2 allows.
+    let request = with_cookie(&world, Method::GET, "/api/agents", &format!("{name}=x"));
+    assert_eq!(request.header(COOKIE, &session).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn forged_and_foreign_cookies_are_nobodys() {
     let world = World::start().await;
-    let other = World::start_with(|settings| settings.admin_token = Some("another".to_owned())).await;
-    let theirs = set_cookie(&sign_in(&other, "another").await);
+    let other =
+        World::start_with(|settings| settings.admin_token = Some("another-admin-token-for-tests".to_owned()))
+            .await;
+    let theirs = set_cookie(&sign_in(&other, "another-admin-token-for-tests").await);
     let theirs = theirs.split(';').next().unwrap().to_owned();
     let name = cookie_name(&world);
     let forged = [

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::{Moment, TaskId};
+use domain::{Isolation, Moment, TaskId};
 use futures::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -322,8 +322,9 @@ async fn runs_broken_off_in_good_order_are_told_and_their_events_do_not_grow_wit
     let task = accepted(functions.trigger(None).await).await;
     let (tasks, id) = (&functions.runner.tasks, TaskId::parse(&task).unwrap());
     let now = functions.runner.clock.now();
+    let until = now.plus(Duration::from_secs(60));
     for _ in 0..60 {
-        let claim = tasks.claim(id, now, now.plus(Duration::from_secs(60)), 1).await.unwrap();
+        let claim = tasks.claim(id, now, until, 1, Isolation::Shared).await.unwrap();
         assert!(matches!(claim, store::Claim::Granted(_)));
         let held = tasks.left().await.unwrap().unended.remove(0).unwrap();
         tasks.give_back(&held, now).await.unwrap();

@@ -2,10 +2,12 @@
 
 use domain::{Fault, Message, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, arguments, echo, string};
 use super::http::Request;
-use super::{Question, as_object, as_text, endpoint, kept_whole};
+use super::{Question, as_object, endpoint, kept_whole};
 
 const BASE_URL: &str = "https://api.anthropic.com";
 /// The one version there is.
@@ -105,34 +107,32 @@ fn result(result: &ToolResult) -> Value {
 }
 
 #[derive(Deserialize)]
-struct Reply {
+struct Reply<'a> {
     #[serde(default)]
     model: String,
-    content: Vec<Value>,
+    #[serde(borrow)]
+    content: AtMost<&'a RawValue, MAX_BLOCKS>,
     #[serde(default)]
     stop_reason: Option<String>,
     #[serde(default)]
     usage: TokenCounts,
 }
 
+/// Each kind of block has some of these fields.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Block {
-    Text {
-        text: String,
-    },
-    Thinking {
-        thinking: String,
-    },
-    RedactedThinking {},
-    ToolUse {
-        id: String,
-        name: String,
-        input: Value,
-    },
-    /// Of tools that run at the provider, which we never offer.
-    #[serde(other)]
-    Other,
+struct Block<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -145,8 +145,9 @@ struct TokenCounts {
     output_tokens: u64,
 }
 
-pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
-    let Reply { model, content, stop_reason, usage } = serde_json::from_slice(body).ok()?;
+pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
+    let Reply { model, content, stop_reason, usage } = serde_json::from_slice(body)?;
+    let content = content.all("content blocks")?;
     let mut reply = ModelReply {
         model,
         stop: stop(stop_reason.as_deref()),
@@ -156,23 +157,39 @@ pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
     };
     let mut is_signed = false;
     for block in &content {
-        match Block::deserialize(block) {
-            Ok(Block::Text { text }) => reply.text.push_str(&text),
-            Ok(Block::Thinking { thinking }) => {
-                is_signed = true;
-                reply.thought.push_str(&thinking);
-            }
-            Ok(Block::RedactedThinking {}) => is_signed = true,
-            Ok(Block::ToolUse { id, name, input }) => {
-                reply.calls.push(ToolCall { id, name, arguments: as_text(input) });
-            }
-            Ok(Block::Other) => {}
-            Err(_) => reply.stop = StopReason::Broken,
+        match serde_json::from_str::<Block<'_>>(block.get()) {
+            Ok(block) if block.add_to(&mut reply)?.is_some() => is_signed |= block.is_signed(),
+            _ => reply.stop = StopReason::Broken,
         }
     }
     // Thinking goes back as it came, in its place, or the next turn is refused.
-    reply.echo = is_signed.then(|| json!({ Provider::Anthropic.as_str(): content }));
-    Some(reply)
+    if is_signed {
+        reply.echo = Some(json!({ Provider::Anthropic.as_str(): echo(&content)? }));
+    }
+    Ok(reply)
+}
+
+impl Block<'_> {
+    fn is_signed(&self) -> bool {
+        matches!(self.kind.as_str(), "thinking" | "redacted_thinking")
+    }
+
+    /// Nothing if a field is missing or not a string.
+    fn add_to(&self, reply: &mut ModelReply) -> Result<Option<()>, ReplyError> {
+        let (into, text) = match self.kind.as_str() {
+            "text" => (&mut reply.text, string(self.text)),
+            "thinking" => (&mut reply.thought, string(self.thinking)),
+            "tool_use" => {
+                let Some((id, name)) = string(self.id).zip(string(self.name)) else { return Ok(None) };
+                reply.calls.push(ToolCall { id, name, arguments: arguments(self.input)? });
+                return Ok(Some(()));
+            }
+            // Of tools that run at the provider, which we never offer, and thinking
+            // that cannot be read.
+            _ => return Ok(Some(())),
+        };
+        Ok(text.map(|text| into.push_str(&text)))
+    }
 }
 
 fn stop(reason: Option<&str>) -> StopReason {

@@ -4,11 +4,13 @@
 use domain::{ErrorType, Fault, Message, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use store::{Bedrock, error_chain};
 
+use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, arguments, echo};
 use super::http::Request;
-use super::{Question, as_object, as_text, endpoint, kept_whole};
+use super::{Question, as_object, endpoint, kept_whole};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -103,8 +105,9 @@ fn result(result: &ToolResult) -> Value {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Reply {
-    output: Output,
+struct Reply<'a> {
+    #[serde(borrow)]
+    output: Output<'a>,
     #[serde(default)]
     stop_reason: Option<String>,
     #[serde(default)]
@@ -112,32 +115,34 @@ struct Reply {
 }
 
 #[derive(Deserialize)]
-struct Output {
-    message: Said,
+struct Output<'a> {
+    #[serde(borrow)]
+    message: Said<'a>,
 }
 
 #[derive(Deserialize)]
-struct Said {
-    #[serde(default)]
-    content: Vec<Value>,
+struct Said<'a> {
+    #[serde(borrow, default)]
+    content: AtMost<&'a RawValue, MAX_BLOCKS>,
 }
 
 /// One of these.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Block {
+struct Block<'a> {
     text: Option<String>,
-    tool_use: Option<ToolUse>,
+    #[serde(borrow, default)]
+    tool_use: Option<ToolUse<'a>>,
     reasoning_content: Option<Reasoning>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ToolUse {
+struct ToolUse<'a> {
     tool_use_id: String,
     name: String,
-    #[serde(default)]
-    input: Value,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -163,8 +168,8 @@ struct TokenCounts {
 }
 
 /// The reply names no model: it is the one that was asked.
-pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
-    let Reply { output, stop_reason, usage } = serde_json::from_slice(body).ok()?;
+pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
+    let Reply { output, stop_reason, usage } = serde_json::from_slice(body)?;
     let cached = [usage.cache_read_input_tokens, usage.cache_write_input_tokens];
     let mut reply = ModelReply {
         stop: stop(stop_reason.as_deref()),
@@ -172,25 +177,34 @@ pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
         output_tokens: usage.output_tokens,
         ..ModelReply::default()
     };
-    let content = output.message.content;
+    let content = output.message.content.all("content blocks")?;
     let mut is_signed = false;
     for block in &content {
-        let Ok(Block { text, tool_use, reasoning_content }) = Block::deserialize(block) else {
+        let Ok(block) = serde_json::from_str::<Block<'_>>(block.get()) else {
             reply.stop = StopReason::Broken;
             continue;
         };
-        reply.text.push_str(text.as_deref().unwrap_or_default());
-        is_signed |= reasoning_content.is_some();
-        let reasoning = reasoning_content.and_then(|reasoning| reasoning.reasoning_text);
-        reply.thought.extend(reasoning.map(|reasoning| reasoning.text));
-        reply.calls.extend(tool_use.map(|call| {
-            let ToolUse { tool_use_id, name, input } = call;
-            ToolCall { id: tool_use_id, name, arguments: as_text(input) }
-        }));
+        is_signed |= block.reasoning_content.is_some();
+        block.add_to(&mut reply)?;
     }
     // Reasoning goes back as it came, in its place, or the next turn is refused.
-    reply.echo = is_signed.then(|| json!({ Provider::Bedrock.as_str(): content }));
-    Some(reply)
+    if is_signed {
+        reply.echo = Some(json!({ Provider::Bedrock.as_str(): echo(&content)? }));
+    }
+    Ok(reply)
+}
+
+impl Block<'_> {
+    fn add_to(self, reply: &mut ModelReply) -> Result<(), ReplyError> {
+        let Self { text, tool_use, reasoning_content } = self;
+        reply.text.push_str(text.as_deref().unwrap_or_default());
+        let reasoning = reasoning_content.and_then(|reasoning| reasoning.reasoning_text);
+        reply.thought.extend(reasoning.map(|reasoning| reasoning.text));
+        if let Some(ToolUse { tool_use_id, name, input }) = tool_use {
+            reply.calls.push(ToolCall { id: tool_use_id, name, arguments: arguments(input)? });
+        }
+        Ok(())
+    }
 }
 
 fn stop(reason: Option<&str>) -> StopReason {

@@ -1,6 +1,7 @@
 //! What all protocols share: one request, its answer read within bounds, and what a
 //! refusal means.
 
+use std::io;
 use std::time::Duration;
 
 use domain::{ErrorType, Failure, Fault, Provider};
@@ -10,8 +11,10 @@ use serde_json::Value;
 use store::error_chain;
 use url::Url;
 
-use crate::client::OutgoingClient;
+use super::codes::loggable_code;
+use crate::client::{OutgoingClient, on_connection_threads};
 use crate::egress::{Refused, refused_in};
+use crate::memory::RunMemory;
 
 /// Most bytes of a reply; past it the run fails rather than fill the memory.
 const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
@@ -30,7 +33,7 @@ impl Request {
     /// With this JSON.
     pub(super) fn json(url: Url, body: &Value) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        Self { url, headers, body: body.to_string().into_bytes() }
+        Self { url, headers, body: write_json(body) }
     }
 
     /// With a header that no log shows.
@@ -44,6 +47,30 @@ impl Request {
     }
 }
 
+/// In a buffer of its exact size: one that doubles would take three times as much.
+fn write_json(value: &Value) -> Vec<u8> {
+    let mut length = Length(0);
+    // Neither of these writers can fail.
+    let _ = serde_json::to_writer(&mut length, value);
+    let mut json = Vec::with_capacity(length.0);
+    let _ = serde_json::to_writer(&mut json, value);
+    json
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Posts a request and returns the body of a 2xx. Sent once: the caller decides on
 /// another try.
 pub(super) async fn post(
@@ -53,7 +80,8 @@ pub(super) async fn post(
 ) -> Result<Vec<u8>, Fault> {
     let Request { url, headers, body } = request;
     outgoing.private_hosts().check(&url).map_err(|refused| refused_address(&refused))?;
-    let response = outgoing.get().post(url).headers(headers).body(body).send().await;
+    let request = outgoing.get().post(url).headers(headers).body(body);
+    let response = on_connection_threads(request.send()).await;
     let response = response.map_err(unreachable_server)?;
     if response.status().is_success() {
         read_body(response, MAX_REPLY_BYTES).await
@@ -63,13 +91,19 @@ pub(super) async fn post(
 }
 
 async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, Fault> {
+    let memory = RunMemory::of_this_run();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_server)? {
-        if body.len() + chunk.len() > most {
+        let length = body.len() + chunk.len();
+        if length > most {
             return Err(Fault::permanent(
                 ErrorType::ModelError,
                 "The model's server answered more than 8 MiB",
             ));
+        }
+        memory.before_reading_on(length).await;
+        if length > body.capacity() {
+            body.reserve_exact((2 * length).min(most) - body.len());
         }
         body.extend_from_slice(&chunk);
     }
@@ -103,7 +137,8 @@ async fn refused(provider: Provider, response: Response) -> Fault {
     let reading = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(response, MAX_REFUSAL_BYTES));
     let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
     let reason = reason(&headers, &body);
-    tracing::warn!(server, status = status.as_u16(), reason, "the model's server refused");
+    let listed = reason.as_deref().map(loggable_code);
+    tracing::warn!(server, status = status.as_u16(), reason = listed, "the model's server refused");
     refusal(provider, status, &headers, reason.as_deref())
 }
 
@@ -111,17 +146,22 @@ async fn refused(provider: Provider, response: Response) -> Fault {
 /// Anthropic's for too much to do); anything else will not.
 fn refusal(provider: Provider, status: StatusCode, headers: &HeaderMap, reason: Option<&str>) -> Fault {
     let code = reason.unwrap_or_default();
-    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-    let message = format!("The model's server answered {}{reason}", status.as_u16());
+    let message = |code: Option<&str>| {
+        let code = code.map_or_else(String::new, |code| format!(" ({code})"));
+        format!("The model's server answered {}{code}", status.as_u16())
+    };
+    let logged = message(reason.map(loggable_code));
+    let message = message(reason);
     let passing = matches!(
         status,
         StatusCode::REQUEST_TIMEOUT | StatusCode::FAILED_DEPENDENCY | StatusCode::TOO_MANY_REQUESTS
     ) || status.is_server_error();
     if passing {
-        let failure = Failure::passing(ErrorType::ModelError, message);
+        let failure = Failure::passing(ErrorType::ModelError, message).logged_as(logged);
         return Fault::Passing { failure, retry_after: retry_after(headers) };
     }
-    Fault::permanent(ErrorType::ModelError, message + advice(provider, status, code))
+    let advice = advice(provider, status, code);
+    Fault::Permanent(Failure::permanent(ErrorType::ModelError, message + advice).logged_as(logged + advice))
 }
 
 /// Bedrock authenticates by role, so a refusal is about access and the form of the

@@ -3,15 +3,13 @@
 
 use domain::{Fault, Message as Said, ModelReply, Provider, StopReason, ToolSpec};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::foreign::{AtMost, MAX_CALLS, ReplyError, arguments, echo, string};
 use super::http::Request;
-use super::{Question, as_text, endpoint};
-
-/// What a server wants to see again beside the calls of a message: DeepSeek the
-/// reasoning that led to them, OpenRouter the same with signatures.
-const HANDED_BACK: [&str; 2] = ["reasoning_content", "reasoning_details"];
+use super::{Question, endpoint};
 
 pub(super) fn request(question: &Question<'_>) -> Result<Request, Fault> {
     let url = endpoint(question.model.base_url.as_deref().unwrap_or_default(), "chat/completions")?;
@@ -88,8 +86,8 @@ fn call(call: &domain::ToolCall) -> Value {
     json!({ "id": call.id, "type": "function", "function": function })
 }
 
-pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
-    let completion: Completion = serde_json::from_slice(body).ok()?;
+pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
+    let completion: Completion<'_> = serde_json::from_slice(body)?;
     let counts = completion.usage.unwrap_or_default();
     let reply = ModelReply {
         model: completion.model.unwrap_or_default(),
@@ -97,30 +95,33 @@ pub(super) fn read(body: &[u8]) -> Option<ModelReply> {
         output_tokens: counts.completion_tokens,
         ..ModelReply::default()
     };
-    Some(match completion.choices.into_iter().next() {
+    match completion.choices.items.into_iter().next() {
         Some(choice) => choice.into_reply(reply),
-        None => ModelReply { stop: StopReason::Broken, ..reply },
-    })
+        None => Ok(ModelReply { stop: StopReason::Broken, ..reply }),
+    }
 }
 
 #[derive(Deserialize)]
-struct Completion {
+struct Completion<'a> {
     #[serde(default)]
     model: Option<String>,
-    choices: Vec<Choice>,
+    /// One was asked for.
+    #[serde(borrow)]
+    choices: AtMost<Choice<'a>, 1>,
     #[serde(default)]
     usage: Option<TokenCounts>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
-    message: Message,
+struct Choice<'a> {
+    #[serde(borrow)]
+    message: Message<'a>,
     #[serde(default)]
     finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct Message<'a> {
     #[serde(default)]
     content: Option<String>,
     /// Why the model would not answer, instead of an answer.
@@ -129,26 +130,28 @@ struct Message {
     /// What OpenRouter and Ollama call the reasoning.
     #[serde(default)]
     reasoning: Option<String>,
-    #[serde(default)]
-    tool_calls: Option<Vec<ToolCall>>,
-    /// With what DeepSeek, vLLM and llama.cpp call the reasoning.
-    #[serde(flatten)]
-    more: Map<String, Value>,
+    #[serde(borrow, default)]
+    tool_calls: Option<AtMost<ToolCall<'a>, MAX_CALLS>>,
+    /// What DeepSeek, vLLM and llama.cpp call the reasoning.
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_details: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct ToolCall {
+struct ToolCall<'a> {
     #[serde(default)]
     id: Option<String>,
-    function: Function,
+    #[serde(borrow)]
+    function: Function<'a>,
 }
 
 #[derive(Deserialize)]
-struct Function {
+struct Function<'a> {
     name: String,
-    /// JSON in a text; some servers send the JSON itself.
-    #[serde(default)]
-    arguments: Value,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -159,8 +162,8 @@ struct TokenCounts {
     completion_tokens: u64,
 }
 
-impl Choice {
-    fn into_reply(self, reply: ModelReply) -> ModelReply {
+impl Choice<'_> {
+    fn into_reply(self, reply: ModelReply) -> Result<ModelReply, ReplyError> {
         let message = self.message;
         let stop = match self.finish_reason.as_deref() {
             Some("length" | "max_tokens") => StopReason::Length,
@@ -171,26 +174,33 @@ impl Choice {
             _ if message.refusal.is_some() => StopReason::Refused,
             _ => StopReason::Stop,
         };
-        let reasoning = message.more.get("reasoning_content").and_then(Value::as_str).map(str::to_owned);
-        ModelReply {
-            text: message.content.unwrap_or_default(),
-            thought: reasoning.or(message.reasoning).unwrap_or_default(),
-            calls: message.tool_calls.into_iter().flatten().map(Into::into).collect(),
-            echo: echo(message.more),
-            stop,
-            ..reply
-        }
+        let echo = message.echo()?;
+        let thought = string(message.reasoning_content).or(message.reasoning).unwrap_or_default();
+        let calls = message.tool_calls.unwrap_or_default().items.into_iter().map(ToolCall::into_call);
+        let calls = calls.collect::<Result<_, _>>()?;
+        Ok(ModelReply { text: message.content.unwrap_or_default(), thought, calls, echo, stop, ..reply })
     }
 }
 
-fn echo(mut more: Map<String, Value>) -> Option<Value> {
-    more.retain(|name, value| HANDED_BACK.contains(&name.as_str()) && !value.is_null());
-    (!more.is_empty()).then(|| json!({ Provider::Openai.as_str(): more }))
+impl Message<'_> {
+    /// What a server wants to see again beside the calls of a message: DeepSeek the
+    /// reasoning that led to them, OpenRouter the same with signatures.
+    fn echo(&self) -> Result<Option<Value>, ReplyError> {
+        let fields =
+            [("reasoning_content", self.reasoning_content), ("reasoning_details", self.reasoning_details)];
+        let (names, values): (Vec<_>, Vec<_>) =
+            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).unzip();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let fields: Map<String, Value> = names.into_iter().zip(echo(&values)?).collect();
+        Ok(Some(json!({ Provider::Openai.as_str(): fields })))
+    }
 }
 
-impl From<ToolCall> for domain::ToolCall {
-    fn from(call: ToolCall) -> Self {
-        let Function { name, arguments } = call.function;
-        Self { id: call.id.unwrap_or_default(), name, arguments: as_text(arguments) }
+impl ToolCall<'_> {
+    fn into_call(self) -> Result<domain::ToolCall, ReplyError> {
+        let Function { name, arguments: written } = self.function;
+        Ok(domain::ToolCall { id: self.id.unwrap_or_default(), name, arguments: arguments(written)? })
     }
 }

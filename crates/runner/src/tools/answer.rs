@@ -1,29 +1,36 @@
 //! What a server answered, in words for the model, read no further than is told.
 
+use std::sync::Arc;
+
 use domain::cut;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
-use super::CallError;
-use super::headers::Headers;
 use super::http::unreachable_server;
+use super::{CallError, not_scrubbed};
+use crate::memory::RunMemory;
+use crate::scrub::{SecretScrubber, TextEnd};
 
 /// Most bytes that are told of an answer other than success.
 const MAX_ERROR_BYTES: usize = 2048;
 
 /// The content of a success; anything else is an error.
-pub(super) async fn read(response: Response, most: usize, sent: &Headers) -> Result<String, CallError> {
+pub(super) async fn read(
+    response: Response,
+    most: usize,
+    scrubber: Arc<SecretScrubber>,
+) -> Result<String, CallError> {
     let status = response.status();
     if status.is_redirection() {
         return Err(CallError(format!("The server answered {status}: a redirect, which is not followed.")));
     }
-    let kind = content_type(response.headers());
+    let kind = content_type(response.headers(), &scrubber);
     if status.is_success() {
-        return told(response, status, &kind, most, sent).await;
+        return told(response, status, &kind, most, scrubber).await;
     }
     let server = response.url().origin().ascii_serialization();
     tracing::warn!(server, status = status.as_u16(), "a tool's server refused");
-    Err(match told(response, status, &kind, MAX_ERROR_BYTES.min(most), sent).await? {
+    Err(match told(response, status, &kind, MAX_ERROR_BYTES.min(most), scrubber).await? {
         text if text.is_empty() => CallError(format!("The server answered {status}.")),
         text => CallError(format!("The server answered {status}: {text}")),
     })
@@ -34,7 +41,7 @@ async fn told(
     status: StatusCode,
     kind: &str,
     most: usize,
-    sent: &Headers,
+    scrubber: Arc<SecretScrubber>,
 ) -> Result<String, CallError> {
     if !is_text(kind) {
         let length =
@@ -45,25 +52,39 @@ async fn told(
     if kind.is_empty() && body.contains(&0) {
         return Ok(format!("The server answered {status} with something that is no text."));
     }
-    let text = String::from_utf8_lossy(&body);
-    Ok(match is_whole {
-        true if body.is_empty() && status.is_success() => {
-            format!("The server answered {status} without a body.")
+    if is_whole && body.is_empty() && status.is_success() {
+        return Ok(format!("The server answered {status} without a body."));
+    }
+    let scrub = move |scrubber: &SecretScrubber, body: Vec<u8>| {
+        let text = String::from_utf8_lossy(&body);
+        if is_whole {
+            return cut_at(scrubber.scrub(&text).into_owned(), most);
         }
-        true => text.into_owned(),
         // The last character may be half of one.
-        false => {
-            let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
-            format!("{}… [cut at {most} bytes]", sent.without_half_a_secret(text))
-        }
-    })
+        let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        with_cut_mark(&scrubber.scrub_part(text, TextEnd::Cut), most)
+    };
+    let bytes = body.len();
+    scrubber.scrub_off_workers(bytes, body, scrub).await.map_err(|error| not_scrubbed(&error))
+}
+
+/// The text, cut with a mark if it is longer. Secrets must have been removed from it.
+pub(super) fn cut_at(text: String, most: usize) -> String {
+    if text.len() <= most { text } else { with_cut_mark(&text, most) }
+}
+
+fn with_cut_mark(text: &str, most: usize) -> String {
+    let beginning = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+    format!("{beginning}… [cut at {most} bytes]")
 }
 
 /// So many bytes of the body, and whether that is all of it.
 async fn beginning(mut response: Response, most: usize) -> Result<(Vec<u8>, bool), CallError> {
+    let memory = RunMemory::of_this_run();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable_server)? {
         let room = most - body.len();
+        memory.before_keeping(chunk.len().min(room), 0).await;
         body.extend(chunk.iter().take(room));
         if chunk.len() > room {
             return Ok((body, false));
@@ -73,9 +94,9 @@ async fn beginning(mut response: Response, most: usize) -> Result<(Vec<u8>, bool
 }
 
 /// Type and subtype, in lower case; empty if none is told.
-fn content_type(headers: &HeaderMap) -> String {
+fn content_type(headers: &HeaderMap, scrubber: &SecretScrubber) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    cut(value.split(';').next().unwrap_or_default().trim(), 100).to_lowercase()
+    cut(&scrubber.scrub(value.split(';').next().unwrap_or_default().trim()), 100).to_lowercase()
 }
 
 fn is_text(kind: &str) -> bool {

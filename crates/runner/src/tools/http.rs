@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use domain::ToolSpec;
 use domain::agent::{HttpTool, Operation, ToolRequest};
-use domain::{Fault, ToolSpec};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Map, Value};
@@ -12,12 +12,15 @@ use store::error_chain;
 use super::headers::{Headers, header};
 use super::{CallError, Found, answer, described};
 use crate::Runner;
+use crate::client::on_connection_threads;
 use crate::egress::{Refused, refused_in};
+use crate::scrub::RunSecrets;
 
 /// An API with what goes to it.
 pub(super) struct HttpServer<'a> {
     runner: &'a Runner,
     tool: &'a HttpTool,
+    secrets: &'a RunSecrets,
     /// Replaced when the server refuses secrets that were replaced in the store.
     headers: Mutex<Arc<Headers>>,
 }
@@ -29,10 +32,14 @@ pub(super) struct HttpOperation<'a> {
 }
 
 impl<'a> HttpServer<'a> {
-    /// Reads the secrets that its headers need.
-    pub(super) async fn open(runner: &'a Runner, tool: &'a HttpTool) -> Result<Arc<Self>, Fault> {
-        let headers = Mutex::new(Arc::new(Headers::read(runner, &tool.headers).await?));
-        Ok(Arc::new(Self { runner, tool, headers }))
+    /// With the headers that go to it.
+    pub(super) fn new(
+        runner: &'a Runner,
+        tool: &'a HttpTool,
+        secrets: &'a RunSecrets,
+        headers: Headers,
+    ) -> Arc<Self> {
+        Arc::new(Self { runner, tool, secrets, headers: Mutex::new(Arc::new(headers)) })
     }
 
     fn headers(&self) -> Arc<Headers> {
@@ -74,21 +81,17 @@ impl HttpOperation<'_> {
     /// A call that is refused for its credentials had no effect, so it is made again if
     /// they have been replaced since they were read.
     async fn exchange(&self, request: &ToolRequest, key: &str) -> Result<String, CallError> {
-        let HttpServer { runner, tool, .. } = &*self.server;
-        let mut headers = self.server.headers();
+        let HttpServer { runner, tool, secrets, .. } = &*self.server;
+        let headers = self.server.headers();
         let mut response = self.send(request, key, &headers).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(renewed) = headers.renewed(runner, &tool.headers).await
+            && let Some(renewed) = headers.renewed(runner, &tool.headers, secrets).await
         {
-            headers = Arc::new(renewed);
-            *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&headers);
-            response = self.send(request, key, &headers).await?;
+            let renewed = Arc::new(renewed);
+            *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
+            response = self.send(request, key, &renewed).await?;
         }
-        // Without the secrets of this request: another call may have renewed them meanwhile.
-        match answer::read(response, tool.max_response_bytes, &headers).await {
-            Ok(content) => Ok(headers.without_secrets(content)),
-            Err(CallError(why)) => Err(CallError(headers.without_secrets(why))),
-        }
+        answer::read(response, tool.max_response_bytes, secrets.scrubber()).await
     }
 
     async fn send(&self, request: &ToolRequest, key: &str, sent: &Headers) -> Result<Response, CallError> {
@@ -111,7 +114,7 @@ impl HttpOperation<'_> {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        call.send().await.map_err(unreachable_server)
+        on_connection_threads(call.send()).await.map_err(unreachable_server)
     }
 }
 

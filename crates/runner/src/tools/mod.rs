@@ -10,12 +10,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use domain::agent::{McpNames, Tool};
-use domain::{CallOutcome, Called, Fault, Passage, TaskId, ToolCall, ToolSpec, Turn};
+use domain::agent::{HttpTool, McpNames, McpTool, Tool};
+use domain::{
+    CallOutcome, Called, Fault, ForeignJsonError, MAX_JSON_VALUES, Passage, TaskId, ToolCall, ToolSpec, Turn,
+    parse_foreign_json,
+};
 use futures::future::join_all;
 use serde_json::{Map, Value};
+use tokio::task::JoinError;
 
+use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::{Runner, traced};
+use headers::Headers;
 use http::{HttpOperation, HttpServer};
 use mcp::{McpOperation, McpServer};
 use search::SearchSources;
@@ -26,6 +32,7 @@ pub(crate) struct Toolbox<'a> {
     specs: Vec<ToolSpec>,
     tools: HashMap<String, Callable<'a>>,
     connections: Vec<Arc<McpServer<'a>>>,
+    secrets: &'a RunSecrets,
 }
 
 /// What is behind a tool's name.
@@ -48,8 +55,12 @@ pub(crate) struct CallError(String);
 
 impl<'a> Toolbox<'a> {
     /// The tools of this agent, with the secrets and connections that they need.
-    pub(crate) async fn open(runner: &'a Runner, record: &'a AgentRecord) -> Result<Self, Fault> {
-        let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new(), connections: Vec::new() };
+    pub(crate) async fn open(
+        runner: &'a Runner,
+        record: &'a AgentRecord,
+        secrets: &'a RunSecrets,
+    ) -> Result<Self, Fault> {
+        let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new(), connections: Vec::new(), secrets };
         match toolbox.fill(runner, record).await {
             Ok(()) => Ok(toolbox),
             Err(fault) => {
@@ -62,20 +73,31 @@ impl<'a> Toolbox<'a> {
     async fn fill(&mut self, runner: &'a Runner, record: &'a AgentRecord) -> Result<(), Fault> {
         let draft = record.agent.draft();
         let mcp_names = McpNames::new(&draft.tools);
+        // All secrets are read before any server can send one back.
+        let mut opening = Vec::with_capacity(draft.tools.len());
         for tool in &draft.tools {
+            let headers = match tool {
+                Tool::SearchSources {} => None,
+                Tool::Http(HttpTool { headers, .. }) | Tool::Mcp(McpTool { headers, .. }) => {
+                    Some(Headers::read(runner, headers, self.secrets).await?)
+                }
+            };
+            opening.push((tool, headers.unwrap_or_default()));
+        }
+        for (tool, headers) in opening {
             match tool {
                 Tool::SearchSources {} => {
                     let search = SearchSources { sources: &runner.sources, record };
                     self.add(search::spec(), Callable::SearchSources(search));
                 }
                 Tool::Http(tool) => {
-                    let server = HttpServer::open(runner, tool).await?;
+                    let server = HttpServer::new(runner, tool, self.secrets, headers);
                     for operation in server.operations() {
                         self.add(operation.spec(), Callable::Http(operation));
                     }
                 }
                 Tool::Mcp(tool) => {
-                    let server = McpServer::open(runner, tool).await?;
+                    let server = Box::pin(McpServer::open(runner, tool, self.secrets, headers)).await?;
                     for operation in server.operations() {
                         let name = mcp_names.of(tool, operation.name());
                         self.add(operation.spec(name), Callable::Mcp(operation));
@@ -93,7 +115,8 @@ impl<'a> Toolbox<'a> {
         mcp::close_all(self.connections).await;
     }
 
-    fn add(&mut self, spec: ToolSpec, callable: Callable<'a>) {
+    fn add(&mut self, mut spec: ToolSpec, callable: Callable<'a>) {
+        self.secrets.scrubber().scrub_spec(&mut spec);
         self.tools.insert(spec.name.clone(), callable);
         self.specs.push(spec);
     }
@@ -114,7 +137,8 @@ impl<'a> Toolbox<'a> {
                     false => self.call(call, &turn.idempotency_key(task, place)).await,
                 }
             };
-            traced::execute_tool(call, turn.number, self.tools.contains_key(&call.name), called).await
+            traced::execute_tool(call, (turn.number, place), self.tools.contains_key(&call.name), called)
+                .await
         });
         join_all(calls).await
     }
@@ -123,12 +147,20 @@ impl<'a> Toolbox<'a> {
         let started = Instant::now();
         let result = self.attempt(call, key).await;
         let took = started.elapsed();
-        match result {
+        let called = match result {
             Ok(found) => {
                 Called { content: found.content, outcome: CallOutcome::Ok, took, passages: found.passages }
             }
             Err(CallError(why)) => Called { took, ..Called::error(why) },
-        }
+        };
+        // Read after the call, which may have sent a renewed secret.
+        let bytes = called.content.len();
+        let scrubber = self.secrets.scrubber();
+        let scrubbed = scrubber.scrub_off_workers(bytes, called, SecretScrubber::scrub_called).await;
+        scrubbed.unwrap_or_else(|error| {
+            let CallError(why) = not_scrubbed(&error);
+            Called { took, ..Called::error(why) }
+        })
     }
 
     async fn attempt(&self, call: &ToolCall, key: &str) -> Result<Found, CallError> {
@@ -136,8 +168,8 @@ impl<'a> Toolbox<'a> {
         let arguments = arguments(&call.arguments)?;
         match callable {
             Callable::SearchSources(search) => search.call(&arguments).await,
-            Callable::Http(operation) => operation.call(&arguments, key).await,
-            Callable::Mcp(operation) => operation.call(arguments, key).await,
+            Callable::Http(operation) => Box::pin(operation.call(&arguments, key)).await,
+            Callable::Mcp(operation) => Box::pin(operation.call(arguments, key)).await,
         }
     }
 
@@ -166,6 +198,12 @@ impl<'a> Toolbox<'a> {
     }
 }
 
+/// A defect of ours.
+fn not_scrubbed(error: &JoinError) -> CallError {
+    tracing::error!(%error, "result of a tool not searched for secrets");
+    CallError("The result could not be searched for secrets.".to_owned())
+}
+
 /// What a tool does, for the model.
 fn described(description: &str, needs_approval: bool) -> String {
     match needs_approval {
@@ -181,6 +219,12 @@ fn arguments(text: &str) -> Result<Map<String, Value>, CallError> {
     if text.trim().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_str(text)
-        .map_err(|error| CallError(format!("The arguments are no JSON object: {error}.")))
+    parse_foreign_json(text, MAX_JSON_VALUES).map_err(|error| {
+        CallError(match error {
+            ForeignJsonError::TooManyValues(most) => {
+                format!("The arguments have more than {most} JSON values.")
+            }
+            ForeignJsonError::Invalid(error) => format!("The arguments are no JSON object: {error}."),
+        })
+    })
 }

@@ -16,7 +16,7 @@ pub const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
 const CHARSET_WITHIN: usize = 1024;
 
 /// What a document says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// The title it gives itself.
     pub title: Option<String>,
@@ -25,7 +25,7 @@ pub struct Reading {
 }
 
 /// How a document is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// Plain text or Markdown.
     Text,
@@ -56,6 +56,9 @@ pub enum ReadError {
     /// It would unpack to more than is read.
     #[error("The PDF unpacks to more than can be read; split it, or send its text")]
     TooLarge,
+    /// Reading it takes too much time or memory.
+    #[error("The page takes too long to read; simplify it, or send its text")]
+    TooComplex,
     /// It says too much.
     #[error("The document holds more than 4194304 bytes of text; split it")]
     TooMuchText,

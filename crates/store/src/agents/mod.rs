@@ -30,8 +30,10 @@ const MET_ANOTHER: &str = "TransactionConflict";
 /// The agents table, with a memory of what was read lately.
 #[derive(Debug)]
 pub struct Agents {
-    db: Client,
-    table: String,
+    pub(crate) db: Client,
+    pub(crate) table: String,
+    /// One audit entry at a time.
+    pub(crate) audit_turn: tokio::sync::Mutex<()>,
     by_token: Cache<String, TokenRecord>,
     by_id: Cache<String, AgentRecord>,
 }
@@ -95,6 +97,12 @@ pub struct TokenRecord {
     pub triggers_per_minute: Option<u32>,
 }
 
+impl TokenRecord {
+    fn works_at(&self, now: Moment) -> bool {
+        self.enabled && self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// Why an agent was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
@@ -124,6 +132,7 @@ impl Agents {
         Self {
             db: aws.dynamodb(),
             table: table.into(),
+            audit_turn: tokio::sync::Mutex::default(),
             by_token: Cache::new(keep_for),
             by_id: Cache::new(keep_for),
         }
@@ -138,23 +147,28 @@ impl Agents {
     }
 
     /// Whose token this is, if it works at this moment.
+    ///
+    /// Only working tokens are remembered. A token that is disabled or was rotated away
+    /// costs a read each time, as an unknown one does: otherwise the time of the answer
+    /// would tell them apart.
     pub async fn by_token(&self, hash: &TokenHash, now: Moment) -> Result<Option<TokenRecord>, StoreError> {
         let key = hash.as_str().to_owned();
-        let record = match self.by_token.get(&key) {
-            Some(record) => record,
-            None => {
-                let Some(found) = self.read(token_key(hash)).await? else { return Ok(None) };
-                let reader = Reader(&found);
-                if TokenHash::from_stored(reader.text("hash")?.to_owned()) != *hash {
-                    return Err(reader.damaged("hash"));
-                }
-                let record = token_record(reader)?;
-                self.by_token.put(key, record.clone());
-                record
-            }
-        };
-        let works = record.enabled && record.until.is_none_or(|until| now < until);
-        Ok(works.then_some(record))
+        if let Some(record) = self.by_token.get(&key)
+            && record.works_at(now)
+        {
+            return Ok(Some(record));
+        }
+        let Some(found) = self.read(token_key(hash)).await? else { return Ok(None) };
+        let reader = Reader(&found);
+        if TokenHash::from_stored(reader.text("hash")?.to_owned()) != *hash {
+            return Err(reader.damaged("hash"));
+        }
+        let record = token_record(reader)?;
+        if !record.works_at(now) {
+            return Ok(None);
+        }
+        self.by_token.put(key, record.clone());
+        Ok(Some(record))
     }
 
     /// The agent, perhaps as it was some seconds ago: for runs.
@@ -285,7 +299,7 @@ impl Agents {
         }
     }
 
-    async fn read(&self, key: String) -> Result<Option<Item>, StoreError> {
+    pub(crate) async fn read(&self, key: String) -> Result<Option<Item>, StoreError> {
         let get = self.db.get_item().table_name(&self.table).key("id", item::text(key));
         let found = get.consistent_read(true).send().await.attempt("get the agent")?;
         Ok(found.item)

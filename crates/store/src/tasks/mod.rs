@@ -8,7 +8,8 @@
 //! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
 //! | [`Tasks::count_trigger`] | one conditional update, for agents that limit their triggers |
 //! | [`Tasks::checkpoint`] | one conditional update, for each turn in which an agent calls tools |
-//! | [`Tasks::end_unheld`], [`Tasks::wait_for_slot`] | one conditional update each |
+//! | [`Tasks::end_unheld`], [`Tasks::wait_to_run_alone`] | one conditional update each |
+//! | [`Tasks::wait_for_slot`] | one conditional update, and another if the task lost its worker |
 //! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents that limit their runs |
 //! | [`Tasks::listed`] | one query of the index |
 //! | [`Tasks::briefs`] | one batch of reads per 100 tasks |
@@ -36,7 +37,7 @@ pub use events::Release;
 pub use listing::Pick;
 pub(crate) use listing::TASKS_INDEX;
 pub use rate::Rate;
-use record::{agent_id, status, task_id};
+use record::{agent_id, status, task_id, worker_lost};
 pub use show::Shown;
 pub use slots::{Slot, SlotAnswer, Wait};
 
@@ -112,6 +113,8 @@ pub struct Unended {
     pub agent_id: AgentId,
     /// Whether a runner held it.
     pub status: Status,
+    /// An earlier attempt lost its worker.
+    pub worker_lost: bool,
     /// How many events its record keeps.
     pub events: usize,
 }
@@ -233,7 +236,7 @@ impl Tasks {
             .table_name(&self.table)
             .consistent_read(true)
             .filter_expression("#status IN (:pending, :started) OR begins_with(id, :slots)")
-            .projection_expression("id, v, #status, agent_id, created_at, events")
+            .projection_expression("id, v, #status, agent_id, created_at, events, worker_lost")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
@@ -259,6 +262,7 @@ fn unended(found: &Item) -> Result<Unended, StoreError> {
         id: task_id(reader)?,
         agent_id: agent_id(reader)?,
         status: status(reader)?,
+        worker_lost: worker_lost(reader)?,
         events: events::count(found),
     })
 }

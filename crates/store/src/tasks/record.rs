@@ -53,6 +53,7 @@ impl Tasks {
             finished_at: reader.optional_moment("finished_at")?,
             lease_until: reader.optional_moment("lease_until")?,
             spent: Duration::from_millis(reader.number("spent_ms")?),
+            worker_lost: worker_lost(reader)?,
             ended,
             expires_at: Moment::from_millis(reader.number("expires_at")?.saturating_mul(1000)),
         })
@@ -70,4 +71,12 @@ pub(super) fn agent_id(reader: Reader<'_>) -> Result<AgentId, StoreError> {
 
 pub(super) fn status(reader: Reader<'_>) -> Result<Status, StoreError> {
     Status::parse(reader.text("status")?).ok_or_else(|| reader.damaged("status"))
+}
+
+/// Whether an attempt is known to have lost its worker.
+pub(super) fn worker_lost(reader: Reader<'_>) -> Result<bool, StoreError> {
+    match reader.0.contains_key("worker_lost") {
+        true => reader.flag("worker_lost"),
+        false => Ok(false),
+    }
 }

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{AgentId, ClaimRefusal, Moment, Status, Task, TaskId};
 
@@ -21,6 +22,10 @@ const TRIES: usize = 4;
 pub(super) const ID_PREFIX: &str = "slots#";
 /// The item stays this long after its last lease.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// What a task that waits is noted to do.
+const SET_WAITS: &str =
+    "SET #status = :pending, waits_until = :until, waits_since = if_not_exists(waits_since, :now)";
 
 /// A slot held by one run.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ pub enum SlotAnswer {
     Full,
 }
 
-/// What becomes of a task that found no slot.
+/// What becomes of a task that found no slot, or no worker of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// It waits, and has done so since then.
@@ -50,24 +55,54 @@ pub enum Wait {
 
 impl Tasks {
     /// Notes on a task that it waits for a slot, and looks again at `until`: as
-    /// long as it does, a message of it is on its way. One whose runner died is
-    /// PENDING again.
+    /// long as it does, a message of it is on its way. One whose worker was lost is
+    /// PENDING again, and will run alone.
     pub async fn wait_for_slot(&self, id: TaskId, now: Moment, until: Moment) -> Result<Wait, StoreError> {
-        let update = self
-            .update(id)
-            .update_expression(
-                "SET #status = :pending, waits_until = :until, waits_since = if_not_exists(waits_since, :now)",
-            )
+        let waits = self
+            .wait(id, now, until)
+            .condition_expression("created_at = :created_at AND v <= :known AND #status = :pending");
+        match self.waiting(waits, id, now).await? {
+            // Only its lease kept others from it, and that is over.
+            Wait::Refused(ClaimRefusal::Exhausted) => self.wait_to_run_alone(id, now, until).await,
+            wait => Ok(wait),
+        }
+    }
+
+    /// The same for a task that lost its worker and waits for a worker of its own.
+    pub async fn wait_to_run_alone(
+        &self,
+        id: TaskId,
+        now: Moment,
+        until: Moment,
+    ) -> Result<Wait, StoreError> {
+        let waits = self
+            .wait(id, now, until)
+            .update_expression(format!("{SET_WAITS}, worker_lost = :true"))
             .condition_expression(
                 "created_at = :created_at AND v <= :known AND \
                  (#status = :pending OR (#status = :started AND lease_until <= :now))",
             )
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+            .expression_attribute_values(":true", AttributeValue::Bool(true));
+        self.waiting(waits, id, now).await
+    }
+
+    fn wait(&self, id: TaskId, now: Moment, until: Moment) -> UpdateItemFluentBuilder {
+        self.update(id)
+            .update_expression(SET_WAITS)
             .expression_attribute_values(":known", item::number(RECORD_VERSION))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":until", item::moment(until))
             .expression_attribute_values(":now", item::moment(now))
-            .return_values(ReturnValue::AllNew);
+            .return_values(ReturnValue::AllNew)
+    }
+
+    async fn waiting(
+        &self,
+        update: UpdateItemFluentBuilder,
+        id: TaskId,
+        now: Moment,
+    ) -> Result<Wait, StoreError> {
         match update.send().await {
             Ok(updated) => {
                 let waiting = updated.attributes.unwrap_or_default();
@@ -77,9 +112,9 @@ impl Tasks {
                 Some(None) => Ok(Wait::Refused(ClaimRefusal::Gone)),
                 Some(Some(found)) => {
                     let found = self.task(found).await?;
-                    Ok(Wait::Refused(Task::claim_refusal(Some(&found), id, now)))
+                    Ok(Wait::Refused(Task::refusal(Some(&found), id, now)))
                 }
-                None => Err(error).attempt("let the task wait for a run slot"),
+                None => Err(error).attempt("let the task wait"),
             },
         }
     }

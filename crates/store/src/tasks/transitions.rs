@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{
-    ClaimRefusal, Ended, ErrorType, Failure, MAX_EVENTS, Moment, Payload, Run, Status, Task, TaskId,
+    ClaimRefusal, Ended, ErrorType, Failure, Isolation, MAX_EVENTS, Moment, Payload, Run, Status, Task,
+    TaskId,
 };
 
 use super::events::{self, ADD_EVENT, Release};
@@ -19,28 +20,37 @@ use crate::{StoreError, blob};
 
 impl Tasks {
     /// Takes the task for this runner until `lease_until`, if it has not ended,
-    /// no lease is on it, and an attempt is left.
+    /// no lease is on it, and an attempt is left. A task that lost its worker is
+    /// claimed to run alone only, and its record says so from then on.
     pub async fn claim(
         &self,
         id: TaskId,
         now: Moment,
         lease_until: Moment,
         max_attempts: u32,
+        isolation: Isolation,
     ) -> Result<Claim, StoreError> {
         let holder = random_name("")?;
         // Another function's clock may be behind the trigger's.
         let started_at = now.max(id.created_at());
-        let update = self
-            .update(id)
+        let update = self.update(id);
+        let (mark, claimable, update) = match isolation {
+            Isolation::Shared => ("", "#status = :pending AND attribute_not_exists(worker_lost)", update),
+            Isolation::Alone => (
+                ", worker_lost = :true",
+                "#status IN (:pending, :started)",
+                update.expression_attribute_values(":true", AttributeValue::Bool(true)),
+            ),
+        };
+        let update = update
             .update_expression(format!(
                 "SET #status = :started, attempt = attempt + :one, lease_until = :lease, holder = :holder, \
-                 started_at = if_not_exists(started_at, :started_at), {ADD_EVENT}"
+                 started_at = if_not_exists(started_at, :started_at), {ADD_EVENT}{mark}"
             ))
-            .condition_expression(
-                "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND \
-                 #status IN (:pending, :started) AND \
-                 (attribute_not_exists(lease_until) OR lease_until <= :now)",
-            )
+            .condition_expression(format!(
+                "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND {claimable} AND \
+                 (attribute_not_exists(lease_until) OR lease_until <= :now)"
+            ))
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":known", item::number(RECORD_VERSION))
             .expression_attribute_values(":max_attempts", item::number(max_attempts))
@@ -59,7 +69,7 @@ impl Tasks {
                 self.claimed(item, now).await
             }
             Err(error) => match refused(&error) {
-                Some(found) => self.refusal(found, id, &holder, now).await,
+                Some(found) => self.refusal(found, id, &holder, now, max_attempts).await,
                 None => Err(error).attempt("claim the task"),
             },
         }
@@ -187,7 +197,7 @@ impl Tasks {
                     if found.finished_at == Some(now) && found.ended.as_ref() == Some(ended) {
                         return Ok(Burial::Ended(Box::new(found)));
                     }
-                    Ok(Burial::Refused(Task::claim_refusal(Some(&found), id, now)))
+                    Ok(Burial::Refused(Task::refusal(Some(&found), id, now)))
                 }
                 None => Err(error).attempt("end the task that nobody holds"),
             },
@@ -220,13 +230,17 @@ impl Tasks {
         written(update.send().await, "give back the task")
     }
 
-    /// Makes a task PENDING whose runner is known to be dead. Its attempt counts.
+    /// Makes a task PENDING whose runner is known to be dead. Its attempt counts, and
+    /// the next one runs alone.
     pub async fn break_lease(&self, id: TaskId, now: Moment) -> Result<Finish, StoreError> {
         let lost = Failure::passing(ErrorType::WorkerLost, "The server died in the middle of the run");
         let update = self
             .update(id)
-            .update_expression(format!("SET #status = :pending, {ADD_EVENT} REMOVE lease_until, holder"))
+            .update_expression(format!(
+                "SET #status = :pending, worker_lost = :true, {ADD_EVENT} REMOVE lease_until, holder"
+            ))
             .condition_expression("created_at = :created_at AND #status = :started")
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
             .expression_attribute_values(":no_events", events::list([]))
             .expression_attribute_values(":event", events::list([events::released(now, Some(&lost), None)]))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
@@ -298,6 +312,7 @@ impl Tasks {
         id: TaskId,
         holder: &str,
         now: Moment,
+        max_attempts: u32,
     ) -> Result<Claim, StoreError> {
         let Some(found) = found else { return Ok(Claim::Refused(ClaimRefusal::Gone)) };
         let ours = found.get("holder").is_some_and(|value| value == &item::text(holder));
@@ -305,7 +320,7 @@ impl Tasks {
         if ours && task.status == Status::Started {
             return self.claimed(found.clone(), now).await;
         }
-        Ok(Claim::Refused(Task::claim_refusal(Some(&task), id, now)))
+        Ok(Claim::Refused(Task::claim_refusal(Some(&task), id, now, max_attempts)))
     }
 }
 

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::hint::black_box;
 
 use domain::{
-    Agent, AgentDraft, AgentId, Answer, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Salt,
-    TaskId, TaskKey, TokenHash, Usage, WebhookToken, render_prompt,
+    Agent, AgentDraft, AgentId, Answer, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Prompt,
+    Provider, Salt, TaskId, TaskKey, TokenHash, Usage, WebhookToken,
 };
+use runner::{SecretScrubber, parse_reply};
 
 /// One of them.
 pub(crate) struct Operation {
@@ -16,6 +17,10 @@ pub(crate) struct Operation {
 
 const NOW: Moment = Moment::from_millis(1_795_867_200_000);
 const AGENT: AgentId = AgentId::random([7; 16]);
+const PLAIN_DEFINITION: &str = r#"{
+    "name": "order-triage",
+    "prompt": "You triage orders. Order {{ payload.order.id }}: {% if payload.order.lines %}{{ payload.order.lines | tojson }}{% endif %}"
+}"#;
 const DEFINITION: &str = r#"{
     "name": "order-triage",
     "prompt": "You triage orders. Order {{ payload.order.id }}: {% for line in payload.order.lines %}{{ line.sku }} {% endfor %}"
@@ -34,9 +39,14 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
     let id = TaskId::new(NOW, TaskKey::random([3; 10]));
     let (id_text, id_hex) = (id.to_string(), id.key().as_hex());
     let (agent, _) = Agent::new(AGENT, AgentDraft::from_json(DEFINITION.as_bytes())?)?;
+    let (plain_agent, _) = Agent::new(AGENT, AgentDraft::from_json(PLAIN_DEFINITION.as_bytes())?)?;
     let payload = Payload::from_json(&small)?;
+    let plain_payload = payload.clone();
+    let reply = completion();
     let ended = answered();
     let record = serde_json::to_vec(&ended)?;
+    let reply_text = String::from_utf8(reply.clone())?;
+    let scrubber = SecretScrubber::new(["sk-proj-4f2a9c17d05e", "Bearer 9e8d7c6b5a", "crm+key/1234567890=="]);
     Ok(vec![
         operation("payload of 80 bytes", move || Payload::from_json(&small).is_ok()),
         operation("payload of 4 KB", move || Payload::from_json(&large).is_ok()),
@@ -49,7 +59,13 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
         operation("task id made", || TaskId::new(black_box(NOW), TaskKey::random(black_box([3; 10])))),
         operation("task id written, and its key", move || (id.to_string(), id.key().as_hex())),
         operation("task id read, and its key", move || (TaskId::parse(&id_text), TaskKey::from_hex(&id_hex))),
-        operation("prompt", move || render_prompt(&agent, &payload, id, NOW).is_ok()),
+        operation("prompt", move || Prompt::new(&agent, &payload, id, NOW).render().is_ok()),
+        operation("plain prompt, and that it is", move || {
+            let prompt = Prompt::new(&plain_agent, &plain_payload, id, NOW);
+            (prompt.is_plain(), prompt.render().is_ok())
+        }),
+        operation("reply of a model, 2 KB", move || parse_reply(Provider::Openai, &reply).is_ok()),
+        operation("secrets removed from 2 KB", move || scrubber.scrub(&reply_text).len()),
         operation("end written", move || serde_json::to_vec(&ended).is_ok()),
         operation("end read", move || serde_json::from_slice::<Ended>(&record).is_ok()),
     ])
@@ -57,6 +73,16 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
 
 fn operation<T>(name: &'static str, run: impl Fn() -> T + 'static) -> Operation {
     Operation { name, run: Box::new(move || drop(black_box(run()))) }
+}
+
+fn completion() -> Vec<u8> {
+    let content = "The order can be returned until Thursday. ".repeat(45);
+    format!(
+        r#"{{"id":"chatcmpl-9","object":"chat.completion","created":1795867200,"model":"m","choices":[{{"index":0,
+        "message":{{"role":"assistant","content":"{content}","refusal":null,"annotations":[]}},"logprobs":null,
+        "finish_reason":"stop"}}],"usage":{{"prompt_tokens":812,"completion_tokens":405,"total_tokens":1217}}}}"#
+    )
+    .into_bytes()
 }
 
 fn answered() -> Ended {

@@ -17,6 +17,7 @@ use super::profile::{Profile, TASKS};
 use crate::Failure;
 use crate::lambda::{Function, http_event, queue_event};
 
+const ADMIN_TOKEN: &str = "counted-admin-token";
 const QUEUE_ARN: &str = "arn:aws:sqs:us-east-1:123456789012:queue";
 const PUBLIC_URL: &str = "https://abcdefghij.execute-api.us-east-1.amazonaws.com";
 
@@ -55,7 +56,7 @@ impl Stack {
     /// `runtime` serves what the functions call.
     pub(crate) fn start(runtime: &Runtime, binaries: &Path) -> Result<Self, Failure> {
         let (aws, model) = (runtime.block_on(Aws::serve())?, runtime.block_on(Model::serve())?);
-        aws.keep_secret("admin-token", "t");
+        aws.keep_secret("admin-token", ADMIN_TOKEN);
         aws.keep_secret("signing-secret", "the-signing-secret");
         runtime.block_on(tables(&aws.url))?;
         let start = |name| Watched::start(name, binaries, &aws.url);
@@ -89,7 +90,7 @@ impl Stack {
     fn create_agent(&mut self, name: &str) -> Result<Agent, Failure> {
         let definition = json!({ "name": name, "model": { "base_url": self.model.url, "name": "m" } });
         let mut event = http_event("POST", "/api/agents", "", Some(&definition.to_string()));
-        set(&mut event, "/headers", "authorization", "Bearer t");
+        set(&mut event, "/headers", "authorization", &format!("Bearer {ADMIN_TOKEN}"));
         let agent = body_of(&self.console.invoke(&event)?, 201)?;
         let path = text(&agent, "/webhook_url").trim_start_matches(PUBLIC_URL).to_owned();
         self.aws.calls();

@@ -5,28 +5,26 @@
 //! written (`domain/src/catalogue.rs`), each time on the condition that nobody
 //! else changed it, and again from the start if somebody did.
 
-mod pdf;
 pub(crate) mod upload;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use domain::{Catalogue, CatalogueError, Content, Listed, Moment};
+use axum::{Extension, Json};
+use domain::{AuditEntry, AuditEvent, Catalogue, CatalogueError, Content, Listed, Moment};
 use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
 use store::{AgentRecord, Documents, error_chain};
+use subprocess::DocumentError;
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
-use super::{AgentPath, ManageError, Management};
+use super::{AgentPath, ManageError, Management, audit_entry};
 use crate::Problem;
+use crate::audit::Actor;
 use crate::openapi::parameters::{OfAgent, OfDocument};
-
-pub use pdf::{READ_PDF, read_pdf_for_parent};
 
 /// Documents read and indexed at a time.
 const UPLOADS_AT_ONCE: usize = 2;
@@ -37,8 +35,6 @@ const MOST_CONFLICTS: u32 = 20;
 #[derive(Clone, Debug)]
 pub struct Intake {
     documents: Documents,
-    /// This program, which reads PDFs in a process of its own.
-    program: Arc<PathBuf>,
     places: Arc<Semaphore>,
 }
 
@@ -73,11 +69,11 @@ pub enum SourceError {
     /// The engine failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// PDFs cannot be read here.
-    #[error("failed to start the process that reads PDFs")]
+    /// Documents cannot be read here.
+    #[error("failed to run the subprocess that reads documents")]
     NoReader(#[source] std::io::Error),
-    /// Reading or indexing panicked, or the process ends.
-    #[error("reading a document broke off")]
+    /// Indexing panicked, or the process ends.
+    #[error("indexing a document broke off")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
@@ -108,9 +104,9 @@ pub(crate) struct DocumentList {
 }
 
 impl Intake {
-    /// Documents go to this table; `program` is the running program's own file.
-    pub fn new(documents: Documents, program: PathBuf) -> Self {
-        Self { documents, program: Arc::new(program), places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
+    /// Documents go to this table.
+    pub fn new(documents: Documents) -> Self {
+        Self { documents, places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
     }
 }
 
@@ -132,6 +128,7 @@ pub(crate) async fn list(
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn delete(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let Ok(Path((id, source))) = path else { return Err(ManageError::NotFound.into()) };
@@ -142,9 +139,9 @@ pub(crate) async fn delete(
         return Err(ManageError::from(SourceError::NotFound).into());
     }
     let record = management.change_catalogue(record, |catalogue| Ok(catalogue.without(&source))).await?;
-    let agent_id = record.agent.id().to_string();
+    let entry = audit_entry(AuditEvent::DocumentDeleted, &record);
+    management.record(&actor, AuditEntry { source_id: Some(source), ..entry }).await;
     management.sweep(record).await?;
-    tracing::info!(agent_id, source_id = source, "document deleted");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -217,6 +214,15 @@ fn pause_after(conflicts: u32) -> Duration {
     // Without randomness they go on together.
     let _ = getrandom::fill(&mut entropy);
     Duration::from_micros(u64::from(conflicts * u32::from(entropy[0])) * 50)
+}
+
+impl From<DocumentError> for SourceError {
+    fn from(error: DocumentError) -> Self {
+        match error {
+            DocumentError::Unreadable(error) => Self::Unreadable(error),
+            DocumentError::System(error) => Self::NoReader(error),
+        }
+    }
 }
 
 impl From<SourceError> for ManageError {

@@ -1,20 +1,21 @@
 //! Taking in a document.
 
-use axum::Json;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::{Extension, Json};
 use bytes::Bytes;
-use domain::Listed;
-use sources::{Document, Format, Reading};
+use domain::{AuditEntry, AuditEvent, Listed};
+use sources::{Document, Format};
 use store::{AgentRecord, Packed};
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
-use super::super::{AgentPath, Body, ManageError, Management};
-use super::{DocumentView, SourceError, pdf, tell_leftover};
+use super::super::{AgentPath, Body, ManageError, Management, audit_entry};
+use super::{DocumentView, SourceError, tell_leftover};
 use crate::Problem;
+use crate::audit::Actor;
 use crate::openapi::parameters::{DocumentNames, OfAgent};
 
 /// Of what a document calls itself, the beginning.
@@ -59,6 +60,7 @@ struct Indexed {
         (status = 200, description = "The document that replaced an earlier one.", body = DocumentView)))]
 pub(crate) async fn upload(
     State(management): State<Management>,
+    Extension(actor): Extension<Actor>,
     id: AgentPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -67,8 +69,20 @@ pub(crate) async fn upload(
     let record = management.find(id).await?;
     let names = Names::read(query.as_deref().unwrap_or_default())?;
     let file = File::read(&headers, body)?;
+    let entry = audit_entry(AuditEvent::DocumentAdded, &record);
     let (status, document) = management.take(record, names, file).await?;
+    management.record(&actor, with_document(entry, &document)).await;
     Ok((status, Json(DocumentView::from(&document))))
+}
+
+fn with_document(entry: AuditEntry, document: &Listed) -> AuditEntry {
+    AuditEntry {
+        source_id: Some(document.id()),
+        title: Some(document.title.clone()),
+        bytes: Some(document.bytes),
+        passages: Some(document.passages),
+        ..entry
+    }
 }
 
 impl Names {
@@ -127,9 +141,11 @@ impl Management {
     ) -> Result<(StatusCode, Listed), ManageError> {
         // Nobody closes the semaphore.
         let place = self.intake.places.acquire().await.ok();
-        let (agent_id, size) = (record.agent.id().to_string(), file.bytes.len() as u64);
+        let size = file.bytes.len() as u64;
         let bytes = file.bytes.clone();
-        let reading = self.read(file).await?;
+        let File { bytes: file, format, charset } = file;
+        let reading = self.subprocesses.read_document(file, format, charset).await;
+        let reading = reading.map_err(SourceError::from)?;
         let source = names.source(reading.title.as_deref(), &bytes);
         let own_title = || own_name(reading.title.as_deref().unwrap_or(&source));
         let title = names.title.unwrap_or_else(own_title);
@@ -147,23 +163,7 @@ impl Management {
         };
         let is_new = self.store(record, &document, &indexed.packed).await?;
         drop(place);
-        tracing::info!(agent_id, bytes = size, passages = document.passages, "document stored");
         Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, document))
-    }
-
-    /// PDFs in a process of their own; the others take no more time and memory
-    /// than they have bytes.
-    async fn read(&self, file: File) -> Result<Reading, ManageError> {
-        let File { bytes, format, charset } = file;
-        let reading = match format {
-            Format::Pdf => pdf::read_in_child(&self.intake.program, &bytes).await?,
-            Format::Text | Format::Html => {
-                let read = move || sources::read(&bytes, format, charset.as_deref());
-                let read = spawn_blocking(read).await.map_err(SourceError::BrokenOff)?;
-                read.map_err(SourceError::Unreadable)?
-            }
-        };
-        Ok(reading)
     }
 
     /// Announces, writes and lists a document; says whether its source is new.

@@ -19,7 +19,7 @@ pub enum ArgumentError {
     },
     /// The argument cannot be a part of a path.
     #[error(
-        "`{0}` is a part of the path: it must be a text or a number, not empty, without `.` or `..` as a part."
+        "`{0}` is a part of the path: it must be a text or a number, not empty, without `\\` and without `.` or `..` as a part in any encoding."
     )]
     Path(String),
     /// The argument cannot be a header.

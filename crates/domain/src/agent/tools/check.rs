@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::Value;
 use url::Url;
 
-use super::request::pieces;
+use super::request::{pieces, stays_in_its_segment};
 use super::{HeaderSource, HttpTool, McpNames, McpTool, Operation, Tool, ToolError};
 use crate::agent::check::AGENTS_SECRETS;
+use crate::agent::credential::{
+    has_query_credential, has_url_credential, is_credential_name, is_credential_value,
+};
 use crate::agent::secret::is_secret_name;
 use crate::schema::bounded_validator;
 
@@ -37,20 +40,6 @@ const RESERVED_HEADERS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// What names hold whose values let their holder do something.
-const CREDENTIALS: [&str; 10] = [
-    "authorization",
-    "cookie",
-    "token",
-    "secret",
-    "api-key",
-    "apikey",
-    "password",
-    "credential",
-    "signature",
-    "session",
-];
-
 /// Objects are objects: an array would otherwise be read as one, by position.
 pub(in crate::agent) fn check_shape(tools: &Value) -> Result<(), &'static str> {
     for tool in tools.as_array().into_iter().flatten() {
@@ -161,16 +150,16 @@ fn is_base_url(text: &str) -> bool {
 
 /// Its query may say what is wanted, but not by whose right.
 fn is_mcp_url(text: &str) -> bool {
-    plain_url(text).is_some_and(|url| !url.query_pairs().any(|(name, _)| is_credential(&name)))
+    plain_url(text).is_some()
 }
 
+/// Without credentials.
 fn plain_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let plain = text.len() <= 2048
         && matches!(url.scheme(), "http" | "https")
         && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
+        && !has_url_credential(&url)
         && url.fragment().is_none();
     plain.then_some(url)
 }
@@ -186,7 +175,9 @@ fn check_header(tool: &str, header: &str, source: &HeaderSource) -> Result<(), T
         return Err(ToolError::Header { tool, header: name });
     }
     match source {
-        HeaderSource::Plain(_) if is_credential(header) => Err(ToolError::Credential { tool, header: name }),
+        HeaderSource::Plain(value) if is_credential_name(header) || is_credential_value(value) => {
+            Err(ToolError::Credential { tool, header: name })
+        }
         HeaderSource::Stored(stored)
             if !is_secret_name(&stored.secret) || stored.secret.starts_with(AGENTS_SECRETS) =>
         {
@@ -204,13 +195,6 @@ fn is_header_name(name: &str) -> bool {
         && !RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Of a header, or of a value in a query.
-fn is_credential(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    CREDENTIALS.iter().any(|word| name.contains(word))
-        || name.split('-').any(|part| matches!(part, "auth" | "key" | "sig"))
-}
-
 pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
     check_parameters(operation)?;
     let (path, query) = operation.path.split_once('?').unwrap_or((&operation.path, ""));
@@ -218,13 +202,13 @@ pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
         && !path.starts_with("//")
         && operation.path.len() <= 2048
         && pieces(path).is_some()
-        && !path.split('/').any(|part| matches!(part, "." | ".."))
+        && stays_in_its_segment(path)
         && !operation.path.contains(['#', '\\'])
         && !query.contains(['{', '}']);
     if !well_formed {
         return Err(ToolError::Path(operation.name.clone()));
     }
-    if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| is_credential(&name)) {
+    if has_query_credential(query) {
         return Err(ToolError::QueryCredential(operation.name.clone()));
     }
     check_places(operation)
@@ -265,7 +249,7 @@ fn check_places(operation: &Operation) -> Result<(), ToolError> {
     for argument in &operation.headers {
         let header = operation.wire_names.get(argument).unwrap_or(argument);
         // What the model writes is no credential of anybody's.
-        if !is_header_name(header) || is_credential(header) {
+        if !is_header_name(header) || is_credential_name(header) {
             return Err(ToolError::Header { tool: name(), header: crate::cut(header, 64) });
         }
     }
@@ -318,6 +302,8 @@ mod tests {
             (json!({ "base_url": "ftp://shop.example" }), "`base_url` of the tool `shop`"),
             (json!({ "base_url": "https://u:p@shop.example" }), "without credentials"),
             (json!({ "base_url": "https://shop.example/?key=1" }), "query"),
+            (json!({ "base_url": "https://shop.example/?v=1" }), "query"),
+            (json!({ "base_url": "https://:p@shop.example" }), "without credentials"),
             (json!({ "timeout_seconds": 0 }), "`timeout_seconds` of the tool `shop` must be from 1 to 300"),
             (json!({ "max_response_bytes": 2_000_000 }), "from 1 to 1048576"),
             (json!({ "operations": [] }), "`shop` has no operations"),
@@ -332,6 +318,9 @@ mod tests {
             (json!({ "headers": { "X-Api-Key": "x" } }), "{\"secret\": \"NAME\"}"),
             (json!({ "headers": { "Cookie": "x" } }), "carries a credential"),
             (json!({ "headers": { "X_AUTH_TOKEN": "x" } }), "carries a credential"),
+            (json!({ "headers": { "X-Pass": "x" } }), "carries a credential"),
+            (json!({ "headers": { "pwd": "x" } }), "carries a credential"),
+            (json!({ "headers": { "X-A": "Bearer x" } }), "carries a credential"),
             (
                 json!({ "headers": { "X-A": { "secret": "agents/1/model-api-key-0" } } }),
                 "none under `agents/`",
@@ -354,6 +343,9 @@ mod tests {
             (json!({ "url": "stdio:server" }), "`url` of the tool `wiki`"),
             (json!({ "url": "https://u@mcp.example" }), "without credentials"),
             (json!({ "url": "https://mcp.example/?apiKey=1" }), "without credentials"),
+            (json!({ "url": "https://mcp.example/?code=1" }), "without credentials"),
+            (json!({ "url": "https://mcp.example/?a=1;pwd=1" }), "without credentials"),
+            (json!({ "headers": { "X-Pass": "x" } }), "agent-webhooks secret set NAME"),
             (json!({ "headers": { "Authorization": "x" } }), "agent-webhooks secret set NAME"),
             (json!({ "timeout_seconds": 301 }), "from 1 to 300"),
         ] {
@@ -375,6 +367,11 @@ mod tests {
             (json!({ "path": "orders" }), "must begin with `/`"),
             (json!({ "path": "//evil.example/{id}" }), "must begin with `/`"),
             (json!({ "path": "/a/../{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/a/%2e%2E/{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/a/..;x/{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/a/..%2f{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/{id}?code=1" }), "carries a credential in its query"),
+            (json!({ "path": "/{id}?pwd=1" }), "carries a credential in its query"),
             (json!({ "path": "/{id" }), "`path` of the operation"),
             (json!({ "path": "/a?x={id}" }), "before any `?`"),
             (json!({ "path": "/{other}" }), "`{other}` in `path`"),
@@ -386,6 +383,7 @@ mod tests {
                 json!({ "headers": ["x"], "wire_names": { "x": "Authorization" } }),
                 "the header `Authorization`",
             ),
+            (json!({ "headers": ["x"], "wire_names": { "x": "X-Pass" } }), "the header `X-Pass`"),
             (json!({ "wire_names": { "y": "z" } }), "`y` of the operation"),
             (json!({ "parameters": [] }), "it is no object"),
             (json!({ "parameters": { "type": "array" } }), "not `object`"),
@@ -430,24 +428,6 @@ mod tests {
             let recursive = operation(json!({ "parameters": parameters }));
             let refusal = check(tool(json!({ "operations": [recursive] }))).unwrap_err();
             assert!(refusal.contains("refers to itself"), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn what_carries_a_credential_is_known_by_its_name() {
-        for name in [
-            "Authorization",
-            "X-Auth-Key",
-            "Ocp-Apim-Subscription-Key",
-            "X-Session-Id",
-            "X-Auth",
-            "key",
-            "sig",
-        ] {
-            assert!(is_credential(name), "{name}");
-        }
-        for name in ["Accept", "X-GitHub-Api-Version", "X-Author", "Keyboard", "per_page", "X-Tenant"] {
-            assert!(!is_credential(name), "{name}");
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum ToolError {
     BaseUrl(String),
     /// The endpoint is none.
     #[error(
-        "`url` of the tool `{0}` must be an absolute http or https URL without credentials or fragment, of at most 2048 characters"
+        "`url` of the tool `{0}` must be an absolute http or https URL without credentials (also in its query) or fragment, of at most 2048 characters"
     )]
     McpUrl(String),
     /// Approval of what is not allowed.
@@ -99,7 +99,7 @@ pub enum ToolError {
     },
     /// The path is no template.
     #[error(
-        "`path` of the operation `{0}` must begin with `/` and have no `#`, no `.` or `..` as a part, and each `{{argument}}` before any `?`"
+        "`path` of the operation `{0}` must begin with `/` and have no `#`, no `\\`, no `.` or `..` as a part in any encoding, and each `{{argument}}` before any `?`"
     )]
     Path(String),
     /// The path names an argument that there may not be.

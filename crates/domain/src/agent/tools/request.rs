@@ -1,7 +1,9 @@
 //! From a call's arguments to a request. An argument stays where it is put: in
 //! its segment of the path, its pair of the query, its header.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -9,6 +11,13 @@ use super::{ArgumentError, HttpMethod, Operation};
 
 /// All but the unreserved characters (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// How often a text may be percent-encoded.
+const MAX_DECODINGS: usize = 4;
+/// `.`, `/` and `\` in more bytes than UTF-8 allows, which some servers take all the
+/// same (<https://www.unicode.org/reports/tr36/#UTF-8_Exploit>).
+const OVERLONG: [&[u8]; 6] =
+    [b"\xc0\xae", b"\xc0\xaf", b"\xc1\x9c", b"\xe0\x80\xae", b"\xe0\x80\xaf", b"\xe0\x81\x9c"];
 
 /// What is sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,19 +89,31 @@ impl Operation {
     }
 
     fn path_of(&self, arguments: &Map<String, Value>) -> Result<String, ArgumentError> {
-        let mut path = String::new();
+        let (mut path, mut decoded) = (String::new(), String::new());
         for piece in pieces(&self.path).unwrap_or_default() {
             match piece {
-                Piece::Literal(text) => path.push_str(text),
+                Piece::Literal(text) => {
+                    path.push_str(text);
+                    // Arguments come before any `?`.
+                    decoded.push_str(text.split('?').next().unwrap_or_default());
+                }
                 Piece::Argument(name) => {
                     let text = arguments.get(name).and_then(scalar);
                     let text = text.filter(|text| stays_in_its_segment(text));
                     let text = text.ok_or_else(|| ArgumentError::Path(name.to_owned()))?;
                     path.extend(utf8_percent_encode(&text, RESERVED));
+                    decoded.push_str(&text);
+                    // Beside what stands before it, too.
+                    if !stays_in_its_segment(&decoded) {
+                        return Err(ArgumentError::Path(name.to_owned()));
+                    }
                 }
             }
         }
-        Ok(path)
+        match stays_in_its_segment(&decoded) {
+            true => Ok(path),
+            false => Err(ArgumentError::Url(self.name.clone())),
+        }
     }
 }
 
@@ -112,9 +133,27 @@ pub(super) fn pieces(path: &str) -> Option<Vec<Piece<'_>>> {
 }
 
 /// Encoded, a slash is no end of a segment, and dots are none of its own. But some
-/// servers decode first and part then, so no part may lead elsewhere.
-fn stays_in_its_segment(text: &str) -> bool {
-    !text.is_empty() && !text.split(['/', '\\']).any(|part| matches!(part, "." | ".."))
+/// servers decode before they split, some decode twice (`%252e`), some cut `..;x` at
+/// the semicolon, and some take a backslash for a slash. So no part may be `.` or `..`,
+/// however often it is decoded.
+pub(super) fn stays_in_its_segment(text: &str) -> bool {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MAX_DECODINGS {
+        let is_dots = |part: &str| matches!(part.split(';').next(), Some("." | ".."));
+        if text.is_empty() || text.contains('\\') || text.split('/').any(is_dots) {
+            return false;
+        }
+        let bytes: Vec<u8> = percent_decode_str(&text).collect();
+        if OVERLONG.iter().any(|form| bytes.windows(form.len()).any(|window| window == *form)) {
+            return false;
+        }
+        let decoded = String::from_utf8_lossy(&bytes).into_owned();
+        if decoded == text {
+            return true;
+        }
+        text = Cow::Owned(decoded);
+    }
+    false
 }
 
 fn header_text(name: &str, value: &Value) -> Result<String, ArgumentError> {
@@ -179,10 +218,12 @@ mod tests {
             ("a/b", "a%2Fb"),
             ("7?all=1", "7%3Fall%3D1"),
             ("7#x", "7%23x"),
-            ("%2e%2e", "%252e%252e"),
-            ("..%2f..", "..%252f.."),
+            ("100%", "100%25"),
+            ("a%2Fb", "a%252Fb"),
+            ("..x", "..x"),
+            ("a;b=c", "a%3Bb%3Dc"),
+            ("caf%E9", "caf%25E9"),
             ("7\r\nHost: x", "7%0D%0AHost%3A%20x"),
-            ("a\\b", "a%5Cb"),
             ("...", "..."),
             ("@evil.example", "%40evil.example"),
             ("ä", "%C3%A4"),
@@ -190,21 +231,58 @@ mod tests {
             let expected = format!("https://shop.example/api/orders/{segment}/lines");
             assert_eq!(url(&order, json!({ "id": id })), Ok(expected));
         }
-        for id in ["", ".", "..", "../users", "a/../../users", "..\\users", "a/./b"] {
-            assert_eq!(url(&order, json!({ "id": id })), Err(ArgumentError::Path("id".into())), "{id}");
-        }
-        let dots = operation("GET", "/{a}{b}/x", &["a", "b"]);
-        assert!(url(&dots, json!({ "a": ".", "b": "." })).is_err());
-        assert_eq!(url(&dots, json!({ "a": ".x", "b": "y" })), Ok("https://shop.example/api/.xy/x".into()));
         for id in [json!(null), json!([1]), json!({ "a": 1 })] {
             assert!(url(&order, json!({ "id": id })).is_err(), "{id}");
         }
     }
 
     #[test]
+    fn an_argument_that_a_server_could_take_for_another_path_is_refused() {
+        let order = operation("GET", "/orders/{id}/lines", &["id"]);
+        for id in [
+            "",
+            ".",
+            "..",
+            "../users",
+            "a/../../users",
+            "..\\users",
+            "a\\b",
+            "a/./b",
+            "..;/users",
+            "..;a=b/users",
+            ".;",
+            "%2e%2e",
+            "%2E.",
+            "..%2fusers",
+            "..%2Fusers",
+            "..%5cusers",
+            "a%5cb",
+            "a%2f..%2f..%2fusers",
+            "%252e%252e",
+            "..%252fusers",
+            "..%3b/users",
+            "%25252525252525",
+            "%c0%ae%c0%ae/users",
+        ] {
+            assert_eq!(url(&order, json!({ "id": id })), Err(ArgumentError::Path("id".into())), "{id}");
+        }
+        let dots = operation("GET", "/{a}{b}/x", &["a", "b"]);
+        for (a, b) in [(".", "."), ("%2", "e"), (".", ";"), (".%2", "e"), ("%", "2e")] {
+            assert!(url(&dots, json!({ "a": a, "b": b })).is_err(), "{a}{b}");
+        }
+        let after_a_dot = operation("GET", "/.{a}/x", &["a"]);
+        for a in [".", ";", "%2e", ".;b"] {
+            assert!(url(&after_a_dot, json!({ "a": a })).is_err(), "{a}");
+        }
+        let before_a_dot = operation("GET", "/{a}./x", &["a"]);
+        assert!(url(&before_a_dot, json!({ "a": "%2e" })).is_err());
+        assert_eq!(url(&dots, json!({ "a": ".x", "b": "y" })), Ok("https://shop.example/api/.xy/x".into()));
+    }
+
+    #[test]
     fn a_base_url_is_left_neither_by_host_nor_by_path() {
         let any = operation("GET", "/{id}", &["id"]);
-        for id in ["/evil.example", "//evil.example/x", "@evil.example", ":80", "\\\\evil.example"] {
+        for id in ["/evil.example", "//evil.example/x", "@evil.example", ":80"] {
             let url = Url::parse(&url(&any, json!({ "id": id })).unwrap()).unwrap();
             assert_eq!(url.host_str(), Some("shop.example"), "{id}");
             assert!(url.path().starts_with("/api/"), "{id}: {url}");

@@ -1,141 +1,182 @@
-//! Lets in as many requests as can be worked on, in turns by path, and refuses
-//! the rest with 503 before they have had any effect.
+//! Lets in as many requests as can be worked on, shared fairly by network and by
+//! route, and refuses the rest with 503 before they have had any effect.
 //!
-//! A caller who is slow holds a connection and no place: a small body is here
-//! before its request gets one. Large bodies, which are read while at work, and
-//! large answers, unless they are of files that all share, need a place of another
-//! sort first, of which there are few.
+//! A slow caller holds a connection and no permit: a small body is complete, and
+//! a large one has begun, before its request waits for a permit. Large bodies,
+//! which are read while their request is worked on, and large answers, unless they
+//! are of files that all share, need one of a few permits of their own.
 
+use std::convert::Infallible;
+use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::Problem;
-use axum::body::HttpBody as _;
-use axum::extract::{Request, State};
+use api::admin::Caller;
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::Request;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH};
 use axum::http::{HeaderValue, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::HttpLimits;
-use super::body::{collected, in_pieces, is_large, timed};
-use super::places::Places;
+use super::body::{Beginning, Sending, begin, in_pieces, is_large, timed};
+use super::connections::{Activity, Connection, Connections};
+use super::fair_semaphore::{FairSemaphore, Holder, Permit, Shares};
+use super::host::is_host_valid;
+use super::share::ShareKey;
+use super::transfer::Transfer;
 
 /// Answered from nothing but this process, so it is let in always.
 const HEALTH: &str = "/api/health";
 
 /// Who may come in.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Admission {
     limits: HttpLimits,
-    connections: Arc<Semaphore>,
-    in_work: Arc<Places>,
-    large_bodies: Arc<Places>,
-    large_answers: Arc<Places>,
+    hasher: RandomState,
+    connections: Arc<Connections>,
+    in_work: Arc<FairSemaphore>,
+    large_bodies: Arc<FairSemaphore>,
+    large_answers: Arc<FairSemaphore>,
+}
+
+/// One request on its way to the routes.
+struct Visit<'a> {
+    admission: &'a Admission,
+    connection: &'a Arc<Connection>,
+    key: ShareKey,
 }
 
 impl Admission {
-    pub(super) fn new(limits: &HttpLimits, connections: Arc<Semaphore>) -> Self {
-        let HttpLimits { in_work, in_work_per_path, waiting_per_path: waiting, large, .. } = *limits;
+    pub(super) fn new(limits: HttpLimits, connections: Arc<Connections>) -> Self {
+        let HttpLimits { in_work, in_work_per_path, large, large_per_path, .. } = limits;
+        let semaphore = |total, per_route| {
+            let waiting_per_route = limits.waiting_per_path;
+            FairSemaphore::new(Shares { total, per_route, waiting_per_route })
+        };
         Self {
-            limits: *limits,
+            limits,
+            hasher: RandomState::new(),
             connections,
-            in_work: Arc::new(Places::new(in_work, in_work_per_path, waiting)),
-            large_bodies: Arc::new(Places::new(large, limits.large_per_path, waiting)),
-            large_answers: Arc::new(Places::new(large, large, waiting)),
+            in_work: semaphore(in_work, in_work_per_path),
+            large_bodies: semaphore(large, large_per_path),
+            large_answers: semaphore(large, large),
         }
     }
 
-    /// Connections are scarce: those that have had their answer make room.
-    fn is_crowded(&self) -> bool {
-        self.connections.available_permits() < self.limits.connections / 4
-    }
-}
-
-/// Around every route.
-pub(super) async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    let crowded = admission.is_crowded();
-    let mut response = match request.uri().path() {
-        HEALTH => next.run(request).await,
-        _ => admission.work(request, next).await.unwrap_or_else(Problem::into_response),
-    };
-    if crowded {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-impl Admission {
-    async fn work(self, request: Request, next: Next) -> Result<Response, Problem> {
-        let kind = kind(request.uri().path());
-        let is_read = request.method() == Method::GET;
-        let turn = self.limits.turn;
-        let is_large = is_large(request.body(), self.limits.large_from);
-        let large = match is_large {
-            true => Some(self.large_bodies.take(&kind, turn).await.map_err(Problem::overloaded)?),
-            false => None,
+    /// Answers a request that came from `address` over `connection`.
+    pub(super) async fn answer(
+        &self,
+        mut request: Request,
+        app: Router,
+        connection: &Arc<Connection>,
+        address: IpAddr,
+    ) -> Response {
+        let are_scarce = self.connections.are_scarce();
+        let answered = if !is_host_valid(request.version(), request.headers()) {
+            Err(Problem::invalid_host())
+        } else if request.uri().path() == HEALTH {
+            let response = route(app, request).await;
+            connection.begin(Activity::Idle);
+            Ok(response)
+        } else {
+            request.extensions_mut().insert(Caller(address));
+            let key = ShareKey::new(request.uri().path(), connection.network, &self.hasher);
+            Visit { admission: self, connection, key }.work(request, app).await
         };
+        let mut response = answered.unwrap_or_else(|problem| {
+            connection.begin(Activity::Idle);
+            problem.into_response()
+        });
+        if are_scarce {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl Visit<'_> {
+    async fn work(self, request: Request, app: Router) -> Result<Response, Problem> {
+        let HttpLimits { pause, body: whole, large_from, .. } = self.admission.limits;
+        let is_read = request.method() == Method::GET;
         let (parts, body) = request.into_parts();
-        let (body, lateness) = timed(body, self.limits.pause, self.limits.body);
-        let body = if is_large { body } else { collected(body).await };
-        if lateness.is_late() {
+        let transfer = Transfer::start(self.admission.limits.pace(), CancellationToken::new());
+        self.connection.begin(Activity::Receiving(Arc::clone(&transfer)));
+        let beginning = begin(timed(body, pause, whole, Arc::clone(&transfer)), large_from).await;
+        if transfer.is_late() {
             return Err(Problem::body_too_slow());
         }
-        let place = self.in_work.take(&kind, turn).await.map_err(Problem::overloaded)?;
+        self.connection.begin(Activity::Waiting);
+        let (body, large) = match beginning {
+            Beginning::Small(body) => (body, None),
+            Beginning::Large(body) => {
+                (body, Some(self.permit(&self.admission.large_bodies, Some(&transfer)).await?))
+            }
+        };
+        let permit = self.permit(&self.admission.in_work, None).await?;
+        transfer.restart();
+        self.connection.begin(match large {
+            Some(_) => Activity::Receiving(Arc::clone(&transfer)),
+            None => Activity::Working,
+        });
         // A task of its own: what has begun ends, also when its caller hangs up,
         // or a task could be stored and never queued.
         let work = tokio::spawn(async move {
-            let response = next.run(Request::from_parts(parts, body)).await;
-            drop((place, large));
+            let response = route(app, Request::from_parts(parts, body)).await;
+            drop((permit, large));
             response
         });
         let response = work.await.map_err(Problem::internal)?;
-        if lateness.is_late() {
+        if transfer.is_late() {
             return Err(Problem::body_too_slow());
         }
+        self.connection.begin(Activity::Idle);
         match is_read {
-            true => self.hand_out(response, &kind).await,
+            true => self.hand_out(response).await,
             // It has had its effect, and its caller must learn of it.
             false => Ok(response),
         }
     }
 
-    /// A large answer has a place until the connection has taken it, unless its memory is all readers'.
-    async fn hand_out(&self, response: Response, kind: &str) -> Result<Response, Problem> {
-        if !is_large(response.body(), self.limits.large_from) {
+    async fn permit(
+        &self,
+        semaphore: &Arc<FairSemaphore>,
+        transfer: Option<&Arc<Transfer>>,
+    ) -> Result<Permit, Problem> {
+        let holder = Holder { key: self.key, transfer: transfer.cloned() };
+        semaphore.acquire(holder, self.admission.limits.turn).await.map_err(Problem::overloaded)
+    }
+
+    /// A large answer has a permit until the connection has taken it, unless its memory is all readers'.
+    async fn hand_out(&self, response: Response) -> Result<Response, Problem> {
+        if !is_large(response.body(), self.admission.limits.large_from) {
             return Ok(response);
         }
-        let place = match response.extensions().get::<pages::Shared>() {
+        // A reader that is too slow for those who wait loses its connection.
+        let transfer = Transfer::start(self.admission.limits.pace(), self.connection.closing().clone());
+        let permit = match response.extensions().get::<pages::Shared>() {
             Some(_) => None,
-            None => Some(self.large_answers.take(kind, self.limits.turn).await.map_err(Problem::overloaded)?),
+            None => {
+                self.connection.begin(Activity::Waiting);
+                Some(self.permit(&self.admission.large_answers, Some(&transfer)).await?)
+            }
         };
         let length = response.body().size_hint().exact();
         let (mut parts, body) = response.into_parts();
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, length.into());
         }
-        let body = in_pieces(body, place).await.map_err(Problem::internal)?;
+        let sending = Sending { _permit: permit, transfer, _answer: self.connection.begin_answer() };
+        let body = in_pieces(body, sending).await.map_err(Problem::internal)?;
         Ok(Response::from_parts(parts, body))
     }
 }
 
-/// Requests of one path are of one kind. A token has one spelling in lower case
-/// and any number of escaped ones, which nobody uses: they are all one kind.
-fn kind(path: &str) -> String {
-    match path.contains('%') {
-        true => "%".to_owned(),
-        false => path.to_ascii_lowercase(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::kind;
-
-    #[test]
-    fn spelling_a_token_in_another_way_is_no_second_share() {
-        assert_eq!(kind("/api/webhooks/agents/AB"), kind("/api/webhooks/agents/ab"));
-        assert_eq!(kind("/api/webhooks/agents/%61b"), kind("/api/webhooks/agents/a%62"));
-        assert_ne!(kind("/api/webhooks/agents/ab"), kind("/api/webhooks/agents/ac"));
-    }
+async fn route(app: Router, request: Request<Body>) -> Response {
+    let response: Result<Response, Infallible> = app.oneshot(request).await;
+    response.unwrap_or_else(|never| match never {})
 }

@@ -1,77 +1,100 @@
 //! Bodies within bounds of time, and large answers in small pieces.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody as _};
 use futures::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::places::Place;
+use super::connections::AnswerInProgress;
+use super::fair_semaphore::Permit;
+use super::transfer::Transfer;
 
 /// How much of a large answer is handed to the connection at a time.
 const PIECE: usize = 64 * 1024;
 
-/// Whether a body came too slowly, for who answers in the end.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lateness(Arc<AtomicBool>);
-
-impl Lateness {
-    pub(super) fn is_late(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// The body did not arrive in time.
+/// The body did not arrive in time, or had to end for others.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body did not arrive in time")]
 struct Late;
 
-/// More than `bytes`, or nobody knows.
+/// What the first bytes of a body say of it.
+pub(super) enum Beginning {
+    /// This is all of it, or as much as came and then the error.
+    Small(Body),
+    /// It goes on.
+    Large(Body),
+}
+
+/// More than `bytes`, or of unknown length.
 pub(super) fn is_large(body: &Body, bytes: usize) -> bool {
     body.size_hint().upper().is_none_or(|upper| upper > bytes as u64)
 }
 
-/// The body, broken off with an error after a pause longer than `pause`, or
-/// when it is not complete after `whole`.
-pub(super) fn timed(body: Body, pause: Duration, whole: Duration) -> (Body, Lateness) {
-    let lateness = Lateness::default();
-    let state = (body.into_data_stream(), lateness.clone());
+/// The body, broken off with an error after a pause longer than `pause`, when it
+/// is not complete after `whole`, or when `transfer` is interrupted.
+pub(super) fn timed(body: Body, pause: Duration, whole: Duration, transfer: Arc<Transfer>) -> Body {
+    let state = (body.into_data_stream(), transfer);
     let end = Instant::now() + whole;
     let chunks =
-        stream::unfold(state, move |(mut chunks, lateness): (BodyDataStream, Lateness)| async move {
-            let chunk = match timeout_at(end.min(Instant::now() + pause), chunks.next()).await {
-                Ok(chunk) => chunk?,
-                Err(_) => {
-                    lateness.0.store(true, Ordering::Relaxed);
+        stream::unfold(state, move |(mut chunks, transfer): (BodyDataStream, Arc<Transfer>)| async move {
+            let next = timeout_at(end.min(Instant::now() + pause), chunks.next());
+            let chunk = tokio::select! {
+                biased;
+                chunk = next => chunk.ok(),
+                () = transfer.interrupted() => None,
+            };
+            let chunk = match chunk {
+                Some(Some(chunk)) => chunk,
+                Some(None) => {
+                    transfer.complete();
+                    return None;
+                }
+                None => {
+                    transfer.fail_late();
                     Err(axum::Error::new(Late))
                 }
             };
-            Some((chunk, (chunks, lateness)))
+            transfer.add(chunk.as_ref().map_or(0, Bytes::len));
+            Some((chunk, (chunks, transfer)))
         });
-    (Body::from_stream(chunks), lateness)
+    Body::from_stream(chunks)
 }
 
-/// A body that is here already, or as much of it as came and then the error.
-pub(super) async fn collected(body: Body) -> Body {
+/// Reads the body to its end, or until more than `bytes` have arrived.
+pub(super) async fn begin(body: Body, bytes: usize) -> Beginning {
     let mut chunks = body.into_data_stream();
-    let mut here = Vec::new();
+    let mut arrived = Vec::new();
     while let Some(chunk) = chunks.next().await {
         match chunk {
-            Ok(chunk) => here.extend_from_slice(&chunk),
-            Err(error) => return Body::from_stream(stream::iter([Err::<Bytes, _>(error)])),
+            Ok(chunk) => arrived.extend_from_slice(&chunk),
+            Err(error) => {
+                return Beginning::Small(Body::from_stream(stream::iter([Err::<Bytes, _>(error)])));
+            }
+        }
+        if arrived.len() > bytes {
+            let arrived = stream::iter([Ok(Bytes::from(arrived))]);
+            return Beginning::Large(Body::from_stream(arrived.chain(chunks)));
         }
     }
-    here.into()
+    Beginning::Small(arrived.into())
 }
 
-/// The same bytes in pieces, holding `place` until the last one is handed over.
-pub(super) async fn in_pieces(body: Body, place: Option<Place>) -> Result<Body, axum::Error> {
+/// What a large answer holds until its last piece is handed over.
+pub(super) struct Sending {
+    pub(super) _permit: Option<Permit>,
+    pub(super) transfer: Arc<Transfer>,
+    pub(super) _answer: AnswerInProgress,
+}
+
+/// The same bytes in pieces.
+pub(super) async fn in_pieces(body: Body, sending: Sending) -> Result<Body, axum::Error> {
     let bytes = axum::body::to_bytes(body, usize::MAX).await?;
-    let pieces = stream::unfold((bytes, place), async |(mut bytes, place)| {
+    let pieces = stream::unfold((bytes, sending), async |(mut bytes, sending)| {
         let piece = bytes.split_to(PIECE.min(bytes.len()));
-        (!piece.is_empty()).then_some((Ok::<_, axum::Error>(piece), (bytes, place)))
+        sending.transfer.add(piece.len());
+        (!piece.is_empty()).then_some((Ok::<_, axum::Error>(piece), (bytes, sending)))
     });
     Ok(Body::from_stream(pieces))
 }

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::transfer::Pace;
+
+/// Connections that are being closed for newer ones, beside those that are open.
+pub(super) const CLOSING_CONNECTIONS: usize = 16;
 /// Files that are open beside the callers' connections: the database, and the
 /// connections of runs to their models.
-const OTHER_FILES: usize = 64;
+const OTHER_FILES: usize = 64 + CLOSING_CONNECTIONS;
 /// With fewer the server is of no use, whatever the system says.
 const FEWEST_CONNECTIONS: usize = 16;
 
 /// What callers may take up.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Connections at once.
+    /// Connections at once. For one more, another one is closed.
     pub connections: usize,
     /// A request's line and headers must have arrived after this, counted from
     /// the connection's opening or from the answer before.
@@ -26,14 +30,19 @@ pub struct HttpLimits {
     pub pause: Duration,
     /// A body must have arrived after this.
     pub body: Duration,
+    /// While others wait, a body, an answer or a new connection is not ended before this.
+    pub grace: Duration,
+    /// While others wait, a large body or answer must move at least this fast.
+    pub bytes_per_second: u32,
     /// Requests worked on at once. The database does one write at a time, so
     /// more would wait inside.
     pub in_work: usize,
-    /// How many of these may be for one path, that is for one agent's webhook.
+    /// How many of these may be for one path in all its spellings, that is for one
+    /// agent's webhook.
     pub in_work_per_path: usize,
     /// Requests of one path that wait for their turn; those beyond are refused at once.
     pub waiting_per_path: usize,
-    /// Large bodies taken in, and large answers given out, at once.
+    /// Large bodies received, and large answers sent, at once.
     pub large: usize,
     /// How many of these bodies may be for one path.
     pub large_per_path: usize,
@@ -52,6 +61,9 @@ impl Default for HttpLimits {
             headers: 100,
             pause: Duration::from_secs(10),
             body: Duration::from_secs(30),
+            grace: Duration::from_secs(1),
+            // The largest webhook body would not arrive within `body` at half of this.
+            bytes_per_second: 32 * 1024,
             in_work: 32,
             in_work_per_path: 8,
             waiting_per_path: 256,
@@ -64,6 +76,10 @@ impl Default for HttpLimits {
 }
 
 impl HttpLimits {
+    pub(super) const fn pace(&self) -> Pace {
+        Pace { grace: self.grace, bytes_per_second: self.bytes_per_second }
+    }
+
     /// As many connections as this process may have files open, beside those of
     /// `runs` at a time. Raises the limit to what the system lets anybody have.
     pub(crate) fn fitted(self, runs: usize) -> Self {

@@ -2,47 +2,60 @@
 //!
 //! | a caller who … | meets |
 //! | --- | --- |
-//! | never completes a head, or leaves a connection idle | [`HttpLimits::head`]: closed |
-//! | sends too long a head, or one that can be read in two ways | 431 or 400, and closed |
+//! | never completes its headers, or leaves a connection idle | [`HttpLimits::head`]: closed |
+//! | sends too long headers, or some that can be read in two ways | 431 or 400, and closed |
+//! | sends no `Host`, two, or a malformed one | [`host`]: 400 |
 //! | sends a body slowly | [`HttpLimits::pause`], [`HttpLimits::body`]: 408 |
 //! | does not read the answer | [`HttpLimits::pause`]: closed |
-//! | opens very many connections | [`HttpLimits::connections`]: they wait in the kernel |
+//! | opens very many connections | [`connections`]: for each new one, another of its own is closed |
 //! | sends more requests than can be worked on | [`admission`]: 503 with `Retry-After` |
+//! | takes many of the permits for large bodies or answers, or moves them slowly, while others wait | [`fair_semaphore`]: 408, or closed |
+//! | has sent its request and closes its side | is answered |
+//!
+//! Shares are by route, in all its spellings, and by network ([`share`]). Behind a
+//! proxy all callers are one network, so there only the shares by route hold, and
+//! idle, stalled and slow connections are closed first.
 
 mod admission;
 mod body;
+mod connections;
+mod fair_semaphore;
+mod host;
 mod limits;
-mod places;
+mod share;
+mod transfer;
 
+use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::admin::Caller;
 use axum::Router;
+use axum::body::Body;
 use axum::http::Request;
-use axum::middleware::from_fn_with_state;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
 use admission::Admission;
+use connections::{Connection, Connections};
+use limits::CLOSING_CONNECTIONS;
 pub use limits::HttpLimits;
 
 /// After an error of the system that will not pass at once, such as too many
 /// open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Callers who wait in the kernel for a connection; those beyond meet silence
-/// and try again a second later. Linux has 4096 at most unless told otherwise.
+/// Connections that the kernel holds until they are accepted; callers beyond get
+/// no response and try again a second later. Linux has 4096 at most by default.
 const BACKLOG: u32 = 4096;
 
 /// Listens on the first address that `address` stands for and that can be had.
@@ -62,16 +75,18 @@ pub(super) async fn bind(address: &str) -> std::io::Result<TcpListener> {
 
 /// Answers requests until `stop`, and ends with the last connection.
 pub(super) async fn answer(listener: TcpListener, app: Router, limits: HttpLimits, stop: CancellationToken) {
-    let connections = Arc::new(Semaphore::new(limits.connections));
-    let admission = Admission::new(&limits, Arc::clone(&connections));
-    let app = app.layer(from_fn_with_state(admission, admission::admit));
-    let protocol = protocol(&limits);
+    let sockets = Arc::new(Semaphore::new(limits.connections + CLOSING_CONNECTIONS));
+    let connections = Connections::new(&limits);
+    let admission = Arc::new(Admission::new(limits, Arc::clone(&connections)));
+    let site = Site { protocol: protocol(&limits), app, admission, pause: limits.pause, stop };
     let open = TaskTracker::new();
-    while let Some((stream, place)) = stop.run_until_cancelled(next(&listener, &connections)).await {
-        let conversation = converse(protocol.clone(), stream, limits.pause, app.clone(), stop.clone());
+    while let Some((stream, address, socket)) = site.stop.run_until_cancelled(next(&listener, &sockets)).await
+    {
+        let listed = connections.list(address);
+        let conversation = converse(site.clone(), stream, address, Arc::clone(&listed.connection));
         open.spawn(async move {
             conversation.await;
-            drop(place);
+            drop((listed, socket));
         });
     }
     drop(listener);
@@ -79,11 +94,24 @@ pub(super) async fn answer(listener: TcpListener, app: Router, limits: HttpLimit
     open.wait().await;
 }
 
+/// What every connection needs.
+#[derive(Clone)]
+struct Site {
+    protocol: http1::Builder,
+    app: Router,
+    admission: Arc<Admission>,
+    pause: Duration,
+    stop: CancellationToken,
+}
+
 /// HTTP/1 alone, because a second protocol is a second set of limits.
 fn protocol(limits: &HttpLimits) -> http1::Builder {
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
+        // A caller that has closed its side may still read (RFC 9112 section 9.6). One
+        // that is gone is noticed when its answer is written.
+        .half_close(true)
         .header_read_timeout(limits.head)
         .max_headers(limits.headers)
         .max_header_size(limits.head_bytes)
@@ -91,17 +119,16 @@ fn protocol(limits: &HttpLimits) -> http1::Builder {
     protocol
 }
 
-/// The next connection, once there is a place for it. Those beyond wait in the
-/// kernel's backlog.
+/// The next connection and its caller, once enough of those being closed are gone.
 async fn next(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // Nobody closes the semaphore.
-    let place = Arc::clone(connections).acquire_owned().await.ok();
+    sockets: &Arc<Semaphore>,
+) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed.
+    let socket = Arc::clone(sockets).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, address)) => return (stream, address.ip(), socket),
             Err(error) if concerns_one_caller(&error) => {}
             Err(error) => {
                 tracing::error!(%error, "no connections can be taken for a moment");
@@ -119,34 +146,26 @@ fn concerns_one_caller(error: &Error) -> bool {
 }
 
 /// One connection, from its first request to its end.
-async fn converse(
-    protocol: http1::Builder,
-    stream: TcpStream,
-    pause: Duration,
-    app: Router,
-    stop: CancellationToken,
-) {
-    // A head and its body are two writes; the second must not wait for an acknowledgement.
+async fn converse(site: Site, stream: TcpStream, address: IpAddr, listed: Arc<Connection>) {
+    let Site { protocol, app, admission, pause, stop } = site;
+    // Headers and body are two writes; the second must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let caller = stream.peer_addr().ok().map(|address| Caller(address.ip()));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(pause));
     let io = TokioIo::new(Box::pin(stream));
-    let app = app.map_request(move |request| from_caller(request, caller));
-    let mut connection = pin!(protocol.serve_connection(io, TowerToHyperService::new(app)));
-    // One that breaks off is its caller's affair.
+    let service = service_fn(|request: Request<Incoming>| {
+        let (admission, app, listed) = (Arc::clone(&admission), app.clone(), Arc::clone(&listed));
+        async move { Ok::<_, Infallible>(admission.answer(request.map(Body::new), app, &listed, address).await) }
+    });
+    let mut connection = pin!(protocol.serve_connection(io, service));
+    // An error concerns only this caller.
     tokio::select! {
+        biased;
         _ = connection.as_mut() => {}
+        () = listed.closing().cancelled() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
     }
-}
-
-fn from_caller(mut request: Request<Incoming>, caller: Option<Caller>) -> Request<Incoming> {
-    if let Some(caller) = caller {
-        request.extensions_mut().insert(caller);
-    }
-    request
 }

@@ -14,6 +14,7 @@ use super::flows::Flow;
 use super::provider::{Act, Run};
 use super::world::{TaskSeen, World, millis};
 use crate::support::plan::Fault;
+use crate::support::string;
 
 /// Longer than leases, pauses and attempts of two faults take together.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
@@ -38,6 +39,7 @@ pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[
     accepted_tasks_exist_and_have_one_id_a_key(world, later);
     an_end_was_told_once(world, later);
     agents_are_whole(world).await;
+    audit_entries_are_unique(world).await;
     documents::are_whole(world).await;
 }
 
@@ -159,6 +161,14 @@ fn an_end_was_told_once(world: &World, tasks: &[TaskSeen]) {
             assert_eq!(stands.map(|task| &task.status), Some(told), "an end was taken back");
         }
     }
+}
+
+/// The audit log can be read, and a lost answer did not store an entry twice.
+async fn audit_entries_are_unique(world: &World) {
+    let page = world.manage(Method::GET, "/api/audit?limit=100", &json!({})).await.body;
+    let entries = page["entries"].as_array().unwrap();
+    let ids: BTreeSet<String> = entries.iter().map(|entry| string(&entry["id"])).collect();
+    assert_eq!(ids.len(), entries.len(), "an entry twice: {entries:?}");
 }
 
 /// Every agent has its tokens and secrets; every token and secret has its agent.

@@ -185,6 +185,44 @@ async fn a_target_that_is_no_path_finds_what_its_path_names_or_nothing() {
 }
 
 #[tokio::test]
+async fn a_host_that_is_missing_doubled_or_malformed_is_refused() {
+    let site = Site::open().await;
+    let request = |version: &str, target: &str, hosts: &str| {
+        format!("POST {target} HTTP/{version}\r\n{hosts}{CLOSE}Content-Length: 2\r\n\r\n{{}}")
+    };
+    let absolute = format!("http://elsewhere{}", site.path);
+    for hosts in [
+        "",
+        "Host: x\r\nHost: x\r\n",
+        "Host: x\r\nHost: y\r\n",
+        "Host:\r\n",
+        "Host: a b\r\n",
+        "Host: a, b\r\n",
+        "Host: user@x\r\n",
+        "Host: x/y\r\n",
+        "Host: x:y\r\n",
+        "Host: x:65536\r\n",
+        "Host: [::1\r\n",
+        "Host: \u{e9}\r\n",
+    ] {
+        for target in [&site.path, &absolute] {
+            let heard = site.hear(request("1.1", target, hosts)).await;
+            assert_eq!((heard.status(), heard.code().as_str()), (400, "invalid_host"), "{hosts:?}");
+            assert!(heard.0.to_lowercase().contains("connection: close"), "{}", heard.0);
+        }
+    }
+    let health = "GET /api/health HTTP/1.1\r\n\r\n";
+    assert_eq!(site.hear(health).await.code(), "invalid_host");
+    assert_eq!(site.hear(request("1.0", &site.path, "Host: x\r\nHost: x\r\n")).await.status(), 400);
+    for (version, hosts) in
+        [("1.0", ""), ("1.0", "Host: x\r\n"), ("1.1", "Host: x:80\r\n"), ("1.1", "Host: [::1]:80\r\n")]
+    {
+        assert_eq!(site.hear(request(version, &site.path, hosts)).await.status(), 200, "{version} {hosts:?}");
+    }
+    site.closes_unharmed(4).await;
+}
+
+#[tokio::test]
 async fn what_is_no_http_1_is_refused() {
     let site = Site::open().await;
     let hello = b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03GET / HTTP/1.1\r\n\r\n";

@@ -1,10 +1,20 @@
-//! Callers who mean no good, over bare sockets. Each test ends by seeing that
-//! the server still serves, and that no task came of what was refused.
+//! Hostile callers, over bare sockets. Each test ends with the assertions that
+//! other callers were not affected meanwhile, that the server still serves, and
+//! that no task was created by a refused request.
 
 mod bodies;
 mod crowds;
+mod definitions;
+mod echoes;
+mod egress;
+mod endless;
+mod folder;
 mod heads;
+mod lost;
 mod models;
+mod others;
+mod prompts;
+mod replies;
 mod slow;
 
 use std::io::{ErrorKind, Write as _};
@@ -16,21 +26,33 @@ use local::serve::Settings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use crate::support::others::{Bystander, Watch};
 use crate::support::{Agent, FakeModel, World};
 
 /// Nothing here takes that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with one agent.
+/// How much later others may be answered. These attacks are short, so that their
+/// p99 is the slowest of a few calls, and the test's own work is in the same process.
+const SHORT_ATTACK_LIMIT: Duration = Duration::from_millis(300);
+
+/// A server with one agent, in this process and on threads of its own.
 struct Site {
     world: World,
     agent: Agent,
     model: FakeModel,
     /// The path of the agent's webhook.
     path: String,
+    /// Another agent's caller, unless the limits leave no room for one.
+    others: Option<(Bystander, Watch)>,
+    runtime: ServerRuntime,
 }
+
+/// Has the server's threads, which end with it.
+struct ServerRuntime(Option<Runtime>);
 
 /// What came back until the server closed the connection.
 struct Heard(String);
@@ -40,12 +62,22 @@ impl Site {
         Self::open_with(|_| {}).await
     }
 
-    async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
+    async fn open_with(change: impl FnOnce(&mut Settings) + Send + 'static) -> Self {
+        let mut site = Self::open_unwatched_with(change).await;
+        let bystander = Bystander::start(&site.world.url).await;
+        let watch = bystander.watch();
+        site.others = Some((bystander, watch));
+        site
+    }
+
+    /// With limits that are too low for the calls of others.
+    async fn open_unwatched_with(change: impl FnOnce(&mut Settings) + Send + 'static) -> Self {
         let model = FakeModel::saying("Done.").await;
-        let world = World::start_with(change).await;
+        let runtime = ServerRuntime::new();
+        let world = runtime.run(World::start_with(change)).await;
         let agent = world.agent(&model, json!({})).await;
         let path = agent.url.replace(&world.url, "");
-        Self { world, agent, model, path }
+        Self { world, agent, model, path, others: None, runtime }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -65,16 +97,39 @@ impl Site {
         listen(&mut stream).await
     }
 
-    /// The server serves, and only `tasks` tasks came of all that was before.
+    /// Others were not affected, the server serves, and only `tasks` tasks were created.
     async fn closes_unharmed(self, tasks: usize) {
+        if let Some((_bystander, watch)) = self.others {
+            watch.finish_within(SHORT_ATTACK_LIMIT).await;
+        }
         let ended = self.world.run(&self.agent, r#""afterwards""#).await;
         assert_eq!(ended["status"], "SUCCESS", "{ended}");
         // Earlier tasks may take longer than this last one.
         self.model.asked_at_least(tasks + 1).await;
-        assert_eq!(self.world.restart().await.resumed(), 0, "a task was stored and never queued");
+        let restarted = self.runtime.run(self.world.restart()).await;
+        assert_eq!(restarted.resumed(), 0, "a task was stored and never queued");
         let asked = self.model.asked();
         let users: Vec<&str> = asked.iter().map(crate::support::model::Asked::user).collect();
         assert_eq!(users.len(), tasks + 1, "{users:?}");
+    }
+}
+
+impl ServerRuntime {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Self(Some(runtime.unwrap()))
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        self.0.as_ref().unwrap().spawn(work).await.unwrap()
+    }
+}
+
+impl Drop for ServerRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

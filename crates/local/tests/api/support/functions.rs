@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use api::admin::Admins;
 use api::agents::{Intake, Management};
+use api::audit::Actor;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use axum::Router;
 use domain::{AgentDraft, AgentId};
-use runner::{Delivery, Models, PrivateHosts, RunSettings, Runner, Sources, run_batch};
+use runner::{Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, run_batch};
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
 use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables, index_tasks};
+use subprocess::Subprocesses;
 
-use super::sqs::{DEAD, LIVE};
+use super::sqs::{DEAD, LIVE, Received};
 use super::wire::Wire;
 use super::{FakeModel, Time, client, redaction};
 
@@ -52,7 +54,8 @@ impl Process {
             agents: agents(),
             tasks: tasks.clone(),
             secrets: secrets(),
-            intake: Intake::new(documents.clone(), super::PROGRAM.into()),
+            intake: Intake::new(documents.clone()),
+            subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
             clock: clock.clone(),
             admins: Admins::new(SMALL_ADMIN_TOKEN, url, clock.clone()),
             signing_secret: SIGNING_SECRET.into(),
@@ -72,11 +75,13 @@ impl Process {
         let attempts =
             move |name: &str| (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string());
         let runner = Runner {
+            subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
             tasks,
             sources: Arc::new(Sources::new(Arc::clone(&runners_agents), documents)),
             agents: runners_agents,
             secrets: secrets(),
             models: models().with_bedrock(bedrock(model)),
+            gate: RunGate::default(),
             settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
             clock,
         };
@@ -109,7 +114,7 @@ pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
 /// Its TLS takes long to set up and is not used.
 fn models() -> Models {
     static MODELS: OnceLock<Models> = OnceLock::new();
-    MODELS.get_or_init(|| Models::new(PrivateHosts::Any).unwrap()).clone()
+    MODELS.get_or_init(|| Models::new(PrivateHosts::any()).unwrap()).clone()
 }
 
 /// The functions as on AWS, on one wire, served.
@@ -151,7 +156,7 @@ pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -
     let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
     definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
-    let record = process.management.create(draft).await.unwrap();
+    let record = process.management.create(draft, &Actor::server()).await.unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();
     redaction::webhook(&webhook);
     let (app, agent) = (process.app, record.agent.id());
@@ -192,6 +197,12 @@ impl Functions {
     /// many messages there were.
     pub(crate) async fn receive_and_run(&self, invocation: Duration) -> usize {
         let batch = self.wire.sqs.receive(LIVE, 10);
+        self.run_received(&batch, invocation).await;
+        batch.len()
+    }
+
+    /// The same for a batch that was received.
+    pub(crate) async fn run_received(&self, batch: &[Received], invocation: Duration) {
         let deliveries = batch.iter().map(|message| Delivery {
             id: message.id.clone(),
             receipt: message.receipt.clone(),
@@ -205,7 +216,6 @@ impl Functions {
         for message in batch.iter().filter(|message| !again.contains(&message.id)) {
             self.wire.sqs.delete(message);
         }
-        batch.len()
     }
 
     /// How long every message is still hidden; zero if there is none.

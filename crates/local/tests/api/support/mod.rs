@@ -6,6 +6,7 @@ pub(crate) mod formats;
 pub(crate) mod functions;
 pub(crate) mod mcp;
 pub(crate) mod model;
+pub(crate) mod others;
 pub(crate) mod pdf;
 pub(crate) mod plan;
 pub(crate) mod redaction;

@@ -18,8 +18,9 @@ const SECRET: &str = "the-shop-key-0123456789";
 /// A server whose tools reach no private host but the model's.
 pub(super) async fn strict_world(model: &FakeModel) -> World {
     let host = model.url.strip_prefix("http://").unwrap().trim_end_matches("/v1").to_owned();
-    let env = Env::from_fn(move |_| Some(host.clone()));
-    let hosts = PrivateHosts::from_env(&env).unwrap();
+    let env =
+        Env::from_fn(move |name| (name == "AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS").then(|| host.clone()));
+    let hosts = PrivateHosts::from_env(&env, PrivateHosts::none());
     World::start_with(move |settings| settings.private_hosts = hosts).await
 }
 

@@ -27,9 +27,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::headers::Headers;
-use super::{CallError, Found, described};
+use super::{CallError, Found, described, not_scrubbed};
 use crate::Runner;
-use client::{IDEMPOTENCY_KEY, KeyedClient, Trouble};
+use crate::scrub::{RunSecrets, SecretScrubber};
+use client::{IDEMPOTENCY_KEY, KeyedClient, MAX_MESSAGE_BYTES, Trouble};
 
 /// To connect, agree on a version of the protocol and list the tools. Longer than
 /// the 10 s for which the SDK waits to hear that a server is of the older kind.
@@ -38,8 +39,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most pages of a server's list of tools that are looked through.
 const MAX_PAGES: usize = 16;
-/// Most bytes of a server's message, with what is no text in it.
-const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of a tool's description, and of the schema of its arguments.
 const MAX_DESCRIPTION_BYTES: usize = 4096;
 const MAX_SCHEMA_BYTES: usize = 32 * 1024;
@@ -47,7 +46,8 @@ const MAX_SCHEMA_BYTES: usize = 32 * 1024;
 /// A connection to a server.
 pub(super) struct McpServer<'a> {
     tool: &'a McpTool,
-    headers: Headers,
+    secrets: &'a RunSecrets,
+    http: KeyedClient,
     service: RunningService<RoleClient, ClientConfig>,
     offered: HashMap<String, Tool>,
 }
@@ -61,19 +61,22 @@ pub(super) struct McpOperation<'a> {
 
 impl<'a> McpServer<'a> {
     /// Connects and asks what the tools take.
-    pub(super) async fn open(runner: &Runner, tool: &'a McpTool) -> Result<Arc<Self>, Fault> {
-        let mut headers = Headers::read(runner, &tool.headers).await?;
+    pub(super) async fn open(
+        runner: &Runner,
+        tool: &'a McpTool,
+        secrets: &'a RunSecrets,
+        headers: Headers,
+    ) -> Result<Arc<Self>, Fault> {
         let mut opened = connect_in_time(runner, tool, &headers).await;
         // Perhaps the server refused a secret that has been replaced since it was read.
         if let Err(Fault::Permanent(_)) = &opened
-            && let Some(renewed) = headers.renewed(runner, &tool.headers).await
+            && let Some(renewed) = headers.renewed(runner, &tool.headers, secrets).await
         {
-            headers = renewed;
-            opened = connect_in_time(runner, tool, &headers).await;
+            opened = connect_in_time(runner, tool, &renewed).await;
         }
-        let (service, offered) = opened?;
+        let Connected { http, service, offered } = opened?;
         let offered = offered.into_iter().map(|tool| (tool.name.to_string(), tool)).collect();
-        let server = Self { tool, headers, service, offered };
+        let server = Self { tool, secrets, http, service, offered };
         server.check()?;
         Ok(Arc::new(server))
     }
@@ -117,27 +120,35 @@ impl McpOperation<'_> {
     pub(super) fn spec(&self, name: String) -> ToolSpec {
         let offered = self.server.offered.get(self.name);
         let description = offered.and_then(|tool| tool.description.as_deref()).unwrap_or_default();
-        let description = described(&cut(description, MAX_DESCRIPTION_BYTES), self.needs_approval());
+        let description = self.server.secrets.scrubber().scrub(description).into_owned();
+        let description = described(&cut(&description, MAX_DESCRIPTION_BYTES), self.needs_approval());
         let schema = offered.map(|tool| Map::clone(&tool.input_schema)).unwrap_or_default();
         ToolSpec { name, description, parameters: Value::Object(schema) }
     }
 
     /// Calls it once: trying again is for the model to decide.
     pub(super) async fn call(&self, arguments: Map<String, Value>, key: &str) -> Result<Found, CallError> {
-        let McpServer { tool, service, headers, .. } = &*self.server;
+        let McpServer { tool, service, secrets, http, .. } = &*self.server;
         let mut params = CallToolRequestParams::new(self.name.to_owned()).with_arguments(arguments);
         let mut meta = MetaObject::default();
         meta.insert(IDEMPOTENCY_KEY.to_owned(), key.into());
         params.meta = Some(meta.into());
+        let _awaited = http.await_call(key);
+        let scrubber = secrets.scrubber();
         let told = match tokio::time::timeout(tool.timeout(), service.peer().call_tool_once(params)).await {
-            Ok(Ok(CallToolResponse::Complete(result))) => result::told(&result, tool.max_response_bytes),
+            Ok(Ok(CallToolResponse::Complete(result))) => {
+                let (bytes, most) = (result::bytes(&result), tool.max_response_bytes);
+                let told = move |scrubber: &SecretScrubber, result| result::told(&result, most, scrubber);
+                let told = scrubber.scrub_off_workers(bytes, result, told).await;
+                told.map_err(|error| not_scrubbed(&error))?
+            }
             Ok(Ok(_)) => Err("The tool asks for something that a webhook run cannot give.".to_owned()),
-            Ok(Err(error)) => Err(failed(tool, error)),
+            Ok(Err(error)) => Err(failed(tool, error, &scrubber)),
             Err(_) => Err(format!("The server did not answer within {} seconds.", tool.timeout_seconds)),
         };
         match told {
-            Ok(content) => Ok(Found { content: headers.without_secrets(content), ..Found::default() }),
-            Err(why) => Err(CallError(headers.without_secrets(why))),
+            Ok(content) => Ok(Found { content, ..Found::default() }),
+            Err(why) => Err(CallError(why)),
         }
     }
 }
@@ -149,7 +160,12 @@ pub(super) async fn close_all(servers: Vec<Arc<McpServer<'_>>>) {
 }
 
 type Service = RunningService<RoleClient, ClientConfig>;
-type Connected = (Service, Vec<Tool>);
+
+struct Connected {
+    http: KeyedClient,
+    service: Service,
+    offered: Vec<Tool>,
+}
 
 async fn connect_in_time(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<Connected, Fault> {
     tokio::time::timeout(OPEN_TIMEOUT, connect(runner, tool, headers))
@@ -172,23 +188,24 @@ async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<C
     // One more than a turn may ask for.
     config.max_concurrent_requests = 33;
     let http = KeyedClient::new(outgoing.get());
-    let trouble = http.trouble();
-    let transport = StreamableHttpClientTransport::with_client(http, config);
+    let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
     let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));
     let client = ClientConfig::new(ClientCapabilities::default(), us);
     let lifecycle =
         ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::LATEST], legacy_version: None };
     let service = client.serve_with_lifecycle(transport, lifecycle).await;
-    let service = service.map_err(|_| match trouble.get() {
-        Some(trouble) => troubled(tool, *trouble),
-        None => unavailable(tool, "it could not be reached, or does not speak the protocol"),
-    })?;
+    let unavailable = |why| match http.trouble() {
+        Some(trouble) => troubled(tool, trouble),
+        None => unavailable(tool, why),
+    };
+    let service =
+        service.map_err(|_| unavailable("it could not be reached, or does not speak the protocol"))?;
     match allowed_tools(&service, tool).await {
-        Ok(tools) => Ok((service, tools)),
+        Ok(offered) => Ok(Connected { http, service, offered }),
         Err(error) => {
             let kind = kind(&error);
             tracing::warn!(server = tool.name, kind, "the tools of an MCP server cannot be listed");
-            Err(unavailable(tool, "its tools cannot be listed"))
+            Err(unavailable("its tools cannot be listed"))
         }
     }
 }
@@ -219,6 +236,10 @@ fn troubled(tool: &McpTool, trouble: Trouble) -> Fault {
     let message = match trouble {
         Trouble::NotAllowed => format!("The address of the MCP server `{server}` is not allowed here"),
         Trouble::Unauthorized => format!("The MCP server `{server}` refused the agent: check its `headers`"),
+        Trouble::TooLarge => format!(
+            "The MCP server `{server}` answered more than 4 MiB or 50000 JSON values, \
+             or the agent's MCP servers list tools with more than 30000"
+        ),
     };
     Fault::permanent(ErrorType::InvalidAgent, message)
 }
@@ -230,9 +251,10 @@ fn unavailable(tool: &McpTool, why: &str) -> Fault {
 }
 
 /// What went wrong, for the model; a server's own words are cut.
-fn failed(tool: &McpTool, error: ServiceError) -> String {
+fn failed(tool: &McpTool, error: ServiceError, scrubber: &SecretScrubber) -> String {
     if let ServiceError::McpError(error) = error {
-        return format!("The server answered error {}: {}", error.code.0, cut(&error.message, 2048));
+        let message = scrubber.scrub(&error.message);
+        return format!("The server answered error {}: {}", error.code.0, cut(&message, 2048));
     }
     tracing::warn!(server = tool.name, kind = kind(&error), "call of an MCP tool failed");
     "The connection to the server broke.".to_owned()

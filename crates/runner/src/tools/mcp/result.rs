@@ -3,23 +3,38 @@
 use domain::cut;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 
+use super::client::MAX_MESSAGE_BYTES;
+use crate::scrub::SecretScrubber;
+use crate::tools::answer::cut_at;
+
 /// The result, or what the tool says went wrong.
-pub(super) fn told(result: &CallToolResult, most: usize) -> Result<String, String> {
-    let blocks: Vec<String> = result.content.iter().map(block).collect();
+pub(super) fn told(
+    result: &CallToolResult,
+    most: usize,
+    scrubber: &SecretScrubber,
+) -> Result<String, String> {
+    let blocks: Vec<String> = result.content.iter().map(|found| block(found, scrubber)).collect();
     let text = match (&result.structured_content, blocks.is_empty()) {
         (Some(json), true) => json.to_string(),
         (None, true) => "The tool answered nothing.".to_owned(),
         (_, false) => blocks.join("\n"),
     };
-    let text = match text.len() > most {
-        true => format!("{}… [cut at {most} bytes]", &text[..text.floor_char_boundary(most)]),
-        false => text,
-    };
+    let text = cut_at(scrubber.scrub(&text).into_owned(), most);
     if result.is_error == Some(true) { Err(text) } else { Ok(text) }
 }
 
+/// About how long it is as text.
+pub(super) fn bytes(result: &CallToolResult) -> usize {
+    let text = result.content.iter().filter_map(ContentBlock::as_text).map(|text| text.text.len()).sum();
+    match &result.structured_content {
+        Some(_) => MAX_MESSAGE_BYTES,
+        None => text,
+    }
+}
+
 /// Text as it is, and what else there is by its kind.
-fn block(block: &ContentBlock) -> String {
+fn block(block: &ContentBlock, scrubber: &SecretScrubber) -> String {
+    let cut = |text: &str, most| cut(&scrubber.scrub(text), most);
     match block {
         ContentBlock::Text(text) => text.text.clone(),
         ContentBlock::Image(image) => format!("[an image, {}]", cut(&image.mime_type, 100)),
@@ -58,7 +73,7 @@ mod tests {
             { "type": "resource", "resource": { "uri": "file:///a", "text": "inner" } },
             { "type": "resource", "resource": { "uri": "file:///b", "blob": "AAAA", "mimeType": "image/gif" } },
         ]);
-        let text = told(&result(json!({ "content": content })), 1000).unwrap();
+        let text = told(&result(json!({ "content": content })), 1000, &SecretScrubber::default()).unwrap();
         assert_eq!(
             text,
             "It is noon.\n[an image, image/png]\n[audio, audio/wav]\n[a link to x: https://a.example/x]\ninner\n[a file, image/gif]"
@@ -68,9 +83,12 @@ mod tests {
     #[test]
     fn a_result_is_cut_between_characters_and_an_error_is_one() {
         let long = json!({ "content": [{ "type": "text", "text": "aäb" }], "isError": true });
-        assert_eq!(told(&result(long), 2), Err("a… [cut at 2 bytes]".into()));
+        assert_eq!(told(&result(long), 2, &SecretScrubber::default()), Err("a… [cut at 2 bytes]".into()));
         let structured = json!({ "content": [], "structuredContent": { "a": 1 } });
-        assert_eq!(told(&result(structured), 100), Ok("{\"a\":1}".into()));
-        assert_eq!(told(&result(json!({ "content": [] })), 100), Ok("The tool answered nothing.".into()));
+        assert_eq!(told(&result(structured), 100, &SecretScrubber::default()), Ok("{\"a\":1}".into()));
+        assert_eq!(
+            told(&result(json!({ "content": [] })), 100, &SecretScrubber::default()),
+            Ok("The tool answered nothing.".into())
+        );
     }
 }

@@ -1,0 +1,337 @@
+//! The audit log: who changed what, and what was refused, as log lines and as stored
+//! entries (`GET /api/audit`). docs/AUDIT.md has the schema of both.
+//!
+//! The order is: the change, its log line, its stored entry. A change is in the log even
+//! if the entry cannot be stored; that is logged as an error and does not fail the change,
+//! because the caller could not tell a failed entry from a failed change.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use domain::{AuditActor, AuditEntry, AuditEvent, Moment};
+use serde::Serialize;
+use store::{Agents, AuditPosition, AuditStream, StoreError, error_chain};
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+use crate::Problem;
+use crate::agents::Management;
+use crate::openapi::parameters::AuditInQuery;
+use crate::query::{Query, QueryError};
+
+/// Entries on a page, unless the caller wants another number.
+const PAGE: usize = 50;
+const LONGEST_PAGE: usize = 100;
+/// How long a caller waits for an entry to be stored.
+const STORE_WITHIN: Duration = Duration::from_secs(3);
+
+/// Who acts, and from where.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    kind: AuditActor,
+    session_id: Option<String>,
+    address: Option<IpAddr>,
+}
+
+/// Where an entry goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Destination {
+    pub(crate) is_logged: bool,
+    pub(crate) is_stored: bool,
+}
+
+impl Destination {
+    pub(crate) const BOTH: Self = Self { is_logged: true, is_stored: true };
+}
+
+impl Actor {
+    /// The server, which acts by itself.
+    pub const fn server() -> Self {
+        Self { kind: AuditActor::Server, session_id: None, address: None }
+    }
+
+    pub(crate) const fn admin_token(address: Option<IpAddr>) -> Self {
+        Self { kind: AuditActor::AdminToken, session_id: None, address }
+    }
+
+    pub(crate) const fn session(id: String, address: Option<IpAddr>) -> Self {
+        Self { kind: AuditActor::Session, session_id: Some(id), address }
+    }
+
+    pub(crate) const fn unauthenticated(address: Option<IpAddr>) -> Self {
+        Self { kind: AuditActor::Unauthenticated, session_id: None, address }
+    }
+
+    fn sign(&self, entry: AuditEntry, now: Moment) -> AuditEntry {
+        let mut entropy = [0; 8];
+        // Without randomness the id is useless, not wrong.
+        let _ = getrandom::fill(&mut entropy);
+        AuditEntry {
+            id: format!("{:016x}", u64::from_be_bytes(entropy)),
+            at: now.rfc3339(),
+            actor: self.kind,
+            session_id: self.session_id.clone(),
+            address: self.address.map(|address| address.to_canonical().to_string()),
+            ..entry
+        }
+    }
+}
+
+/// Logs an entry, then stores it.
+pub(crate) async fn record(
+    agents: Option<&Agents>,
+    now: Moment,
+    actor: &Actor,
+    entry: AuditEntry,
+    destination: Destination,
+) {
+    let entry = actor.sign(entry, now);
+    if destination.is_logged {
+        log(&entry);
+    }
+    let Some(agents) = agents.filter(|_| destination.is_stored) else { return };
+    let stream = if entry.event.is_refusal() { AuditStream::Refusals } else { AuditStream::Changes };
+    match timeout(STORE_WITHIN, agents.append_audit_entry(stream, &entry, now)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log_not_stored(&entry, error_chain(&error)),
+        Err(elapsed) => log_not_stored(&entry, elapsed),
+    }
+}
+
+fn log_not_stored(entry: &AuditEntry, error: impl Display) {
+    tracing::error!(audit_id = entry.id, event = entry.event.as_str(), error = %error, "audit entry not stored");
+}
+
+/// One line. The level must be known when the program is built, so there are two calls.
+fn log(entry: &AuditEntry) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                event = entry.event.as_str(),
+                audit_id = entry.id,
+                actor = entry.actor.as_str(),
+                session_id = entry.session_id,
+                address = entry.address,
+                agent_id = entry.agent_id,
+                fields = joined(&entry.fields),
+                changes = changes_text(entry),
+                secret_name = entry.secret_name,
+                source_id = entry.source_id,
+                bytes = entry.bytes,
+                passages = entry.passages,
+                overlap_seconds = entry.overlap_seconds,
+                attempts = entry.attempts,
+                addresses = entry.addresses,
+                "{}",
+                message(entry.event)
+            )
+        };
+    }
+    if entry.event.is_refusal() { line!(warn) } else { line!(info) }
+}
+
+fn joined(fields: &[String]) -> Option<String> {
+    (!fields.is_empty()).then(|| fields.join(","))
+}
+
+/// JSON in a text, because a log line is flat.
+fn changes_text(entry: &AuditEntry) -> Option<String> {
+    let changes = Some(&entry.changes).filter(|changes| !changes.is_empty())?;
+    serde_json::to_string(changes).ok()
+}
+
+const fn message(event: AuditEvent) -> &'static str {
+    match event {
+        AuditEvent::AgentCreated => "agent created",
+        AuditEvent::AgentUpdated => "agent updated",
+        AuditEvent::AgentEnabled => "agent enabled",
+        AuditEvent::AgentDisabled => "agent disabled",
+        AuditEvent::AgentDeleted => "agent deleted",
+        AuditEvent::WebhookRotated => "webhook rotated",
+        AuditEvent::SecretPut => "secret stored",
+        AuditEvent::SecretDeleted => "secret deleted",
+        AuditEvent::DocumentAdded => "document stored",
+        AuditEvent::DocumentDeleted => "document deleted",
+        AuditEvent::SignedIn => "signed in to the console",
+        AuditEvent::SignedOut => "signed out of the console",
+        AuditEvent::SignInFailed => "sign-in failed",
+        AuditEvent::TokenRejected => "admin token rejected",
+        AuditEvent::AttemptsLimited => "attempts limited",
+        AuditEvent::CrossOriginRefused => "cross-origin change refused",
+        AuditEvent::AttemptsOmitted => "attempts omitted",
+        AuditEvent::Unknown => "unknown event",
+    }
+}
+
+impl Management {
+    /// Records a change that was made. Call it as soon as the change is stored: what
+    /// follows may fail.
+    pub(crate) async fn record(&self, actor: &Actor, entry: AuditEntry) {
+        record(Some(&self.agents), self.clock.now(), actor, entry, Destination::BOTH).await;
+    }
+}
+
+/// A page of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditList {
+    /// Newest first.
+    entries: Vec<AuditEntry>,
+    /// What to send as `cursor` for the next page; `null` if there is none.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
+/// Where a page begins: before these places of both streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cursor {
+    changes: Option<AuditPosition>,
+    refusals: Option<AuditPosition>,
+}
+
+/// Lists the audit log, newest first, a page at a time.
+///
+/// Entries are kept for 90 days, up to about 10,000 changes and 1,000 refused attempts.
+#[utoipa::path(get, path = "/api/audit", tag = "Audit log", operation_id = "list_audit_entries",
+    params(AuditInQuery),
+    responses((status = 200, description = "A page.", body = AuditList)))]
+pub(crate) async fn list(
+    State(management): State<Management>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<AuditList>, Problem> {
+    let (limit, cursor) = read_query(query.as_deref())?;
+    let (changes, refusals) = read_streams(&management, cursor, limit + 1).await?;
+    let (entries, next) = merge(changes, refusals, cursor, limit);
+    Ok(Json(AuditList { entries, next_cursor: next.map(|next| next.to_text()) }))
+}
+
+type Placed = Vec<(AuditPosition, AuditEntry)>;
+
+async fn read_streams(
+    management: &Management,
+    cursor: Cursor,
+    limit: usize,
+) -> Result<(Placed, Placed), StoreError> {
+    let (agents, now) = (&management.agents, management.clock.now());
+    tokio::try_join!(
+        agents.audit_entries(AuditStream::Changes, cursor.changes, limit, now),
+        agents.audit_entries(AuditStream::Refusals, cursor.refusals, limit, now),
+    )
+}
+
+fn read_query(query: Option<&str>) -> Result<(usize, Cursor), QueryError> {
+    let query = Query::read(query, &["limit", "cursor"])?;
+    let limit = |text: &str| text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
+    let limit = query.get("limit", "a whole number from 1 to 100", limit)?.unwrap_or(PAGE);
+    let cursor = query.get("cursor", "a `next_cursor` of an earlier page, as it was", Cursor::parse)?;
+    Ok((limit, cursor.unwrap_or_default()))
+}
+
+/// The newest `limit` entries of both streams, and where the next page begins, if there
+/// are more. At one time, refusals come first.
+fn merge(
+    changes: Placed,
+    refusals: Placed,
+    cursor: Cursor,
+    limit: usize,
+) -> (Vec<AuditEntry>, Option<Cursor>) {
+    let (mut changes, mut refusals) = (changes.into_iter().peekable(), refusals.into_iter().peekable());
+    let (mut entries, mut next) = (Vec::new(), cursor);
+    while entries.len() < limit {
+        let is_change = match (changes.peek(), refusals.peek()) {
+            (Some((_, change)), Some((_, refusal))) => change.at > refusal.at,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let taken = if is_change { changes.next() } else { refusals.next() };
+        let Some((position, entry)) = taken else { break };
+        let place = if is_change { &mut next.changes } else { &mut next.refusals };
+        *place = Some(position);
+        entries.push(entry);
+    }
+    let has_more = changes.peek().is_some() || refusals.peek().is_some();
+    (entries, has_more.then_some(next))
+}
+
+impl Cursor {
+    /// `<changes>_<refusals>`, each `<page>.<index>` or `-`.
+    fn to_text(self) -> String {
+        let place = |position: Option<AuditPosition>| {
+            position.map_or_else(|| "-".to_owned(), |AuditPosition { page, index }| format!("{page}.{index}"))
+        };
+        format!("{}_{}", place(self.changes), place(self.refusals))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let place = |text: &str| match text {
+            "-" => Some(None),
+            text => {
+                let (page, index) = text.split_once('.')?;
+                Some(Some(AuditPosition { page: page.parse().ok()?, index: index.parse().ok()? }))
+            }
+        };
+        let (changes, refusals) = text.split_once('_')?;
+        Some(Self { changes: place(changes)?, refusals: place(refusals)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(event: AuditEvent, millis: u64) -> AuditEntry {
+        AuditEntry { at: Moment::from_millis(millis).rfc3339(), ..AuditEntry::of(event) }
+    }
+
+    /// A stream with entries at these times, newest first.
+    fn stream(event: AuditEvent, times: &[u64]) -> Placed {
+        let placed = |(index, millis): (usize, &u64)| {
+            (AuditPosition { page: 3, index: u32::try_from(index).unwrap() }, entry(event, *millis))
+        };
+        times.iter().enumerate().map(placed).rev().collect()
+    }
+
+    fn older(placed: &Placed, before: Option<AuditPosition>) -> Placed {
+        placed.iter().filter(|(at, _)| before.is_none_or(|before| *at < before)).cloned().collect()
+    }
+
+    #[test]
+    fn pages_hold_every_entry_of_both_streams_once_and_newest_first() {
+        let changes = stream(AuditEvent::AgentCreated, &[1, 2, 5, 5, 9]);
+        let refusals = stream(AuditEvent::SignInFailed, &[3, 4, 5, 6, 7, 8]);
+        for limit in 1..=12 {
+            let (mut seen, mut cursor) = (Vec::new(), Cursor::default());
+            loop {
+                let (mut left, mut right) =
+                    (older(&changes, cursor.changes), older(&refusals, cursor.refusals));
+                left.truncate(limit + 1);
+                right.truncate(limit + 1);
+                let (entries, next) = merge(left, right, cursor, limit);
+                seen.extend(entries);
+                let Some(next) = next else { break };
+                cursor = Cursor::parse(&next.to_text()).unwrap();
+                assert_eq!(cursor, next);
+            }
+            assert_eq!(seen.len(), 11, "with {limit} on a page");
+            assert!(seen.is_sorted_by(|newer, older| newer.at >= older.at));
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_form_is_refused() {
+        for text in
+            ["", "_", "1.2", "1.2_", "x.1_-", "1.-1_-", "-_1", "1.2_3.4_5.6", "99999999999999999999.0_-"]
+        {
+            assert_eq!(Cursor::parse(text), None, "{text}");
+        }
+        assert_eq!(Cursor::parse("-_-"), Some(Cursor::default()));
+    }
+
+    #[test]
+    fn every_event_has_a_message_of_its_own() {
+        assert_eq!(message(AuditEvent::AgentCreated), "agent created");
+        assert_eq!(message(AuditEvent::AttemptsOmitted), "attempts omitted");
+    }
+}

@@ -1,0 +1,154 @@
+//! How fast a body or an answer moves, for those who wait behind it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The slowest pace that is accepted while others wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// No transfer is judged before this.
+    pub(super) grace: Duration,
+    pub(super) bytes_per_second: u32,
+}
+
+/// One body on its way in, or one answer on its way out.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pace: Pace,
+    progress: Mutex<Progress>,
+    interrupt: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    since: Instant,
+    /// Bytes buy time, at most the grace ahead; a transfer is slow when it has none left.
+    due: Instant,
+    state: TransferState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TransferState {
+    InProgress,
+    Complete,
+    Late,
+}
+
+impl Transfer {
+    /// `interrupt` ends the transfer.
+    pub(super) fn start(pace: Pace, interrupt: CancellationToken) -> Arc<Self> {
+        let now = Instant::now();
+        let progress = Progress { since: now, due: now + pace.grace, state: TransferState::InProgress };
+        Arc::new(Self { pace, progress: Mutex::new(progress), interrupt })
+    }
+
+    /// Its pace counts from now.
+    pub(super) fn restart(&self) {
+        let now = Instant::now();
+        self.update(|progress| (progress.since, progress.due) = (now, now + self.pace.grace));
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        let now = Instant::now();
+        let bought = Duration::from_secs(bytes as u64) / self.pace.bytes_per_second.max(1);
+        self.update(|progress| progress.due = (progress.due.max(now) + bought).min(now + self.pace.grace));
+    }
+
+    pub(super) fn complete(&self) {
+        self.update(|progress| progress.state = TransferState::Complete);
+    }
+
+    pub(super) fn fail_late(&self) {
+        self.update(|progress| progress.state = TransferState::Late);
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.progress().state == TransferState::Complete
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.progress().state == TransferState::Late
+    }
+
+    /// Whether it may be interrupted for others: it is in progress for long enough to be judged.
+    pub(super) fn is_interruptible(&self, now: Instant) -> bool {
+        let progress = self.progress();
+        progress.state == TransferState::InProgress
+            && !self.interrupt.is_cancelled()
+            && now.duration_since(progress.since) >= self.pace.grace
+    }
+
+    /// Slower than the pace.
+    pub(super) fn is_slow(&self, now: Instant) -> bool {
+        self.is_interruptible(now) && self.due() <= now
+    }
+
+    /// The earlier, the slower it is.
+    pub(super) fn due(&self) -> Instant {
+        self.progress().due
+    }
+
+    pub(super) fn interrupt(&self) {
+        self.interrupt.cancel();
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.is_cancelled()
+    }
+
+    pub(super) async fn interrupted(&self) {
+        self.interrupt.cancelled().await;
+    }
+
+    fn progress(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second: 1000 };
+
+    /// Adds `bytes` every `millis` for ten seconds, and tells whether it is ever slow.
+    async fn is_ever_slow(first: usize, bytes: usize, millis: u64) -> bool {
+        let transfer = Transfer::start(PACE, CancellationToken::new());
+        transfer.add(first);
+        let mut was_slow = false;
+        for _ in 0..10_000 / millis {
+            tokio::time::advance(Duration::from_millis(millis)).await;
+            was_slow |= transfer.is_slow(Instant::now());
+            transfer.add(bytes);
+        }
+        was_slow
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_is_slow_below_the_pace_whatever_it_began_with() {
+        assert!(!is_ever_slow(0, 100, 90).await);
+        assert!(!is_ever_slow(0, 1000, 900).await);
+        assert!(is_ever_slow(0, 100, 200).await);
+        assert!(is_ever_slow(1_000_000, 100, 200).await);
+        assert!(is_ever_slow(1_000_000, 1, 100).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_that_nobody_waited_for_may_become_fast_enough() {
+        let transfer = Transfer::start(PACE, CancellationToken::new());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(transfer.is_slow(Instant::now()));
+        transfer.add(500);
+        assert!(!transfer.is_slow(Instant::now()));
+        transfer.complete();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(!transfer.is_slow(Instant::now()));
+    }
+}

@@ -1,0 +1,389 @@
+//! Servers that send back the secrets that they are sent, in every form that is undone.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::logs::Logging;
+use crate::support::api::{Call, answer};
+use crate::support::collector::{Collector, attributes, spans};
+use crate::support::model::{Asked, completion};
+use crate::support::{ADMIN_TOKEN, FakeApi, FakeModel, Reply, accepted, client, redaction, string};
+
+/// With every character that some escape has a form for.
+const MODEL_KEY: &str = r#"sk-Echo+Model/4="a%5Cz\q&<k>'9"#;
+const API_KEY: &str = "tool+Key/of=the_API";
+/// Begins with the other one.
+const MCP_KEY: &str = r"tool+Key/of=the_API\and%20of-the-MCP-server";
+const SECRETS: [&str; 3] = [MODEL_KEY, API_KEY, MCP_KEY];
+/// No shorter part of a secret may be left.
+const PART: usize = 8;
+
+/// Every character of `text` as `form` writes it.
+fn each(text: &str, form: impl Fn(u32) -> String) -> String {
+    text.chars().map(|character| form(u32::from(character))).collect()
+}
+
+fn json_text(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].replace('/', "\\/")
+}
+
+fn url(text: &str) -> String {
+    let escaped = |character: char| match character.is_ascii_alphanumeric() {
+        true => character.to_string(),
+        false => format!("%{:02x}", u32::from(character)),
+    };
+    text.chars().map(escaped).collect()
+}
+
+fn html(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&apos;")
+}
+
+/// What a server may make of a secret.
+fn forms(secret: &str) -> String {
+    let unicode = |text: &str| each(text, |code| format!("\\u{code:04X}"));
+    let forms = [
+        secret.to_owned(),
+        secret.to_uppercase(),
+        json_text(secret),
+        json_text(&json_text(secret)),
+        unicode(secret),
+        json_text(&unicode(secret)),
+        url(secret),
+        url(secret).to_uppercase(),
+        url(&url(secret)),
+        each(secret, |code| format!("%{code:02X}")),
+        html(secret),
+        html(secret).to_uppercase(),
+        each(secret, |code| format!("&#{code};")),
+        each(secret, |code| format!("&#x{code:04x};")),
+        json_text(&html(&url(secret))),
+        url(&html(&json_text(secret))),
+        html(&json_text(&json_text(secret))),
+        // Behind what looks like part of an escape.
+        format!("\\{}", json_text(secret)),
+        format!("%2{secret}&#3{secret}"),
+    ];
+    forms.join(" | ")
+}
+
+/// One level of every escape undone, from the first place on at which that can be done.
+fn undone(text: &str) -> [String; 3] {
+    [undo(text, "\\u", "", 4, "\\"), undo(text, "%", "", 2, ""), undo(&named(text), "&#x", ";", 0, "")]
+}
+
+fn named(text: &str) -> String {
+    let text = text.replace("&quot;", "\"").replace("&apos;", "'").replace("&lt;", "<").replace("&gt;", ">");
+    let text = text.replace("&amp;", "&");
+    let mut parts = text.split("&#");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        match part.split_once(';').and_then(|(number, rest)| Some((number.parse::<u8>().ok()?, rest))) {
+            Some((code, rest)) => format!("{text}{}{rest}", char::from(code)),
+            None => format!("{text}&#{part}"),
+        }
+    })
+}
+
+/// Undoes `start`, so many hexadecimal digits (0 is any number) and `end`; behind
+/// `literal`, a character stands for itself.
+fn undo(text: &str, start: &str, end: &str, digits: usize, literal: &str) -> String {
+    let mut undone = String::new();
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let escape = rest.strip_prefix(start).and_then(|tail| {
+            let length = if digits == 0 { tail.find(end)? } else { digits };
+            let code = u8::from_str_radix(tail.get(..length)?.trim_start_matches('0'), 16).ok()?;
+            Some((char::from(code), tail[length..].strip_prefix(end)?))
+        });
+        let itself = rest.strip_prefix(literal).filter(|_| !literal.is_empty());
+        let itself = itself.and_then(|tail| Some((tail.chars().next()?, tail)));
+        let itself = itself.map(|(literal, tail)| (literal, &tail[literal.len_utf8()..]));
+        let (character, tail) =
+            escape.or(itself).unwrap_or_else(|| (character, &rest[character.len_utf8()..]));
+        undone.push(character);
+        rest = tail;
+    }
+    undone
+}
+
+/// No part of a secret is in this, nor behind three escapes.
+fn assert_hides(place: &str, text: &str) {
+    let mut texts = vec![text.to_lowercase()];
+    for _ in 0..3 {
+        let more: Vec<String> = texts.iter().flat_map(|text| undone(text)).collect();
+        texts.extend(more.into_iter().map(|text| text.to_lowercase()));
+        texts.sort();
+        texts.dedup();
+    }
+    for secret in SECRETS {
+        let secret = secret.to_lowercase();
+        for part in [&secret[..PART], &secret[secret.len() - PART..]] {
+            let found = texts.iter().find_map(|text| text.find(part).map(|at| (text, at)));
+            assert!(found.is_none(), "{place} shows {part}: {found:?}");
+        }
+    }
+}
+
+fn call(id: &str, name: &str, arguments: &Value) -> Value {
+    json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments.to_string() } })
+}
+
+fn wants(calls: Vec<Value>) -> Value {
+    let echoed = forms(MODEL_KEY);
+    let message =
+        json!({ "role": "assistant", "content": echoed, "reasoning_content": echoed, "tool_calls": calls });
+    let mut reply = completion(message, "tool_calls");
+    reply["model"] = json!(format!("m-{MODEL_KEY}"));
+    reply
+}
+
+/// A model that echoes its key in every field that is kept, and fails between two turns.
+fn echo_to_model(number: usize, asked: &Asked) -> Reply {
+    assert_eq!(asked.headers["authorization"], format!("Bearer {MODEL_KEY}"));
+    let echoed = forms(MODEL_KEY);
+    match number {
+        0 => Reply::Json(wants(vec![
+            call(MODEL_KEY, "note", &json!({ "text": echoed, MODEL_KEY: 1 })),
+            call("b", MODEL_KEY, &json!({})),
+            call("c", "note", &json!({ "text": "fail" })),
+            call("d", "note", &json!({ "text": "type" })),
+            call("e", "say", &json!({ "how": "text" })),
+            call("f", "say", &json!({ "how": "structured" })),
+            call("g", "say", &json!({ "how": "error" })),
+            call("h", "say", &json!({ "how": "refusal" })),
+            call("i", "say", &json!({ "how": "link" })),
+        ])),
+        1 => Reply::Json(wants(
+            (0..32)
+                .map(|cut| call(&format!("c{cut}"), "short_note", &json!({ "text": "cut", "cut": cut })))
+                .collect(),
+        )),
+        // The run is written down and taken up again.
+        2 => Reply::Refusal(503, json!({ "error": { "code": MODEL_KEY, "message": MODEL_KEY } })),
+        _ => {
+            let message = json!({ "role": "assistant", "content": echoed, "reasoning_content": echoed });
+            let mut reply = completion(message, "stop");
+            reply["model"] = json!(MODEL_KEY);
+            Reply::Json(reply)
+        }
+    }
+}
+
+fn echo_to_api(_: usize, call: &Call) -> Response {
+    assert_eq!(call.header("x-api-key"), API_KEY);
+    match call.body["text"].as_str() {
+        // At most 100 bytes of it are told.
+        Some("cut") => {
+            let cut = usize::try_from(call.body["cut"].as_u64().unwrap()).unwrap();
+            answer(200, "text/plain", format!("{}{API_KEY}{}", "x".repeat(100 - cut), "y".repeat(100)))
+        }
+        Some("fail") => answer(500, "text/plain", forms(API_KEY)),
+        Some("type") => answer(200, &format!("application/x-{API_KEY}"), "0"),
+        _ => answer(200, "application/json", json!({ "key": API_KEY, "forms": forms(API_KEY) }).to_string()),
+    }
+}
+
+fn echo_to_mcp(_: usize, call: &Call) -> Response {
+    assert_eq!(call.header("authorization"), format!("Token {MCP_KEY}"));
+    let echoed = forms(MCP_KEY);
+    let result = match (call.method.as_str(), call.body["method"].as_str()) {
+        ("DELETE", _) => return answer(200, "text/plain", ""),
+        (_, Some("initialize")) => json!({
+            "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "instructions": echoed,
+            "serverInfo": { "name": MCP_KEY, "version": "1" },
+        }),
+        (_, Some("tools/list")) => {
+            let how = json!({ "type": "string", "description": echoed, "examples": [MCP_KEY] });
+            let schema =
+                json!({ "type": "object", "properties": { "how": how, MCP_KEY: { "const": echoed } } });
+            json!({ "tools": [{ "name": "say", "description": format!("Says it. {echoed}"), "inputSchema": schema }] })
+        }
+        (_, Some("tools/call")) => match call.body["params"]["arguments"]["how"].as_str() {
+            Some("structured") => {
+                json!({ "content": [], "structuredContent": { "key": MCP_KEY, MCP_KEY: echoed } })
+            }
+            Some("error") => json!({ "content": [{ "type": "text", "text": echoed }], "isError": true }),
+            Some("link") => {
+                let link = format!("https://a.example/{}{MCP_KEY}", "x".repeat(960));
+                json!({ "content": [{ "type": "resource_link", "uri": link, "name": MCP_KEY }] })
+            }
+            Some("refusal") => {
+                let error = json!({ "code": -32000, "message": format!("{}{MCP_KEY}", "x".repeat(2030)) });
+                return axum::Json(json!({ "jsonrpc": "2.0", "id": call.body["id"], "error": error }))
+                    .into_response();
+            }
+            _ => json!({ "content": [{ "type": "text", "text": echoed }] }),
+        },
+        _ if call.body["id"].is_null() => return answer(202, "text/plain", ""),
+        _ => {
+            return answer(
+                400,
+                "application/json",
+                json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32600, "message": MCP_KEY } })
+                    .to_string(),
+            );
+        }
+    };
+    axum::Json(json!({ "jsonrpc": "2.0", "id": call.body["id"], "result": result })).into_response()
+}
+
+async fn manage(server: &Logging, method: Method, path: &str, body: &Value) -> Value {
+    let request = client().request(method, format!("{}{path}", server.url)).bearer_auth(ADMIN_TOKEN);
+    let response = request.json(body).send().await.unwrap();
+    assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
+    serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default()
+}
+
+fn definition(model: &FakeModel, api: &FakeApi, mcp: &FakeApi) -> Value {
+    let parameters = json!({ "properties": { "text": { "type": "string" }, "cut": { "type": "integer" } } });
+    let http = |tool: &str, operation: &str, most: usize| {
+        json!({
+            "type": "http", "name": tool, "base_url": api.url(), "max_response_bytes": most,
+            "headers": { "X-Api-Key": { "secret": "api" } },
+            "operations": [{
+                "name": operation, "description": "Takes a note", "method": "POST", "path": "/notes",
+                "parameters": parameters,
+            }],
+        })
+    };
+    json!({
+        "name": "echoed",
+        "model": { "base_url": model.url, "name": "m", "api_key": { "secret": "model" } },
+        "tools": [
+            http("notes", "note", 100_000),
+            http("short-notes", "short_note", 100),
+            {
+                "type": "mcp", "name": "desk", "url": format!("{}/mcp", mcp.url()), "allow": ["say"],
+                "headers": { "Authorization": { "secret": "mcp", "prefix": "Token " } },
+            },
+        ],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_a_server_sends_back_in_any_form_leaves_the_run_nowhere() {
+    for secret in SECRETS {
+        redaction::secret("echoed secret", secret);
+    }
+    let model = FakeModel::start(echo_to_model).await;
+    let (api, mcp) = (FakeApi::start(echo_to_api).await, FakeApi::start(echo_to_mcp).await);
+    let collector = Collector::answering(StatusCode::OK).await;
+    let mut server = Logging::start_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
+    for (name, value) in [("model", MODEL_KEY), ("api", API_KEY), ("mcp", MCP_KEY)] {
+        manage(&server, Method::PUT, &format!("/api/secrets/{name}"), &json!({ "value": value })).await;
+    }
+    let made = manage(&server, Method::POST, "/api/agents", &definition(&model, &api, &mcp)).await;
+    let trigger = client().post(string(&made["webhook_url"])).body(r#"{"a":1}"#);
+    let task = accepted(trigger.send().await.unwrap()).await;
+    let log = server.lines_until_the_end_of(&task);
+
+    let status = client().get(format!("{}/api/task_status?task_id={task}", server.url));
+    let status: Value = status.send().await.unwrap().json().await.unwrap();
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
+    assert_eq!(status["result"]["result"]["tool_calls"].as_array().unwrap().len(), 9 + 32);
+    let answer = string(&status["result"]["result"]["answer"]);
+    assert_eq!(answer.matches("[secret]").count(), 20, "{answer}");
+    let asked: Vec<Value> = model.asked().into_iter().map(|asked| asked.body).collect();
+    assert_eq!(asked.len(), 4);
+    let notes: Vec<Value> = api.calls().into_iter().map(|call| json!([call.path, call.body])).collect();
+    let exports = collector.until(|all| spans(all).iter().any(|span| span.parent_span_id.is_empty())).await;
+    let traced: Vec<Value> =
+        spans(&exports).iter().map(|span| json!([span.name, attributes(&span.attributes)])).collect();
+    let shown = manage(&server, Method::GET, &format!("/api/tasks/{task}"), &Value::Null).await;
+    let listed = manage(&server, Method::GET, "/api/tasks", &Value::Null).await;
+    let agent =
+        manage(&server, Method::GET, &format!("/api/agents/{}", string(&made["agent_id"])), &Value::Null)
+            .await;
+    for (place, json) in [
+        ("the model is sent", json!(asked)),
+        ("a tool is sent", json!(notes)),
+        ("the status", status),
+        ("the console", json!([shown, listed, agent])),
+        ("the log", json!(log)),
+        ("the trace", json!(traced)),
+    ] {
+        assert_hides(place, &json.to_string());
+        // Strings as they are, too.
+        assert_hides(place, &strings(&json));
+    }
+}
+
+/// All strings of a JSON value, keys as well.
+fn strings(json: &Value) -> String {
+    match json {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(strings).collect::<Vec<_>>().join("\n"),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| format!("{key}\n{}", strings(value)))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        other => other.to_string(),
+    }
+}
+
+/// A server of a model can put any word where its codes and names are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_of_a_models_server_are_in_neither_log_nor_traces() {
+    const WORD: &str = "word_of_the_payload";
+    let model = FakeModel::start(|number, _| match number {
+        0 => {
+            let mut reply = completion(
+                json!({ "role": "assistant", "tool_calls": [call(WORD, WORD, &json!({}))] }),
+                "tool_calls",
+            );
+            reply["model"] = json!(format!("m-{WORD}"));
+            Reply::Json(reply)
+        }
+        1 => Reply::Refusal(400, json!({ "error": { "code": WORD, "type": WORD } })),
+        2 => Reply::Refusal(400, json!({ "error": { "code": "context_length_exceeded" } })),
+        _ => {
+            let call = call(WORD, WORD, &json!({}));
+            Reply::Json(completion(json!({ "role": "assistant", "tool_calls": [call] }), "tool_calls"))
+        }
+    })
+    .await;
+    let collector = Collector::answering(StatusCode::OK).await;
+    let mut server = Logging::start_with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url)]);
+    let agents = [json!([{ "type": "search_sources" }]), json!([]), json!([])];
+    let mut lines = Vec::new();
+    for (number, tools) in agents.into_iter().enumerate() {
+        let definition = json!({
+            "name": format!("agent {number}"), "tools": tools, "model": { "base_url": model.url, "name": "m" },
+            "sources": if number == 0 { json!([{ "title": "t", "text": "x" }]) } else { json!([]) },
+        });
+        let made = manage(&server, Method::POST, "/api/agents", &definition).await;
+        let trigger = client().post(string(&made["webhook_url"])).body("1");
+        let task = accepted(trigger.send().await.unwrap()).await;
+        lines.extend(server.lines_until_the_end_of(&task));
+    }
+    let told: Vec<&Value> =
+        lines.iter().filter(|line| line["message"] == "task ended").map(|line| &line["error"]).collect();
+    assert_eq!(
+        told,
+        [
+            "The model's server answered 400 (unlisted)",
+            "The model's server answered 400 (context_length_exceeded)",
+            "The model asked for a tool that this agent does not have",
+        ]
+    );
+    let called = lines.iter().find(|line| line["message"] == "tool called").unwrap();
+    assert_eq!(
+        (&called["gen_ai.tool.call.id"], &called["gen_ai.tool.name"]),
+        (&json!("1:1"), &json!("unknown"))
+    );
+    assert!(!json!(lines).to_string().contains("word_of"), "{lines:?}");
+    let runs = |all: &[_]| spans(all).iter().filter(|span| span.parent_span_id.is_empty()).count();
+    let exports = collector.until(|all| runs(all) == 3).await;
+    for span in spans(&exports) {
+        assert!(
+            !json!([span.name, attributes(&span.attributes)]).to_string().contains("word_of"),
+            "{span:?}"
+        );
+    }
+}

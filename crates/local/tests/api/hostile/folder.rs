@@ -1,0 +1,217 @@
+//! Other users of the machine, and careless hands, at the data folder. Each test
+//! starts the real command on a folder and reads what it says.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::kill::{Killable, agent, serve};
+use crate::support::{FakeModel, PROGRAM, client};
+
+/// Nobody's, on every system.
+const ANOTHER_USER: u32 = 54_321;
+
+/// What a server says that must refuse to start here. One that starts is stopped.
+fn refusal(folder: &Path) -> String {
+    let mut command = serve(folder);
+    command.env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN").stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    if let Some(line) = lines.find(|line| line.starts_with("listening on ")) {
+        process.kill().unwrap();
+        process.wait().unwrap();
+        panic!("the server started: {line}");
+    }
+    let output = process.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    message
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Only root can give a file away.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn list_agents(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["agent", "list", "--data-dir"]).arg(folder);
+    command.env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN").env_remove("AGENT_WEBHOOKS_URL");
+    command
+}
+
+#[test]
+fn a_new_folder_is_its_owners_alone() {
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("data");
+    let mut server = Killable::start_with(&mut serve(&folder));
+    server.kill();
+    assert_eq!(mode(&folder), 0o700);
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_is_refused_with_the_command_that_helps() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("admin-token"), "planted-by-another-user\n").unwrap();
+    for writable in [0o777, 0o770, 0o707, 0o1777] {
+        set_mode(folder.path(), writable);
+        let message = refusal(folder.path());
+        assert!(message.contains("Other users can write to"), "{message}");
+        assert!(message.contains(&format!("chmod go-w '{}'", folder.path().display())), "{message}");
+        assert!(!folder.path().join("signing-secret").exists(), "nothing was made there");
+    }
+    set_mode(folder.path(), 0o755);
+    Killable::start_with(&mut serve(folder.path())).kill();
+}
+
+#[test]
+fn a_folder_or_a_file_of_another_user_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let token = folder.path().join("admin-token");
+    fs::write(&token, "planted-by-another-user\n").unwrap();
+    chown(folder.path(), Some(ANOTHER_USER), None).unwrap();
+    let message = refusal(folder.path());
+    assert!(message.contains("belongs to user 54321") && message.contains("sudo chown -R"), "{message}");
+
+    // Planted while the folder could be written.
+    chown(folder.path(), Some(0), None).unwrap();
+    for name in ["admin-token", "signing-secret", "secrets.json", "tables.sqlite", "documents.sqlite-wal"] {
+        let planted = folder.path().join(name);
+        fs::write(&planted, "planted-by-another-user\n").unwrap();
+        set_mode(&planted, 0o600);
+        chown(&planted, Some(ANOTHER_USER), None).unwrap();
+        let message = refusal(folder.path());
+        assert!(message.contains(name) && message.contains("belongs to user 54321"), "{message}");
+        fs::remove_file(&planted).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_others_can_write_or_that_is_a_link_is_refused() {
+    let (folder, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let target = elsewhere.path().join("target");
+    fs::write(&target, "planted-by-another-user\n").unwrap();
+    set_mode(&target, 0o600);
+    for name in ["admin-token", "signing-secret", "secrets.json", "tables.sqlite", "lock", "url"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "planted-by-another-user\n").unwrap();
+        set_mode(&path, 0o666);
+        let message = refusal(folder.path());
+        assert!(message.contains(&format!("chmod go-w '{}'", path.display())), "{message}");
+        fs::remove_file(&path).unwrap();
+
+        symlink(&target, &path).unwrap();
+        let message = refusal(folder.path());
+        assert!(message.contains(name) && message.contains("must be a regular file"), "{message}");
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&target).unwrap(), "planted-by-another-user\n");
+}
+
+#[test]
+fn a_secret_that_others_could_read_is_made_private() {
+    let folder = TempDir::new().unwrap();
+    Killable::start_with(&mut serve(folder.path())).kill();
+    let secret = folder.path().join("signing-secret");
+    set_mode(&secret, 0o644);
+    Killable::start_with(&mut serve(folder.path())).kill();
+    assert_eq!(mode(&secret), 0o600);
+}
+
+#[test]
+fn deleting_the_lock_lets_no_second_server_in() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Killable::start_with(&mut serve(folder.path()));
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    let message = refusal(folder.path());
+    assert!(message.contains("another server is running"), "{message}");
+    // By another name for the same folder.
+    let link = TempDir::new().unwrap();
+    symlink(folder.path(), link.path().join("data")).unwrap();
+    assert!(refusal(&link.path().join("data")).contains("another server is running"));
+    server.kill();
+    Killable::start_with(&mut serve(folder.path())).kill();
+}
+
+#[test]
+fn a_server_of_version_0_1_0_keeps_this_one_out() {
+    let folder = TempDir::new().unwrap();
+    Killable::start_with(&mut serve(folder.path())).kill();
+    // All that it locks.
+    let lock = fs::File::options().write(true).open(folder.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(refusal(folder.path()).contains("another server is running"));
+    lock.unlock().unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_database_is_not_replaced_in_silence() {
+    let folder = TempDir::new().unwrap();
+    let model = FakeModel::saying("x").await;
+    let mut server = Killable::start_with(&mut serve(folder.path()));
+    let webhook = agent(&server.url, &model).await;
+    server.kill();
+    let elsewhere = TempDir::new().unwrap();
+    let moved = |name: &str| fs::rename(folder.path().join(name), elsewhere.path().join(name)).unwrap();
+    let put_back = |name: &str| fs::rename(elsewhere.path().join(name), folder.path().join(name)).unwrap();
+    moved("tables.sqlite");
+    let message = refusal(folder.path());
+    assert!(message.contains("tables.sqlite is missing") && message.contains("from a backup"), "{message}");
+    moved("documents.sqlite");
+    assert!(refusal(folder.path()).contains("tables.sqlite is missing"), "`url` is still there");
+    assert!(!folder.path().join("tables.sqlite").exists());
+
+    put_back("tables.sqlite");
+    put_back("documents.sqlite");
+    let server = Killable::start_with(&mut serve(folder.path()));
+    let triggered = client().get(format!("{}{webhook}", server.url)).send().await.unwrap();
+    assert_eq!(triggered.status(), 200, "nothing was lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_command_trusts_no_folder_of_another_user() {
+    // Where another user would like the commands to send their requests.
+    let thief = FakeModel::saying("x").await;
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("url"), thief.url.trim_end_matches("/v1")).unwrap();
+    fs::write(folder.path().join("admin-token"), "planted-by-another-user").unwrap();
+    let mut owners = vec![(rustix::process::geteuid().as_raw(), 0o777, "chmod go-w")];
+    if is_root() {
+        owners.push((ANOTHER_USER, 0o755, "belongs to user 54321"));
+    }
+    for (owner, mode, says) in owners {
+        set_mode(folder.path(), mode);
+        if fs::metadata(folder.path()).unwrap().uid() != owner {
+            chown(folder.path(), Some(owner), None).unwrap();
+        }
+        let mut command = list_agents(folder.path());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && message.contains(says), "{message}");
+        // Another deployment is named: the folder does not matter.
+        let mut command = list_agents(folder.path());
+        command.args(["--url", "http://127.0.0.1:1", "--admin-token", "the-admin-token-of-another"]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(String::from_utf8(output.stderr).unwrap().contains("is the server running?"));
+    }
+    assert!(thief.asked().is_empty());
+}

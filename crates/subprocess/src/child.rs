@@ -1,0 +1,107 @@
+//! The side that does the work.
+
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::process::ExitCode;
+
+use domain::Prompt;
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use serde::{Deserialize, Serialize};
+use sources::{Format, MAX_FILE_BYTES};
+
+const MIB: u64 = 1024 * 1024;
+/// For objects within objects of a PDF.
+const PDF_STACK: usize = 64 * 1024 * 1024;
+/// A template takes the stack that it needs apart from this.
+const STACK: usize = 2 * 1024 * 1024;
+/// A payload of 1 MiB with every character escaped, and a template.
+const MAX_PROMPT_BYTES: u64 = 16 * MIB;
+/// A charset of any length that a request can have.
+const MAX_HEADER_BYTES: u64 = 1024 * 1024;
+/// How much lower the priority of a subprocess is.
+const NICENESS: i32 = 10;
+
+/// What a subprocess does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Job {
+    ReadPdf,
+    ReadPage,
+    RenderPrompt,
+}
+
+/// How the document that follows is to be read.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DocumentHeader {
+    pub(crate) format: Format,
+    pub(crate) charset: Option<String>,
+}
+
+impl Job {
+    const ALL: [Self; 3] = [Self::ReadPdf, Self::ReadPage, Self::RenderPrompt];
+
+    /// The argument that asks for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ReadPdf => "read-pdf",
+            Self::ReadPage => "read-page",
+            Self::RenderPrompt => "render-prompt",
+        }
+    }
+
+    /// The bounds that the kernel keeps, should the parent die too.
+    const fn limits(self) -> [(Resource, u64); 3] {
+        let (memory, cpu_seconds) = match self {
+            Self::ReadPdf => ((Resource::As, 768 * MIB), 20),
+            Self::ReadPage => ((Resource::Data, 256 * MIB), 2),
+            Self::RenderPrompt => ((Resource::Data, 160 * MIB), 2),
+        };
+        [memory, (Resource::Cpu, cpu_seconds), (Resource::Core, 0)]
+    }
+
+    const fn stack(self) -> usize {
+        match self {
+            Self::ReadPdf => PDF_STACK,
+            Self::ReadPage | Self::RenderPrompt => STACK,
+        }
+    }
+
+    fn perform(self) -> Option<()> {
+        let input = std::io::stdin().lock();
+        let answer = match self {
+            Self::ReadPdf | Self::ReadPage => read_document(input)?,
+            Self::RenderPrompt => render_prompt(input)?,
+        };
+        std::io::stdout().lock().write_all(&answer).ok()
+    }
+}
+
+/// Does the job that the program's only argument asks for: reads from standard input and
+/// answers on standard output. `None` if the argument asks for something else.
+pub fn run_requested_job() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    let (name, end) = (arguments.next()?, arguments.next());
+    let job = Job::ALL.into_iter().find(|job| end.is_none() && job.name() == name)?;
+    let is_limited = job.limits().into_iter().all(|(resource, most)| {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).is_ok()
+    });
+    // A subprocess of usual priority does its work, too.
+    let _ = nice(NICENESS);
+    let worker = std::thread::Builder::new().stack_size(job.stack()).spawn(move || job.perform());
+    let is_done = is_limited && worker.is_ok_and(|worker| matches!(worker.join(), Ok(Some(()))));
+    Some(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read_document(mut input: impl std::io::BufRead) -> Option<Vec<u8>> {
+    let mut header = Vec::new();
+    input.by_ref().take(MAX_HEADER_BYTES).read_until(b'\n', &mut header).ok()?;
+    let DocumentHeader { format, charset } = serde_json::from_slice(&header).ok()?;
+    let mut bytes = Vec::new();
+    input.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
+    serde_json::to_vec(&sources::read(&bytes, format, charset.as_deref())).ok()
+}
+
+fn render_prompt(input: impl std::io::Read) -> Option<Vec<u8>> {
+    let mut prompt = Vec::new();
+    input.take(MAX_PROMPT_BYTES).read_to_end(&mut prompt).ok()?;
+    let prompt: Prompt<'_> = serde_json::from_slice(&prompt).ok()?;
+    serde_json::to_vec(&prompt.render()).ok()
+}

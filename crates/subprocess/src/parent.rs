@@ -1,0 +1,106 @@
+//! The side that waits for the work.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use domain::{Prompt, PromptError};
+use sources::{Format, MAX_TEXT_BYTES, ReadError, Reading};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+
+use crate::child::{DocumentHeader, Job};
+use crate::{DocumentError, RenderError, Subprocesses};
+
+/// An API on AWS answers within 30 s.
+const PDF_TIME: Duration = Duration::from_secs(15);
+/// On a small function a second of processor time takes three.
+const TIME: Duration = Duration::from_secs(10);
+/// A text in JSON: up to six times its bytes, of control characters.
+const MAX_OUTPUT_BYTES: u64 = 6 * MAX_TEXT_BYTES as u64 + 64 * 1024;
+
+/// What became of a subprocess.
+enum Outcome<T> {
+    Answered(T),
+    /// It exceeded a bound, or failed otherwise.
+    Ended,
+    TimedOut,
+}
+
+pub(crate) async fn render_prompt(
+    subprocesses: &Subprocesses,
+    prompt: &Prompt<'_>,
+) -> Result<String, RenderError> {
+    // The semaphore is never closed.
+    let _slot = subprocesses.prompt_slots.acquire().await;
+    let input = serde_json::to_vec(prompt).map_err(|error| RenderError::System(error.into()))?;
+    let outcome = run::<Result<String, PromptError>>(subprocesses, Job::RenderPrompt, &[&input], TIME).await;
+    match outcome.map_err(RenderError::System)? {
+        Outcome::Answered(rendered) => Ok(rendered?),
+        Outcome::Ended | Outcome::TimedOut => Err(RenderError::OverLimit),
+    }
+}
+
+pub(crate) async fn read_document(
+    subprocesses: &Subprocesses,
+    bytes: &[u8],
+    format: Format,
+    charset: Option<&str>,
+) -> Result<Reading, DocumentError> {
+    let (job, time) = match format {
+        Format::Pdf => (Job::ReadPdf, PDF_TIME),
+        Format::Html | Format::Text => (Job::ReadPage, TIME),
+    };
+    let header = DocumentHeader { format, charset: charset.map(str::to_owned) };
+    let mut header = serde_json::to_vec(&header).map_err(|error| DocumentError::System(error.into()))?;
+    header.push(b'\n');
+    let outcome = run::<Result<Reading, ReadError>>(subprocesses, job, &[&header, bytes], time).await;
+    match (outcome.map_err(DocumentError::System)?, format) {
+        (Outcome::Answered(reading), _) => Ok(reading?),
+        (Outcome::Ended, Format::Pdf) => Err(ReadError::NotPdf.into()),
+        (Outcome::TimedOut, Format::Pdf) => Err(ReadError::TooLarge.into()),
+        (Outcome::Ended | Outcome::TimedOut, _) => Err(ReadError::TooComplex.into()),
+    }
+}
+
+async fn run<T: serde::de::DeserializeOwned>(
+    subprocesses: &Subprocesses,
+    job: Job,
+    input: &[&[u8]],
+    time: Duration,
+) -> io::Result<Outcome<T>> {
+    let child = Command::new(&*subprocesses.program)
+        .arg(job.name())
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let Ok(exchanged) = tokio::time::timeout(time, exchange(child, input)).await else {
+        return Ok(Outcome::TimedOut);
+    };
+    let (status, output) = exchanged?;
+    let answer = if status.success() { serde_json::from_slice(&output).ok() } else { None };
+    Ok(answer.map_or(Outcome::Ended, Outcome::Answered))
+}
+
+/// Writes the input, and reads the output to its end.
+async fn exchange(mut child: Child, input: &[&[u8]]) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let (Some(mut to_child), Some(from_child)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    };
+    let write = async move {
+        for bytes in input {
+            // It may end before it has read everything.
+            if to_child.write_all(bytes).await.is_err() {
+                break;
+            }
+        }
+    };
+    let mut output = Vec::new();
+    let mut from_child = from_child.take(MAX_OUTPUT_BYTES);
+    let ((), read) = tokio::join!(write, from_child.read_to_end(&mut output));
+    read?;
+    Ok((child.wait().await?, output))
+}
