@@ -107,9 +107,16 @@ def test_both_queues_invoke_the_agent_function_with_partial_batch_responses():
         assert "MaximumConcurrency" in mapping["ScalingConfig"]
 
 
-def test_the_stage_throttles():
-    assert properties("HttpApiStage")["DefaultRouteSettings"] == {
-        "ThrottlingRateLimit": {"Ref": "ThrottleRate"}, "ThrottlingBurstLimit": {"Ref": "ThrottleBurst"},
+def test_the_stage_throttles_each_route_and_those_without_a_limit_of_their_own_least():
+    def limit(name):
+        return {"ThrottlingRateLimit": {"Ref": f"{name}Rate"}, "ThrottlingBurstLimit": {"Ref": f"{name}Burst"}}
+
+    assert properties("HttpApiStage")["DefaultRouteSettings"] == limit("ConsoleThrottle")
+    assert properties("HttpApiStage")["RouteSettings"] == {
+        "ANY /api/webhooks/agents/{token}": limit("Throttle"),
+        "ANY /api/task_status": limit("PollThrottle"),
+        "ANY /api/health": {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20},
+        "POST /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10},
     }
 
 
@@ -191,6 +198,7 @@ def test_the_routes_are_these_and_the_console_serves_the_rest():
         "ANY /api/webhooks/agents/{token}": target["Webhook"],
         "ANY /api/task_status": target["TaskStatus"],
         "ANY /api/health": target["TaskStatus"],
+        "ANY /api/{proxy+}": target["Console"],
         "POST /api/session": target["Console"],
         "$default": target["Console"],
     }
@@ -211,11 +219,6 @@ def test_api_gateway_may_call_a_function_by_its_own_routes_only():
     assert set(allowed) == used
 
 
-def test_only_sign_in_has_a_lower_limit():
-    assert properties("HttpApiStage")["RouteSettings"] == {
-        "POST /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10}}
-
-
 def test_the_console_has_the_path_of_its_output():
     assert TEMPLATE["Outputs"]["ConsoleUrl"]["Value"]["Fn::Sub"][0] == "${Base}/console/"
 
@@ -225,7 +228,7 @@ def test_the_console_has_the_path_of_its_output():
 ALARMS = of_type("AWS::CloudWatch::Alarm")
 RUNBOOK = (ROOT / "docs" / "RUNBOOK.md").read_text()
 # Sections of the runbook that are not about an alarm.
-GENERAL = {"Looking around", "Replacing keys", "Deploying and deleting", "What monitoring costs"}
+GENERAL = {"Looking around", "Leaked secrets", "Deploying and deleting", "What monitoring costs"}
 # The form of each dimension's value in template.yaml.
 DIMENSIONS = {
     "QueueName": ("AWS::SQS::Queue", {"Fn::GetAtt": ["{}", "QueueName"]}),
@@ -239,9 +242,19 @@ NAMESPACES = {"QueueName": "AWS/SQS", "FunctionName": "AWS/Lambda", "TableName":
 def metrics_of(alarm):
     """Each metric an alarm watches, as (namespace, name, dimensions)."""
     if "Metrics" not in alarm:
-        return [(alarm["Namespace"], alarm["MetricName"], {d["Name"]: d["Value"] for d in alarm["Dimensions"]})]
+        return [(alarm["Namespace"], alarm["MetricName"], {d["Name"]: d["Value"] for d in alarm.get("Dimensions", [])})]
     metrics = [entry["MetricStat"]["Metric"] for entry in alarm["Metrics"] if "MetricStat" in entry]
     return [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in metrics]
+
+
+# Metrics that CloudWatch counts in log lines.
+NAMESPACE_OF_FILTERS = {"Fn::Sub": "AgentWebhooks/${AWS::StackName}"}
+
+
+def counted_by_filters():
+    return {transformation["MetricName"] for metric_filter in of_type("AWS::Logs::MetricFilter").values()
+            for transformation in metric_filter["MetricTransformations"]
+            if transformation["MetricNamespace"] == NAMESPACE_OF_FILTERS}
 
 
 def widgets():
@@ -285,6 +298,7 @@ def test_alarms_and_sections_of_the_runbook_match():
 # Words of a CloudWatch Logs Insights query that are not fields of our log lines: its
 # language, its own fields, aliases, and fields of Lambda's log lines.
 INSIGHTS = {"fields", "filter", "sort", "desc", "limit", "stats", "by", "as", "and", "or", "in", "like", "count", "max", "pct",
+            "sum", "bin", "h",
             "timestamp", "log", "n", "longest", "p99",
             "type", "platform", "record", "requestId", "errorType", "metrics", "maxMemoryUsedMB", "durationMs"}
 
@@ -294,6 +308,8 @@ def test_the_runbook_queries_messages_and_fields_that_the_code_writes():
     sources = "".join(file.read_text() for file in files)
     table = re.findall(r"^//! \| (`.*?) \|", (ROOT / "crates" / "logs" / "src" / "lib.rs").read_text(), re.M)
     fields = set(re.findall(r"`(\w+)`", " ".join(table)))
+    fields |= set(re.findall(r"^ +(\w+) = (?:entry|joined|changes_text)", (ROOT / "crates/api/src/audit.rs").read_text(), re.M))
+    events = set(re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/audit.rs").read_text()))
     queries = re.findall(r'insights "([^"]*)"', RUNBOOK)
     assert len(queries) > 10 and len(fields) > 10
     for query in queries:
@@ -303,6 +319,8 @@ def test_the_runbook_queries_messages_and_fields_that_the_code_writes():
             assert re.search(rf'tracing::\w+!\([^;]*"[^"\n]*{part}[^"\n]*"', sources), part
         for outcomes in re.findall(r"outcome (?:!=|in) (\[.*?\]|'\w+')", query):
             assert set(re.findall(r"\w+", outcomes)) <= outcomes_of_the_code(), query
+        for named in re.findall(r"event in (\[.*?\])", query):
+            assert set(re.findall(r"\w+", named)) <= events, query
         words = set(re.findall(r"[A-Za-z]\w*", re.sub(r"'[^']*'", "", query)))
         assert words - INSIGHTS - fields == set(), query
 
@@ -325,6 +343,10 @@ def test_an_alarm_is_off_without_data_and_notifies_only_if_an_address_is_given()
 def test_every_alarm_watches_a_resource_of_this_stack():
     for name, alarm in ALARMS.items():
         for namespace, metric, dimensions in metrics_of(alarm):
+            if namespace == NAMESPACE_OF_FILTERS:
+                # Without dimensions: the stack is in the namespace.
+                assert (dimensions, metric in counted_by_filters()) == ({}, True), name
+                continue
             if namespace == "AgentWebhooks":
                 assert dimensions["stack"] == {"Ref": "AWS::StackName"}, name
                 continue
@@ -356,6 +378,8 @@ def test_alarms_have_the_thresholds_that_the_runbook_states():
         "RecursionDrops": (300, 1, 1, over, 0),
         "AgentNearTimeout": (900, 1, 1, at_least, 90),
         "ApiErrors": (300, 2, 3, over, 0.05),
+        "ApiThrottles": (300, 2, 3, over, 100),
+        "FailedSignIns": (300, 1, 1, over, 20),
         "TableThrottles": (300, 2, 3, over, 0),
     }
     # Half an hour is longer than any run after one lost worker.

@@ -4,6 +4,8 @@ import json
 import re
 from datetime import datetime
 
+from test_run_slots import wait_until
+
 # "The valid log level values" of the JSON format.
 LEVELS = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
@@ -33,3 +35,34 @@ def is_valid(line):
         return False
     datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
     return True
+
+
+def test_every_wrong_admin_token_is_counted_by_the_metric_of_the_alarm(cloud):
+    """A3. https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntaxForMetricFilters.html"""
+    (counted,) = cloud.stack.of_type("AWS::Logs::MetricFilter").values()
+    ((transformation),) = counted["MetricTransformations"]
+    assert counted["LogGroupName"] == cloud.lambda_service.functions["ConsoleFunction"].environment["AWS_LAMBDA_LOG_GROUP_NAME"]
+    # An instance counts wrong tokens by address, and earlier tests sent some.
+    cloud.lambda_service.end_instances()
+    first = len(cloud.lambda_service.log_lines)
+    wrong = [cloud.call("POST", "/api/session", {"admin_token": "wrong"}) for _ in range(3)]
+    wrong += [cloud.call("GET", "/api/agents", None, [("Authorization", f"Bearer wrong-{number}")]) for number in range(4)]
+    assert {answer.status for answer in wrong} == {401}
+    # Neither the right token nor a request without one is a guess.
+    assert cloud.manage("GET", "/api/agents").status == 200
+    assert cloud.call("POST", "/api/session", {"admin_token": cloud.admin_token}).status == 204
+    assert cloud.call("GET", "/api/agents").status == 401
+
+    def count():
+        lines = [json.loads(line) for function, stream, line in cloud.lambda_service.log_lines[first:]
+                 if (function, stream) == ("ConsoleFunction", "stdout")]
+        return sum(line[transformation["MetricValue"].removeprefix("$.")] for line in lines if matches(counted["FilterPattern"], line))
+
+    wait_until(lambda: count() >= len(wrong))
+    assert count() == len(wrong)
+
+
+def matches(pattern, line):
+    """Whether a line of JSON matches a pattern of the form `{ ($.field = "value") || … }`."""
+    terms = re.fullmatch(r"\{ (.*) \}", pattern)[1].split(" || ")
+    return any(line.get(field) == value for field, value in (re.fullmatch(r'\(\$\.(\w+) = "([^"]*)"\)', term).groups() for term in terms))

@@ -317,11 +317,22 @@ def test_the_runbook_replaces_warm_instances_after_a_key_change():
 
     https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
     """
-    section = section_of("Replacing keys")
-    assert "### Change the admin token" in section and "### Replace a leaked key" in section
-    for function in ("$CONSOLE", "$AGENT"):
-        assert f"aws lambda update-function-configuration --function-name {function} --description" in section
-        assert f"aws lambda wait function-updated-v2 --function-name {function}" in section
+    section = section_of("Leaked secrets")
+    # A changed description alone replaces no instance in MiniStack, and AWS does not promise that it does.
+    assert re.search(r"aws lambda update-function-configuration --function-name \$1 [^&]*--environment", section)
+    assert "aws lambda wait function-updated-v2 --function-name $1" in section
+    replaced = {leak.partition("\n")[0]: set(re.findall(r"^ *replace_instances (.+)$", leak, re.M))
+                for leak in section.split("### A leaked ")[1:]}
+    console, agent = {"$(resource ConsoleFunction)"}, {"$AGENT"}
+    # Each function finds an agent's webhook token in the agents table.
+    assert replaced == {"admin token": console, "signing secret": console, "webhook URL": set(), "model key": agent}
+
+
+@pytest.mark.parametrize("leak", ["admin token", "signing secret", "webhook URL", "model key"])
+def test_the_runbook_for_a_leak_has_every_part(leak):
+    """A6. infra/emulator/test_leaks.py carries the commands out."""
+    section = section_of("Leaked secrets").partition(f"### A leaked {leak}\n")[2].partition("\n### ")[0]
+    assert [part for part in ("**Detect**", "**Replace**", "**Verify**", "**Consequences**") if part not in section] == []
 
 
 # --------------------------------------------- At deployment and in operation
@@ -398,13 +409,15 @@ def test_a_route_of_its_own_is_for_another_function_or_another_limit():
     routes = {route["RouteKey"]: route["Target"] for route in stack.of_type("AWS::ApiGatewayV2::Route").values()}
     (stage,) = stack.of_type("AWS::ApiGatewayV2::Stage").values()
     same = {key for key, target in routes.items() if key != "$default" and target == routes["$default"]}
-    assert same == set(stage["RouteSettings"])
+    # The management API has the limit of the default route, and a bucket of its own.
+    assert same - set(stage["RouteSettings"]) == {"ANY /api/{proxy+}"}
 
 
 def test_each_permission_covers_the_arn_of_a_route():
     """D4. The ARN of the route $default is `api-id/*/$default`, whatever the path of the request.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html
+    https://github.com/aws/aws-cdk aws-apigatewayv2-integrations/lib/http/lambda.ts (the route's path, braces included)
     """
     stack = Stack()
     integrations = {f"integrations/<{name}>": integration["IntegrationUri"].removesuffix(".Arn>") + ">"
@@ -412,6 +425,7 @@ def test_each_permission_covers_the_arn_of_a_route():
     wanted = set()
     for route in stack.of_type("AWS::ApiGatewayV2::Route").values():
         method, _, path = route["RouteKey"].partition(" ")
+        # `*` in place of a greedy variable would also cover the routes of other functions.
         path = re.sub(r"\{\w+\}", "*", path)
         pattern = f"{method.replace('ANY', '*')}{path}"
         wanted.add((integrations[route["Target"]], f"arn:aws:execute-api:us-east-1:123456789012:<HttpApi>/*/{pattern}"))
@@ -619,3 +633,193 @@ def test_functions_of_the_last_release_start_with_the_variables_of_this_one(rele
         variables = RESOURCES[function]["Properties"]["Environment"]["Variables"]
         missing = {name for name in required if not variables.get(f"AGENT_WEBHOOKS_{name}")}
         assert not missing, f"{function}: {missing}"
+
+
+# ------------------------------------------------------- Found by an attack
+
+# How long a function works for one request, in seconds, cold starts aside. BENCHMARKS.md: task status 7 ms, webhook 18 ms.
+SECONDS_PER_REQUEST = 0.01
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: of all APIs of an account, in the regions with the
+# lowest quota.
+ACCOUNT_RATE, ACCOUNT_BURST = 2_500, 1_250
+
+
+def limits_of(stack):
+    """Rate and burst of each route."""
+    (stage,) = stack.of_type("AWS::ApiGatewayV2::Stage").values()
+    routes = [route["RouteKey"] for route in stack.of_type("AWS::ApiGatewayV2::Route").values()]
+    settings = {key: {**stage["DefaultRouteSettings"], **stage["RouteSettings"].get(key, {})} for key in routes}
+    assert set(stage["RouteSettings"]) <= set(routes), "API Gateway refuses settings of a route that does not exist"
+    return {key: (limit["ThrottlingRateLimit"], limit["ThrottlingBurstLimit"]) for key, limit in settings.items()}
+
+
+WEBHOOKS = "ANY /api/webhooks/agents/{token}"
+
+
+def test_floods_of_all_other_routes_leave_concurrency_for_webhooks_in_a_new_account():
+    """A1. All functions share the account's concurrency, and anyone may send requests to every route.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html (route-level throttling)
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html (concurrency is rate times duration)
+    """
+    stack = Stack()
+    agents = sum(int(mapping["ScalingConfig"]["MaximumConcurrency"])
+                 for mapping in stack.of_type("AWS::Lambda::EventSourceMapping").values())
+    limits = limits_of(stack)
+    flooded = sum(rate for key, (rate, _) in limits.items() if key != WEBHOOKS) * SECONDS_PER_REQUEST
+    # Two executions at most, of the three that agents leave.
+    assert flooded < 10 - agents - 1, limits
+
+
+def test_a_flood_of_pages_does_not_lock_administrators_out():
+    """A1. A bucket belongs to a route: what `/` uses up is not missing at the management API.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+    """
+    assert {"$default", "ANY /api/{proxy+}", "POST /api/session"} <= set(limits_of(Stack()))
+
+
+def test_all_routes_at_their_limits_stay_within_the_quota_of_the_account():
+    """A1. The account's throttle is shared by all APIs of the region, and applies after those of the routes.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+    """
+    limits = limits_of(Stack()).values()
+    assert sum(rate for rate, _ in limits) <= ACCOUNT_RATE
+    assert sum(burst for _, burst in limits) <= ACCOUNT_BURST
+
+
+def test_throttles_follow_their_parameters():
+    """A1. An operator with more traffic or a larger quota raises them."""
+    limits = limits_of(Stack(ThrottleRate=1, ThrottleBurst=2, PollThrottleRate=3, PollThrottleBurst=4, ConsoleThrottleRate=5,
+                             ConsoleThrottleBurst=6))
+    assert limits == {WEBHOOKS: (1, 2), "ANY /api/task_status": (3, 4), "ANY /api/{proxy+}": (5, 6), "$default": (5, 6),
+                      "ANY /api/health": (10, 20), "POST /api/session": (5, 10)}
+
+
+RESERVATIONS = {"AgentFunction": "ReservedConcurrency", "WebhookFunction": "WebhookReservedConcurrency",
+                "ConsoleFunction": "ConsoleReservedConcurrency"}
+
+
+@pytest.mark.parametrize(("function", "parameter"), RESERVATIONS.items())
+def test_concurrency_is_reserved_by_parameter_and_never_by_default(function, parameter):
+    """A1. A reservation guarantees and limits. A new account can reserve none, and its deployment would fail.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html (100 stay unreserved)
+    """
+    assert "ReservedConcurrentExecutions" not in {
+        name for name, value in Stack().properties(function).items() if value is not None}
+    reserved = {name: Stack(**{parameter: 7}).properties(name).get("ReservedConcurrentExecutions")
+                for name in Stack().of_type("AWS::Lambda::Function")}
+    assert {name: value for name, value in reserved.items() if value} == {function: 7}
+    assert PARAMETERS[parameter]["Default"] == 0 and "100" in PARAMETERS[parameter]["Description"]
+    deployment = (ROOT / "docs" / "DEPLOYMENT.md").read_text()
+    assert f"`{parameter}`" in deployment.partition("## Reserve concurrency\n")[2].partition("\n## ")[0]
+
+
+def test_the_api_has_its_own_address_unless_a_domain_replaces_it():
+    """A2. Without it, nobody bypasses the domain; a proxy that forwards to it still needs it.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-disable-default-endpoint.html
+    """
+    assert Stack().properties("HttpApi")["DisableExecuteApiEndpoint"] == "false"
+    assert Stack(PublicUrl="https://hooks.example.com").properties("HttpApi")["DisableExecuteApiEndpoint"] == "false"
+    disabled = Stack(PublicUrl="https://hooks.example.com", DisableExecuteApiEndpoint="true")
+    assert disabled.refused_by() == set()
+    assert disabled.properties("HttpApi")["DisableExecuteApiEndpoint"] == "true"
+    assert "execute-api" not in json.dumps([disabled.output(name) for name in ("ApiUrl", "ConsoleUrl")])
+    # The setting takes effect with a deployment of the stage.
+    assert disabled.properties("HttpApiStage")["AutoDeploy"] is True
+
+
+def test_the_address_is_not_disabled_without_a_domain():
+    """A2. Callers could reach nothing. The same page."""
+    assert Stack(DisableExecuteApiEndpoint="true").refused_by() == {"DisablingTheEndpointNeedsADomain"}
+
+
+def test_every_queue_refuses_requests_without_tls():
+    """A5. SQS answers plain HTTP too.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-security-best-practices.html
+    """
+    stack = Stack()
+    refused = set()
+    for policy in stack.of_type("AWS::SQS::QueuePolicy").values():
+        (statement,) = policy["PolicyDocument"]["Statement"]
+        assert statement == {
+            "Sid": "NeedsTls", "Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": statement["Resource"],
+            # Not BoolIfExists: a request of which SQS does not know it is not refused.
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+        # The queues that the policy is attached to, and those that it is about.
+        assert [f"<{name[1:-1]}.Arn>" for name in policy["Queues"]] == statement["Resource"]
+        refused.update(name[1:-1] for name in policy["Queues"])
+    assert refused == set(stack.of_type("AWS::SQS::Queue"))
+
+
+def test_no_queue_policy_allows_anything():
+    """A5. Only the roles say who may use a queue."""
+    effects = {statement["Effect"] for policy in Stack().of_type("AWS::SQS::QueuePolicy").values()
+               for statement in policy["PolicyDocument"]["Statement"]}
+    assert effects == {"Deny"}
+
+
+def test_an_alarm_counts_requests_that_reach_no_function():
+    """A3. API Gateway answers 429 itself, and an HTTP API has no metric of that: 4xx also has the functions' 404s.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html (throttled requests are no invocations)
+    """
+    alarm = ALARMS["ApiThrottles"]
+    invoked = {entry["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for entry in alarm["Metrics"]
+               if entry.get("MetricStat", {}).get("Metric", {}).get("MetricName") == "Invocations"}
+    behind_the_api = {permission["FunctionName"] for permission in Stack().of_type("AWS::Lambda::Permission").values()}
+    assert invoked == behind_the_api
+    assert ("AWS/ApiGateway", "Count", "Sum") in [metric[1:] for metric in metric_stats(alarm)]
+
+
+def test_an_alarm_counts_wrong_admin_tokens_and_costs_nothing_without_them():
+    """A3. https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntaxForMetricFilters.html
+
+    A metric without a default value and without dimensions exists only where a line matches.
+    infra/aws/test_logs.py applies the pattern to the lines of the real function.
+    """
+    stack = Stack()
+    (counted,) = stack.of_type("AWS::Logs::MetricFilter").values()
+    assert counted["LogGroupName"] == "<ConsoleLogs>"
+    ((transformation),) = counted["MetricTransformations"]
+    assert {"DefaultValue", "Dimensions"} & set(transformation) == set()
+    alarm = ALARMS["FailedSignIns"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == (transformation["MetricNamespace"], transformation["MetricName"])
+    assert alarm["Namespace"] == "AgentWebhooks/stack", "two stacks of an account are counted apart"
+    assert not stack.of_type("AWS::Logs::MetricFilter").keys() & Stack(Monitoring="false").resources.keys()
+
+
+# Values of the functions' variables that are names of secrets, not secrets.
+NAMES_OF_SECRETS = {"AGENT_WEBHOOKS_SECRETS_PREFIX", "AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET", "AGENT_WEBHOOKS_SIGNING_SECRET",
+                    "AGENT_WEBHOOKS_MODEL_API_KEY_SECRET", "AGENT_WEBHOOKS_OTLP_HEADERS_SECRET"}
+
+
+def test_no_variable_of_a_function_holds_a_secret():
+    """A4. Everyone who may read a function's configuration can read its variables.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    suspicious = re.compile(r"KEY|TOKEN|SECRET|HEADERS|PASSWORD|CREDENTIAL")
+    functions = Stack().of_type("AWS::Lambda::Function")
+    found = {name for function in functions.values() for name in function["Environment"]["Variables"]
+             if suspicious.search(name)}
+    assert found == NAMES_OF_SECRETS
+    assert "resolve:secretsmanager" not in TEXT and "resolve:ssm-secure" not in TEXT
+
+
+@pytest.mark.parametrize(("parameter", "good", "bad"), [
+    ("OtlpEndpoint", ["", "http://127.0.0.1:4318", "https://otlp.example.com/v1/x", "https://[::1]:4318"],
+     ["https://user:key@otlp.example.com", "https://otlp.example.com/?api-key=x", "https://otlp.example.com#x", "https://"]),
+    ("ModelBaseUrl", ["", "https://api.openai.com/v1", "https://x.openai.azure.com/openai?api-version=1"],
+     ["https://user:key@api.example.com/v1", "https://key@api.example.com", "https://"]),
+])
+def test_an_address_with_credentials_is_refused_before_it_is_in_the_environment(parameter, good, bad):
+    """A4. The same page."""
+    pattern = re.compile(PARAMETERS[parameter]["AllowedPattern"])
+    assert [url for url in good if not pattern.fullmatch(url)] == []
+    assert [url for url in bad if pattern.fullmatch(url)] == []

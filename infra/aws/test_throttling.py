@@ -1,6 +1,11 @@
-"""Throttling: of the agent function by the account, and of the account by the agent function."""
+"""Throttling: of the agent function by the account, and of the account by the agent function and by floods of other routes."""
 
+import collections
+import contextlib
+import threading
 import time
+
+import pytest
 
 from test_run_slots import wait_until
 
@@ -49,3 +54,69 @@ def test_in_a_new_account_running_agents_leave_executions_for_the_api(cloud):
         wait_until(lambda: not cloud.queue.messages, 30)
     assert statuses == [200, 200]
     assert {cloud.status(task)["status"] for task in tasks} == {"SUCCESS"}
+
+
+@contextlib.contextmanager
+def flood(cloud, method, target):
+    """Eight callers that send as fast as they can. Yields how often they got each status."""
+    over, statuses = threading.Event(), collections.Counter()
+
+    def send():
+        while not over.is_set():
+            statuses[cloud.call(method, target).status] += 1
+
+    callers = [threading.Thread(target=send) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+
+
+def with_retries(call):
+    """As callers do. On a busy machine the fake's executions take longer than Lambda's."""
+    statuses = [call()]
+    while statuses[-1] != 200 and len(statuses) < 3:
+        time.sleep(0.1)
+        statuses.append(call())
+    return statuses[-1]
+
+
+@pytest.mark.parametrize("target", ["/", "/api/agents", "/api/task_status?task_id=none", "/api/health", "/.env"])
+def test_in_a_new_account_a_flood_of_another_route_leaves_executions_for_webhooks(cloud, target):
+    """A1. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html: a route over its limit is
+    answered 429 by API Gateway, without an execution. Seven executions run agents, three are left for all callers."""
+    cloud.lambda_service.account_concurrency = REDUCED_QUOTA - 7
+    agent = cloud.create_agent()
+    started = time.monotonic()
+    with flood(cloud, "GET", target) as statuses:
+        # The burst is used up, and the instances are warm.
+        wait_until(lambda: statuses[429] > 100)
+        answered = []
+        for _ in range(30):
+            answered.append(with_retries(lambda: cloud.call("POST", cloud.webhook_path(agent), {"a": 1}).status))
+            time.sleep(0.02)
+    assert collections.Counter(answered) == {200: 30}, statuses
+    # No route but that of webhooks has a higher rate or burst than 100.
+    reached_lambda = sum(statuses.values()) - statuses[429]
+    assert reached_lambda <= 100 * (time.monotonic() - started) + 100
+
+
+def test_a_flood_of_pages_leaves_the_management_api_to_administrators(cloud):
+    """A1. The same page: each route has its own bucket."""
+    with flood(cloud, "GET", "/") as statuses:
+        wait_until(lambda: statuses[429] > 100)
+        assert [cloud.manage("GET", "/api/agents").status for _ in range(10)] == [200] * 10
+
+
+def test_reserved_concurrency_keeps_webhooks_answered_while_others_use_up_the_account(cloud):
+    """A1. https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html: reserved for one function, and taken
+    from all others."""
+    cloud.deploy(WebhookReservedConcurrency=5)
+    agent = cloud.create_agent()
+    cloud.lambda_service.account_concurrency = 5
+    assert cloud.call("GET", "/api/health").status == cloud.gateway.throttled_status
+    assert cloud.call("POST", cloud.webhook_path(agent), {"a": 1}).status == 200

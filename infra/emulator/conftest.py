@@ -18,6 +18,7 @@ import requests
 from running import BUILD, admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
+EMULATOR = ROOT / "infra" / "emulator"
 STATE = ROOT / ".emulator" / "tests"
 # What is read from template.yaml is read in one place.
 sys.path.append(str(ROOT / "infra"))
@@ -43,19 +44,27 @@ def collector():
 
 @pytest.fixture(scope="session")
 def stack(collector):
-    binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", BUILD)
-    here = ROOT / "infra" / "emulator"
-    subprocess.run([here / "down", "--state", STATE], check=True)
-    parameters = [word for name, value in {**PARAMETERS, "OtlpEndpoint": collector.url}.items() for word in ("--parameter", f"{name}={value}")]
-    up = subprocess.run([here / "up", "--state", STATE, "--binaries", binaries, *parameters],
-                        check=True, stdout=subprocess.PIPE, text=True)
+    stack = Stack(start_emulator(STATE, {**PARAMETERS, "OtlpEndpoint": collector.url}))
     redaction.begin()
-    stack = Stack(json.loads(up.stdout))
     redaction.secret("admin token", stack.admin_token)
     redaction.secret("signing secret", stack.signing_secret())
     yield stack
     redaction.keep_logs(stack.aws("logs"))
-    subprocess.run([here / "down", "--state", STATE], check=True)
+    stop_emulator(STATE)
+
+
+def start_emulator(state, parameters, *options):
+    """The outputs of the stack, deployed to an emulator of its own."""
+    stop_emulator(state)
+    binaries = os.environ.get("AGENT_WEBHOOKS_BINARIES", BUILD)
+    words = [word for name, value in parameters.items() for word in ("--parameter", f"{name}={value}")]
+    up = subprocess.run([EMULATOR / "up", "--state", state, "--binaries", binaries, *words, *options],
+                        check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(up.stdout)
+
+
+def stop_emulator(state):
+    subprocess.run([EMULATOR / "down", "--state", state], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 QUIET_SECONDS = 0.01
 
 
-def documented(heading, language, index=0):
-    """Returns a code block of a section of docs/DEPLOYMENT.md, by default the first of its language."""
-    _, section = (ROOT / "docs" / "DEPLOYMENT.md").read_text().split(f"# {heading}\n", 1)
+def documented(heading, language, index=0, document="DEPLOYMENT.md"):
+    """Returns a code block of a section of a document, by default the first of its language in docs/DEPLOYMENT.md."""
+    _, section = (ROOT / "docs" / document).read_text().split(f"# {heading}\n", 1)
     section = section.split("\n## ", 1)[0]
     blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```$", section, re.DOTALL | re.MULTILINE)
     return textwrap.dedent(blocks[index])

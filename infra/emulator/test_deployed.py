@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 import redaction
 from conftest import wait_until
-from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard
+from test_template import ALARMS, RUNBOOK, metrics_of, metrics_of_the_dashboard, of_type
 
 
 def a_marker():
@@ -586,3 +586,31 @@ def test_a_call_a_role_does_not_need_is_refused(role, service, what, call, stack
     with pytest.raises(ClientError) as refusal:
         call(aws, stack)
     assert "AccessDenied" in refusal.value.response["Error"]["Code"], f"{role} may {what}"
+
+
+def over_tls(aws):
+    """The emulator takes a request for one over TLS if a proxy says so."""
+    aws.meta.events.register("before-sign", lambda request, **_: request.headers.add_header("X-Forwarded-Proto", "https"))
+    return aws
+
+
+def test_the_policy_of_the_queues_refuses_everyone_without_tls_and_no_one_with_it(stack):
+    """On a queue of its own, because the emulator and its functions have no TLS."""
+    plain, secure = stack.aws("sqs"), over_tls(stack.aws("sqs"))
+    queue = plain.create_queue(QueueName="needs-tls")["QueueUrl"]
+    arn = plain.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    document = {**policy["PolicyDocument"], "Statement": [{**statement, "Resource": [arn]}]}
+    plain.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(document)})
+
+    for call in (lambda aws: aws.send_message(QueueUrl=queue, MessageBody="x"),
+                 lambda aws: aws.receive_message(QueueUrl=queue),
+                 lambda aws: aws.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})):
+        with pytest.raises(ClientError) as refusal:
+            call(plain)
+        assert "AccessDenied" in refusal.value.response["Error"]["Code"]
+        call(secure)
+    # The last call removed the policy: nobody is locked out.
+    plain.send_message(QueueUrl=queue, MessageBody="x")
+    plain.delete_queue(QueueUrl=queue)

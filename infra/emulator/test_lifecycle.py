@@ -7,8 +7,8 @@ What the emulator does otherwise than AWS:
   ROLLBACK_FAILED and DELETE_FAILED, and the way out of them, are not carried out.
 - An API has the address that its tag asks for. So a stack that is created again
   has the webhook URLs of the deleted one even without a domain.
-- infra/emulator/up leaves out the alarms that calculate with metrics, and writes
-  the concurrency of the queue into the template.
+- infra/emulator/up leaves out the alarms that calculate with metrics and the
+  queues' policy, and writes the concurrency of the queue into the template.
 """
 
 import json

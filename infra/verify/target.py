@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import ssl
 import threading
 import time
@@ -15,6 +16,8 @@ import requests
 from verify.settings import shell
 
 TERMINAL = ("SUCCESS", "FAILURE")
+# How long a call is sent again that a route's limit refuses: the checks run side by side.
+SECONDS_THROTTLED = 30
 # In place of a status: the server closed the connection without an answer.
 CLOSED = 0
 FUNCTIONS = {"WebhookFunction": "webhook", "AgentFunction": "agent", "TaskStatusFunction": "task-status",
@@ -92,7 +95,13 @@ class Target:
         return self._local.session
 
     def call(self, method, path, **options):
-        return self.http.request(method, f"{self.base_url}{path}", timeout=40, **options)
+        """The answer of a function. A call that API Gateway throttled is sent again: it reached none."""
+        deadline = time.monotonic() + SECONDS_THROTTLED
+        while True:
+            answer = self.http.request(method, f"{self.base_url}{path}", timeout=40, **options)
+            if not is_throttled_by_gateway(answer.status_code, answer.text) or time.monotonic() > deadline:
+                return answer
+            time.sleep(random.uniform(0.2, 1))
 
     def manage(self, method, path, **options):
         headers = {"Authorization": f"Bearer {self.admin_token}", **options.pop("headers", {})}
@@ -150,6 +159,11 @@ class Target:
         """A mapping changes its state in the background."""
         wait_until(120, lambda: self.aws("lambda").get_event_source_mapping(
             UUID=self.resources[mapping]).get("State", "Enabled") in ("Enabled", "Disabled"))
+
+
+def is_throttled_by_gateway(status, text):
+    """The product's own 429 has a code."""
+    return status == 429 and '"code"' not in text
 
 
 def send_raw(base_url, method, path, headers=(), body=None, timeout=40):

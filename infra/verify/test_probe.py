@@ -3,6 +3,7 @@
 from verify.checks import gateway, queue, secrets
 from verify.probe import lineage, receives
 from verify.results import Status
+from verify.target import is_throttled_by_gateway
 
 
 def a_batch(at, *records, trace=None):
@@ -68,3 +69,20 @@ def test_secrets_that_come_late_are_measured():
     assert secrets.judge_reads([("a", None, ["x"])]).status is Status.FAIL
     assert secrets.judge_deletions([(0.0, []), (2.0, ["InvalidRequestException"])]).status is Status.PASS
     assert secrets.judge_deletions([(None, ["InvalidRequestException"])]).status is Status.FAIL
+
+
+def test_a_flood_must_be_refused_and_must_not_reach_other_routes():
+    assert gateway.judge_flood(300, [200, 401]) == []
+    assert "none of 400" in gateway.judge_flood(0, [200, 401])[0]
+    assert "answered [429, 401]" in gateway.judge_flood(300, [429, 401])[0]
+
+
+def test_throttled_requests_that_the_metric_does_not_count_are_a_problem():
+    assert gateway.judge_count(1000, 690, 300).status is Status.PASS
+    assert gateway.judge_count(700, 690, 300).status is Status.FAIL
+
+
+def test_only_a_429_of_api_gateway_is_sent_again():
+    assert is_throttled_by_gateway(429, '{"message":"Too Many Requests"}')
+    assert not is_throttled_by_gateway(429, '{"success":false,"code":"rate_limited","message":"…"}')
+    assert not is_throttled_by_gateway(503, '{"message":"Service Unavailable"}')

@@ -63,13 +63,13 @@ def refused_if_broken(path):
 
 
 class Route:
-    def __init__(self, key, function, limit=None):
+    def __init__(self, key, function, limit):
         self.key, self.function = key, function
         self.method, _, self.path = key.partition(" ")
         pattern = "/".join(self._pattern(part) for part in self.path.split("/"))
         self.pattern = re.compile(pattern, re.DOTALL)
         self.is_greedy = "+}" in self.path
-        self.bucket = Bucket(**limit) if limit else None
+        self.bucket = Bucket(**limit)
 
     def _pattern(self, part):
         if part.startswith("{"):
@@ -81,16 +81,21 @@ class Bucket:
     """The token bucket of a route's throttling."""
 
     def __init__(self, rate, burst):
-        self.rate, self.burst, self.tokens, self.filled_at = rate, burst, burst, time.monotonic()
+        self.rate, self.burst, self.lock = rate, burst, threading.Lock()
+        self.refill()
+
+    def refill(self):
+        self.tokens, self.filled_at = self.burst, time.monotonic()
 
     def take(self):
-        now = time.monotonic()
-        self.tokens = min(self.burst, self.tokens + (now - self.filled_at) * self.rate)
-        self.filled_at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
+        with self.lock:
+            now = time.monotonic()
+            self.tokens = min(self.burst, self.tokens + (now - self.filled_at) * self.rate)
+            self.filled_at = now
+            if self.tokens < 1:
+                return False
+            self.tokens -= 1
+            return True
 
 
 class ApiGateway:
@@ -128,7 +133,7 @@ class ApiGateway:
         target, _, query = request.target.partition("?")
         path = self.decode_path(target)
         route = self.route(request.method, path)
-        if route.bucket and not route.bucket.take():
+        if not route.bucket.take():
             raise Refused(429, "Too Many Requests")
         event = self.event(request, route, path, query)
         return to_response(self._invoke(route.function, event))

@@ -108,8 +108,8 @@ class Cloud:
         routes = []
         for properties in self.stack.of_type("AWS::ApiGatewayV2::Route").values():
             integration = integrations[properties["Target"].removeprefix("integrations/")]
-            settings = stage.get("RouteSettings", {}).get(properties["RouteKey"])
-            limit = settings and {"rate": settings["ThrottlingRateLimit"], "burst": settings["ThrottlingBurstLimit"]}
+            settings = stage["RouteSettings"].get(properties["RouteKey"], stage["DefaultRouteSettings"])
+            limit = {"rate": settings["ThrottlingRateLimit"], "burst": settings["ThrottlingBurstLimit"]}
             routes.append(Route(properties["RouteKey"], functions[integration["IntegrationUri"]], limit))
         self.gateway.routes = routes
 
@@ -121,6 +121,8 @@ class Cloud:
         self.secrets.visible_after = self.secrets.deletion_takes = 0
         self.model.accepted_keys = None
         self.deploy()
+        for route in self.gateway.routes:
+            route.bucket.refill()
         for queue in (self.queue, self.dead_letters):
             queue.messages.clear()
         for mapping in self.mappings.values():

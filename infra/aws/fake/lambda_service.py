@@ -2,6 +2,7 @@
 
 Sources:
 - https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html (6 MB, account concurrency)
+- https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html (reserved concurrency)
 - https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html (16 invocations, Terminate by default)
 - https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader (`Lineage`)
 """
@@ -108,8 +109,7 @@ class LambdaService:
             if function.lineage(trace_id) >= MOST_INVOCATIONS_IN_A_CHAIN and not function.allows_recursion:
                 self.recursive_invocations_dropped += 1
                 raise RecursiveInvocation
-            running = sum(other.running for other in self.functions.values())
-            if running >= self.account_concurrency or function.running == function.reserved_concurrency:
+            if function.running >= self.available_to(function):
                 raise Throttled
             function.running += 1
             instance = function.idle.pop() if function.idle else None
@@ -124,6 +124,15 @@ class LambdaService:
         with self.lock:
             function.idle.append(instance)
         return response
+
+    def available_to(self, function):
+        """What is reserved for a function, or what the others leave of what is reserved for none."""
+        if function.reserved_concurrency is not None:
+            return function.reserved_concurrency
+        reserved = sum(other.reserved_concurrency or 0 for other in self.functions.values())
+        running = sum(other.running for other in self.functions.values()
+                      if other is not function and other.reserved_concurrency is None)
+        return self.account_concurrency - reserved - running
 
     def _start(self, function):
         instance = Instance(function, self.folder, self.log)

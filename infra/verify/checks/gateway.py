@@ -3,6 +3,7 @@
 import json
 import time
 
+from verify.parallel import in_parallel
 from verify.results import Result, Status, judge, not_answerable, only_on_aws
 from verify.target import wait_until
 
@@ -24,6 +25,7 @@ def run(context):
     if context.probe:
         yield only_on_aws(event_size(context), target.is_emulator)
     yield only_on_aws(largest_body(context), target.is_emulator)
+    yield flooded_route(context)
 
 
 # ------------------------------------------------------------ Paths
@@ -168,6 +170,50 @@ def throttled(context):
     problems = [] if answer.status in (429, 500, 502, 503, 504) else [f"callers do not retry a {answer.status}"]
     retry = answer.headers.get("retry-after")
     return judge(CHECK, subject, problems, f"{answer.status} with {answer.excerpt()!r} and {'Retry-After ' + retry if retry else 'no Retry-After'}")
+
+
+# ------------------------------------------------------------ A route over its limit
+
+FLOOD = 400
+# Metrics are complete after some minutes.
+METRIC_SECONDS = 300
+
+
+def flooded_route(context):
+    """A flood of pages gets 429, other routes answer, and API Gateway's metric counts what reached no function."""
+    subject, target = "Does a flood of pages leave other routes alone?", context.target
+    since = time.time()
+    statuses = in_parallel(lambda _: target.send_raw("GET", "/verify-flood").status, range(FLOOD))
+    others = [target.send_raw("GET", path).status for path in ("/api/health", "/api/agents")]
+    refused = statuses.count(429)
+    if target.is_emulator:
+        return not_answerable(CHECK, subject, "The emulator does not throttle")
+    context.defer(since + METRIC_SECONDS, lambda: counted(target, since, refused))
+    return judge(CHECK, subject, judge_flood(refused, others), f"{refused} of {FLOOD} pages were answered 429, other routes as always")
+
+
+def judge_flood(refused, others):
+    problems = [] if refused else [f"none of {FLOOD} requests at once was answered 429"]
+    # Without a token, management is 401.
+    return problems + ([] if others == [200, 401] else [f"meanwhile health and management were answered {others}"])
+
+
+def counted(target, since, refused):
+    """The alarm ApiThrottles subtracts invocations from requests."""
+    until = since + METRIC_SECONDS
+    requests = target.metric("AWS/ApiGateway", "Count", {"ApiId": target.resources["HttpApi"]}, since - 60, until) or 0
+    invocations = sum(target.metric("AWS/Lambda", "Invocations", {"FunctionName": target.resources[function]}, since - 60, until) or 0
+                      for function in ("WebhookFunction", "TaskStatusFunction", "ConsoleFunction"))
+    return judge_count(requests, invocations, refused)
+
+
+def judge_count(requests, invocations, refused):
+    problems = []
+    if requests - invocations < 0.8 * refused:
+        problems = [f"{refused} requests were throttled, but Count exceeds the invocations by {requests - invocations:.0f} only: "
+                    "the alarm ApiThrottles does not see them"]
+    return judge(CHECK, "Are requests that API Gateway throttles in its metric Count?", problems,
+                 f"yes: {requests:.0f} requests, {invocations:.0f} invocations, {refused} throttled")
 
 
 # ------------------------------------------------------------ Sizes

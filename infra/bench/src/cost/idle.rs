@@ -25,8 +25,8 @@ pub(crate) struct Idle {
 pub(crate) fn month(prices: &Prices) -> Result<Vec<Idle>, Failure> {
     let made = |kind: &str| TEMPLATE.matches(&format!("Type: {kind}\n")).count() as f64;
     let polls = made("AWS::SQS::Queue") * POLLERS * MONTH_SECONDS / POLL_SECONDS;
-    // An alarm names each of the metrics it watches once.
-    let watched = TEMPLATE.matches("MetricName: ").count() as f64;
+    // An alarm names each of the metrics it watches once. A metric filter names its own.
+    let watched = TEMPLATE.matches("MetricName: ").count() as f64 - made("AWS::Logs::MetricFilter");
     let line = |what, count: f64, price, allowance| {
         Ok(Idle { what, count, dollars: count * prices.of(price)?, allowance })
     };
