@@ -107,14 +107,13 @@ def test_both_queues_invoke_the_agent_function_with_partial_batch_responses():
         assert "MaximumConcurrency" in mapping["ScalingConfig"]
 
 
-def test_the_stage_throttles_each_route_and_those_without_a_limit_of_their_own_least():
-    def limit(name):
-        return {"ThrottlingRateLimit": {"Ref": f"{name}Rate"}, "ThrottlingBurstLimit": {"Ref": f"{name}Burst"}}
-
-    assert properties("HttpApiStage")["DefaultRouteSettings"] == limit("ConsoleThrottle")
+def test_the_stage_throttles_webhooks_by_parameter_and_every_other_route_by_number():
+    assert properties("HttpApiStage")["DefaultRouteSettings"] == {
+        "ThrottlingRateLimit": {"Ref": "ThrottleRate"}, "ThrottlingBurstLimit": {"Ref": "ThrottleBurst"}}
     assert properties("HttpApiStage")["RouteSettings"] == {
-        "ANY /api/webhooks/agents/{token}": limit("Throttle"),
-        "ANY /api/task_status": limit("PollThrottle"),
+        "$default": {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 30},
+        "ANY /api/{proxy+}": {"ThrottlingRateLimit": 20, "ThrottlingBurstLimit": 30},
+        "ANY /api/task_status": {"ThrottlingRateLimit": 200, "ThrottlingBurstLimit": 200},
         "ANY /api/health": {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20},
         "POST /api/session": {"ThrottlingRateLimit": 5, "ThrottlingBurstLimit": 10},
     }

@@ -100,9 +100,9 @@ def test_in_a_new_account_a_flood_of_another_route_leaves_executions_for_webhook
             answered.append(with_retries(lambda: cloud.call("POST", cloud.webhook_path(agent), {"a": 1}).status))
             time.sleep(0.02)
     assert collections.Counter(answered) == {200: 30}, statuses
-    # No route but that of webhooks has a higher rate or burst than 100.
+    # No route but that of webhooks has a higher rate or burst than 200.
     reached_lambda = sum(statuses.values()) - statuses[429]
-    assert reached_lambda <= 100 * (time.monotonic() - started) + 100
+    assert reached_lambda <= 200 * (time.monotonic() - started) + 200
 
 
 def test_a_flood_of_pages_leaves_the_management_api_to_administrators(cloud):

@@ -594,14 +594,15 @@ def over_tls(aws):
     return aws
 
 
-def test_the_policy_of_the_queues_refuses_everyone_without_tls_and_no_one_with_it(stack):
+@pytest.mark.parametrize("name", ["QueueNeedsTls", "DeadLetterQueueNeedsTls"])
+def test_the_policy_of_a_queue_refuses_everyone_without_tls_and_no_one_with_it(stack, name):
     """On a queue of its own, because the emulator and its functions have no TLS."""
     plain, secure = stack.aws("sqs"), over_tls(stack.aws("sqs"))
     queue = plain.create_queue(QueueName="needs-tls")["QueueUrl"]
     arn = plain.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    (policy,) = of_type("AWS::SQS::QueuePolicy").values()
+    policy = of_type("AWS::SQS::QueuePolicy")[name]
     (statement,) = policy["PolicyDocument"]["Statement"]
-    document = {**policy["PolicyDocument"], "Statement": [{**statement, "Resource": [arn]}]}
+    document = {**policy["PolicyDocument"], "Statement": [{**statement, "Resource": arn}]}
     plain.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(document)})
 
     for call in (lambda aws: aws.send_message(QueueUrl=queue, MessageBody="x"),

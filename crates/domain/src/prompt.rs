@@ -19,7 +19,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
 
-use crate::{Agent, Moment, Payload, TaskId};
+use crate::{Agent, Moment, Payload, TaskId, count_json_values};
 use data::{Container, payload_value};
 use stack::{RECURSION_LIMIT, with_stack_for};
 
@@ -43,6 +43,9 @@ const MAX_RENDERED_BYTES: usize = 1024 * 1024;
 /// Most bytes of all values a template writes: what blocks and macros write is
 /// kept aside first, and may not fill the memory there.
 const MAX_WRITTEN_BYTES: usize = 8 * MAX_RENDERED_BYTES;
+
+/// Most JSON values of a payload over which a prompt is plain: 2 MiB in memory.
+const MAX_PLAIN_VALUES: usize = 20_000;
 
 /// Why a prompt cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -81,7 +84,11 @@ impl From<Error> for PromptError {
     fn from(error: Error) -> Self {
         let line = error.line().unwrap_or_default();
         let without_payload = format!("{} in line {line} of the prompt", error.kind());
-        Self::Template { message: error.to_string(), without_payload }
+        let advice = match error.kind() {
+            ErrorKind::OutOfFuel => ": it takes too many steps over this payload, use fewer or smaller loops",
+            _ => "",
+        };
+        Self::Template { message: format!("{error}{advice}"), without_payload }
     }
 }
 
@@ -223,10 +230,11 @@ impl<'a> Prompt<'a> {
         }
     }
 
-    /// Whether rendering is certain to be quick and small whatever the payload is. Any other
-    /// prompt belongs into a process that can be ended.
+    /// Whether rendering is certain to be quick and small. Any other prompt belongs into a
+    /// process that can be ended. A level of a payload takes up to 45 times its text in memory
+    /// when the template looks into it, so the payload's values are bounded too.
     pub fn is_plain(&self) -> bool {
-        plain::is_plain(&self.template)
+        plain::is_plain(&self.template) && count_json_values(self.payload.as_bytes()) <= MAX_PLAIN_VALUES
     }
 
     /// Without references to what it was made of.

@@ -159,21 +159,23 @@ impl<'a> Driver<'a> {
     async fn prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
         let prompt = Prompt::new(&self.record.agent, self.payload, self.claimed.task.id, now);
-        self.runner.subprocesses.render_prompt(prompt).await.map_err(|error| match error {
-            RenderError::System(error) => {
-                tracing::error!(error = error_chain(&error), "prompt not rendered");
-                Fault::passing(ErrorType::Internal, "The agent's prompt could not be rendered")
-            }
-            error => {
-                let reason = match &error {
-                    RenderError::Prompt(error) => error.without_payload(),
-                    error => error.to_string(),
-                };
-                tracing::error!(error = reason, "prompt not rendered");
-                Fault::permanent(
-                    ErrorType::InvalidAgent,
-                    "The agent's prompt cannot be rendered over this payload",
-                )
+        self.runner.subprocesses.render_prompt(self.record.agent.id(), prompt).await.map_err(|error| {
+            match error {
+                RenderError::System(error) => {
+                    tracing::error!(error = error_chain(&error), "prompt not rendered");
+                    Fault::passing(ErrorType::Internal, "The agent's prompt could not be rendered")
+                }
+                error => {
+                    let reason = match &error {
+                        RenderError::Prompt(error) => error.without_payload(),
+                        error => error.to_string(),
+                    };
+                    tracing::error!(error = reason, "prompt not rendered");
+                    Fault::permanent(
+                        ErrorType::InvalidAgent,
+                        "The agent's prompt cannot be rendered over this payload",
+                    )
+                }
             }
         })
     }
@@ -200,7 +202,8 @@ impl<'a> Driver<'a> {
 
 /// What a model said, as it may leave the run.
 async fn without_secrets(secrets: &RunSecrets, reply: ModelReply) -> Result<ModelReply, Fault> {
-    let calls: usize = reply.calls.iter().map(|call| call.arguments.len()).sum();
+    let calls: usize =
+        reply.calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
     let echo = if reply.echo.is_some() { ECHO_BYTES } else { 0 };
     let bytes = reply.text.len() + reply.thought.len() + calls + echo;
     let scrubbed = secrets.scrubber().scrub_off_workers(bytes, reply, SecretScrubber::scrub_reply).await;

@@ -15,14 +15,15 @@
 //! The calls of a turn are made side by side. Of their answers, a run reads the
 //! [large ones](RunMemory::large_answer) one at a time.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use domain::AgentId;
 use store::env::{Env, EnvError};
+use subprocess::PerAgent;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 /// The most that a run with a place holds at a time.
 ///
@@ -51,10 +52,9 @@ tokio::task_local! {
 #[derive(Clone, Debug)]
 pub struct MemoryBudget {
     places: Arc<Semaphore>,
-    places_per_agent: usize,
+    places_of_agents: PerAgent,
     /// One large answer is parsed at a time, so that other cores serve other callers.
     parsing: Arc<Semaphore>,
-    agents: Arc<Mutex<HashMap<AgentId, Weak<Semaphore>>>>,
 }
 
 /// What one attempt at a run may hold.
@@ -67,6 +67,7 @@ struct Inner {
     budget: Option<(MemoryBudget, AgentId)>,
     estimate: AtomicUsize,
     listed_values: AtomicUsize,
+    ended: CancellationToken,
     place: OnceCell<Place>,
     large_answers: Arc<Semaphore>,
 }
@@ -95,27 +96,15 @@ impl MemoryBudget {
     fn with_places(places: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),
-            places_per_agent: places.div_ceil(2),
+            places_of_agents: PerAgent::new(places.div_ceil(2)),
             parsing: Arc::new(Semaphore::new(1)),
-            agents: Arc::default(),
         }
     }
 
     /// Waits for one of the agent's own places, then for one of the process.
     async fn place(&self, agent: AgentId) -> Place {
-        let own = self.places_of(agent).acquire_owned().await.ok();
+        let own = self.places_of_agents.acquire(agent).await;
         (own, Arc::clone(&self.places).acquire_owned().await.ok())
-    }
-
-    fn places_of(&self, agent: AgentId) -> Arc<Semaphore> {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = agents.get(&agent).and_then(Weak::upgrade) {
-            return places;
-        }
-        agents.retain(|_, places| places.strong_count() > 0);
-        let places = Arc::new(Semaphore::new(self.places_per_agent));
-        agents.insert(agent, Arc::downgrade(&places));
-        places
     }
 }
 
@@ -136,6 +125,7 @@ impl RunMemory {
             budget,
             estimate: AtomicUsize::new(0),
             listed_values: AtomicUsize::new(0),
+            ended: CancellationToken::new(),
             place,
             large_answers,
         }))
@@ -143,7 +133,14 @@ impl RunMemory {
 
     /// Makes this the memory of an attempt.
     pub(crate) async fn scope<T>(self, attempt: impl Future<Output = T>) -> T {
+        let _ending = self.0.ended.clone().drop_guard();
         RUN.scope(self, attempt).await
+    }
+
+    /// Cancelled when the attempt has ended. What goes on by itself must stop then, because it
+    /// holds the attempt's place.
+    pub(crate) fn ended(&self) -> CancellationToken {
+        self.0.ended.clone()
     }
 
     /// Before more of something is read, of which there are `bytes` so far.
@@ -245,7 +242,6 @@ mod tests {
         assert!(goes_on(other.before_reading_on(FREE_BYTES)).await);
         drop(runs);
         assert!(goes_on(run(&budget, AGENT).before_reading_on(FREE_BYTES)).await);
-        assert_eq!(budget.agents.lock().unwrap().len(), 2);
     }
 
     #[tokio::test]

@@ -58,8 +58,8 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     domain::agent::check_model(&model).map_err(|error| EnvError::Malformed {
         name: "AGENT_WEBHOOKS_MODEL_BASE_URL",
         expected: format!("one that fits AGENT_WEBHOOKS_MODEL_NAME and …_PROVIDER ({error})"),
-        // Without credentials, which it must not have.
-        found: base_url.as_deref().and_then(|url| url.rsplit('@').next()).unwrap_or_default().to_owned(),
+        // It may carry a credential, which is why it is refused.
+        found: "a URL that is not shown".to_owned(),
     })?;
     Ok(model)
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
 
 use domain::Prompt;
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
 use sources::{Format, MAX_FILE_BYTES};
 
@@ -17,6 +17,8 @@ const STACK: usize = 2 * 1024 * 1024;
 const MAX_PROMPT_BYTES: u64 = 16 * MIB;
 /// A charset of any length that a request can have.
 const MAX_HEADER_BYTES: u64 = 1024 * 1024;
+/// The exit code of a subprocess that could not begin its work.
+pub(crate) const NOT_STARTED: u8 = 3;
 /// How much lower the priority of a subprocess is.
 const NICENESS: i32 = 10;
 
@@ -80,14 +82,28 @@ pub fn run_requested_job() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let (name, end) = (arguments.next()?, arguments.next());
     let job = Job::ALL.into_iter().find(|job| end.is_none() && job.name() == name)?;
-    let is_limited = job.limits().into_iter().all(|(resource, most)| {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).is_ok()
-    });
+    if !job.limits().into_iter().all(|(resource, most)| is_limited(resource, most)) {
+        return Some(ExitCode::from(NOT_STARTED));
+    }
     // A subprocess of usual priority does its work, too.
     let _ = nice(NICENESS);
-    let worker = std::thread::Builder::new().stack_size(job.stack()).spawn(move || job.perform());
-    let is_done = is_limited && worker.is_ok_and(|worker| matches!(worker.join(), Ok(Some(()))));
+    let Ok(worker) = std::thread::Builder::new().stack_size(job.stack()).spawn(move || job.perform()) else {
+        return Some(ExitCode::from(NOT_STARTED));
+    };
+    let is_done = matches!(worker.join(), Ok(Some(())));
     Some(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Sets a limit, or keeps a lower one that the process began with. The kernel first warns a
+/// process that uses too much processor time, by a signal that ends it and tells the parent why.
+fn is_limited(resource: Resource, most: u64) -> bool {
+    let inherited = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let current = most.min(inherited);
+    let maximum = match resource {
+        Resource::Cpu => (most + 1).min(inherited),
+        _ => current,
+    };
+    setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) }).is_ok()
 }
 
 fn read_document(mut input: impl std::io::BufRead) -> Option<Vec<u8>> {

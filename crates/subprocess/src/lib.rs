@@ -7,30 +7,33 @@
 //!
 //! | job | memory | processor time | wall time | at once |
 //! | --- | --- | --- | --- | --- |
-//! | read a PDF | 768 MiB of address space | 20 s | 15 s | as many as are uploaded |
-//! | read a page | 256 MiB of data | 2 s | 10 s | as many as are uploaded |
-//! | render a prompt | 160 MiB of data | 2 s | 10 s | [`Subprocesses::new`] |
+//! | read a PDF | 768 MiB of address space | 20 s | 15 s | two |
+//! | read a page | 256 MiB of data | 2 s | 10 s | two |
+//! | render a prompt | 160 MiB of data | 2 s | 10 s | [`Subprocesses::new`], and one of each agent |
 //!
 //! Subprocesses run at a lower priority than the program, so that requests are answered
 //! meanwhile.
 
 mod child;
 mod parent;
+mod per_agent;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::{Prompt, PromptError};
+use domain::{AgentId, Prompt, PromptError};
 use sources::{Format, ReadError, Reading};
 use tokio::sync::Semaphore;
 
 pub use child::run_requested_job;
+pub use per_agent::PerAgent;
 
 /// Starts subprocesses of one program.
 #[derive(Clone, Debug)]
 pub struct Subprocesses {
     program: Arc<PathBuf>,
     prompt_slots: Arc<Semaphore>,
+    prompts_of_agents: PerAgent,
 }
 
 /// Why there is no rendered prompt.
@@ -61,21 +64,35 @@ pub enum DocumentError {
     System(#[source] std::io::Error),
 }
 
+/// The running program's own file, also after an update has replaced it.
+pub fn this_program() -> PathBuf {
+    #[cfg(target_os = "linux")]
+    return PathBuf::from("/proc/self/exe");
+    #[cfg(not(target_os = "linux"))]
+    return std::env::current_exe().unwrap_or_default();
+}
+
 impl Subprocesses {
     /// Of `program`, the running program's own file, which calls [`run_requested_job`] before
-    /// anything else. At most `prompts_at_once` subprocesses render prompts at a time.
+    /// anything else. At most `prompts_at_once` subprocesses render prompts at a time, one of
+    /// each agent: the prompts of an agent wait for each other before they wait for others.
     pub fn new(program: PathBuf, prompts_at_once: usize) -> Self {
-        Self { program: Arc::new(program), prompt_slots: Arc::new(Semaphore::new(prompts_at_once)) }
+        Self {
+            program: Arc::new(program),
+            prompt_slots: Arc::new(Semaphore::new(prompts_at_once)),
+            prompts_of_agents: PerAgent::new(1),
+        }
     }
 
-    /// Renders a prompt: in this process if it is plain, off the async workers, and in a
+    /// Renders an agent's prompt: in this process if it is plain, off the async workers, and in a
     /// subprocess otherwise.
-    pub async fn render_prompt(&self, prompt: Prompt<'_>) -> Result<String, RenderError> {
+    pub async fn render_prompt(&self, agent: AgentId, prompt: Prompt<'_>) -> Result<String, RenderError> {
         if prompt.is_plain() {
             let prompt = prompt.into_owned();
             let rendering = tokio::task::spawn_blocking(move || prompt.render());
             return Ok(rendering.await.map_err(|error| RenderError::System(error.into()))??);
         }
+        let _turn = self.prompts_of_agents.acquire(agent).await;
         parent::render_prompt(self, &prompt).await
     }
 

@@ -1,15 +1,17 @@
 //! The side that waits for the work.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use domain::{Prompt, PromptError};
+use rustix::process::Signal;
 use sources::{Format, MAX_TEXT_BYTES, ReadError, Reading};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use crate::child::{DocumentHeader, Job};
+use crate::child::{DocumentHeader, Job, NOT_STARTED};
 use crate::{DocumentError, RenderError, Subprocesses};
 
 /// An API on AWS answers within 30 s.
@@ -37,7 +39,9 @@ pub(crate) async fn render_prompt(
     let outcome = run::<Result<String, PromptError>>(subprocesses, Job::RenderPrompt, &[&input], TIME).await;
     match outcome.map_err(RenderError::System)? {
         Outcome::Answered(rendered) => Ok(rendered?),
-        Outcome::Ended | Outcome::TimedOut => Err(RenderError::OverLimit),
+        Outcome::Ended => Err(RenderError::OverLimit),
+        // The limit of processor time is lower, so the machine had too little of it.
+        Outcome::TimedOut => Err(RenderError::System(io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -75,14 +79,27 @@ async fn run<T: serde::de::DeserializeOwned>(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // A signal to the program's group, such as Ctrl-C, is not for its work.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     let Ok(exchanged) = tokio::time::timeout(time, exchange(child, input)).await else {
         return Ok(Outcome::TimedOut);
     };
     let (status, output) = exchanged?;
+    if is_not_its_own_end(status) {
+        return Err(io::Error::other(format!("the subprocess ended with {status}")));
+    }
     let answer = if status.success() { serde_json::from_slice(&output).ok() } else { None };
     Ok(answer.map_or(Outcome::Ended, Outcome::Answered))
+}
+
+/// Whether something else than its work and its bounds ended a subprocess: the system that had
+/// no memory left, or whoever stops all processes of a service. The same work may succeed later.
+fn is_not_its_own_end(status: ExitStatus) -> bool {
+    let foreign = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
+    status.code() == Some(NOT_STARTED.into())
+        || status.signal().is_some_and(|signal| foreign.contains(&signal))
 }
 
 /// Writes the input, and reads the output to its end.

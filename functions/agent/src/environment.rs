@@ -20,7 +20,7 @@ pub(crate) fn runner(env: &Env, aws: &Aws, secrets: Secrets) -> Result<Runner, E
         sources: Arc::new(Sources::new(agents, Documents::from_env(aws, env)?)),
         secrets: Arc::new(secrets),
         models: Models::from_env(env)?,
-        subprocesses: Subprocesses::new(std::env::current_exe()?, PROMPTS_AT_ONCE),
+        subprocesses: Subprocesses::new(subprocess::this_program(), PROMPTS_AT_ONCE),
         gate: RunGate::default(),
         settings: RunSettings::from_env(env)?,
         clock: Clock::system(),

@@ -1,6 +1,5 @@
 //! Lambda 4: manages agents and their webhook URLs.
 
-use std::env;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -37,7 +36,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
         intake: Intake::new(Documents::from_env(&aws, &env)?),
-        subprocesses: Subprocesses::new(env::current_exe()?, 1),
+        subprocesses: Subprocesses::new(subprocess::this_program(), 1),
         clock: Clock::system(),
         admins: Admins::new(admin_token, &public_url, Clock::system()),
         signing_secret: signing_secret.into(),

@@ -71,7 +71,8 @@ pub(crate) async fn show(
     let task = TaskId::new(now, TaskKey::random(entropy));
     let (agent, payload) = parse_preview(&body)?;
     let prompt = Prompt::new(&agent, &payload, task, now);
-    let system = management.subprocesses.render_prompt(prompt).await.map_err(PreviewError::from)?;
+    let system =
+        management.subprocesses.render_prompt(agent.id(), prompt).await.map_err(PreviewError::from)?;
     Ok(Json(RenderedPrompt { system }))
 }
 

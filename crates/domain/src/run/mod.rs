@@ -44,6 +44,8 @@ const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
 const MAX_SHOWN_BYTES: usize = 512 * 1024;
 /// So often a model is told that its answer does not fit the schema.
 const MAX_CORRECTIONS: u32 = 2;
+/// Most bytes of a call's id and of its tool's name.
+const MAX_CALL_NAME_BYTES: usize = 256;
 /// Most calls in one turn.
 const MAX_CALLS: usize = 32;
 /// In so many turns in a row every call may fail; with one more the agent does
@@ -323,12 +325,16 @@ impl Run {
     }
 }
 
-/// Some servers name no call, or several alike: results need to find theirs.
+/// Some servers name no call, or several alike: results need to find theirs. An id is said
+/// again in each request, so a long one is replaced, and no tool has a long name.
 fn name_calls(calls: &mut [ToolCall], turn: u32) {
     let mut seen = HashSet::new();
     for (place, call) in calls.iter_mut().enumerate() {
-        if call.id.is_empty() || !seen.insert(call.id.clone()) {
+        if call.id.is_empty() || call.id.len() > MAX_CALL_NAME_BYTES || !seen.insert(call.id.clone()) {
             call.id = format!("call_{turn}_{}", place + 1);
+        }
+        if call.name.len() > MAX_CALL_NAME_BYTES {
+            call.name = cut(&call.name, MAX_CALL_NAME_BYTES);
         }
     }
 }

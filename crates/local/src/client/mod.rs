@@ -121,6 +121,19 @@ pub enum ClientError {
     TaskFailed,
 }
 
+impl ClientError {
+    /// Whether the same call may succeed in a moment.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => {
+                *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A connection to one deployment.
 pub(crate) struct Client {
     http: reqwest::Client,

@@ -36,7 +36,7 @@ pub(super) async fn wait(client: &Client, task: &str) -> Result<(), ClientError>
                 tell_change(client, &status, &mut seen);
             }
             // The server may be starting again; the task goes on then.
-            Err(ClientError::Unreachable { .. }) if unreachable < MOST_UNREACHABLE => unreachable += 1,
+            Err(error) if error.is_transient() && unreachable < MOST_UNREACHABLE => unreachable += 1,
             Err(error) => return Err(error),
         }
         tokio::time::sleep(pause).await;

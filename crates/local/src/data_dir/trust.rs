@@ -40,7 +40,7 @@ pub enum TrustError {
     /// Others may write it.
     #[error(
         "Other users can write to {path} (mode {mode:03o}), and could replace the admin token. Check its content, \
-         then run: chmod go-w '{path}'. Or choose another folder with --data-dir, such as a new one inside it",
+         then run: chmod go-w '{path}'. Or choose another folder with --data-dir",
         path = .path.display()
     )]
     Writable {

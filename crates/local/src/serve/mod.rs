@@ -202,8 +202,8 @@ impl Settings {
             bedrock: Bedrock::from_env(env),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
             http: HttpLimits::default(),
-            // Without it no PDF can be read, and everything else goes on.
-            program: std::env::current_exe().unwrap_or_default(),
+            // Without it PDFs, pages and prompts that are not plain fail, and everything else works.
+            program: subprocess::this_program(),
             clock: Clock::system(),
         })
     }
@@ -217,6 +217,8 @@ impl Server {
         // Before anything is made: a first start that finds its port taken leaves nothing,
         // and the next one is the first.
         let (listener, url) = listen(&args.listen).await?;
+        // A refused token leaves no database, and the next start is the first.
+        let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         let signing_secret = data_dir.keep_signing_secret()?.value;
         let Stored { engine, aws, documents, is_new } = open_databases(&data_dir).await?;
         let tasks = Tasks::new(&aws, "tasks");
@@ -225,7 +227,6 @@ impl Server {
         let clock = settings.clock.clone();
         let [queue, lone_queue] = [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES)));
 
-        let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         data_dir.note_url(&url)?;
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
         let subprocesses = Subprocesses::new(settings.program, PROMPTS_AT_ONCE);
@@ -341,7 +342,13 @@ struct Stored {
 async fn open_databases(data_dir: &DataDir) -> Result<Stored, ServeError> {
     let (engine, is_new) = open_database(data_dir, "tables", &["tasks", "agents"]).await?;
     // In a file of their own, so that a large document holds up no task.
-    let (documents, _) = open_database(data_dir, "documents", &["documents"]).await?;
+    let (documents, has_no_documents) = open_database(data_dir, "documents", &["documents"]).await?;
+    if has_no_documents && !is_new {
+        tracing::warn!(
+            "documents.sqlite was missing and is empty now: upload the documents of agents again, or stop the \
+             server and put the file back (a folder of version 0.1.0 never had one)"
+        );
+    }
     let aws = Aws::embedded(engine.clone());
     index_tasks(&aws, "tasks").await?;
     Ok(Stored { engine, aws, documents: Documents::new(&Aws::embedded(documents), "documents"), is_new })

@@ -106,7 +106,14 @@ impl Visit<'_> {
         let (parts, body) = request.into_parts();
         let transfer = Transfer::start(self.admission.limits.pace(), CancellationToken::new());
         self.connection.begin(Activity::Receiving(Arc::clone(&transfer)));
-        let beginning = begin(timed(body, pause, whole, Arc::clone(&transfer)), large_from).await;
+        // A body that says that it is large goes to its route at once, which may refuse it
+        // before it is sent.
+        let is_declared_large = body.size_hint().upper().is_some_and(|bytes| bytes > large_from as u64);
+        let body = timed(body, pause, whole, Arc::clone(&transfer));
+        let beginning = match is_declared_large {
+            true => Beginning::Large(body),
+            false => begin(body, large_from).await,
+        };
         if transfer.is_late() {
             return Err(Problem::body_too_slow());
         }

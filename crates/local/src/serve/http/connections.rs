@@ -155,10 +155,10 @@ impl Activity {
     }
 }
 
-/// Up to `number` connections that are stalled; if there are none, as many of the
-/// network that has the most: idle ones first, then of the activity that most of its
-/// connections have, because it is the attacker who has many alike. The ones whose
-/// activity has not changed for the longest time.
+/// Up to `number` connections that are stalled; if there are none, as many that are idle;
+/// and then some in use. Of these, the ones of the network that has the most, of the
+/// activity that most of its connections have, because it is the attacker who has many
+/// alike, and whose activity has not changed for the longest time.
 fn connections_to_close(
     open: &HashMap<u64, Arc<Connection>>,
     now: Instant,
@@ -174,14 +174,15 @@ fn connections_to_close(
     }
     let fewer = |number: Option<&usize>| usize::MAX - number.copied().unwrap_or_default();
     let closable = open.iter().filter(|(.., (activity, _))| !activity.is_working());
-    let mut closable: Vec<(Urgency, bool, usize, Instant, u64)> = closable
+    let mut closable: Vec<(Urgency, usize, Instant, u64)> = closable
         .map(|(id, network, (activity, since))| {
-            let urgency = match activity.is_stalled(*since, now, grace) {
-                true => Urgency::Stalled,
-                false => Urgency::Network { fewer: fewer(by_network.get(network)) },
+            let fewer_of_network = fewer(by_network.get(network));
+            let urgency = match activity {
+                activity if activity.is_stalled(*since, now, grace) => Urgency::Stalled,
+                Activity::Idle => Urgency::Idle { fewer_of_network },
+                _ => Urgency::InUse { fewer_of_network },
             };
-            let is_in_use = !matches!(activity, Activity::Idle);
-            (urgency, is_in_use, fewer(alike.get(&(*network, discriminant(activity)))), *since, *id)
+            (urgency, fewer(alike.get(&(*network, discriminant(activity)))), *since, *id)
         })
         .collect();
     closable.sort_unstable();
@@ -194,9 +195,12 @@ fn connections_to_close(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
     Stalled,
-    /// By how few connections its network has.
-    Network {
-        fewer: usize,
+    /// No request is in progress, so closing it harms nobody.
+    Idle {
+        fewer_of_network: usize,
+    },
+    InUse {
+        fewer_of_network: usize,
     },
 }
 
@@ -270,6 +274,21 @@ mod tests {
         ];
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(closed(&connections, &listed), [0]);
+    }
+
+    /// An attacker with many addresses keeps idle connections, and the victim's network has the
+    /// most.
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_of_a_small_network_is_closed_before_a_request_of_a_large_one() {
+        let connections = connections(4);
+        let receiving = || Activity::Receiving(Transfer::start(PACE, CancellationToken::new()));
+        let listed = [
+            list(&connections, 1, receiving()),
+            list(&connections, 1, receiving()),
+            list(&connections, 2, Activity::Idle),
+            list(&connections, 1, Activity::Waiting),
+        ];
+        assert_eq!(closed(&connections, &listed), [2]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
 use super::{Site, bomb};
 
 const CLOSE: &str = "Connection: close\r\n";
@@ -87,5 +90,28 @@ async fn a_body_that_never_ends_is_cut_off_at_a_bound() {
     let heard = site.hear(head + &chunk.repeat(70)).await;
     // The answer may be lost when the server closes on a caller who still sends.
     assert!([0, 413].contains(&heard.status()), "{}", heard.0);
+    site.closes_unharmed(0).await;
+}
+
+/// INTERFACE section 1: what can be refused without the body is refused before it is sent.
+#[tokio::test]
+async fn a_large_body_that_is_refused_anyway_need_not_be_sent() {
+    let site = Site::open().await;
+    let unknown = format!("/api/webhooks/agents/{}", "0".repeat(40));
+    for (path, headers, status) in [
+        (unknown.as_str(), "Content-Length: 100000\r\nContent-Type: application/json\r\n", 404),
+        (site.path.as_str(), "Content-Length: 100000000\r\nContent-Type: application/json\r\n", 413),
+        (site.path.as_str(), "Content-Length: 100000\r\nContent-Type: text/csv\r\n", 415),
+    ] {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let mut stream = site.connect().await;
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{headers}{expect}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = [0; 12];
+            let read = timeout(Duration::from_secs(2), stream.read_exact(&mut answer)).await;
+            read.expect("an answer before the body").unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{headers}{expect}");
+        }
+    }
     site.closes_unharmed(0).await;
 }

@@ -156,3 +156,47 @@ async fn a_page_with_very_many_attributes_is_refused_and_holds_up_nobody() {
     watch.finish().await;
     site.assert_memory_below(MEMORY);
 }
+
+/// Prompts wait for those of the same agent before they wait for others'.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_whose_prompts_take_long_does_not_hold_up_the_loops_of_others() {
+    let site = Site::start().await;
+    let payload = many_items_and_a_long_text();
+    let attacker = agent(&site, ENDLESS, 120).await;
+    join_all((0..16).map(|_| trigger(&attacker, &payload))).await;
+    let other = agent(&site, "{% for x in payload.l %}{{ x }}{% endfor %}", 10).await;
+    let ended = site.ended(&trigger(&other, r#"{"l":[1,2]}"#).await, PATIENCE).await;
+    assert_eq!(ended["status"], "SUCCESS", "{ended}");
+}
+
+/// A signal to the server's process group, such as Ctrl-C or a service's stop, is not a fault of
+/// the prompt: its task goes on at the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_to_all_processes_fails_no_task_whose_prompt_is_being_rendered() {
+    let site = Site::start().await;
+    let payload = many_items_and_a_long_text();
+    let agent = agent(&site, ENDLESS, 120).await;
+    let task = trigger(&agent, &payload).await;
+    let child = site.child_process().await;
+    rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
+    let ended = site.ended(&task, PATIENCE).await;
+    // The second attempt exceeds the prompt's own limit.
+    assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
+    assert_eq!(ended["attempt"], 2, "{ended}");
+}
+
+/// A path into it takes 45 times its text in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_prompt_over_very_many_values_takes_no_memory_of_the_server() {
+    let site = Site::start().await;
+    let payload = format!("[{}[]]", "[],".repeat(340_000));
+    let agent = agent(&site, "{{ payload[0] }}", 120).await;
+    let watch = site.watch();
+    let tasks = join_all((0..16).map(|_| trigger(&agent, &payload))).await;
+    for task in &tasks {
+        let ended = site.ended(task, PATIENCE).await;
+        assert_eq!(ended["status"], "SUCCESS", "{ended}");
+    }
+    watch.finish().await;
+    site.assert_memory_below(MEMORY);
+}

@@ -252,6 +252,7 @@ impl KeyedClient {
     fn checked(&self, events: Events, awaited: Awaited) -> Events {
         let client = self.clone();
         events
+            .take_until(self.memory.ended().cancelled_owned())
             .then(move |event| {
                 let (client, awaited) = (client.clone(), awaited.clone());
                 async move { client.check_event(event, &awaited).await }
@@ -425,7 +426,17 @@ impl StreamableHttpClient for KeyedClient {
         headers: Headers,
         _limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Failure> {
-        self.note(self.post(&uri, &message, session_id.as_deref(), headers).await)
+        // The SDK goes on with its first message whatever became of the attempt, which has
+        // given up its memory by then.
+        let ended = self.memory.ended();
+        let posted = tokio::select! {
+            biased;
+            () = ended.cancelled() => {
+                Err(StreamableHttpError::UnexpectedServerResponse("the run has ended".into()))
+            }
+            posted = self.post(&uri, &message, session_id.as_deref(), headers) => posted,
+        };
+        self.note(posted)
     }
 
     async fn delete_session(

@@ -29,7 +29,7 @@ use url::Url;
 use super::headers::Headers;
 use super::{CallError, Found, described, not_scrubbed};
 use crate::Runner;
-use crate::scrub::{RunSecrets, SecretScrubber};
+use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::{IDEMPOTENCY_KEY, KeyedClient, MAX_MESSAGE_BYTES, Trouble};
 
 /// To connect, agree on a version of the protocol and list the tools. Longer than
@@ -41,6 +41,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_PAGES: usize = 16;
 /// Most bytes of a tool's description, and of the schema of its arguments.
 const MAX_DESCRIPTION_BYTES: usize = 4096;
+/// Most bytes of a description or an error message that are searched for secrets.
+const MAX_SEARCHED_BYTES: usize = 16 * 1024;
 const MAX_SCHEMA_BYTES: usize = 32 * 1024;
 
 /// A connection to a server.
@@ -120,7 +122,8 @@ impl McpOperation<'_> {
     pub(super) fn spec(&self, name: String) -> ToolSpec {
         let offered = self.server.offered.get(self.name);
         let description = offered.and_then(|tool| tool.description.as_deref()).unwrap_or_default();
-        let description = self.server.secrets.scrubber().scrub(description).into_owned();
+        let (beginning, end) = beginning(description);
+        let description = self.server.secrets.scrubber().scrub_part(beginning, end).into_owned();
         let description = described(&cut(&description, MAX_DESCRIPTION_BYTES), self.needs_approval());
         let schema = offered.map(|tool| Map::clone(&tool.input_schema)).unwrap_or_default();
         ToolSpec { name, description, parameters: Value::Object(schema) }
@@ -227,6 +230,14 @@ async fn allowed_tools(service: &Service, tool: &McpTool) -> Result<Vec<Tool>, S
     Ok(allowed)
 }
 
+/// As much of a server's text as is searched for secrets before it is cut to what is kept.
+fn beginning(text: &str) -> (&str, TextEnd) {
+    match text.len() > MAX_SEARCHED_BYTES {
+        true => (&text[..text.floor_char_boundary(MAX_SEARCHED_BYTES)], TextEnd::Cut),
+        false => (text, TextEnd::Whole),
+    }
+}
+
 fn schema_bytes(tool: &Tool) -> usize {
     serde_json::to_vec(&tool.input_schema).map_or(usize::MAX, |json| json.len())
 }
@@ -253,7 +264,8 @@ fn unavailable(tool: &McpTool, why: &str) -> Fault {
 /// What went wrong, for the model; a server's own words are cut.
 fn failed(tool: &McpTool, error: ServiceError, scrubber: &SecretScrubber) -> String {
     if let ServiceError::McpError(error) = error {
-        let message = scrubber.scrub(&error.message);
+        let (beginning, end) = beginning(&error.message);
+        let message = scrubber.scrub_part(beginning, end);
         return format!("The server answered error {}: {}", error.code.0, cut(&message, 2048));
     }
     tracing::warn!(server = tool.name, kind = kind(&error), "call of an MCP tool failed");

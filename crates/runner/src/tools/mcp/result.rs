@@ -23,12 +23,12 @@ pub(super) fn told(
     if result.is_error == Some(true) { Err(text) } else { Ok(text) }
 }
 
-/// About how long it is as text.
+/// About how long it is as text; the most that it can be if it has more than plain texts.
 pub(super) fn bytes(result: &CallToolResult) -> usize {
-    let text = result.content.iter().filter_map(ContentBlock::as_text).map(|text| text.text.len()).sum();
-    match &result.structured_content {
-        Some(_) => MAX_MESSAGE_BYTES,
-        None => text,
+    let texts = result.content.iter().map(|block| block.as_text().map(|text| text.text.len()));
+    match (&result.structured_content, texts.sum::<Option<usize>>()) {
+        (None, Some(bytes)) => bytes,
+        _ => MAX_MESSAGE_BYTES,
     }
 }
 
