@@ -25,12 +25,20 @@ use units::{UnitReader, begins_escape};
 const MARK: &str = "[secret]";
 /// A shorter value is too common a word to remove: that would garble the text.
 const SHORTEST_SECRET: usize = 6;
+/// A shorter value of letters and hyphens is a word and not a key.
+const SHORTEST_WORD: usize = 12;
 /// A shorter beginning of a secret, where a text was cut, tells nothing.
 const SHORTEST_PREFIX: usize = 4;
 /// Most ways to read a text that are followed at a time.
 const MAX_PLACES: usize = 64;
 /// An escape at the end of a text that was cut may lack as many bytes.
 const LONGEST_ESCAPE: usize = 64;
+
+/// Local model servers take any key, and their documents suggest words such as `ollama` or
+/// `lm-studio`. To remove such a word would garble answers that mention it.
+fn is_placeholder(secret: &[u8]) -> bool {
+    secret.len() < SHORTEST_WORD && secret.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+}
 
 /// What can begin at a byte.
 const NOTHING: u8 = 0;
@@ -109,7 +117,11 @@ impl SecretScrubber {
     fn add_whole(&mut self, secret: &str) {
         let secret: Box<[u8]> = secret.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
         let is_in_mark = MARK.as_bytes().windows(secret.len().max(1)).any(|part| *part == *secret);
-        if secret.len() < SHORTEST_SECRET || is_in_mark || self.secrets.contains(&secret) {
+        if secret.len() < SHORTEST_SECRET
+            || is_placeholder(&secret)
+            || is_in_mark
+            || self.secrets.contains(&secret)
+        {
             return;
         }
         for byte in 0..=u8::MAX {
