@@ -64,6 +64,8 @@ def test_the_latest_failures_lead_to_their_tasks(signed_in, mixed):
     failures.get_by_role("link", name=mixed["failed"][-8:]).click()
     expect(signed_in.get_by_role("region", name="Why it failed")).to_be_visible()
     signed_in.go_back()
+    # The page asks for its figures again, and a click before they are there is lost.
+    expect(failures.get_by_role("table", name="Failures by kind")).to_contain_text("The model failed")
     tile(signed_in, "Failed").get_by_role("link", name="Show them").click()
     expect(signed_in).to_have_url(re.compile(rf"/console/tasks\?agent_id={mixed['agent_id']}&status=FAILURE"))
 
