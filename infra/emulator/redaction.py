@@ -27,7 +27,9 @@ def webhook(url):
 def definition(agent):
     if token := agent.get("webhook_token"):
         secret("webhook token", token)
-    if key := (agent.get("model") or {}).get("api_key"):
+    key = (agent.get("model") or {}).get("api_key")
+    # Not the name of a stored one.
+    if isinstance(key, str):
         secret("API key", key)
     if prompt := agent.get("prompt"):
         secret("prompt", prompt)
