@@ -34,7 +34,14 @@ const MAX_FAULT_BYTES: usize = 300;
 #[derive(Debug)]
 pub struct AnswerSchema {
     json: Value,
+    validator: BoundedValidator,
+}
+
+/// Holds values against a schema, at a cost that is bounded by both.
+#[derive(Debug)]
+pub(crate) struct BoundedValidator {
     validator: Validator,
+    subschemas: usize,
 }
 
 /// What is wrong with a schema, in words for its owner.
@@ -83,6 +90,12 @@ impl AnswerSchema {
         Ok(Self { json: json.clone(), validator: bounded_validator(json)? })
     }
 
+    /// How many bytes of JSON take about as long to parse as an answer of so many bytes
+    /// takes to be held against this, at most.
+    pub const fn cost(&self, bytes: usize) -> usize {
+        self.validator.cost(bytes)
+    }
+
     /// As it was written.
     pub const fn json(&self) -> &Value {
         &self.json
@@ -106,7 +119,6 @@ impl AnswerSchema {
                 for_reader: "it is no JSON".to_owned(),
             },
         })?;
-        // The first fault alone: all of them are made before the first is told.
         match self.validator.validate(&value) {
             Ok(()) => Ok(text),
             Err(error) => Err(Misfit {
@@ -117,8 +129,20 @@ impl AnswerSchema {
     }
 }
 
-/// What holds values against a schema, at a cost that is bounded by both.
-pub(crate) fn bounded_validator(json: &Value) -> Result<Validator, SchemaError> {
+impl BoundedValidator {
+    /// See [`AnswerSchema::cost`]: each subschema may look at each value.
+    pub(crate) const fn cost(&self, bytes: usize) -> usize {
+        bytes.saturating_mul(self.subschemas)
+    }
+
+    /// The first fault alone: all of them would take hundreds of times the value's size.
+    pub(crate) fn validate<'v>(&self, value: &'v Value) -> Result<(), ValidationError<'v>> {
+        self.validator.validate(value)
+    }
+}
+
+/// The validator of a schema that is small and plain enough.
+pub(crate) fn bounded_validator(json: &Value) -> Result<BoundedValidator, SchemaError> {
     if !json.is_object() {
         return Err(SchemaError::NotAnObject);
     }
@@ -137,7 +161,8 @@ pub(crate) fn bounded_validator(json: &Value) -> Result<Validator, SchemaError> 
         SchemaError::Invalid(cut(&format!("{error}{}", at(place)), MAX_FAULT_BYTES))
     };
     let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
-    jsonschema::options().offline().with_pattern_options(patterns).build(json).map_err(invalid)
+    let validator = jsonschema::options().offline().with_pattern_options(patterns).build(json);
+    Ok(BoundedValidator { validator: validator.map_err(invalid)?, subschemas: MAX_SUBSCHEMAS - walk.left })
 }
 
 fn fault(error: &ValidationError<'_>) -> String {

@@ -8,17 +8,18 @@ use sha2::Sha256;
 use crate::Moment;
 use crate::token::hex;
 
-/// A working day, and the evening after it.
+/// So that one sign-in is enough for a working day.
 const LASTS: Duration = Duration::from_secs(12 * 3600);
 
-/// What each HMAC is made for, so that none can stand for another.
+/// Each HMAC has a label of its own, so that one cannot be used as the other.
 const SEAL: &str = "console-session/1";
 const PUBLIC_ID: &str = "console-session-id/1";
 /// Enough to tell the sessions of one deployment apart.
 const PUBLIC_ID_DIGITS: usize = 12;
 
-/// Proof that somebody gave the admin token, good until it expires. Nothing of it
-/// is stored: its seal is made with the admin token, so another token ends it.
+/// Proof that the browser's user gave the admin token, valid until it expires. The server
+/// stores nothing of it: the seal is an HMAC under the admin token, so a new admin token
+/// ends every session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     expires_at: Moment,
@@ -48,8 +49,8 @@ impl Session {
         format!("{}.{}", self.expires_at.millis(), hex(&seal))
     }
 
-    /// The session that was sealed, unless it is over or the seal is another.
-    /// Nobody has a session where there is no admin token.
+    /// The session that was sealed, unless it has expired or the seal is wrong.
+    /// Without an admin token there are no sessions.
     pub fn unsealed(text: &str, admin_token: &[u8], now: Moment) -> Option<Self> {
         let (expiry, seal) = text.split_once('.')?;
         let session = Self { expires_at: Moment::from_millis(expiry.parse().ok()?) };

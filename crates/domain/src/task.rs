@@ -299,6 +299,13 @@ impl Failure {
         Self::passing(ErrorType::Timeout, message)
     }
 
+    /// The task that lost a worker and found no time to run alone.
+    pub fn never_alone() -> Self {
+        let hours = LONGEST_WAIT.as_secs() / 3600;
+        let message = format!("The task lost its worker, and could not run again, alone, for {hours} hours");
+        Self::passing(ErrorType::WorkerLost, message)
+    }
+
     /// The run that took longer than its agent allows.
     pub fn timeout(limit: Duration) -> Self {
         let message = format!("The run took longer than its limit of {} s", limit.as_secs());

@@ -91,15 +91,15 @@ impl PartialEq for TokenHash {
     }
 }
 
-/// Whether this is the secret, in constant time, and hashed first, so that time
-/// tells nothing of its length either. An empty secret is nobody's.
+/// Whether this is the secret, in constant time. Both are hashed first, so that the time
+/// does not depend on the secret's length either. Nothing matches an empty secret.
 pub fn is_secret(given: &[u8], secret: &[u8]) -> bool {
     let equal = Sha256::digest(given).ct_eq(&Sha256::digest(secret));
     !secret.is_empty() && bool::from(equal)
 }
 
-/// Fewest characters of an admin token. Of 16 random hexadecimal digits, at 500 guesses
-/// a second, one is found after half a billion years.
+/// Fewest characters of an admin token. 16 random hexadecimal digits, at 500 guesses
+/// a second, are found after half a billion years on average.
 const MIN_ADMIN_TOKEN: usize = 16;
 
 /// An admin token that is too easily guessed.
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_secret_itself_is_the_secret_and_an_empty_one_is_nobodys() {
+    fn only_the_secret_itself_matches_and_nothing_matches_an_empty_one() {
         assert!(is_secret(b"the admin token", b"the admin token"));
         for given in ["", "the admin toke", "the admin token2", "The admin token"] {
             assert!(!is_secret(given.as_bytes(), b"the admin token"), "{given}");

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AgentId, Moment, TaskId};
+use domain::{AgentId, ClaimRefusal, Moment, Task, TaskId};
 use futures::future::join_all;
 use store::{Queue, StoreError, error_chain};
+use tokio::task::JoinError;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::gate::Entered;
-use crate::task::Disposition;
+use crate::gate::EnteredAlone;
+use crate::task::{Disposition, RunEntry};
 use crate::{Runner, told};
 
 /// When our own storage fails, the message comes back after this long, doubled each time
@@ -36,6 +38,13 @@ pub const RECEIVES_BEFORE_RESEND: u32 = 800;
 /// A send that failed is tried again this many receives later, and not at each one: an
 /// invocation that dies after its send would otherwise add a message each time.
 const RECEIVES_BETWEEN_RESENDS: u32 = 50;
+/// A task that must run alone lets the rest of its batch go first, and comes back if too
+/// little of the invocation is left then. With a long run and ever more batches that could
+/// go on for a day, so at every so many receives it goes first.
+const RECEIVES_BETWEEN_FIRST_TURNS: u32 = 10;
+/// The others of its batch come back later if it has not ended after this long. That is
+/// enough to find out that it may not run at all.
+const FIRST_TURN: Duration = Duration::from_secs(1);
 
 /// One message, as the event source hands it over.
 #[derive(Clone, Debug)]
@@ -63,20 +72,20 @@ pub async fn run_batch(
     deliveries: Vec<Delivery>,
     deadline: Moment,
 ) -> Vec<String> {
-    // All of them enter before any goes on: a task that must run alone lets the rest go first.
-    let mut entered = Vec::new();
-    for _ in &deliveries {
-        entered.push(runner.gate.enter().await);
+    let mut deliveries = deliveries;
+    let mut runs = Vec::with_capacity(deliveries.len());
+    let first = take_first(runner, &mut deliveries).await;
+    let enter_until = first.is_some().then(|| Instant::now() + FIRST_TURN);
+    if let Some((delivery, alone)) = first {
+        runs.push(start(runner, queue, delivery, Some(RunEntry::Alone(alone)), deadline));
     }
-    let runs = deliveries.into_iter().zip(entered).map(|(delivery, entered)| {
-        let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
-        // A task of its own: a panic in one run must not end the others. It does not
-        // outlive the batch: who breaks that off takes the runs for dead.
-        let (id, span) = (delivery.id.clone(), told::span(&delivery));
-        let run = async move { deliver(&runner, &queue, delivery, entered, deadline).await };
-        let run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
-        async move { (id, run.await) }
-    });
+    // All of them enter before any goes on: a task that must run alone lets the rest go first.
+    let mut entries = Vec::with_capacity(deliveries.len());
+    for delivery in &deliveries {
+        entries.push(enter(runner, delivery, enter_until).await);
+    }
+    let others = deliveries.into_iter().zip(entries);
+    runs.extend(others.map(|(delivery, entry)| start(runner, queue, delivery, entry, deadline)));
     let outcomes = join_all(runs).await;
     outcomes
         .into_iter()
@@ -91,6 +100,63 @@ pub async fn run_batch(
         .collect()
 }
 
+/// Takes from a batch the task that goes first, if there is one, and lets it enter alone.
+/// Its record is read for that.
+async fn take_first(runner: &Runner, deliveries: &mut Vec<Delivery>) -> Option<(Delivery, EnteredAlone)> {
+    let has_others = deliveries.len() > 1;
+    for (place, delivery) in deliveries.iter().enumerate() {
+        let is_its_turn = has_others && !delivery.dead_lettered && is_first_turn(delivery.receives);
+        if let Some(id) = TaskId::parse(&delivery.body).filter(|_| is_its_turn)
+            && must_run_alone(runner, id).await
+        {
+            let alone = runner.gate.enter_alone(Duration::ZERO).await?;
+            return Some((deliveries.swap_remove(place), alone));
+        }
+    }
+    None
+}
+
+async fn must_run_alone(runner: &Runner, id: TaskId) -> bool {
+    // A task that cannot be read does not go first: its own run reports why.
+    let Ok(task) = runner.tasks.get(id).await else { return false };
+    let (now, max_attempts) = (runner.clock.now(), runner.settings.max_attempts);
+    Task::claim_refusal(task.as_ref(), id, now, max_attempts) == ClaimRefusal::MustRunAlone
+}
+
+/// None for a dead letter: to end its task is no run.
+async fn enter(runner: &Runner, delivery: &Delivery, until: Option<Instant>) -> Option<RunEntry> {
+    if delivery.dead_lettered {
+        return None;
+    }
+    let entering = runner.gate.enter();
+    let entered = match until {
+        Some(until) => timeout_at(until, entering).await,
+        None => Ok(entering.await),
+    };
+    Some(match entered {
+        Ok(Some(entered)) => RunEntry::Shared(entered),
+        Ok(None) => RunEntry::Closed,
+        Err(_) => RunEntry::Later,
+    })
+}
+
+/// Starts the run of a message. It is a task of its own: a panic in one run must not end
+/// the others. It does not outlive the batch: its event source takes a batch that is
+/// broken off for dead.
+fn start(
+    runner: &Arc<Runner>,
+    queue: &Arc<Queue>,
+    delivery: Delivery,
+    entry: Option<RunEntry>,
+    deadline: Moment,
+) -> impl Future<Output = (String, Result<Verdict, JoinError>)> + use<> {
+    let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
+    let (id, span) = (delivery.id.clone(), told::span(&delivery));
+    let run = async move { deliver(&runner, &queue, delivery, entry, deadline).await };
+    let run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
+    async move { (id, run.await) }
+}
+
 enum Verdict {
     Done,
     Again,
@@ -100,7 +166,7 @@ async fn deliver(
     runner: &Runner,
     queue: &Queue,
     delivery: Delivery,
-    entered: Option<Entered>,
+    entry: Option<RunEntry>,
     deadline: Moment,
 ) -> Verdict {
     let Some(id) = TaskId::parse(&delivery.body) else {
@@ -108,9 +174,9 @@ async fn deliver(
         tracing::warn!(message_id = delivery.id, "dropped a message that is no task id");
         return Verdict::Done;
     };
-    let disposition = match delivery.dead_lettered {
-        false => runner.run(id, delivery.agent, entered, deadline).await,
-        true => runner.bury(id).await,
+    let disposition = match entry {
+        Some(entry) => runner.run(id, delivery.agent, entry, deadline).await,
+        None => runner.bury(id).await,
     };
     let is_worn_out = !delivery.dead_lettered && is_worn_out(delivery.receives);
     let (pause, is_replaced) = match disposition {
@@ -157,6 +223,10 @@ async fn resend(runner: &Runner, queue: &Queue, id: TaskId, delivery: &Delivery,
 
 fn is_worn_out(receives: u32) -> bool {
     receives.checked_sub(RECEIVES_BEFORE_RESEND).is_some_and(|more| more % RECEIVES_BETWEEN_RESENDS == 0)
+}
+
+const fn is_first_turn(receives: u32) -> bool {
+    receives.is_multiple_of(RECEIVES_BETWEEN_FIRST_TURNS)
 }
 
 fn storage_pause(receives: u32) -> Duration {

@@ -8,12 +8,16 @@
 //! Connections are read on threads of their own. hyper reads interim responses (1xx) for as
 //! long as more of them are there: up to 128 times 400 KB before another task of the thread
 //! has its turn. A server that sends nothing else holds up such a thread until the time
-//! limit of the call, and never one that answers callers.
+//! limit of the call, and never one that answers callers. The calls of an agent share the
+//! threads of one group, so with two such servers it holds up a quarter of the agents, and
+//! no others. A connection that another agent uses again stays with the group that opened it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use domain::AgentId;
 use reqwest::{Client, redirect};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
@@ -27,9 +31,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection that was idle for this long is not used again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// More would take processor time from the threads that answer callers; with fewer, a
-/// few servers could hold up the calls to all others.
-const CONNECTION_THREADS: usize = 4;
+/// Groups of threads for connections. A group is started by its first call.
+const CONNECTION_GROUPS: usize = 4;
+/// With one thread, a single server could hold up a group.
+const THREADS_OF_A_GROUP: usize = 2;
 /// A tenth of the processor time of a thread that answers callers, where both want it.
 #[cfg(target_os = "linux")]
 const CONNECTION_NICENESS: i32 = 10;
@@ -112,27 +117,20 @@ fn build(private_hosts: &PrivateHosts) -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Sends a request on the threads for connections, on which the response is read as well.
-/// The request ends when this is dropped.
+/// Sends a request on the threads for connections of this agent, on which the response is
+/// read as well. The request ends when this is dropped.
 pub(crate) async fn on_connection_threads<T: Send + 'static>(
+    agent: Option<AgentId>,
     request: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    static THREADS: OnceLock<Option<Runtime>> = OnceLock::new();
-    let start = || {
-        let mut threads = Builder::new_multi_thread();
-        threads.worker_threads(CONNECTION_THREADS).thread_name("connections").enable_io().enable_time();
-        // On other systems this is the priority of the whole process.
-        #[cfg(target_os = "linux")]
-        threads.on_thread_start(|| {
-            // Where it fails, they get as much time as all other threads.
-            let _ = rustix::process::setpriority_process(None, CONNECTION_NICENESS);
-        });
-        threads
-            .build()
-            .inspect_err(|error| tracing::error!(%error, "threads for connections not started"))
-            .ok()
-    };
-    let Some(threads) = THREADS.get_or_init(start) else { return request.await };
+    static GROUPS: [OnceLock<Option<Runtime>>; CONNECTION_GROUPS] =
+        [const { OnceLock::new() }; CONNECTION_GROUPS];
+    let mut hasher = DefaultHasher::new();
+    agent.hash(&mut hasher);
+    let [byte, ..] = hasher.finish().to_ne_bytes();
+    let group = GROUPS.iter().cycle().nth(usize::from(byte));
+    let threads = group.and_then(|group| group.get_or_init(start_threads).as_ref());
+    let Some(threads) = threads else { return request.await };
     match AbortOnDropHandle::new(threads.spawn(request)).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
@@ -158,12 +156,28 @@ fn tls() -> ClientConfig {
     TLS.get_or_init(read).clone()
 }
 
+fn start_threads() -> Option<Runtime> {
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(THREADS_OF_A_GROUP).thread_name("connections").enable_io().enable_time();
+    // On other systems this is the priority of the whole process.
+    #[cfg(target_os = "linux")]
+    threads.on_thread_start(|| {
+        // Where it fails, they get as much time as all other threads.
+        let _ = rustix::process::setpriority_process(None, CONNECTION_NICENESS);
+    });
+    let started = threads.build();
+    started.inspect_err(|error| tracing::error!(%error, "threads for connections not started")).ok()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
+
+    use futures::future::join_all;
 
     use super::*;
 
@@ -219,5 +233,21 @@ mod tests {
             outgoing.get_at(at).get(&url).send().await.unwrap();
             assert_eq!(connections.load(Ordering::SeqCst), opened);
         }
+    }
+
+    #[tokio::test]
+    async fn the_calls_of_an_agent_share_a_quarter_of_the_threads_for_connections() {
+        let threads = async |agent| {
+            let calls =
+                (0..100).map(|_| on_connection_threads(Some(agent), async { thread::current().id() }));
+            join_all(calls).await.into_iter().collect::<HashSet<_>>()
+        };
+        let mut all = HashSet::new();
+        for agent in 0..100 {
+            let of_agent = threads(AgentId::random([agent; 16])).await;
+            assert!(of_agent.len() <= THREADS_OF_A_GROUP);
+            all.extend(of_agent);
+        }
+        assert!((CONNECTION_GROUPS..=CONNECTION_GROUPS * THREADS_OF_A_GROUP).contains(&all.len()), "{all:?}");
     }
 }

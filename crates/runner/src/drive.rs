@@ -1,5 +1,6 @@
 //! Performs what the agent loop asks for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::agent::ApiKey;
@@ -105,14 +106,14 @@ impl<'a> Driver<'a> {
                 self.runner.sources.best(self.record, self.payload.words()).await.map_err(Fault::from)?,
             );
         }
-        let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?;
+        let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?.map(Arc::new);
         let system = system_message(self.prompt().await?, run.context());
         let mut api_key = api_key(self.runner, model).await?;
         self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
         let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record, self.secrets).await?);
         let has_tools = !toolbox.specs().is_empty();
-        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_ref() };
+        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_deref() };
         loop {
             match run.next() {
                 Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
@@ -130,7 +131,8 @@ impl<'a> Driver<'a> {
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
                     let asked = async {
                         let reply = self.runner.models.ask(&question).await?;
-                        without_secrets(self.secrets, reply).await
+                        let reply = without_secrets(self.secrets, reply).await?;
+                        checked(schema.as_ref(), reply).await
                     };
                     let reply = match traced::chat(model, turn, question.max_output_tokens, asked).await {
                         // Asked again once with the key that replaced the refused one.
@@ -210,6 +212,20 @@ async fn without_secrets(secrets: &RunSecrets, reply: ModelReply) -> Result<Mode
     scrubbed.map_err(|error| {
         tracing::error!(%error, "reply of a model not searched for secrets");
         Fault::permanent(ErrorType::Internal, "The reply of the model could not be searched for secrets")
+    })
+}
+
+/// A reply whose answer has been held against its schema.
+async fn checked(schema: Option<&Arc<AnswerSchema>>, mut reply: ModelReply) -> Result<ModelReply, Fault> {
+    let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else { return Ok(reply) };
+    let cost = schema.cost(reply.text.len());
+    let check = move || {
+        reply.check(&schema);
+        reply
+    };
+    RunMemory::of_this_run().off_workers(cost, check).await.map_err(|error| {
+        tracing::error!(%error, "reply of a model not held against its schema");
+        Fault::permanent(ErrorType::Internal, "The answer could not be held against its schema")
     })
 }
 

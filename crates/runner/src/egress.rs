@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use store::env::Env;
+use store::env::{Env, EnvError};
 use url::{Host, Url};
 
 /// What hands out credentials to whoever can reach it, on machines of large clouds:
@@ -38,6 +38,8 @@ const OWN_SERVICES: [&str; 4] = [
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 ];
 
+const ALLOWED_PRIVATE_HOSTS: &str = "AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS";
+
 /// Hosts that may be reached though their addresses are private.
 #[derive(Clone, Debug)]
 pub struct PrivateHosts {
@@ -48,8 +50,16 @@ pub struct PrivateHosts {
 #[derive(Clone, Debug)]
 enum Allowed {
     Any,
-    /// As `host` or `host:port`.
-    Listed(Arc<[String]>),
+    Listed(Arc<[AllowedHost]>),
+}
+
+/// One entry of the operator's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AllowedHost {
+    /// As in a URL, but without the brackets of an IPv6 address.
+    host: String,
+    /// `None`: every port.
+    port: Option<u16>,
 }
 
 /// A service that runs this process. Whoever reaches it can take its events, answer
@@ -79,16 +89,15 @@ pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ref
 }
 
 impl PrivateHosts {
-    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`: a list with commas, `*` for all; what
-    /// `unset` allows if it is not set.
-    #[must_use]
-    pub fn from_env(env: &Env, unset: Self) -> Self {
-        let allowed = match env.optional("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS") {
-            Some(list) => Allowed::parse(&list),
+    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`: `host` or `host:port`, comma-separated, or
+    /// `*` for all; what `unset` allows if it is not set.
+    pub fn from_env(env: &Env, unset: Self) -> Result<Self, EnvError> {
+        let allowed = match env.optional(ALLOWED_PRIVATE_HOSTS) {
+            Some(list) => Allowed::parse(&list)?,
             None => unset.allowed,
         };
         let named = OWN_SERVICES.into_iter().filter_map(|name| env.optional(name));
-        Self { allowed, own_services: named.flat_map(|text| OwnService::parse(&text)).collect() }
+        Ok(Self { allowed, own_services: named.flat_map(|text| OwnService::parse(&text)).collect() })
     }
 
     /// All of them: for a server on the operator's own machine.
@@ -143,25 +152,55 @@ impl PrivateHosts {
 }
 
 impl Allowed {
-    fn parse(list: &str) -> Self {
-        let hosts: Vec<String> = list.split(',').map(|host| host.trim().to_lowercase()).collect();
-        match hosts.iter().any(|host| host == "*") {
-            true => Self::Any,
-            false => Self::Listed(hosts.into()),
+    fn parse(list: &str) -> Result<Self, EnvError> {
+        let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        if entries.clone().any(|entry| entry == "*") {
+            return Ok(Self::Any);
         }
+        let hosts = entries.map(|entry| {
+            AllowedHost::parse(entry).ok_or_else(|| EnvError::Malformed {
+                name: ALLOWED_PRIVATE_HOSTS,
+                expected:
+                    "`*`, or hosts as `host` or `host:port`, comma-separated, without ranges, schemes or \
+                           paths"
+                        .to_owned(),
+                found: entry.to_owned(),
+            })
+        });
+        Ok(Self::Listed(hosts.collect::<Result<_, _>>()?))
     }
 
     fn allows(&self, host: &str, port: Option<u16>) -> bool {
         match self {
             Self::Any => true,
-            Self::Listed(hosts) => hosts.iter().any(|allowed| {
-                allowed == host
-                    || allowed.rsplit_once(':').is_some_and(|(name, digits)| {
-                        name.trim_matches(['[', ']']) == host
-                            && port.is_none_or(|port| digits.parse() == Ok(port))
-                    })
-            }),
+            Self::Listed(hosts) => hosts.iter().any(|allowed| allowed.matches(host, port)),
         }
+    }
+}
+
+impl AllowedHost {
+    /// Read as in a URL, so that all spellings of an address are one.
+    fn parse(entry: &str) -> Option<Self> {
+        let named = |host: &str, port| {
+            // A name in a URL may hold one.
+            let host = Host::parse(host).ok().filter(|_| !host.contains('*'))?.to_string();
+            Some(Self { host: host.trim_matches(['[', ']']).to_owned(), port })
+        };
+        if let Ok(address) = entry.parse::<Ipv6Addr>() {
+            return named(&format!("[{address}]"), None);
+        }
+        match entry.rsplit_once(':') {
+            Some((host, port)) if !entry.ends_with(']') => {
+                let port = port.parse().ok().filter(|port| *port > 0)?;
+                named(host, Some(port))
+            }
+            _ => named(entry, None),
+        }
+    }
+
+    /// Without a `port`, whether the host is allowed at any.
+    fn matches(&self, host: &str, port: Option<u16>) -> bool {
+        self.host == host && (self.port.is_none() || port.is_none() || self.port == port)
     }
 }
 
@@ -288,7 +327,7 @@ mod tests {
         let set: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let env = Env::from_fn(move |wanted| Some(set.iter().find(|(name, _)| name == wanted)?.1.clone()));
-        PrivateHosts::from_env(&env, PrivateHosts::none())
+        PrivateHosts::from_env(&env, PrivateHosts::none()).unwrap()
     }
 
     #[test]
@@ -389,6 +428,41 @@ mod tests {
         assert!(check("http://10.0.0.7/", "*"));
         assert!(check("http://localhost:8080/v1", "localhost:8080"));
         assert!(!check("http://localhost:9001/", "localhost:8080"));
+        for (url, allowed) in [
+            ("http://[::1]:8080/", "::1"),
+            ("http://[::1]:8080/", "[::1]"),
+            ("http://[::1]:8080/", "[0:0::1]:8080"),
+            ("http://127.0.0.1/", "127.1"),
+            ("http://LOCALHOST./", "LocalHost.,"),
+            ("http://model_1.internal:11434/", "model_1.internal:11434"),
+        ] {
+            assert!(check(url, allowed), "{url} with {allowed}");
+        }
+        assert!(!check("http://[::1]:9001/", "[::1]:8080"));
+    }
+
+    #[test]
+    fn a_list_that_is_malformed_is_refused_with_the_part_that_is() {
+        for malformed in [
+            "10.0.0.0/8",
+            "a b",
+            "x:99999",
+            "x:0",
+            "x:",
+            ":80",
+            "x:-1",
+            "http://127.0.0.1:1",
+            "127.0.0.1/v1",
+            "user@x",
+            "[::1",
+            "::1::",
+            "*.internal",
+            "256.0.0.1",
+        ] {
+            let refused = Allowed::parse(&format!("localhost, {malformed}")).unwrap_err().to_string();
+            assert!(refused.contains("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS must be `*`, or"), "{refused}");
+            assert!(refused.ends_with(&format!("not {malformed:?}")), "{refused}");
+        }
     }
 
     #[tokio::test]

@@ -11,10 +11,11 @@
 //! A task never starts to run alone beside another one that lost its worker. So a task
 //! takes any other task with it once at most: after that the other one runs alone, too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Isolation;
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, timeout};
 
 /// How long others may be held up until runs in progress have ended, at first.
@@ -31,7 +32,7 @@ pub struct RunGate {
     runs: watch::Sender<Runs>,
     /// Held by the one task that waits to run alone, or does. Until this instant
     /// others go first.
-    turn: Mutex<Instant>,
+    turn: Arc<Mutex<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,17 +50,17 @@ pub(crate) struct Entered(watch::Sender<Runs>);
 
 /// A run that started when no other was in progress.
 #[derive(Debug)]
-pub(crate) struct Alone<'a> {
-    /// Dropped first: who is let in by the end of the hold finds this run ended.
+pub(crate) struct EnteredAlone {
+    /// Dropped first: runs that the end of the hold lets in find this one ended.
     _run: Entered,
-    hold: Hold<'a>,
+    hold: Hold,
 }
 
 /// The turn of one task, in which it can hold up others.
 #[derive(Debug)]
-struct Hold<'a> {
-    gate: &'a RunGate,
-    turn: MutexGuard<'a, Instant>,
+struct Hold {
+    runs: watch::Sender<Runs>,
+    turn: OwnedMutexGuard<Instant>,
     /// Set while others are held up.
     since: Option<Instant>,
 }
@@ -70,7 +71,7 @@ struct Waiting<'a>(&'a RunGate);
 
 impl Default for RunGate {
     fn default() -> Self {
-        Self { runs: watch::Sender::default(), turn: Mutex::new(Instant::now()) }
+        Self { runs: watch::Sender::default(), turn: Arc::new(Mutex::new(Instant::now())) }
     }
 }
 
@@ -96,27 +97,27 @@ impl RunGate {
 
     /// Begins a run as soon as no other is in progress, within `patience`. None if that
     /// is too short, when closed, or if another task waits to run alone or does.
-    pub(crate) async fn enter_alone(&self, patience: Duration) -> Option<Alone<'_>> {
-        let turn = self.turn.try_lock().ok()?;
+    pub(crate) async fn enter_alone(&self, patience: Duration) -> Option<EnteredAlone> {
+        let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
         timeout(patience, self.wait_to_be_alone(turn)).await.ok().flatten()
     }
 
-    async fn wait_to_be_alone<'a>(&'a self, turn: MutexGuard<'a, Instant>) -> Option<Alone<'a>> {
+    async fn wait_to_be_alone(&self, turn: OwnedMutexGuard<Instant>) -> Option<EnteredAlone> {
         let mut others_first = turn.saturating_duration_since(Instant::now());
         let mut longest_hold = FIRST_HOLD;
-        let mut hold = Hold { gate: self, turn, since: None };
+        let mut hold = Hold { runs: self.runs.clone(), turn, since: None };
         loop {
             let idle = self.entered(|runs| runs.in_progress == 0 && runs.waiting == 0, Isolation::Alone);
             if let Ok(has_entered) = timeout(others_first, idle).await {
                 let run = has_entered.then(|| Entered(self.runs.clone()))?;
                 hold.since = Some(Instant::now());
-                return Some(Alone { _run: run, hold });
+                return Some(EnteredAlone { _run: run, hold });
             }
             hold.begin();
             let all_ended = self.entered(|runs| runs.in_progress == 0, Isolation::Alone);
             if let Ok(has_entered) = timeout(longest_hold, all_ended).await {
                 let run = has_entered.then(|| Entered(self.runs.clone()))?;
-                return Some(Alone { _run: run, hold });
+                return Some(EnteredAlone { _run: run, hold });
             }
             hold.end();
             others_first = longest_hold;
@@ -148,7 +149,7 @@ impl RunGate {
     }
 }
 
-impl Alone<'_> {
+impl EnteredAlone {
     /// Performs the run. After a while others may run beside it.
     pub(crate) async fn perform<T>(mut self, mut run: impl Future<Output = T> + Unpin) -> T {
         if let Ok(done) = timeout(ALONE_FOR, &mut run).await {
@@ -178,22 +179,22 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Hold<'_> {
+impl Hold {
     fn begin(&mut self) {
         self.since = Some(Instant::now());
-        self.gate.runs.send_modify(|runs| runs.is_held = true);
+        self.runs.send_modify(|runs| runs.is_held = true);
     }
 
     /// Lets others in, who then go first for as long as they were held up.
     fn end(&mut self) {
         if let Some(since) = self.since.take() {
             *self.turn = Instant::now() + since.elapsed();
-            self.gate.runs.send_modify(|runs| runs.is_held = false);
+            self.runs.send_modify(|runs| runs.is_held = false);
         }
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Hold {
     fn drop(&mut self) {
         self.end();
     }
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn runs_share_the_process_and_a_lone_one_waits_for_their_end() {
+    async fn runs_share_the_process_and_one_that_runs_alone_waits_for_their_end() {
         let gate = RunGate::default();
         let (first, second) = (gate.enter().await.unwrap(), gate.enter().await.unwrap());
         let mut alone = pin!(gate.enter_alone(FOREVER));
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn others_are_held_up_for_a_minute_by_a_long_run_and_a_second_lone_one_until_its_end() {
+    async fn a_long_run_alone_holds_up_others_for_a_minute_and_another_one_alone_until_its_end() {
         let gate = RunGate::default();
         let started = Instant::now();
         let long =
@@ -248,23 +249,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn others_go_first_for_as_long_as_they_were_held_up() {
         let gate = Arc::new(RunGate::default());
-        let lone = gate.enter_alone(FOREVER).await.unwrap();
-        lone.perform(Box::pin(tokio::time::sleep(seconds(1)).then(async |()| {
-            // From now on at least one of them is in progress, or waits.
-            for offset in [0, 1] {
-                let gate = Arc::clone(&gate);
-                tokio::spawn(async move {
-                    tokio::time::sleep(seconds(offset)).await;
-                    loop {
-                        let run = gate.enter().await;
-                        tokio::time::sleep(seconds(3)).await;
-                        drop(run);
-                    }
-                });
-            }
-            tokio::time::sleep(seconds(19)).await;
-        })))
-        .await;
+        let alone = gate.enter_alone(FOREVER).await.unwrap();
+        alone
+            .perform(Box::pin(tokio::time::sleep(seconds(1)).then(async |()| {
+                // From now on at least one of them is in progress, or waits.
+                for offset in [0, 1] {
+                    let gate = Arc::clone(&gate);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(seconds(offset)).await;
+                        loop {
+                            let run = gate.enter().await;
+                            tokio::time::sleep(seconds(3)).await;
+                            drop(run);
+                        }
+                    });
+                }
+                tokio::time::sleep(seconds(19)).await;
+            })))
+            .await;
         let ended = Instant::now();
         let alone = gate.enter_alone(FOREVER).await.unwrap();
         assert!((20..25).contains(&ended.elapsed().as_secs()), "after {:?}", ended.elapsed());

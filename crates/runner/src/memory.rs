@@ -53,8 +53,10 @@ tokio::task_local! {
 pub struct MemoryBudget {
     places: Arc<Semaphore>,
     places_of_agents: PerAgent,
-    /// One large answer is parsed at a time, so that other cores serve other callers.
+    /// One large answer is parsed at a time, so that other cores serve other callers. Those
+    /// of an agent wait for each other before they wait for others.
     parsing: Arc<Semaphore>,
+    parsing_of_agents: PerAgent,
 }
 
 /// What one attempt at a run may hold.
@@ -68,12 +70,13 @@ struct Inner {
     estimate: AtomicUsize,
     listed_values: AtomicUsize,
     ended: CancellationToken,
-    place: OnceCell<Place>,
+    /// Held until the attempt ends.
+    place: OnceCell<Permits>,
     large_answers: Arc<Semaphore>,
 }
 
-/// Held until the attempt ends.
-type Place = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
+/// One of an agent's own permits, and one of the process.
+type Permits = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
 
 /// Only its holder reads a large answer of a tool.
 #[derive(Debug)]
@@ -98,13 +101,20 @@ impl MemoryBudget {
             places: Arc::new(Semaphore::new(places)),
             places_of_agents: PerAgent::new(places.div_ceil(2)),
             parsing: Arc::new(Semaphore::new(1)),
+            parsing_of_agents: PerAgent::new(1),
         }
     }
 
     /// Waits for one of the agent's own places, then for one of the process.
-    async fn place(&self, agent: AgentId) -> Place {
+    async fn place(&self, agent: AgentId) -> Permits {
         let own = self.places_of_agents.acquire(agent).await;
         (own, Arc::clone(&self.places).acquire_owned().await.ok())
+    }
+
+    /// Waits for the agent's own permit to parse, then for that of the process.
+    async fn parsing(&self, agent: AgentId) -> Permits {
+        let own = self.parsing_of_agents.acquire(agent).await;
+        (own, Arc::clone(&self.parsing).acquire_owned().await.ok())
     }
 }
 
@@ -129,6 +139,11 @@ impl RunMemory {
             place,
             large_answers,
         }))
+    }
+
+    /// Whose attempt it is.
+    pub(crate) fn agent(&self) -> Option<AgentId> {
+        self.0.budget.as_ref().map(|(_, agent)| *agent)
     }
 
     /// Makes this the memory of an attempt.
@@ -181,7 +196,7 @@ impl RunMemory {
         }
         let memory = self.clone();
         let parsing = match &self.0.budget {
-            Some((budget, _)) => Arc::clone(&budget.parsing).acquire_owned().await.ok(),
+            Some((budget, agent)) => Some(budget.parsing(*agent).await),
             None => None,
         };
         let working = tokio::task::spawn_blocking(move || {
@@ -201,6 +216,7 @@ impl RunMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, mpsc};
     use std::time::Duration;
 
     use super::*;
@@ -251,6 +267,28 @@ mod tests {
         assert!(!goes_on(async { drop(run.large_answer().await) }).await);
         drop(first);
         assert!(goes_on(async { drop(run.large_answer().await) }).await);
+    }
+
+    #[tokio::test]
+    async fn large_answers_of_an_agent_are_parsed_after_those_that_others_wait_with() {
+        let budget = MemoryBudget::with_places(4);
+        let (order, (release, released)) = (Arc::new(Mutex::new(Vec::new())), mpsc::channel::<()>());
+        let parse = |agent, number, blocked: Option<mpsc::Receiver<()>>| {
+            let (run, order) = (run(&budget, agent), Arc::clone(&order));
+            async move {
+                let work = move || {
+                    if let Some(blocked) = blocked {
+                        blocked.recv().unwrap();
+                    }
+                    order.lock().unwrap().push(number);
+                };
+                run.off_workers(SMALL_BYTES + 1, work).await.unwrap();
+            }
+        };
+        tokio::join!(parse(AGENT, 1, Some(released)), parse(AGENT, 3, None), parse(OTHER, 2, None), async {
+            release.send(()).unwrap()
+        });
+        assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use store::{
 use subprocess::Subprocesses;
 
 use crate::drive::{self, Attempt};
-use crate::gate::{Entered, RunGate};
+use crate::gate::{Entered, EnteredAlone, RunGate};
 use crate::slots::{Turn, random_wait_pause};
 use crate::{Models, RunSettings, Sources, told};
 
@@ -62,6 +62,19 @@ pub(crate) enum Disposition {
     ComeBackIn(Duration),
 }
 
+/// How a task comes to run in this process.
+#[derive(Debug)]
+pub(crate) enum RunEntry {
+    /// Beside others.
+    Shared(Entered),
+    /// Alone, and before the others of its batch.
+    Alone(EnteredAlone),
+    /// Another task of its batch runs alone now.
+    Later,
+    /// Not at all: the process is about to stop.
+    Closed,
+}
+
 /// The process is about to stop. The task is found again at the next start.
 const NOT_STARTED: Disposition = Disposition::ComeBackIn(Duration::ZERO);
 
@@ -71,15 +84,24 @@ const LOOK_AGAIN: Disposition = Disposition::ComeBackIn(Duration::from_secs(1));
 impl Runner {
     /// Runs a task if its agent has a run slot for it and it can be claimed.
     /// `deadline` is when this process may die: the leases end then, and need no
-    /// heartbeat. `entered` is the run's place among those in progress here.
+    /// heartbeat.
     pub(crate) async fn run(
         &self,
         id: TaskId,
         agent: Option<AgentId>,
-        entered: Option<Entered>,
+        entry: RunEntry,
         deadline: Moment,
     ) -> Result<Disposition, StoreError> {
-        let Some(entered) = entered else { return Ok(NOT_STARTED) };
+        let entered = match entry {
+            RunEntry::Shared(entered) => entered,
+            RunEntry::Alone(alone) => return self.run_entered_alone(alone, id, agent, deadline).await,
+            RunEntry::Later => {
+                let pause = random_wait_pause();
+                told::deferred_by_run_alone(pause);
+                return Ok(Disposition::ComeBackIn(pause));
+            }
+            RunEntry::Closed => return Ok(NOT_STARTED),
+        };
         let disposition = self.run_as(Isolation::Shared, id, agent, deadline).await?;
         drop(entered);
         match disposition {
@@ -102,9 +124,19 @@ impl Runner {
         let latest_start = deadline.minus(FINISH_MARGIN).minus(longest_run);
         told::waits_to_run_alone();
         let patience = latest_start.since(self.clock.now());
-        let Some(alone) = self.gate.enter_alone(patience).await else {
-            return self.come_back_to_run_alone(id).await;
-        };
+        match self.gate.enter_alone(patience).await {
+            Some(alone) => self.run_entered_alone(alone, id, agent, deadline).await,
+            None => self.come_back_to_run_alone(id).await,
+        }
+    }
+
+    async fn run_entered_alone(
+        &self,
+        alone: EnteredAlone,
+        id: TaskId,
+        agent: Option<AgentId>,
+        deadline: Moment,
+    ) -> Result<Disposition, StoreError> {
         // A run is large, and would be moved about the stack.
         let run = Box::pin(self.run_as(Isolation::Alone, id, agent, deadline));
         Ok(alone.perform(run).await?.unwrap_or(LOOK_AGAIN))
@@ -117,7 +149,9 @@ impl Runner {
         }
         let (now, pause) = (self.clock.now(), random_wait_pause());
         match self.tasks.wait_to_run_alone(id, now, now.plus(pause)).await? {
-            Wait::Since(since) if gives_up_waiting(now.since(since)) => self.bury(id).await,
+            Wait::Since(since) if gives_up_waiting(now.since(since)) => {
+                self.end_unheld(id, Failure::never_alone()).await
+            }
             Wait::Since(_) => Ok(Disposition::ComeBackIn(pause)),
             Wait::Refused(refusal) => Ok(leave(refusal, now)),
         }

@@ -56,6 +56,11 @@ pub(crate) fn waits_to_run_alone() {
     tracing::warn!("worker lost in an earlier attempt; task waits to run alone");
 }
 
+/// Another task of its batch runs alone.
+pub(crate) fn deferred_by_run_alone(pause: Duration) {
+    tracing::info!(retry_in_ms = millis(pause), "task deferred: another one of its batch runs alone");
+}
+
 fn name(task: &Task) {
     let span = Span::current();
     span.record("agent_id", display(task.agent_id));

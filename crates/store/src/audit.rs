@@ -32,7 +32,7 @@ const PAGE_BYTES: usize = 64 * 1024;
 /// How often an entry is tried again because another process stored one first.
 const MAX_CONFLICTS: u32 = 10;
 
-/// Which entries.
+/// A list of entries with bounds of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditStream {
     /// What admins changed.
@@ -152,8 +152,8 @@ impl Agents {
         Ok(page.filter(|page| page.number == number))
     }
 
-    /// The newest page with one more entry. A full one is stored in its slot first:
-    /// whoever does that, at whatever time, writes the same bytes.
+    /// The newest page with one more entry. A full page is stored in its slot first. Several
+    /// processes may do that at once: all of them write the same page.
     async fn with_entry(
         &self,
         stream: AuditStream,

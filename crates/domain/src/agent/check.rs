@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 use url::Url;
 
-use super::credential::has_url_credential;
+use super::credential::{credential_in_url, has_user_info};
 use super::secret::is_secret_name;
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
 use crate::{AgentId, AnswerSchema, check_template};
@@ -88,8 +88,10 @@ fn check_base_url(base_url: &str) -> Result<(), AgentError> {
         return Err(AgentError::BaseUrl);
     }
     let url = Url::parse(base_url).map_err(|_| AgentError::BaseUrl)?;
-    let plain = matches!(url.scheme(), "http" | "https") && url.has_host() && !has_url_credential(&url);
-    if plain { Ok(()) } else { Err(AgentError::BaseUrl) }
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || has_user_info(&url) {
+        return Err(AgentError::BaseUrl);
+    }
+    credential_in_url(&url).map_or(Ok(()), |parameter| Err(AgentError::BaseUrlCredential(parameter)))
 }
 
 /// Under this prefix each agent's own secrets are kept, by us alone.

@@ -27,9 +27,13 @@ const PARTS: [&str; 10] = ["auth", "hmac", "pass", "passcode", "pat", "psk", "pw
 /// In a query these are credentials, such as the `code` of an Azure function. A header
 /// `X-Country-Code` is none.
 const QUERY_NAMES: [&str; 3] = ["code", "access-code", "auth-code"];
-/// Schemes with which a header's value states a credential, whatever its name
-/// (<https://www.iana.org/assignments/http-authschemes>).
-const SCHEMES: [&str; 6] = ["aws4-hmac-sha256", "basic", "bearer", "digest", "hawk", "negotiate"];
+/// Schemes with which a header's value states a credential, whatever the header's name
+/// (<https://www.iana.org/assignments/http-authschemes>), before one token or parameters.
+const TOKEN_SCHEMES: [&str; 4] = ["api-key", "apikey", "bearer", "token"];
+/// The same before a text in Base64.
+const BASE64_SCHEMES: [&str; 2] = ["basic", "negotiate"];
+/// The same before parameters, such as `username="x"`.
+const PARAMETER_SCHEMES: [&str; 3] = ["aws4-hmac-sha256", "digest", "hawk"];
 
 /// Whether a header, or a value in a query, is a credential by its name.
 pub(super) fn is_credential_name(name: &str) -> bool {
@@ -37,25 +41,40 @@ pub(super) fn is_credential_name(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word)) || name.split('-').any(is_credential_part)
 }
 
-/// Whether a header's value is a credential, such as `Bearer x`.
+/// Whether a header's value is a credential, such as `Bearer x`. `Basic tier` and `Digest
+/// weekly` are not.
 pub(super) fn is_credential_value(value: &str) -> bool {
-    let scheme = value.trim().split_once(' ').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    scheme.is_some_and(|scheme| SCHEMES.contains(&scheme.as_str()))
+    let Some((scheme, rest)) = value.trim().split_once(' ') else { return false };
+    let (scheme, rest) = (scheme.to_ascii_lowercase(), rest.trim());
+    let is_one_of = |schemes: &[&str]| schemes.contains(&scheme.as_str());
+    let (is_one_token, has_parameters) = (!rest.contains(' '), rest.contains('='));
+    (is_one_of(&TOKEN_SCHEMES) && (is_one_token || has_parameters))
+        || (is_one_of(&BASE64_SCHEMES) && is_one_token && !is_plain_word(rest))
+        || (is_one_of(&PARAMETER_SCHEMES) && has_parameters)
 }
 
-/// Whether a query holds a credential. Some servers take `;` between pairs too.
-pub(super) fn has_query_credential(query: &str) -> bool {
+/// The first parameter of a query that holds a credential. Some servers take `;` between
+/// pairs too.
+pub(super) fn credential_in_query(query: &str) -> Option<String> {
     let names = query.split(';').flat_map(|pairs| url::form_urlencoded::parse(pairs.as_bytes()));
-    names
-        .into_iter()
-        .any(|(name, _)| is_credential_name(&name) || QUERY_NAMES.contains(&with_hyphens(&name).as_str()))
+    let is_credential =
+        |name: &str| is_credential_name(name) || QUERY_NAMES.contains(&with_hyphens(name).as_str());
+    names.map(|(name, _)| name).find(|name| is_credential(name)).map(|name| crate::cut(&name, 64))
 }
 
-/// Whether a URL holds a credential before its host, in its query or in its fragment.
-pub(super) fn has_url_credential(url: &Url) -> bool {
-    !url.username().is_empty()
-        || url.password().is_some()
-        || [url.query(), url.fragment()].into_iter().flatten().any(has_query_credential)
+/// The first parameter of a URL's query or fragment that holds a credential.
+pub(super) fn credential_in_url(url: &Url) -> Option<String> {
+    [url.query(), url.fragment()].into_iter().flatten().find_map(credential_in_query)
+}
+
+/// Whether a URL names a user or a password before its host.
+pub(super) fn has_user_info(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Lower-case letters, perhaps behind a capital one.
+fn is_plain_word(text: &str) -> bool {
+    text.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 fn is_credential_part(part: &str) -> bool {
@@ -138,32 +157,59 @@ mod tests {
     }
 
     #[test]
-    fn a_url_carries_a_credential_before_its_host_in_its_query_or_in_its_fragment() {
-        let has_credential = |url: &str| has_url_credential(&Url::parse(url).unwrap());
-        for url in [
-            "https://a.example/f?code=x",
-            "https://a.example/?v=1&CODE=x",
-            "https://a.example/?v=1;code=x",
-            "https://a.example/?%6bey=x",
-            "https://a.example/?key",
-            "https://a.example/?pwd=x",
-            "https://a.example/#access_token=x",
-            "https://user@a.example/",
-            "https://:x@a.example/",
+    fn a_credential_in_the_query_or_in_the_fragment_of_a_url_is_found_by_its_name() {
+        let found = |url: &str| credential_in_url(&Url::parse(url).unwrap());
+        for (url, name) in [
+            ("https://a.example/f?code=x", "code"),
+            ("https://a.example/?v=1&CODE=x", "CODE"),
+            ("https://a.example/?v=1;code=x", "code"),
+            ("https://a.example/?%6bey=x", "key"),
+            ("https://a.example/?key", "key"),
+            ("https://a.example/?pwd=x", "pwd"),
+            ("https://a.example/#access_token=x", "access_token"),
         ] {
-            assert!(has_credential(url), "{url}");
+            assert_eq!(found(url).as_deref(), Some(name), "{url}");
         }
         for url in ["https://a.example/v1?api-version=2024-10-21", "https://a.example/?country_code=de"] {
-            assert!(!has_credential(url), "{url}");
+            assert_eq!(found(url), None, "{url}");
         }
     }
 
     #[test]
+    fn a_url_may_name_a_user_or_a_password() {
+        let has = |url: &str| has_user_info(&Url::parse(url).unwrap());
+        assert!(has("https://user@a.example/") && has("https://:x@a.example/"));
+        assert!(!has("https://a.example/@user"));
+    }
+
+    #[test]
     fn a_header_may_carry_a_credential_under_any_name() {
-        for value in ["Bearer x", "basic dXNlcjpwYXNz", " Digest a=b", "AWS4-HMAC-SHA256 Credential=x"] {
+        for value in [
+            "Bearer x",
+            "Token abc",
+            "ApiKey abc",
+            "Token token=\"abc\", nonce=\"x\"",
+            "basic dXNlcjpwYXNz",
+            "Basic  dTpw",
+            " Digest a=b",
+            "Digest username=\"x\", realm=\"y\"",
+            "AWS4-HMAC-SHA256 Credential=x, Signature=y",
+        ] {
             assert!(is_credential_value(value), "{value}");
         }
-        for value in ["", "Basic", "bearers of news", "application/json", "de, en"] {
+        for value in [
+            "",
+            "Basic",
+            "Basic tier",
+            "Basic Tier",
+            "Basic plan A",
+            "Digest weekly",
+            "Bearer of news",
+            "Token of thanks",
+            "bearers of news",
+            "application/json",
+            "de, en",
+        ] {
             assert!(!is_credential_value(value), "{value}");
         }
     }

@@ -20,8 +20,8 @@ pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use model::{ApiKey, ModelConfig, Price, Provider, SecretName};
 pub use secret::{SecretError, check_kept_name, check_secret_value};
 pub use tools::{
-    ArgumentError, HeaderSource, HttpMethod, HttpTool, Imported, McpNames, McpTool, OpenApiError, Operation,
-    SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest, Unfit, import,
+    ArgumentError, CheckedOperation, HeaderSource, HttpMethod, HttpTool, Imported, McpNames, McpTool,
+    OpenApiError, Operation, SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest, Unfit, import,
 };
 
 /// An agent as its owner describes it. Only `name` is required.
@@ -209,6 +209,11 @@ pub enum AgentError {
         "`model.base_url` must be an absolute http or https URL of at most 2048 characters, without credentials: send a key as `model.api_key`"
     )]
     BaseUrl,
+    /// A credential in the base URL.
+    #[error(
+        "`model.base_url` must be a URL without credentials, but `{0}` in it is one: send a key as `model.api_key`"
+    )]
+    BaseUrlCredential(String),
     /// The API key or secret name is malformed.
     #[error(
         "`model.api_key` must be up to 4096 printable ASCII characters, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
@@ -357,9 +362,12 @@ mod tests {
             (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
             (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),
             (r#"{"name":"a","model":{"base_url":"http://u:p@h","name":"m"}}"#, "credentials"),
-            (r#"{"name":"a","model":{"base_url":"http://h/v1?key=1","name":"m"}}"#, "credentials"),
-            (r#"{"name":"a","model":{"base_url":"http://h/v1?v=1&code=1","name":"m"}}"#, "credentials"),
-            (r#"{"name":"a","model":{"base_url":"http://h/v1#key=1","name":"m"}}"#, "credentials"),
+            (r#"{"name":"a","model":{"base_url":"http://h/v1?key=1","name":"m"}}"#, "`key` in it is one"),
+            (
+                r#"{"name":"a","model":{"base_url":"http://h/v1?v=1&code=1","name":"m"}}"#,
+                "`code` in it is one",
+            ),
+            (r#"{"name":"a","model":{"base_url":"http://h/v1#key=1","name":"m"}}"#, "`key` in it is one"),
             (
                 r#"{"name":"a","model":{"provider":"extractive","api_key":{"secret":"a b"}}}"#,
                 "`model.api_key`",

@@ -11,7 +11,7 @@ mod request;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use arguments::ArgumentError;
+pub use arguments::{ArgumentError, CheckedOperation};
 pub use check::SEARCH_SOURCES;
 pub(super) use check::{check_shape, check_tools};
 pub use error::ToolError;

@@ -232,10 +232,11 @@ impl Run {
         }
     }
 
-    fn answered(&mut self, reply: ModelReply, rules: Rules<'_>) {
+    fn answered(&mut self, mut reply: ModelReply, rules: Rules<'_>) {
         let Some(schema) = rules.schema else { return self.answer(reply.text) };
-        match schema.read(&reply.text) {
-            Ok(json) => self.answer(json.to_owned()),
+        let checked = reply.checked.take();
+        match checked.unwrap_or_else(|| schema.read(&reply.text).map(str::to_owned)) {
+            Ok(json) => self.answer(json),
             Err(misfit) => self.correct(reply, schema, &misfit, rules.limits),
         }
     }

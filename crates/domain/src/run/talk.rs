@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Passage, TaskId, count_json_values};
+use crate::{AnswerSchema, Misfit, Passage, TaskId, count_json_values};
 
 /// Most bytes of a call's arguments and of its result that a task's result shows.
 const SHOWN_BYTES: usize = 4 * 1024;
@@ -132,6 +132,18 @@ pub struct ModelReply {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
+    /// What [`Self::check`] found.
+    pub checked: Option<Result<String, Misfit>>,
+}
+
+impl ModelReply {
+    /// Holds the text against the schema. [`Run::model_replied`] does it otherwise, which
+    /// may take seconds.
+    ///
+    /// [`Run::model_replied`]: super::Run::model_replied
+    pub fn check(&mut self, schema: &AnswerSchema) {
+        self.checked = Some(schema.read(&self.text).map(str::to_owned));
+    }
 }
 
 /// Why a model stopped writing.

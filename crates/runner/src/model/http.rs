@@ -81,7 +81,7 @@ pub(super) async fn post(
     let Request { url, headers, body } = request;
     outgoing.private_hosts().check(&url).map_err(|refused| refused_address(&refused))?;
     let request = outgoing.get().post(url).headers(headers).body(body);
-    let response = on_connection_threads(request.send()).await;
+    let response = on_connection_threads(RunMemory::of_this_run().agent(), request.send()).await;
     let response = response.map_err(unreachable_server)?;
     if response.status().is_success() {
         read_body(response, MAX_REPLY_BYTES).await

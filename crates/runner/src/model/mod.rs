@@ -92,7 +92,7 @@ impl Models {
 
     /// For a function: no private host by default.
     pub fn from_env(env: &Env) -> Result<Self, ModelsError> {
-        let private_hosts = PrivateHosts::from_env(env, PrivateHosts::none());
+        let private_hosts = PrivateHosts::from_env(env, PrivateHosts::none())?;
         let models = Self::new(private_hosts)?.with_memory(MemoryBudget::from_env(env)?);
         Ok(models.with_bedrock(Bedrock::from_env(env)))
     }

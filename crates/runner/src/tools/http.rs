@@ -1,19 +1,19 @@
 //! Operations of an HTTP API.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use domain::ToolSpec;
-use domain::agent::{HttpTool, Operation, ToolRequest};
+use domain::agent::{ArgumentError, CheckedOperation, HttpTool, Operation, ToolRequest};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
-use serde_json::{Map, Value};
 use store::error_chain;
 
 use super::headers::{Headers, header};
-use super::{CallError, Found, answer, described};
+use super::{Arguments, CallError, Found, answer, described, not_parsed};
 use crate::Runner;
 use crate::client::on_connection_threads;
 use crate::egress::{Refused, refused_in};
+use crate::memory::RunMemory;
 use crate::scrub::RunSecrets;
 
 /// An API with what goes to it.
@@ -29,6 +29,8 @@ pub(super) struct HttpServer<'a> {
 pub(super) struct HttpOperation<'a> {
     server: Arc<HttpServer<'a>>,
     operation: &'a Operation,
+    /// Built at its first call.
+    checked: OnceLock<Result<Arc<CheckedOperation>, ArgumentError>>,
 }
 
 impl<'a> HttpServer<'a> {
@@ -48,7 +50,11 @@ impl<'a> HttpServer<'a> {
 
     /// What can be called of it.
     pub(super) fn operations(self: &Arc<Self>) -> impl Iterator<Item = HttpOperation<'a>> {
-        self.tool.operations.iter().map(|operation| HttpOperation { server: Arc::clone(self), operation })
+        self.tool.operations.iter().map(|operation| HttpOperation {
+            server: Arc::clone(self),
+            operation,
+            checked: OnceLock::new(),
+        })
     }
 }
 
@@ -65,10 +71,9 @@ impl HttpOperation<'_> {
     }
 
     /// Calls it. Whether to call it again after a failure is for the model to decide.
-    pub(super) async fn call(&self, arguments: &Map<String, Value>, key: &str) -> Result<Found, CallError> {
+    pub(super) async fn call(&self, arguments: Arguments, key: &str) -> Result<Found, CallError> {
         let tool = self.server.tool;
-        let request = self.operation.request(&tool.base_url, arguments);
-        let request = request.map_err(|wrong| CallError(wrong.to_string()))?;
+        let request = self.request(arguments).await?;
         let server = request.url.origin().ascii_serialization();
         let answered = tokio::time::timeout(tool.timeout(), self.exchange(&request, key)).await;
         let answered = answered.unwrap_or_else(|_| {
@@ -76,6 +81,15 @@ impl HttpOperation<'_> {
             Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
         });
         answered.map(|content| Found { content, ..Found::default() })
+    }
+
+    async fn request(&self, arguments: Arguments) -> Result<ToolRequest, CallError> {
+        let checked = self.checked.get_or_init(|| self.operation.checked().map(Arc::new)).clone();
+        let checked = checked.map_err(|wrong| CallError(wrong.to_string()))?;
+        let (cost, base_url) = (checked.cost(arguments.bytes), self.server.tool.base_url.clone());
+        let request = move || checked.request(&base_url, &arguments.fields);
+        let request = RunMemory::of_this_run().off_workers(cost, request).await;
+        request.map_err(|error| not_parsed(&error))?.map_err(|wrong| CallError(wrong.to_string()))
     }
 
     /// A call that is refused for its credentials had no effect, so it is made again if
@@ -114,7 +128,7 @@ impl HttpOperation<'_> {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        on_connection_threads(call.send()).await.map_err(unreachable_server)
+        on_connection_threads(RunMemory::of_this_run().agent(), call.send()).await.map_err(unreachable_server)
     }
 }
 

@@ -19,6 +19,7 @@ use futures::future::join_all;
 use serde_json::{Map, Value};
 use tokio::task::JoinError;
 
+use crate::memory::RunMemory;
 use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::{Runner, traced};
 use headers::Headers;
@@ -47,6 +48,13 @@ enum Callable<'a> {
 pub(crate) struct Found {
     pub(crate) content: String,
     pub(crate) passages: Vec<Passage>,
+}
+
+/// The arguments of a call.
+pub(crate) struct Arguments {
+    fields: Map<String, Value>,
+    /// How many bytes they have as JSON.
+    bytes: usize,
 }
 
 /// Why a call gave no result, in words for the model, which may try something else.
@@ -165,11 +173,11 @@ impl<'a> Toolbox<'a> {
 
     async fn attempt(&self, call: &ToolCall, key: &str) -> Result<Found, CallError> {
         let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown(&call.name))?;
-        let arguments = arguments(&call.arguments)?;
+        let arguments = Arguments::parse(&call.arguments).await?;
         match callable {
-            Callable::SearchSources(search) => search.call(&arguments).await,
-            Callable::Http(operation) => Box::pin(operation.call(&arguments, key)).await,
-            Callable::Mcp(operation) => Box::pin(operation.call(arguments, key)).await,
+            Callable::SearchSources(search) => search.call(&arguments.fields).await,
+            Callable::Http(operation) => Box::pin(operation.call(arguments, key)).await,
+            Callable::Mcp(operation) => Box::pin(operation.call(arguments.fields, key)).await,
         }
     }
 
@@ -204,6 +212,12 @@ fn not_scrubbed(error: &JoinError) -> CallError {
     CallError("The result could not be searched for secrets.".to_owned())
 }
 
+/// A defect of ours.
+fn not_parsed(error: &JoinError) -> CallError {
+    tracing::error!(%error, "arguments of a tool not parsed");
+    CallError("The arguments could not be parsed.".to_owned())
+}
+
 /// What a tool does, for the model.
 fn described(description: &str, needs_approval: bool) -> String {
     match needs_approval {
@@ -214,8 +228,16 @@ fn described(description: &str, needs_approval: bool) -> String {
     }
 }
 
+impl Arguments {
+    async fn parse(text: &str) -> Result<Self, CallError> {
+        let (text, bytes) = (text.to_owned(), text.len());
+        let parsed = RunMemory::of_this_run().off_workers(bytes, move || parse_arguments(&text)).await;
+        Ok(Self { fields: parsed.map_err(|error| not_parsed(&error))??, bytes })
+    }
+}
+
 /// The arguments as an object; none at all are an empty one.
-fn arguments(text: &str) -> Result<Map<String, Value>, CallError> {
+fn parse_arguments(text: &str) -> Result<Map<String, Value>, CallError> {
     if text.trim().is_empty() {
         return Ok(Map::new());
     }

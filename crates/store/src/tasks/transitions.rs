@@ -21,7 +21,8 @@ use crate::{StoreError, blob};
 impl Tasks {
     /// Takes the task for this runner until `lease_until`, if it has not ended,
     /// no lease is on it, and an attempt is left. A task that lost its worker is
-    /// claimed to run alone only, and its record says so from then on.
+    /// claimed to run alone only, and its record says so from then on. Its wait is
+    /// over: a later one is counted from its own beginning.
     pub async fn claim(
         &self,
         id: TaskId,
@@ -45,7 +46,8 @@ impl Tasks {
         let update = update
             .update_expression(format!(
                 "SET #status = :started, attempt = attempt + :one, lease_until = :lease, holder = :holder, \
-                 started_at = if_not_exists(started_at, :started_at), {ADD_EVENT}{mark}"
+                 started_at = if_not_exists(started_at, :started_at), {ADD_EVENT}{mark} \
+                 REMOVE waits_since"
             ))
             .condition_expression(format!(
                 "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND {claimable} AND \

@@ -4,7 +4,8 @@ use jsonschema::ValidationError;
 use serde_json::{Map, Value, json};
 
 use super::Operation;
-use crate::schema::bounded_validator;
+use super::request::ToolRequest;
+use crate::schema::{BoundedValidator, bounded_validator};
 
 /// What is wrong with a call's arguments, in words for the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,14 @@ pub enum ArgumentError {
     Url(String),
 }
 
+/// An operation with the validator of its arguments. Building that takes longer than
+/// checking most arguments.
+#[derive(Debug)]
+pub struct CheckedOperation {
+    operation: Operation,
+    validator: BoundedValidator,
+}
+
 impl Operation {
     /// The schema of the arguments as the model is told and held to it. What it
     /// does not name is not sent, unless it says that there may be more.
@@ -42,13 +51,33 @@ impl Operation {
         schema
     }
 
-    /// Checks arguments.
-    pub(super) fn check(&self, arguments: &Map<String, Value>) -> Result<(), ArgumentError> {
-        let wrong =
-            |error: ValidationError<'_>| ArgumentError::Schema { tool: self.name.clone(), why: told(&error) };
+    /// Builds the validator of its arguments.
+    pub fn checked(&self) -> Result<CheckedOperation, ArgumentError> {
         let validator = bounded_validator(&self.schema())
             .map_err(|error| ArgumentError::Schema { tool: self.name.clone(), why: error.to_string() })?;
-        validator.validate(&Value::Object(arguments.clone())).map_err(wrong)
+        Ok(CheckedOperation { operation: self.clone(), validator })
+    }
+}
+
+impl CheckedOperation {
+    /// How many bytes of JSON take about as long to parse as a request with arguments of so
+    /// many bytes takes to be made, at most.
+    pub const fn cost(&self, bytes: usize) -> usize {
+        self.validator.cost(bytes)
+    }
+
+    /// The request of a call with these arguments, which are checked.
+    pub fn request(
+        &self,
+        base_url: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<ToolRequest, ArgumentError> {
+        let wrong = |error: ValidationError<'_>| ArgumentError::Schema {
+            tool: self.operation.name.clone(),
+            why: told(&error),
+        };
+        self.validator.validate(&Value::Object(arguments.clone())).map_err(wrong)?;
+        self.operation.request(base_url, arguments)
     }
 }
 

@@ -9,7 +9,7 @@ use super::request::{pieces, stays_in_its_segment};
 use super::{HeaderSource, HttpTool, McpNames, McpTool, Operation, Tool, ToolError};
 use crate::agent::check::AGENTS_SECRETS;
 use crate::agent::credential::{
-    has_query_credential, has_url_credential, is_credential_name, is_credential_value,
+    credential_in_query, credential_in_url, has_user_info, is_credential_name, is_credential_value,
 };
 use crate::agent::secret::is_secret_name;
 use crate::schema::bounded_validator;
@@ -118,9 +118,7 @@ fn check_mcp(tool: &McpTool) -> Result<(), ToolError> {
     if let Some(name) = tool.approval.iter().find(|name| !tool.allow.contains(name)) {
         return Err(ToolError::Approval { tool: tool.name.clone(), name: crate::cut(name, 64) });
     }
-    if !is_mcp_url(&tool.url) {
-        return Err(ToolError::McpUrl(tool.name.clone()));
-    }
+    check_mcp_url(tool)?;
     check_limits(&tool.name, tool.timeout_seconds, tool.max_response_bytes)?;
     check_headers(&tool.name, &tool.headers)
 }
@@ -148,18 +146,20 @@ fn is_base_url(text: &str) -> bool {
     plain_url(text).is_some_and(|url| url.query().is_none())
 }
 
-/// Its query may say what is wanted, but not by whose right.
-fn is_mcp_url(text: &str) -> bool {
-    plain_url(text).is_some()
+/// The query of an endpoint may have parameters, but none that are credentials.
+fn check_mcp_url(tool: &McpTool) -> Result<(), ToolError> {
+    let name = || tool.name.clone();
+    let url = plain_url(&tool.url).ok_or_else(|| ToolError::McpUrl(name()))?;
+    let credential = credential_in_url(&url);
+    credential.map_or(Ok(()), |parameter| Err(ToolError::McpUrlCredential { tool: name(), parameter }))
 }
 
-/// Without credentials.
 fn plain_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     let plain = text.len() <= 2048
         && matches!(url.scheme(), "http" | "https")
         && url.has_host()
-        && !has_url_credential(&url)
+        && !has_user_info(&url)
         && url.fragment().is_none();
     plain.then_some(url)
 }
@@ -208,8 +208,8 @@ pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
     if !well_formed {
         return Err(ToolError::Path(operation.name.clone()));
     }
-    if has_query_credential(query) {
-        return Err(ToolError::QueryCredential(operation.name.clone()));
+    if let Some(parameter) = credential_in_query(query) {
+        return Err(ToolError::QueryCredential { operation: operation.name.clone(), parameter });
     }
     check_places(operation)
 }
@@ -321,6 +321,8 @@ mod tests {
             (json!({ "headers": { "X-Pass": "x" } }), "carries a credential"),
             (json!({ "headers": { "pwd": "x" } }), "carries a credential"),
             (json!({ "headers": { "X-A": "Bearer x" } }), "carries a credential"),
+            (json!({ "headers": { "X-A": { "value": "x" } } }), "text or {\"secret\":\"NAME\"}"),
+            (json!({ "headers": { "X-A": 1 } }), "text or {\"secret\":\"NAME\"}"),
             (
                 json!({ "headers": { "X-A": { "secret": "agents/1/model-api-key-0" } } }),
                 "none under `agents/`",
@@ -342,9 +344,9 @@ mod tests {
             (json!({ "approval": ["b"] }), "names `b`, which is not in its `allow`"),
             (json!({ "url": "stdio:server" }), "`url` of the tool `wiki`"),
             (json!({ "url": "https://u@mcp.example" }), "without credentials"),
-            (json!({ "url": "https://mcp.example/?apiKey=1" }), "without credentials"),
-            (json!({ "url": "https://mcp.example/?code=1" }), "without credentials"),
-            (json!({ "url": "https://mcp.example/?a=1;pwd=1" }), "without credentials"),
+            (json!({ "url": "https://mcp.example/?apiKey=1" }), "`apiKey` in it is one"),
+            (json!({ "url": "https://mcp.example/?code=1" }), "`code` in it is one"),
+            (json!({ "url": "https://mcp.example/?a=1;pwd=1" }), "`pwd` in it is one"),
             (json!({ "headers": { "X-Pass": "x" } }), "agent-webhooks secret set NAME"),
             (json!({ "headers": { "Authorization": "x" } }), "agent-webhooks secret set NAME"),
             (json!({ "timeout_seconds": 301 }), "from 1 to 300"),
@@ -371,7 +373,7 @@ mod tests {
             (json!({ "path": "/a/..;x/{id}" }), "no `.` or `..`"),
             (json!({ "path": "/a/..%2f{id}" }), "no `.` or `..`"),
             (json!({ "path": "/{id}?code=1" }), "carries a credential in its query"),
-            (json!({ "path": "/{id}?pwd=1" }), "carries a credential in its query"),
+            (json!({ "path": "/{id}?v=1&pwd=1" }), "carries a credential in its query, `pwd`"),
             (json!({ "path": "/{id" }), "`path` of the operation"),
             (json!({ "path": "/a?x={id}" }), "before any `?`"),
             (json!({ "path": "/{other}" }), "`{other}` in `path`"),

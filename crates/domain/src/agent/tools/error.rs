@@ -41,6 +41,16 @@ pub enum ToolError {
         "`url` of the tool `{0}` must be an absolute http or https URL without credentials (also in its query) or fragment, of at most 2048 characters"
     )]
     McpUrl(String),
+    /// A credential in the query of the endpoint.
+    #[error(
+        "`url` of the tool `{tool}` must be a URL without credentials, but `{parameter}` in it is one: send it as a header with {{\"secret\": \"NAME\"}}"
+    )]
+    McpUrlCredential {
+        /// The tool's name.
+        tool: String,
+        /// The parameter of the query.
+        parameter: String,
+    },
     /// Approval of what is not allowed.
     #[error("`approval` of the tool `{tool}` names `{name}`, which is not in its `allow`")]
     Approval {
@@ -84,9 +94,14 @@ pub enum ToolError {
     },
     /// A credential in the query of a path.
     #[error(
-        "`path` of the operation `{0}` carries a credential in its query, which is not kept in clear: send it as a header with {{\"secret\": \"NAME\"}}"
+        "`path` of the operation `{operation}` carries a credential in its query, `{parameter}`, which is not kept in clear: send it as a header with {{\"secret\": \"NAME\"}}"
     )]
-    QueryCredential(String),
+    QueryCredential {
+        /// The operation's name.
+        operation: String,
+        /// The parameter of the query.
+        parameter: String,
+    },
     /// A secret name that is malformed or reserved.
     #[error(
         "the secret `{secret}` of the tool `{tool}` must be a name of letters, digits and - _ . /, and none under `agents/`, which is kept for agents' own keys"

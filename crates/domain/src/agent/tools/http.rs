@@ -47,7 +47,7 @@ pub struct HttpTool {
 
 /// Where the value of a header comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected text or {\"secret\":\"NAME\"}")]
 pub enum HeaderSource {
     /// From the definition: nothing that must be kept secret.
     Plain(String),

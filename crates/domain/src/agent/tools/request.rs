@@ -39,13 +39,12 @@ pub(super) enum Piece<'a> {
 }
 
 impl Operation {
-    /// The request of a call with these arguments.
-    pub fn request(
+    /// The request of a call with arguments that have been checked.
+    pub(super) fn request(
         &self,
         base_url: &str,
         arguments: &Map<String, Value>,
     ) -> Result<ToolRequest, ArgumentError> {
-        self.check(arguments)?;
         let url = format!("{}{}", base_url.trim_end_matches('/'), self.path_of(arguments)?);
         let mut url = Url::parse(&url).map_err(|_| ArgumentError::Url(self.name.clone()))?;
         let (mut headers, mut body) = (Vec::new(), None);
@@ -205,7 +204,7 @@ mod tests {
     }
 
     fn url(operation: &Operation, arguments: Value) -> Result<String, ArgumentError> {
-        let request = operation.request(BASE, arguments.as_object().unwrap());
+        let request = operation.checked().unwrap().request(BASE, arguments.as_object().unwrap());
         request.map(|request| request.url.to_string())
     }
 
@@ -296,13 +295,13 @@ mod tests {
             json!({ "id": 7, "note": "a&b", "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } });
         let names = ["id", "note", "tags", "at", "deep"];
         let get = operation("GET", "/orders/{id}?v=2", &names);
-        let request = get.request(BASE, arguments.as_object().unwrap()).unwrap();
+        let request = get.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap();
         let query = "v=2&note=a%26b&tags=x&tags=y+z&deep=%7B%22a%22%3A1%7D";
         assert_eq!(request.url.query(), Some(query));
         assert_eq!(request.body, None);
 
         let post = Operation { query: vec!["note".into()], ..operation("POST", "/orders/{id}", &names) };
-        let request = post.request(BASE, arguments.as_object().unwrap()).unwrap();
+        let request = post.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap();
         assert_eq!(request.url.as_str(), "https://shop.example/api/orders/7?note=a%26b");
         assert_eq!(request.body, Some(json!({ "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } })));
     }
@@ -317,19 +316,19 @@ mod tests {
         }))
         .unwrap();
         let arguments = json!({ "tag": "red", "filter": "x", "order": [1, 2] });
-        let request = operation.request(BASE, arguments.as_object().unwrap()).unwrap();
+        let request = operation.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap();
         assert_eq!(request.headers, [("X-Tag".to_owned(), "red".to_owned())]);
         assert_eq!(request.url.query(), Some("filter%5Bname%5D=x"));
         assert_eq!(request.body, Some(json!([1, 2])));
         let split = json!({ "tag": "red\r\nAuthorization: x", "order": 1 });
-        let refused = operation.request(BASE, split.as_object().unwrap());
+        let refused = operation.checked().unwrap().request(BASE, split.as_object().unwrap());
         assert_eq!(refused, Err(ArgumentError::Header("tag".into())));
     }
 
     #[test]
     fn a_post_sends_a_body_if_it_has_arguments_for_one() {
         let body = |operation: Operation, arguments: Value| {
-            operation.request(BASE, arguments.as_object().unwrap()).unwrap().body
+            operation.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap().body
         };
         assert_eq!(body(operation("POST", "/ping", &[]), json!({})), None);
         assert_eq!(body(operation("POST", "/{id}", &["id"]), json!({ "id": 1 })), None);

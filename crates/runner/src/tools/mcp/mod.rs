@@ -6,6 +6,7 @@
 //! its owner gave it. No model has been asked by then, so that costs nothing.
 
 mod client;
+mod messages;
 mod result;
 
 use std::collections::HashMap;
@@ -30,8 +31,11 @@ use super::headers::Headers;
 use super::{CallError, Found, described, not_scrubbed};
 use crate::Runner;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
-use client::{IDEMPOTENCY_KEY, KeyedClient, MAX_MESSAGE_BYTES, Trouble};
+use client::KeyedClient;
+use messages::{MAX_MESSAGE_BYTES, Trouble};
 
+/// The name of a call's key in its `_meta`, and of its header.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// To connect, agree on a version of the protocol and list the tools. Longer than
 /// the 10 s for which the SDK waits to hear that a server is of the older kind.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
