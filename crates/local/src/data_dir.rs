@@ -12,6 +12,7 @@ use domain::WeakAdminToken;
 use store::write_private_file;
 
 pub use trust::TrustError;
+use trust::TrustedOwners;
 
 /// Every file that a server keeps here.
 const FILES: [&str; 11] = [
@@ -42,7 +43,7 @@ pub enum DataDirError {
     /// Another process serves it.
     #[error("another server is running in {}; stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
-    /// Somebody emptied it: with an empty secret nothing would be one.
+    /// The file of a secret is empty. An empty secret would protect nothing.
     #[error("{} is empty; put its content back, or delete it to have a new one made", .0.display())]
     Empty(PathBuf),
     /// A new one would be another one.
@@ -158,10 +159,12 @@ impl DataDir {
         builder.create(&self.0).map_err(io("make", &self.0))?;
         let folder = File::open(&self.0).map_err(io("open", &self.0))?;
         let metadata = folder.metadata().map_err(io("look at", &self.0))?;
-        trust::check_folder(&self.0, &metadata)?;
+        trust::check_served_folder(&self.0, &metadata)?;
         self.lock(&folder, &self.0)?;
+        let (owners, open_to_others) =
+            (TrustedOwners::of_folder(&metadata), trust::is_open_to_others(&metadata));
         for name in FILES {
-            trust::make_own_file_private(&self.0.join(name), trust::is_open_to_others(&metadata))?;
+            trust::make_own_file_private(&self.0.join(name), owners, open_to_others)?;
         }
         let path = self.0.join("lock");
         let mut options = OpenOptions::new();
@@ -244,8 +247,8 @@ impl DataDir {
     }
 
     /// What the server of this folder left for the client commands. Refuses the files
-    /// of a folder that other users can write: they would decide where the commands
-    /// send an API key to, and under which admin token.
+    /// of a folder that other users own or can write, also for root: they would decide
+    /// where the commands send an API key to, and with which admin token.
     pub fn server_notes(&self) -> Result<ServerNotes, DataDirError> {
         match fs::metadata(&self.0) {
             Ok(folder) => trust::check_folder(&self.0, &folder)?,
@@ -253,7 +256,7 @@ impl DataDir {
             Err(error) => return Err(io("look at", &self.0)(error)),
         }
         let line =
-            |path: &Path| Ok::<_, DataDirError>(read_own_file(path)?.map(|text| text.trim().to_owned()));
+            |path: &Path| Ok::<_, DataDirError>(self.read_own_file(path)?.map(|text| text.trim().to_owned()));
         Ok(ServerNotes { url: line(&self.0.join("url"))?, admin_token: line(&self.admin_token_file())? })
     }
 
@@ -280,7 +283,7 @@ impl DataDir {
     /// ones are made in place of those that are `relied_on`.
     fn keep(&self, name: &str, relied_on: bool) -> Result<KeptSecret, DataDirError> {
         let path = self.0.join(name);
-        let text = read_own_file(&path)?;
+        let text = self.read_own_file(&path)?;
         match text.as_deref().map(str::trim) {
             None | Some("") if relied_on => return Err(DataDirError::Lost(path)),
             Some("") => return Err(DataDirError::Empty(path)),
@@ -294,13 +297,16 @@ impl DataDir {
         write_private_file(&path, value.as_bytes()).map_err(io("write", &path))?;
         Ok(KeptSecret { value, is_new: true })
     }
-}
 
-fn read_own_file(path: &Path) -> Result<Option<String>, DataDirError> {
-    let Some(mut file) = trust::open_own_file(path)? else { return Ok(None) };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(io("read", path))?;
-    Ok(Some(text))
+    fn read_own_file(&self, path: &Path) -> Result<Option<String>, DataDirError> {
+        let folder = fs::metadata(&self.0).map_err(io("look at", &self.0))?;
+        let Some(mut file) = trust::open_own_file(path, TrustedOwners::of_folder(&folder))? else {
+            return Ok(None);
+        };
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(io("read", path))?;
+        Ok(Some(text))
+    }
 }
 
 fn io<'a>(attempt: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> DataDirError + use<'a> {

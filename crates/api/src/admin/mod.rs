@@ -1,4 +1,4 @@
-//! Who may manage: whoever sends the admin token, or the cookie of a console
+//! Who may manage: a caller that sends the admin token, or the cookie of a console
 //! session that began with it.
 //!
 //! A browser sends cookies by itself, so a call that changes something must also
@@ -60,9 +60,9 @@ impl fmt::Debug for Admins {
 
 /// Why a call is not an admin's.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Stranger {
+pub(crate) enum AuthError {
     #[error("Send the admin token as `Authorization: Bearer <token>`, or sign in to the console")]
-    Nobody,
+    NoCredentials,
     #[error("The admin token is wrong")]
     WrongToken,
     #[error("The session is over; sign in again")]
@@ -72,7 +72,7 @@ pub(crate) enum Stranger {
     )]
     CrossOrigin,
     #[error("Too many wrong admin tokens came from your address; try again in a minute")]
-    Guessing { seconds: u16 },
+    TooManyGuesses { seconds: u16 },
 }
 
 impl Admins {
@@ -89,19 +89,19 @@ impl Admins {
         Self { audit: Some(agents), ..self }
     }
 
-    async fn check(&self, request: &RequestParts<'_>) -> Result<Actor, Stranger> {
+    async fn check(&self, request: &RequestParts<'_>) -> Result<Actor, AuthError> {
         if let Some(token) = bearer(request.headers) {
             self.check_token(token, AuditEvent::TokenRejected, request.caller).await?;
             return Ok(Actor::admin_token(request.caller));
         }
-        let session = self.session(request.headers)?.ok_or(Stranger::Nobody)?;
+        let session = self.session(request.headers)?.ok_or(AuthError::NoCredentials)?;
         let actor = self.session_actor(session, request.caller);
         if request.is_changing && !is_from_console(request.headers) {
             let noted = self.throttle.note(Attempt::Other, request.caller, self.clock.now());
             let destination = Destination { is_logged: noted.is_logged, is_stored: noted.is_stored };
             self.report_omitted(noted.omitted).await;
             self.report(&actor, AuditEntry::of(AuditEvent::CrossOriginRefused), destination).await;
-            return Err(Stranger::CrossOrigin);
+            return Err(AuthError::CrossOrigin);
         }
         Ok(actor)
     }
@@ -113,7 +113,7 @@ impl Admins {
         given: &[u8],
         event: AuditEvent,
         caller: Option<IpAddr>,
-    ) -> Result<(), Stranger> {
+    ) -> Result<(), AuthError> {
         if is_secret(given, self.token.as_bytes()) {
             return Ok(());
         }
@@ -122,13 +122,13 @@ impl Admins {
         let destination = Destination { is_logged: noted.is_logged, is_stored: noted.is_stored };
         self.report_omitted(noted.omitted).await;
         self.report(&Actor::unauthenticated(caller), AuditEntry::of(event), destination).await;
-        Err(noted.retry_after.map_or(Stranger::WrongToken, |seconds| Stranger::Guessing { seconds }))
+        Err(noted.retry_after.map_or(AuthError::WrongToken, |seconds| AuthError::TooManyGuesses { seconds }))
     }
 
     /// The first session among the cookies of its name that holds. A page on another
     /// port of this host can add cookies of that name, and a browser sends those for
     /// longer paths first (RFC 6265 section 5.4).
-    fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, Stranger> {
+    fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, AuthError> {
         let now = self.clock.now();
         let mut sealed = cookies(headers, &self.cookie_name).take(MOST_SESSION_COOKIES).peekable();
         if sealed.peek().is_none() {
@@ -138,7 +138,7 @@ impl Admins {
             let sealed = std::str::from_utf8(sealed).ok()?;
             Session::unsealed(sealed, self.token.as_bytes(), now)
         });
-        session.map(Some).ok_or(Stranger::SessionOver)
+        session.map(Some).ok_or(AuthError::SessionOver)
     }
 
     fn session_actor(&self, session: Session, caller: Option<IpAddr>) -> Actor {
@@ -236,16 +236,16 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [
     pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-impl From<Stranger> for Problem {
-    fn from(stranger: Stranger) -> Self {
-        let message = stranger.to_string();
-        match stranger {
-            Stranger::Nobody | Stranger::WrongToken | Stranger::SessionOver => {
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let message = error.to_string();
+        match error {
+            AuthError::NoCredentials | AuthError::WrongToken | AuthError::SessionOver => {
                 Self::caller(StatusCode::UNAUTHORIZED, "unauthorized", message)
                     .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
-            Stranger::CrossOrigin => Self::caller(StatusCode::FORBIDDEN, "cross_origin", message),
-            Stranger::Guessing { seconds } => {
+            AuthError::CrossOrigin => Self::caller(StatusCode::FORBIDDEN, "cross_origin", message),
+            AuthError::TooManyGuesses { seconds } => {
                 Self::caller(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
                     .with_header(RETRY_AFTER, seconds.into())
             }

@@ -11,7 +11,7 @@ use domain::{AuditEntry, AuditEvent, Session};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Admins, Caller, CallerExtension, Stranger};
+use super::{Admins, AuthError, Caller, CallerExtension};
 use crate::Problem;
 use crate::audit::Destination;
 
@@ -79,7 +79,7 @@ pub(crate) async fn show(
     State(admins): State<Admins>,
     headers: HeaderMap,
 ) -> Result<Json<SessionView>, Problem> {
-    let session = admins.session(&headers)?.ok_or(Stranger::Nobody)?;
+    let session = admins.session(&headers)?.ok_or(AuthError::NoCredentials)?;
     Ok(Json(SessionView { expires_at: session.expires_at().rfc3339() }))
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Counted in this process: each of several functions at once counts for itself,
 //! and API Gateway bounds how often sign-in is reached at all. An address that sends
-//! too many wrong tokens is told to wait. That does not keep anybody from guessing on;
-//! the token's length does.
+//! too many wrong tokens is told to wait. A caller with many addresses can still guess
+//! often: the token's length makes that hopeless.
 //!
 //! The same count bounds what attempts leave in the log and in the audit log: the first
-//! ones of a minute are reported one by one, the others as one number.
+//! ones of a minute are reported one by one, the others as one sum.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -19,6 +19,8 @@ const MOST_WRONG: u32 = 20;
 /// Log lines for attempts of one address in a minute: the wrong tokens, and the first
 /// one that is told to wait.
 const LINES_EACH: u32 = MOST_WRONG + 1;
+/// Log lines for attempts of all addresses in a minute.
+const LINES: u32 = 200;
 /// Stored entries for attempts of one address in a minute.
 const ENTRIES_EACH: u32 = 3;
 /// Stored entries for attempts of all addresses in a minute.
@@ -35,7 +37,7 @@ pub(super) struct LoginThrottle(Mutex<Minute>);
 pub(super) enum Attempt {
     /// A wrong admin token.
     Guess,
-    /// Anything else, which no guess can be.
+    /// A refused request that cannot be a guess.
     Other,
 }
 
@@ -69,6 +71,7 @@ pub(super) struct Omitted {
 struct Minute {
     number: u64,
     by_address: HashMap<Option<IpAddr>, Attempts>,
+    logged: u32,
     stored: u32,
     omitted: Omitted,
 }
@@ -114,9 +117,10 @@ impl Minute {
             retry_after = (of_address.wrong >= MOST_WRONG).then(|| rest(now));
             of_address.wrong = of_address.wrong.saturating_add(1);
         }
-        let is_logged = of_address.all < LINES_EACH;
+        let is_logged = of_address.all < LINES_EACH && self.logged < LINES;
         let is_stored = of_address.all < ENTRIES_EACH && self.stored < ENTRIES;
         of_address.all = of_address.all.saturating_add(1);
+        self.logged += u32::from(is_logged);
         self.stored += u32::from(is_stored);
         self.omitted.lines += u64::from(!is_logged);
         self.omitted.entries += u64::from(!is_stored);
@@ -137,7 +141,8 @@ impl Minute {
     }
 }
 
-/// A household has 2^64 addresses of version 6 (RFC 6177).
+/// One customer of a provider has at least a /64 prefix of IPv6 (RFC 6177), so that
+/// prefix counts as one address.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_household_is_one_address() {
+    fn an_ipv6_prefix_of_64_bits_is_one_address() {
         let throttle = LoginThrottle::default();
         guess(&throttle, "2001:db8::1", MOST_WRONG, NOW);
         assert_eq!(guess(&throttle, "2001:db8::2:3", 1, NOW), Some(60));
@@ -182,17 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn very_many_addresses_do_not_fill_the_memory_or_the_audit_log() {
+    fn very_many_addresses_do_not_fill_the_memory_the_log_or_the_audit_log() {
         let throttle = LoginThrottle::default();
-        let mut stored = 0;
+        let (mut logged, mut stored) = (0, 0);
         for number in 0..20_000_u32 {
             let caller = Some(IpAddr::from(number.to_be_bytes()));
-            stored += u32::from(throttle.note(Attempt::Guess, caller, NOW).is_stored);
+            let noted = throttle.note(Attempt::Guess, caller, NOW);
+            logged += u32::from(noted.is_logged);
+            stored += u32::from(noted.is_stored);
         }
         assert!(throttle.within(NOW, |minute, _| minute.by_address.len() <= MOST_ADDRESSES + 1));
         assert_eq!(guess(&throttle, "203.0.113.1", 1, NOW), Some(60), "the rest are counted together");
-        assert_eq!(stored, ENTRIES);
+        assert_eq!((logged, stored), (LINES, ENTRIES));
         let omitted = throttle.take_omitted(NEXT_MINUTE).unwrap();
+        assert_eq!(omitted.lines, 20_001 - u64::from(LINES));
         assert_eq!(omitted.entries, 20_001 - u64::from(ENTRIES));
         assert_eq!(omitted.address, None, "it was not one");
         assert_eq!(throttle.take_omitted(NEXT_MINUTE), None, "it is reported once");
@@ -215,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_guess_makes_nobody_wait() {
+    fn an_attempt_that_is_not_a_guess_makes_no_caller_wait() {
         let throttle = LoginThrottle::default();
         for _ in 0..100 {
             throttle.note(Attempt::Other, "192.0.2.1".parse().ok(), NOW);

@@ -17,7 +17,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, PathItem, Ref, SecurityRequirement};
 
 use crate::Problem;
-use crate::admin::{Stranger, session};
+use crate::admin::{AuthError, session};
 use crate::agents::preview::PreviewError;
 use crate::agents::{ManageError, SourceError};
 use crate::query::QueryError;
@@ -117,11 +117,11 @@ fn refused_by(operation: &str) -> Vec<Problem> {
         "sign_in" => {
             vec![
                 session::unreadable(),
-                Stranger::WrongToken.into(),
-                Stranger::Guessing { seconds: 42 }.into(),
+                AuthError::WrongToken.into(),
+                AuthError::TooManyGuesses { seconds: 42 }.into(),
             ]
         }
-        "get_session" => vec![Stranger::Nobody.into(), Stranger::SessionOver.into()],
+        "get_session" => vec![AuthError::NoCredentials.into(), AuthError::SessionOver.into()],
         _ => Vec::new(),
     }
 }

@@ -1,5 +1,5 @@
-//! Whether the data folder and its files are this user's alone. Who can write there
-//! can put an admin token, a database or a server's address in place.
+//! Whether the data folder and its files are this user's alone. A user who can write
+//! there can replace the admin token, a database or the server's address.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -40,7 +40,8 @@ pub enum TrustError {
     /// Others may write it.
     #[error(
         "Other users can write to {path} (mode {mode:03o}), and could replace the admin token. Check its content, \
-         then run: chmod go-w '{path}'. Or choose another folder with --data-dir",
+         then run: chmod go-w '{path}'. If that changes nothing, the file system stores no permissions: choose a \
+         folder on another one with --data-dir",
         path = .path.display()
     )]
     Writable {
@@ -54,14 +55,43 @@ pub enum TrustError {
     NotAFile(PathBuf),
 }
 
-/// Refuses a folder that is not this user's alone to write.
+/// Whose files are used: this user's, root's and those of the folder's owner, who could
+/// replace any file in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TrustedOwners {
+    user: u32,
+    folder_owner: u32,
+}
+
+impl TrustedOwners {
+    /// `folder` has passed one of the checks below.
+    pub(super) fn of_folder(folder: &Metadata) -> Self {
+        Self { user: user(), folder_owner: folder.uid() }
+    }
+}
+
+/// Refuses a folder that is not this user's or root's alone to write: what it holds decides
+/// where a client command sends secrets to.
 pub(super) fn check_folder(path: &Path, folder: &Metadata) -> Result<(), TrustError> {
-    check_owner(path, folder.uid(), folder.mode(), user())
+    let owners = TrustedOwners { user: user(), folder_owner: user() };
+    check_owner(path, folder.uid(), folder.mode(), owners)
+}
+
+/// The same to serve a folder. Root may serve that of any user: in a container, a mounted
+/// folder often belongs to a user of the host.
+pub(super) fn check_served_folder(path: &Path, folder: &Metadata) -> Result<(), TrustError> {
+    if user() != ROOT || folder.uid() == ROOT {
+        return check_folder(path, folder);
+    }
+    check_owner(path, folder.uid(), folder.mode(), TrustedOwners::of_folder(folder))?;
+    let (path, owner) = (path.display(), folder.uid());
+    tracing::warn!(%path, owner, "another user owns the data folder, and can read and replace its secrets");
+    Ok(())
 }
 
 /// Opens a file of the folder for reading, if there is one, unless another user owns
 /// it or can write it. Follows no link and waits for no pipe.
-pub(super) fn open_own_file(path: &Path) -> Result<Option<File>, DataDirError> {
+pub(super) fn open_own_file(path: &Path, owners: TrustedOwners) -> Result<Option<File>, DataDirError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let flags = i32::try_from(flags).map_err(|error| io("open", path)(io::Error::other(error)))?;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -76,7 +106,7 @@ pub(super) fn open_own_file(path: &Path) -> Result<Option<File>, DataDirError> {
     if !metadata.is_file() {
         return Err(TrustError::NotAFile(path.to_owned()).into());
     }
-    check_owner(path, metadata.uid(), metadata.mode(), user())?;
+    check_owner(path, metadata.uid(), metadata.mode(), owners)?;
     Ok(Some(file))
 }
 
@@ -87,7 +117,11 @@ pub(super) fn is_open_to_others(folder: &Metadata) -> bool {
 
 /// Checks a file of the folder, and takes away what other users may do with it. Never
 /// opens it: closing a database would take away the locks that SQLite holds on it.
-pub(super) fn make_own_file_private(path: &Path, open_to_others: bool) -> Result<(), DataDirError> {
+pub(super) fn make_own_file_private(
+    path: &Path,
+    owners: TrustedOwners,
+    open_to_others: bool,
+) -> Result<(), DataDirError> {
     let metadata = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -96,15 +130,18 @@ pub(super) fn make_own_file_private(path: &Path, open_to_others: bool) -> Result
     if !metadata.is_file() {
         return Err(TrustError::NotAFile(path.to_owned()).into());
     }
-    check_owner(path, metadata.uid(), metadata.mode(), user())?;
-    if metadata.mode() & OTHERS_ANY != 0 {
-        if open_to_others {
-            tracing::warn!(path = %path.display(), "other users could read this file; its mode is 600 now");
-        }
-        std::fs::set_permissions(path, Permissions::from_mode(0o600))
-            .map_err(io("change the mode of", path))?;
+    check_owner(path, metadata.uid(), metadata.mode(), owners)?;
+    if metadata.mode() & OTHERS_ANY == 0 {
+        return Ok(());
     }
-    Ok(())
+    if owners.user != ROOT && metadata.uid() == ROOT {
+        // Only root can change its mode, and may have chosen it.
+        return Ok(());
+    }
+    if open_to_others {
+        tracing::warn!(path = %path.display(), "other users could read this file; its mode is 600 now");
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io("change the mode of", path))
 }
 
 fn user() -> u32 {
@@ -112,9 +149,9 @@ fn user() -> u32 {
 }
 
 /// Root can do anything anyway, and may have put a file there for this user.
-fn check_owner(path: &Path, owner: u32, mode: u32, user: u32) -> Result<(), TrustError> {
-    let path = path.to_owned();
-    if owner != user && owner != ROOT {
+fn check_owner(path: &Path, owner: u32, mode: u32, trusted: TrustedOwners) -> Result<(), TrustError> {
+    let (path, user) = (path.to_owned(), trusted.user);
+    if ![user, trusted.folder_owner, ROOT].contains(&owner) {
         return Err(TrustError::Foreign { path, owner, user });
     }
     match mode & OTHERS_WRITE {
@@ -127,10 +164,12 @@ fn check_owner(path: &Path, owner: u32, mode: u32, user: u32) -> Result<(), Trus
 mod tests {
     use super::*;
 
+    const OWN: TrustedOwners = TrustedOwners { user: 1000, folder_owner: 1000 };
+
     #[test]
     fn only_the_users_own_folder_that_others_cannot_write_is_trusted() {
         let path = Path::new("data");
-        let check = |owner, mode| check_owner(path, owner, mode, 1000);
+        let check = |owner, mode| check_owner(path, owner, mode, OWN);
         for (owner, mode) in [(1000, 0o40_700), (1000, 0o40_755), (ROOT, 0o40_755), (1000, 0o100_600)] {
             assert_eq!(check(owner, mode), Ok(()), "{owner} {mode:o}");
         }
@@ -140,15 +179,25 @@ mod tests {
         for owner in [1001, 65_534] {
             assert!(matches!(check(owner, 0o40_700), Err(TrustError::Foreign { .. })), "{owner}");
         }
-        assert!(check_owner(path, 1000, 0o40_700, ROOT).is_err(), "not root's");
+    }
+
+    #[test]
+    fn root_trusts_the_files_of_the_user_whose_folder_it_serves_and_of_no_other() {
+        let check = |owner, mode| {
+            check_owner(Path::new("data"), owner, mode, TrustedOwners { user: ROOT, folder_owner: 1000 })
+        };
+        assert_eq!(check(1000, 0o100_644), Ok(()));
+        assert!(matches!(check(1000, 0o100_666), Err(TrustError::Writable { .. })));
+        assert!(matches!(check(1001, 0o100_600), Err(TrustError::Foreign { .. })));
     }
 
     #[test]
     fn a_refusal_says_which_command_helps() {
         let path = Path::new("/srv/hooks");
-        let message = |owner, mode| check_owner(path, owner, mode, 1000).unwrap_err().to_string();
+        let message = |owner, mode| check_owner(path, owner, mode, OWN).unwrap_err().to_string();
         assert!(message(1000, 0o40_777).contains("(mode 777)"));
         assert!(message(1000, 0o40_777).contains("chmod go-w '/srv/hooks'"));
+        assert!(message(1000, 0o40_777).contains("If that changes nothing"));
         assert!(message(1001, 0o40_700).contains("sudo chown -R 1000 '/srv/hooks'"));
     }
 }

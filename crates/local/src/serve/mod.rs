@@ -5,6 +5,7 @@ mod engine;
 mod http;
 mod poller;
 mod recovery;
+mod stored;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,12 +18,8 @@ use api::task_status::Statuses;
 use api::webhook::Triggers;
 use domain::{WeakAdminToken, check_admin_token};
 use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunGate, RunSettings, Runner, Sources};
-use store::aws::Aws;
 use store::env::{Env, EnvError};
-use store::{
-    Agents, Bedrock, Clock, Documents, MemoryQueue, Queue, Secrets, StoreError, Tasks, create_tables,
-    index_tasks,
-};
+use store::{Bedrock, Clock, MemoryQueue, Queue, StoreError};
 use subprocess::Subprocesses;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -36,6 +33,7 @@ pub use http::HttpLimits;
 use crate::cli::ServeArgs;
 use crate::data_dir::{KeptSecret, Lock};
 use crate::{DataDir, DataDirError, say};
+use stored::Stored;
 
 /// Prompts that are not plain and are rendered at a time, each in a subprocess.
 const PROMPTS_AT_ONCE: usize = 2;
@@ -48,9 +46,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const SWEEP_REST: u32 = 100;
 /// As on AWS: not shorter than an invocation.
 const VISIBILITY: Duration = Duration::from_secs(3600);
-/// What was read of agents is forgotten at every change made in this process,
-/// and no other process makes any.
-const REMEMBER_AGENTS: Duration = Duration::from_secs(10);
 
 /// The operator's choices that are not on the command line.
 #[derive(Clone)]
@@ -198,7 +193,7 @@ impl Settings {
             runs: RunSettings::from_env(env)?,
             concurrency: env.number("AGENT_WEBHOOKS_CONCURRENCY", 32, 1, 1000)?,
             max_body_bytes: api::webhook::max_body_bytes(env)?,
-            private_hosts: PrivateHosts::from_env(env, PrivateHosts::any()),
+            private_hosts: PrivateHosts::from_env(env, PrivateHosts::any())?,
             bedrock: Bedrock::from_env(env),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
             http: HttpLimits::default(),
@@ -220,10 +215,7 @@ impl Server {
         // A refused token leaves no database, and the next start is the first.
         let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
         let signing_secret = data_dir.keep_signing_secret()?.value;
-        let Stored { engine, aws, documents, is_new } = open_databases(&data_dir).await?;
-        let tasks = Tasks::new(&aws, "tasks");
-        let agents = Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS));
-        let secrets = Arc::new(Secrets::file(data_dir.secrets()));
+        let Stored { engine, tasks, agents, secrets, documents, is_new } = Stored::open(&data_dir).await?;
         let clock = settings.clock.clone();
         let [queue, lone_queue] = [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES)));
 
@@ -320,51 +312,6 @@ fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<(String, Adm
         true => Ok((value, AdminToken::Made { secret, file })),
         false => Ok((value, AdminToken::Kept { file })),
     }
-}
-
-/// Makes a database beside its place, since the engine makes a table in several
-/// steps: a first start that is killed leaves nothing that a later one trips over.
-async fn make_database(data_dir: &DataDir, name: &str, tables: &[&str]) -> Result<(), ServeError> {
-    let draft = data_dir.draft_database(name)?;
-    // The engine closes its file with the last of its clients, which is this one.
-    create_tables(&Aws::embedded(Engine::open(&draft)?), tables).await?;
-    Ok(data_dir.keep_draft_database(name, &draft)?)
-}
-
-/// What a folder holds.
-struct Stored {
-    engine: Engine,
-    aws: Aws,
-    documents: Documents,
-    is_new: bool,
-}
-
-async fn open_databases(data_dir: &DataDir) -> Result<Stored, ServeError> {
-    let (engine, is_new) = open_database(data_dir, "tables", &["tasks", "agents"]).await?;
-    // In a file of their own, so that a large document holds up no task.
-    let (documents, has_no_documents) = open_database(data_dir, "documents", &["documents"]).await?;
-    if has_no_documents && !is_new {
-        tracing::warn!(
-            "documents.sqlite was missing and is empty now: upload the documents of agents again, or stop the \
-             server and put the file back (a folder of version 0.1.0 never had one)"
-        );
-    }
-    let aws = Aws::embedded(engine.clone());
-    index_tasks(&aws, "tasks").await?;
-    Ok(Stored { engine, aws, documents: Documents::new(&Aws::embedded(documents), "documents"), is_new })
-}
-
-/// A database, and whether it was made just now.
-async fn open_database(
-    data_dir: &DataDir,
-    name: &str,
-    tables: &[&str],
-) -> Result<(Engine, bool), ServeError> {
-    let is_new = !data_dir.has_database(name)?;
-    if is_new {
-        make_database(data_dir, name, tables).await?;
-    }
-    Ok((Engine::open(&data_dir.database(name))?, is_new))
 }
 
 async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {

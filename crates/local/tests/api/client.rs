@@ -127,8 +127,8 @@ async fn an_agent_of_another_provider_keeps_it_when_its_model_changes() {
 }
 
 /// What a terminal obeys: a title, a cleared screen, C1, a direction override.
-const HOSTILE: &str = "a\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}2J\rb\u{202e}c\u{7f}\n\tü";
-const SHOWN: &str = "a\\u001b]0;title\\u0007\\u001b[2J\\u009b2J\\u000db\\u202ec\\u007f\n\tü";
+const HOSTILE: &str = "a\u{1b}]0;name\u{7}\u{1b}[2J\u{9b}2J\rb\u{202e}c\u{7f}\n\tü";
+const SHOWN: &str = "a\\u001b]0;name\\u0007\\u001b[2J\\u009b2J\\u000db\\u202ec\\u007f\n\tü";
 
 /// What the command writes to a terminal that is its stdout and its stderr.
 async fn shown_on_a_terminal(world_url: &str, args: &[&str]) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 use utoipa::openapi::path::Operation;
 
 use crate::Problem;
-use crate::admin::Stranger;
+use crate::admin::AuthError;
 
 #[derive(Clone, Copy)]
 pub(super) enum Shared {
@@ -68,11 +68,11 @@ impl Shared {
 
     pub(super) fn problems(self) -> Vec<Problem> {
         match self {
-            Self::Unauthorized => {
-                [Stranger::Nobody, Stranger::WrongToken, Stranger::SessionOver].map(Problem::from).into()
-            }
-            Self::CrossOrigin => vec![Stranger::CrossOrigin.into()],
-            Self::Guessing => vec![Stranger::Guessing { seconds: 42 }.into()],
+            Self::Unauthorized => [AuthError::NoCredentials, AuthError::WrongToken, AuthError::SessionOver]
+                .map(Problem::from)
+                .into(),
+            Self::CrossOrigin => vec![AuthError::CrossOrigin.into()],
+            Self::Guessing => vec![AuthError::TooManyGuesses { seconds: 42 }.into()],
             Self::MethodNotAllowed => vec![Problem::method_not_allowed(Some("GET, POST"))],
             Self::RequestTimeout => vec![Problem::body_too_slow()],
             Self::Internal => vec![Problem::internal(fmt::Error)],

@@ -47,11 +47,8 @@ pub(super) fn timed(body: Body, pause: Duration, whole: Duration, transfer: Arc<
             };
             let chunk = match chunk {
                 Some(Some(chunk)) => chunk,
-                Some(None) => {
-                    transfer.complete();
-                    return None;
-                }
-                None => {
+                Some(None) if transfer.complete() => return None,
+                Some(None) | None => {
                     transfer.fail_late();
                     Err(axum::Error::new(Late))
                 }

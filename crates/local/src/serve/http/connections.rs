@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -65,6 +65,11 @@ pub(super) struct Listed {
     pub(super) connection: Arc<Connection>,
 }
 
+/// The connection is being closed for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is being closed for a newer one")]
+pub(super) struct Closing;
+
 /// Makes a connection idle when it is dropped.
 #[derive(Debug)]
 pub(super) struct AnswerInProgress(Arc<Connection>);
@@ -88,8 +93,9 @@ impl Connections {
         if open.by_id.len() > self.limit {
             let number = (self.limit / CLOSED_PART).max(1);
             for id in connections_to_close(&open.by_id, Instant::now(), self.grace, number) {
-                if let Some(closed) = open.by_id.remove(&id) {
-                    closed.closing.cancel();
+                // It may have begun to work since it was chosen.
+                if open.by_id.get(&id).is_some_and(|chosen| chosen.close_unless_working()) {
+                    open.by_id.remove(&id);
                 }
             }
         }
@@ -111,7 +117,31 @@ impl Drop for Listed {
 
 impl Connection {
     pub(super) fn begin(&self, activity: Activity) {
-        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = (activity, Instant::now());
+        *self.lock_activity() = (activity, Instant::now());
+    }
+
+    /// Begins what may have an effect, unless the connection is being closed: its caller
+    /// would not learn of the effect.
+    pub(super) fn begin_work(&self, activity: Activity) -> Result<(), Closing> {
+        let mut current = self.lock_activity();
+        if self.closing.is_cancelled() {
+            return Err(Closing);
+        }
+        *current = (activity, Instant::now());
+        Ok(())
+    }
+
+    /// Returns false if its request may have an effect that its caller must learn of.
+    fn close_unless_working(&self) -> bool {
+        let current = self.lock_activity();
+        let is_closable = match &current.0 {
+            Activity::Receiving(transfer) => transfer.interrupt_unless_complete(),
+            activity => !activity.is_working(),
+        };
+        if is_closable {
+            self.closing.cancel();
+        }
+        is_closable
     }
 
     pub(super) fn begin_answer(self: &Arc<Self>) -> AnswerInProgress {
@@ -125,7 +155,11 @@ impl Connection {
     }
 
     fn activity(&self) -> (Activity, Instant) {
-        self.activity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_activity().clone()
+    }
+
+    fn lock_activity(&self) -> MutexGuard<'_, (Activity, Instant)> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -289,6 +323,34 @@ mod tests {
             list(&connections, 1, Activity::Waiting),
         ];
         assert_eq!(closed(&connections, &listed), [2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_no_effect_once_its_connection_is_chosen_for_closing() {
+        let connections = connections(2);
+        let transfer = Transfer::start(PACE, CancellationToken::new());
+        for activity in [Activity::Waiting, Activity::Receiving(Arc::clone(&transfer))] {
+            let chosen = list(&connections, 1, activity);
+            let working = list(&connections, 2, Activity::Working);
+            let _newcomer = connections.list([192, 0, 2, 9].into());
+            assert!(chosen.connection.closing().is_cancelled());
+            assert_eq!(chosen.connection.begin_work(Activity::Working), Err(Closing));
+            assert_eq!(working.connection.begin_work(Activity::Working), Ok(()));
+        }
+        assert!(!transfer.complete());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_has_begun_to_work_is_not_closed_though_it_was_chosen_while_it_waited() {
+        let connections = connections(2);
+        let complete = Transfer::start(PACE, CancellationToken::new());
+        assert!(complete.complete());
+        for activity in [Activity::Working, Activity::Receiving(complete)] {
+            let chosen = list(&connections, 1, Activity::Waiting);
+            chosen.connection.begin_work(activity).unwrap();
+            assert!(!chosen.connection.close_unless_working());
+            assert!(!chosen.connection.closing().is_cancelled());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -62,7 +62,8 @@ struct Waiter {
 #[derive(Debug)]
 pub(super) struct Permit {
     semaphore: Arc<FairSemaphore>,
-    id: u64,
+    /// `None` once it is returned.
+    id: Option<u64>,
 }
 
 /// There is no permit.
@@ -123,23 +124,39 @@ impl FairSemaphore {
         self.update(|state| state.holders.remove(&id));
     }
 
-    /// Changes the state and then hands out what is free.
+    /// Changes the state and then grants the free permits.
     fn update<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
-        let (changed, granted) = {
+        let (changed, mut granted) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             (change(&mut state), state.grant(self.shares))
         };
-        // Outside the lock: the permit of a waiter that just gave up comes straight back.
-        for (waiter, id) in granted {
-            let _ = waiter.send(Permit { semaphore: Arc::clone(self), id });
+        while !granted.is_empty() {
+            // The waiters that gave up leave their permits for the next ones. A loop, because
+            // there may be very many of them.
+            let unclaimed: Vec<u64> =
+                granted.into_iter().filter_map(|(waiter, id)| self.send_permit(waiter, id).err()).collect();
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.holders.retain(|id, _| !unclaimed.contains(id));
+            granted = state.grant(self.shares);
         }
         changed
+    }
+
+    /// Fails with the permit's id if the waiter gave up.
+    fn send_permit(self: &Arc<Self>, waiter: oneshot::Sender<Permit>, id: u64) -> Result<(), u64> {
+        let Err(mut unclaimed) = waiter.send(Permit { semaphore: Arc::clone(self), id: Some(id) }) else {
+            return Ok(());
+        };
+        unclaimed.id = None;
+        Err(id)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.semaphore.release(self.id);
+        if let Some(id) = self.id.take() {
+            self.semaphore.release(id);
+        }
     }
 }
 
@@ -161,10 +178,6 @@ impl State {
             let next = next_waiter(&self.queue, &self.holders, shares.per_route);
             let Some(waiter) = next.and_then(|position| self.queue.remove(position)) else { break };
             self.next_id += 1;
-            if let Some(transfer) = &waiter.holder.transfer {
-                // Until now the server made it wait.
-                transfer.restart();
-            }
             self.holders.insert(self.next_id, waiter.holder);
             granted.push((waiter.granted, self.next_id));
         }
@@ -244,6 +257,7 @@ fn holder_to_interrupt(
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use tokio_util::sync::CancellationToken;
 
     use super::super::transfer::Pace;
@@ -299,6 +313,23 @@ mod tests {
         drop(held);
         semaphore.acquire(request(1, 2), Duration::ZERO).await.unwrap();
         semaphore.acquire(request(1, 1), Duration::ZERO).await.unwrap();
+    }
+
+    #[test]
+    fn very_many_waiters_that_gave_up_at_once_do_not_exhaust_the_stack() {
+        let test = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _context = runtime.enter();
+            let semaphore = semaphore(1, 1, usize::MAX);
+            let held = semaphore.acquire(request(1, 1), SOON).now_or_never().unwrap().unwrap();
+            let acquire = |_| Box::pin(semaphore.acquire(request(1, 1), SOON));
+            let mut waiting: Vec<_> = (0..2000).map(acquire).collect();
+            assert!(waiting.iter_mut().all(|waiter| waiter.now_or_never().is_none()));
+            drop(waiting);
+            drop(held);
+            semaphore.acquire(request(1, 1), SOON).now_or_never().unwrap().unwrap();
+        };
+        std::thread::Builder::new().stack_size(256 * 1024).spawn(test).unwrap().join().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -384,6 +415,21 @@ mod tests {
             (semaphore.acquire(elsewhere, SOON).await.unwrap(), semaphore.acquire(here, SOON).await.unwrap());
         assert!(semaphore.acquire(request(2, 2), SOON).await.is_err());
         assert!(same.is_interrupted() && !other.is_interrupted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_that_the_server_makes_wait_is_not_interrupted() {
+        let semaphore = semaphore(1, 1, 8);
+        let (holder, transfer) = transferring(1, 1);
+        transfer.pause();
+        let _held = semaphore.acquire(holder, SOON).await.unwrap();
+        assert!(semaphore.acquire(request(2, 2), SOON).await.is_err());
+        assert!(!transfer.is_interrupted());
+        transfer.resume();
+        assert!(semaphore.acquire(request(2, 2), Duration::from_millis(900)).await.is_err());
+        assert!(!transfer.is_interrupted(), "its grace starts again");
+        assert!(semaphore.acquire(request(2, 2), SOON).await.is_err());
+        assert!(transfer.is_interrupted());
     }
 
     #[tokio::test(start_paused = true)]

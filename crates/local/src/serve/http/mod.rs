@@ -11,6 +11,7 @@
 //! | sends more requests than can be worked on | [`admission`]: 503 with `Retry-After` |
 //! | takes many of the permits for large bodies or answers, or moves them slowly, while others wait | [`fair_semaphore`]: 408, or closed |
 //! | has sent its request and closes its side | is answered |
+//! | resets its connection while its request waits | the request is not worked on |
 //!
 //! Shares are by route, in all its spellings, and by network ([`share`]). Behind a
 //! proxy all callers are one network, so there only the shares by route hold, and
@@ -18,6 +19,7 @@
 
 mod admission;
 mod body;
+mod caller_socket;
 mod connections;
 mod fair_semaphore;
 mod host;
@@ -46,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use admission::Admission;
+use caller_socket::CallerSocket;
 use connections::{Connection, Connections};
 use limits::CLOSING_CONNECTIONS;
 pub use limits::HttpLimits;
@@ -110,7 +113,8 @@ fn protocol(limits: &HttpLimits) -> http1::Builder {
     protocol
         .timer(TokioTimer::new())
         // A caller that has closed its side may still read (RFC 9112 section 9.6). One
-        // that is gone is noticed when its answer is written.
+        // that is gone is noticed when its answer is written, or before its request is
+        // worked on if it reset the connection.
         .half_close(true)
         .header_read_timeout(limits.head)
         .max_headers(limits.headers)
@@ -150,12 +154,14 @@ async fn converse(site: Site, stream: TcpStream, address: IpAddr, listed: Arc<Co
     let Site { protocol, app, admission, pause, stop } = site;
     // Headers and body are two writes; the second must not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
+    let socket = CallerSocket::new(stream, address);
+    let mut stream = TimeoutStream::new(socket.clone());
     stream.set_write_timeout(Some(pause));
     let io = TokioIo::new(Box::pin(stream));
     let service = service_fn(|request: Request<Incoming>| {
         let (admission, app, listed) = (Arc::clone(&admission), app.clone(), Arc::clone(&listed));
-        async move { Ok::<_, Infallible>(admission.answer(request.map(Body::new), app, &listed, address).await) }
+        let socket = socket.clone();
+        async move { Ok::<_, Infallible>(admission.answer(request.map(Body::new), app, &listed, &socket).await) }
     });
     let mut connection = pin!(protocol.serve_connection(io, service));
     // An error concerns only this caller.

@@ -33,6 +33,8 @@ struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TransferState {
     InProgress,
+    /// The server makes it wait.
+    Paused,
     Complete,
     Late,
 }
@@ -45,10 +47,24 @@ impl Transfer {
         Arc::new(Self { pace, progress: Mutex::new(progress), interrupt })
     }
 
+    /// Its pace does not count until [`Self::resume`].
+    pub(super) fn pause(&self) {
+        self.update(|progress| {
+            if progress.state == TransferState::InProgress {
+                progress.state = TransferState::Paused;
+            }
+        });
+    }
+
     /// Its pace counts from now.
-    pub(super) fn restart(&self) {
+    pub(super) fn resume(&self) {
         let now = Instant::now();
-        self.update(|progress| (progress.since, progress.due) = (now, now + self.pace.grace));
+        self.update(|progress| {
+            if progress.state == TransferState::Paused {
+                let due = now + self.pace.grace;
+                *progress = Progress { since: now, due, state: TransferState::InProgress };
+            }
+        });
     }
 
     pub(super) fn add(&self, bytes: usize) {
@@ -57,8 +73,13 @@ impl Transfer {
         self.update(|progress| progress.due = (progress.due.max(now) + bought).min(now + self.pace.grace));
     }
 
-    pub(super) fn complete(&self) {
-        self.update(|progress| progress.state = TransferState::Complete);
+    /// Returns false if it was interrupted before.
+    pub(super) fn complete(&self) -> bool {
+        self.update(|progress| {
+            let is_complete = !self.is_interrupted();
+            progress.state = if is_complete { TransferState::Complete } else { TransferState::Late };
+            is_complete
+        })
     }
 
     pub(super) fn fail_late(&self) {
@@ -95,6 +116,17 @@ impl Transfer {
         self.interrupt.cancel();
     }
 
+    /// Returns false if it is complete. From then on it cannot be completed.
+    pub(super) fn interrupt_unless_complete(&self) -> bool {
+        self.update(|progress| {
+            let is_complete = progress.state == TransferState::Complete;
+            if !is_complete {
+                self.interrupt.cancel();
+            }
+            !is_complete
+        })
+    }
+
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupt.is_cancelled()
     }
@@ -107,8 +139,8 @@ impl Transfer {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn update(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
+    fn update<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
+        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

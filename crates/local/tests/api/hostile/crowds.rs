@@ -13,11 +13,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::{Site, listen};
 use crate::support::{accepted, refused};
 
-/// One request at a time, and one more waits.
+/// One request at a time. More may wait than the unrelated caller sends within its time limit.
 fn narrow(settings: &mut Settings) {
     settings.http.in_work = 1;
     settings.http.in_work_per_path = 1;
-    settings.http.waiting_per_path = 2;
+    settings.http.waiting_per_path = 8;
 }
 
 async fn triggers(site: &Site, number: usize) -> Vec<Response> {
@@ -84,6 +84,27 @@ async fn a_task_whose_caller_hung_up_at_any_moment_is_queued_if_it_is_stored() {
     site.world.run(&site.agent, "1").await;
     let tasks = site.model.asked().len();
     site.closes_unharmed(tasks).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_caller_resets_its_connection_while_it_waits_is_not_run() {
+    let site = Site::open_unwatched_with(narrow).await;
+    // Its body holds the only permit.
+    let body = "1".repeat(100_000);
+    let large = site.post(&format!("Connection: close\r\nContent-Length: {}\r\n", body.len()), &body);
+    let (begun, rest) = large.split_at(large.len() - 1);
+    let mut working = site.connect().await;
+    working.write_all(begun.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut waiting = site.connect().await;
+    waiting.write_all(site.post("Content-Length: 2\r\n", "{}").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    waiting.set_zero_linger().unwrap();
+    drop(waiting);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    working.write_all(rest.as_bytes()).await.unwrap();
+    assert_eq!(listen(&mut working).await.status(), 200);
+    site.closes_unharmed(1).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -17,7 +18,10 @@ const ANOTHER_USER: u32 = 54_321;
 
 /// What a server says that must refuse to start here. One that starts is stopped.
 fn refusal(folder: &Path) -> String {
-    let mut command = serve(folder);
+    refusal_of(serve(folder))
+}
+
+fn refusal_of(mut command: Command) -> String {
     command.env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN").stderr(Stdio::piped());
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -80,20 +84,37 @@ fn a_folder_that_others_can_write_is_refused_with_the_command_that_helps() {
     Killable::start_with(&mut serve(folder.path())).kill();
 }
 
+/// The real command, run by root as another user.
+fn serve_as_another_user(folder: &Path) -> Command {
+    let mut command = serve(folder);
+    command.uid(ANOTHER_USER);
+    command
+}
+
+/// Only root can, and not if the program is in a folder of root's alone.
+fn can_run_as_another_user() -> bool {
+    is_root() && Command::new(PROGRAM).arg("--version").uid(ANOTHER_USER).output().is_ok()
+}
+
 #[test]
-fn a_folder_or_a_file_of_another_user_is_refused() {
-    if !is_root() {
+fn a_folder_of_another_user_is_refused() {
+    if !can_run_as_another_user() {
         return;
     }
     let folder = TempDir::new().unwrap();
-    let token = folder.path().join("admin-token");
-    fs::write(&token, "planted-by-another-user\n").unwrap();
-    chown(folder.path(), Some(ANOTHER_USER), None).unwrap();
-    let message = refusal(folder.path());
-    assert!(message.contains("belongs to user 54321") && message.contains("sudo chown -R"), "{message}");
+    chown(folder.path(), Some(ANOTHER_USER + 1), None).unwrap();
+    set_mode(folder.path(), 0o755);
+    let message = refusal_of(serve_as_another_user(folder.path()));
+    assert!(message.contains("belongs to user 54322") && message.contains("sudo chown -R"), "{message}");
+}
 
+#[test]
+fn a_file_of_another_user_is_refused() {
+    if !is_root() {
+        return;
+    }
     // Planted while the folder could be written.
-    chown(folder.path(), Some(0), None).unwrap();
+    let folder = TempDir::new().unwrap();
     for name in ["admin-token", "signing-secret", "secrets.json", "tables.sqlite", "documents.sqlite-wal"] {
         let planted = folder.path().join(name);
         fs::write(&planted, "planted-by-another-user\n").unwrap();
@@ -103,6 +124,38 @@ fn a_folder_or_a_file_of_another_user_is_refused() {
         assert!(message.contains(name) && message.contains("belongs to user 54321"), "{message}");
         fs::remove_file(&planted).unwrap();
     }
+}
+
+#[test]
+fn root_serves_a_folder_of_another_user_with_a_warning() {
+    if !is_root() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let token = folder.path().join("admin-token");
+    fs::write(&token, "the-admin-token-of-the-owner\n").unwrap();
+    for path in [folder.path(), &token] {
+        chown(path, Some(ANOTHER_USER), None).unwrap();
+    }
+    let mut command = serve(folder.path());
+    let mut server = Killable::start_with(command.stderr(Stdio::piped()));
+    server.kill();
+    let log = std::io::read_to_string(server.process.stderr.take().unwrap()).unwrap();
+    assert!(log.contains("another user owns the data folder"), "{log}");
+}
+
+#[test]
+fn a_file_of_root_that_a_user_may_only_read_is_used_as_it_is() {
+    if !can_run_as_another_user() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let token = folder.path().join("admin-token");
+    fs::write(&token, "the-admin-token-of-root\n").unwrap();
+    set_mode(&token, 0o644);
+    chown(folder.path(), Some(ANOTHER_USER), None).unwrap();
+    Killable::start_with(&mut serve_as_another_user(folder.path())).kill();
+    assert_eq!(mode(&token), 0o644);
 }
 
 #[test]

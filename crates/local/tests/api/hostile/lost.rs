@@ -38,8 +38,12 @@ struct Meetings {
 impl Runs {
     /// A run that takes a while.
     fn answer(&self, payload: &str) -> Reply {
+        self.answer_after(payload, RUN)
+    }
+
+    fn answer_after(&self, payload: &str, duration: Duration) -> Reply {
         self.begin(payload);
-        block_in_place(|| Handle::current().block_on(tokio::time::sleep(RUN)));
+        block_in_place(|| Handle::current().block_on(tokio::time::sleep(duration)));
         self.0.lock().unwrap().in_progress.retain(|other| other != payload);
         Reply::Text("x")
     }
@@ -53,6 +57,11 @@ impl Runs {
         }
         meetings.in_progress.push(payload.to_owned());
         meetings.all.push((payload.to_owned(), others));
+    }
+
+    /// The payloads of all runs, in the order in which they began.
+    fn order(&self) -> Vec<String> {
+        self.0.lock().unwrap().all.iter().map(|(run, _)| run.clone()).collect()
     }
 
     /// The other runs that each run of this payload has met.
@@ -215,6 +224,15 @@ async fn lose_two_of_four(functions: &Functions, model: &FakeModel) -> (Vec<Stri
     (tasks, batch)
 }
 
+/// Runs these messages in an invocation that is killed at its `call`th call of the model.
+async fn lose_at_call(functions: &Functions, model: &FakeModel, batch: &[Received], call: usize) {
+    let mut invocation = pin!(functions.run_received(batch, INVOCATION));
+    tokio::select! {
+        () = &mut invocation => panic!("the model never answers"),
+        () = model.asked_at_least(call) => {}
+    }
+}
+
 /// Runs every batch to the end, and returns how many there were.
 async fn run_all(functions: &Functions) -> usize {
     let mut batches = 0;
@@ -238,11 +256,19 @@ async fn assert_ended(functions: &Functions, tasks: &[String], attempts: &[u64])
 
 /// The prompt names the task. As a Lambda, it has one thread; the model has others.
 async fn functions_and_model(runs: &Runs) -> (Functions, FakeModel) {
+    functions_and_model_with(runs, |_| Some(RUN)).await
+}
+
+/// After the first two, a call of the model takes so long, or has no end.
+async fn functions_and_model_with(
+    runs: &Runs,
+    duration: impl Fn(usize) -> Option<Duration> + Send + Sync + 'static,
+) -> (Functions, FakeModel) {
     static MODELS: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     let seen = runs.clone();
-    let model = FakeModel::start(move |call, asked| match call {
-        0..2 => Reply::Never,
-        _ => seen.answer(asked.system()),
+    let model = FakeModel::start(move |call, asked| match duration(call) {
+        Some(duration) if call >= 2 => seen.answer_after(asked.system(), duration),
+        _ => Reply::Never,
     });
     let model = MODELS.spawn(model).await.unwrap();
     let functions = functions_of(&model, json!({ "prompt": "{{ task_id }}" })).await;
@@ -255,7 +281,7 @@ async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_seco
     let (functions, model) = functions_and_model(&runs).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&batch, INVOCATION).await;
-    let order: Vec<String> = runs.0.lock().unwrap().all.iter().map(|(task, _)| task.clone()).collect();
+    let order = runs.order();
     assert_eq!(order.len(), 3, "the second one has no place in this invocation");
     assert!(tasks[..2].contains(&order[2]), "the others run first");
     assert_eq!(run_all(&functions).await, 1);
@@ -287,6 +313,74 @@ async fn a_task_that_must_run_alone_comes_back_when_too_little_of_the_invocation
     }
 }
 
+/// As often received as a task that comes back again and again.
+fn received_ten_times(mut batch: Vec<Received>) -> Vec<Received> {
+    batch.iter_mut().for_each(|message| message.receives = 10);
+    batch
+}
+
+/// Where it would be put off for ever, because others are always in its batch.
+#[tokio::test]
+async fn a_task_that_must_run_alone_goes_before_its_batch_at_every_tenth_receive() {
+    let runs = Runs::default();
+    let (functions, model) = functions_and_model(&runs).await;
+    let (tasks, batch) = lose_two_of_four(&functions, &model).await;
+    functions.run_received(&received_ten_times(batch), SHORT_INVOCATION).await;
+    assert_eq!(runs.order().len(), 3, "one goes first, and the second one comes back");
+    assert_eq!(runs.order()[0], tasks[0]);
+    assert_eq!(runs.met_by(&tasks[0]), [BTreeSet::new()], "it ran beside others");
+    assert_ended(&functions, &tasks[2..], &[1, 1]).await;
+    assert_ended(&functions, &tasks[..1], &[2]).await;
+}
+
+#[tokio::test]
+async fn the_others_of_a_batch_come_back_if_the_task_that_goes_first_runs_for_long() {
+    const LONG_RUN: Duration = Duration::from_secs(3);
+    let runs = Runs::default();
+    let duration = |call| Some(if call == 2 { LONG_RUN } else { RUN });
+    let (functions, model) = functions_and_model_with(&runs, duration).await;
+    let (tasks, batch) = lose_two_of_four(&functions, &model).await;
+    functions.run_received(&received_ten_times(batch), SHORT_INVOCATION).await;
+    assert_eq!(runs.order(), tasks[..1]);
+    let pause = functions.until_next_message();
+    assert!((1..=15).contains(&pause.as_secs()), "{pause:?}");
+    run_all(&functions).await;
+    assert_ended(&functions, &tasks, &[2, 2, 1, 1]).await;
+}
+
+#[tokio::test]
+async fn the_task_of_a_dead_letter_ends_while_another_one_runs_alone() {
+    let (functions, model) = functions_and_model(&Runs::default()).await;
+    let (tasks, batch) = lose_two_of_four(&functions, &model).await;
+    let dead_letter = async {
+        model.asked_at_least(3).await;
+        functions.deliver(&[&tasks[1]], true).await;
+        let running: Value = functions.status(&tasks[0]).await.json().await.unwrap();
+        assert_eq!(running["status"], "STARTED", "the dead letter waited: {running}");
+        let ended: Value = functions.status(&tasks[1]).await.json().await.unwrap();
+        assert_eq!(ended["error"]["type"], WORKER_LOST, "{ended}");
+    };
+    tokio::join!(functions.run_received(&batch[..1], INVOCATION), dead_letter);
+}
+
+#[tokio::test]
+async fn the_time_of_an_earlier_wait_does_not_count_for_a_later_one() {
+    let runs = Runs::default();
+    // The fifth call is the second attempt of a lost task.
+    let (functions, model) = functions_and_model_with(&runs, |call| (call != 4).then_some(RUN)).await;
+    let (tasks, batch) = lose_two_of_four(&functions, &model).await;
+    functions.run_received(&batch, SHORT_INVOCATION).await;
+    functions.time.forward(Duration::from_secs(15));
+    let again = functions.wire.sqs.receive(LIVE, 1);
+    lose_at_call(&functions, &model, &again, 5).await;
+    functions.time.forward(Duration::from_secs(24 * 3600));
+    functions.trigger(None).await;
+    functions.run_received(&functions.wire.sqs.receive(LIVE, 10), SHORT_INVOCATION).await;
+    let waits: Value = functions.status(&again[0].body).await.json().await.unwrap();
+    assert_eq!((&waits["status"], &waits["attempt"]), (&json!("PENDING"), &json!(2)), "{waits}");
+    assert!(tasks.contains(&again[0].body));
+}
+
 #[tokio::test]
 async fn a_task_that_cannot_run_alone_for_a_day_ends_as_worker_lost() {
     let (functions, model) = functions_and_model(&Runs::default()).await;
@@ -301,5 +395,7 @@ async fn a_task_that_cannot_run_alone_for_a_day_ends_as_worker_lost() {
     for task in &tasks[..2] {
         let ended: Value = functions.status(task).await.json().await.unwrap();
         assert_eq!((&ended["error"]["type"], &ended["attempt"]), (&json!(WORKER_LOST), &json!(1)), "{ended}");
+        let says = "The task lost its worker, and could not run again, alone, for 24 hours";
+        assert_eq!(ended["error"]["message"], says, "{ended}");
     }
 }

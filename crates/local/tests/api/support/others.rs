@@ -372,7 +372,9 @@ impl Caller {
 
     async fn call_all(self) -> Round {
         let health = timed(self.client.get(&self.health));
-        let trigger = timed(self.client.post(&self.webhook).json(&json!({ "from": "bystander" })));
+        let trigger = timed(
+            self.client.post(&self.webhook).json(&json!({ "note": "What does the unrelated caller want?" })),
+        );
         let control = timed(self.client.get(&self.control));
         let ((healthy, health), (accepted, trigger), (_, control)) = tokio::join!(health, trigger, control);
         let accepted = accepted.map(|body| string(&body["task_id"]));

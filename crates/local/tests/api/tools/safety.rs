@@ -20,7 +20,7 @@ pub(super) async fn strict_world(model: &FakeModel) -> World {
     let host = model.url.strip_prefix("http://").unwrap().trim_end_matches("/v1").to_owned();
     let env =
         Env::from_fn(move |name| (name == "AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS").then(|| host.clone()));
-    let hosts = PrivateHosts::from_env(&env, PrivateHosts::none());
+    let hosts = PrivateHosts::from_env(&env, PrivateHosts::none()).unwrap();
     World::start_with(move |settings| settings.private_hosts = hosts).await
 }
 
