@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fail when a line that the product logged in the last test run holds a secret.
+"""Fail when a line that the product logged in the last test run contains a secret.
 
 The tests leave in target/redaction what the product logged (*.log) and what they
 handed it or got from it that no log may hold (*.secrets: webhook tokens, keys,
@@ -31,12 +31,12 @@ MOST_SHOWN = 50
 def main():
     kinds, missing = secrets()
     missing += too_few_lines()
-    findings = list(leaks(kinds)) if kinds else []
-    for finding in missing + findings[:MOST_SHOWN]:
-        print(finding)
-    if len(findings) > MOST_SHOWN:
-        print(f"… and {len(findings) - MOST_SHOWN} more")
-    sys.exit(1 if missing or findings else 0)
+    matches = matching_lines(kinds) if kinds else []
+    for problem in missing + [finding(match, kinds) for match in matches[:MOST_SHOWN]]:
+        print(problem)
+    if len(matches) > MOST_SHOWN:
+        print(f"… and {len(matches) - MOST_SHOWN} more")
+    sys.exit(1 if missing or matches else 0)
 
 
 def secrets():
@@ -69,11 +69,12 @@ def too_few_lines():
         lines = sum(file.read_bytes().count(b"\n") for file in files)
         print(f"{source}: {lines} lines logged")
         if lines < least:
-            missing.append(f"{source}: at least {least} lines are expected; run first: ./test unit deployed")
+            missing.append(f"{source}: at least {least} lines are expected; run first: ./test unit hostile deployed")
     return missing
 
 
-def leaks(kinds):
+def matching_lines(kinds):
+    """Each line that holds a secret, as `file:number:line`."""
     patterns = FOLDER / "patterns"
     patterns.write_text("".join(f"{text}\n" for text in kinds))
     logs = sorted(FOLDER.glob("*.log"))
@@ -82,17 +83,20 @@ def leaks(kinds):
                            stdout=subprocess.PIPE, check=False)
     patterns.unlink()
     if found.returncode > 1:
-        yield "grep failed"
-    for match in found.stdout.decode(errors="replace").splitlines():
-        file, number, line = match.split(":", 2)
-        held = sorted({kind for text, kind in kinds.items() if text in line.lower()})
-        yield f"{file}:{number} holds {' and '.join(held)}: {masked(line, kinds)[:300]}"
+        sys.exit("grep failed")
+    # Not `splitlines`, which also splits at U+2028 and other characters that a line may hold.
+    return found.stdout.decode(errors="replace").split("\n")[:-1]
 
 
-def masked(line, kinds):
-    for text, kind in kinds.items():
-        line = re.sub(re.escape(text), f"<{kind}>", line, flags=re.IGNORECASE)
-    return line
+def finding(match, kinds):
+    """Where the line is, what it holds, and the line without that."""
+    file, number, line = match.split(":", 2)
+    shown = line.lower()
+    held = [text for text in kinds if text in shown]
+    # The longest first, because a secret may contain another one.
+    for text in sorted(held, key=len, reverse=True):
+        shown = shown.replace(text, f"<{kinds[text]}>")
+    return f"{file}:{number} holds {' and '.join(sorted({kinds[text] for text in held}))}: {shown[:300]}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What the tests share: one deployed stack, one fake model, and a client for both."""
 
-import http.server
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 import redaction
 import requests
 
+from fake_server import FakeServer
 from running import BUILD, admin_token, kill_runners
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ SEARCH = {"id": "call-1", "type": "function",
 def collector():
     collector = Collector()
     yield collector
-    collector.server.shutdown()
+    collector.server.close()
 
 
 @pytest.fixture(scope="session")
@@ -211,24 +211,12 @@ class Collector:
 
     def __init__(self):
         self.exports = []
-        collector = self
+        self.server = FakeServer(self.accept)
+        self.url = self.server.url
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                collector.exports.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def accept(self, path, _headers, body):
+        self.exports.append((path, body))
+        return 200, b""
 
 
 class FakeModel:
@@ -241,36 +229,16 @@ class FakeModel:
         self.most_at_once = 0
         self.lock = threading.Lock()
         self.closing = threading.Event()
-        fake = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                status, answer = fake.answer(self.path, self.headers, body)
-                data = json.dumps(answer).encode()
-                try:
-                    self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    self.wfile.write(data)
-                except OSError:
-                    # The runner gave up, or was killed; that is what some tests are about.
-                    self.close_connection = True
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.base_url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = FakeServer(self.respond)
+        self.base_url = f"{self.server.url}/v1"
 
     def close(self):
         self.closing.set()
-        self.server.shutdown()
+        self.server.close()
+
+    def respond(self, path, headers, body):
+        status, answer = self.answer(path, headers, body.decode())
+        return status, json.dumps(answer).encode()
 
     def answer(self, path, headers, body):
         request = {"path": path, "authorization": headers.get("Authorization"), "text": body, "body": json.loads(body)}

@@ -2,7 +2,7 @@
 
 The address space of each function is limited to its MemorySize (512 MB for the agent function). Tasks of the
 attacked agent and of another agent, the bystander, are in one batch, so that one process runs them. The check
-`unit` has the same attacks against the local server.
+`hostile` has the same attacks against the local server.
 
 What the emulator does otherwise than Lambda:
 - Lambda limits the memory that a function uses, all its processes together. The limit here is on the address
@@ -10,7 +10,6 @@ What the emulator does otherwise than Lambda:
 - Health is answered by another function, as on AWS, so that it only shows that the API works.
 """
 
-import http.server
 import json
 import re
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 import pytest
 import requests
 from conftest import ANSWER, ROOT, SEARCH, Agents, Stack, completion, start_emulator, stop_emulator, wait_until
+from fake_server import FakeServer
 from running import descendants
 
 STATE = ROOT / ".emulator" / "hostile"
@@ -109,36 +109,13 @@ class HostileServer:
         }
         self.replies = {name: reply.encode() for name, reply in replies.items()}
         self.swollen = nested(SWELLING - 4096)
-        hostile = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, answer = hostile.mcp(body) if self.path == "/mcp" else (200, hostile.reply(body))
-                try:
-                    self.send_response(status)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(answer)))
-                    self.end_headers()
-                    self.wfile.write(answer)
-                except OSError:
-                    # The run gave up.
-                    self.close_connection = True
-
-            def do_DELETE(self):
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.server = FakeServer(self.respond)
+        self.url = self.server.url
         self.base_url = f"{self.url}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def respond(self, path, _headers, body):
+        body = json.loads(body)
+        return self.mcp(body) if path == "/mcp" else (200, self.reply(body))
 
     def reply(self, body):
         has_called = body["messages"][-1]["role"] == "tool"
@@ -228,7 +205,7 @@ def stack():
 def server():
     server = HostileServer()
     yield server
-    server.server.shutdown()
+    server.server.close()
 
 
 @pytest.fixture(scope="module")
