@@ -4,16 +4,15 @@
 //! become template code.
 
 mod data;
+mod names;
 mod plain;
 mod stack;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
@@ -99,104 +98,8 @@ impl From<Error> for PromptError {
 pub fn check_template(template: &str) -> Result<(), PromptError> {
     with_stack_for(template, || {
         environment().template_from_named_str(NAME, template)?;
-        check_names(template)
+        names::check(template)
     })?
-}
-
-/// Renders one small template per filter, test and function that `template` names,
-/// because only the engine knows which exist.
-fn check_names(template: &str) -> Result<(), PromptError> {
-    let tokens: Vec<_> = tokenize(template, false, Default::default()).map_while(Result::ok).collect();
-    let environment = environment();
-    let mut checked = names_with_values(&tokens);
-    for (probe, line) in probes(&tokens) {
-        if !checked.insert(probe.clone()) {
-            continue;
-        }
-        let template = "\n".repeat(line.saturating_sub(1)) + &probe.template();
-        match environment.template_from_named_str(NAME, &template).and_then(|it| it.render(context! {})) {
-            Err(error) if is_unknown_name(error.kind()) => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A name in a template that the engine may not know.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Probe<'a> {
-    Filter(&'a str),
-    Test(&'a str),
-    Function(&'a str),
-}
-
-impl Probe<'_> {
-    /// A template that fails at once if the name is unknown.
-    fn template(&self) -> String {
-        match self {
-            Self::Filter(name) => format!("{{{{ 0|{name} }}}}"),
-            Self::Test(name) => format!("{{{{ 0 is {name} }}}}"),
-            Self::Function(name) => format!("{{{{ {name}() }}}}"),
-        }
-    }
-}
-
-/// Words of the language that a bracket may follow, and what macros and loops are given.
-const NO_FUNCTIONS: [&str; 18] = [
-    "and",
-    "autoescape",
-    "call",
-    "caller",
-    "do",
-    "elif",
-    "else",
-    "filter",
-    "for",
-    "if",
-    "in",
-    "is",
-    "loop",
-    "macro",
-    "not",
-    "or",
-    "set",
-    "with",
-];
-
-/// What the template names, with the lines.
-fn probes<'a>(tokens: &'a [(Token<'a>, Span)]) -> impl Iterator<Item = (Probe<'a>, usize)> {
-    let token = |at: usize| tokens.get(at).map(|(token, _)| token);
-    tokens.iter().enumerate().filter_map(move |(at, (ident, span))| {
-        let Token::Ident(name) = *ident else { return None };
-        let before = [at.checked_sub(2).and_then(token), at.checked_sub(1).and_then(token)];
-        let probe = match (before, token(at + 1)) {
-            ([_, Some(Token::Ident("is"))], _) if name != "not" => Probe::Test(name),
-            ([Some(Token::Ident("is")), Some(Token::Ident("not"))], _) => Probe::Test(name),
-            ([_, Some(Token::Pipe)] | [Some(Token::BlockStart), Some(Token::Ident("filter"))], _) => {
-                Probe::Filter(name)
-            }
-            ([_, Some(Token::Dot)], _) => return None,
-            (_, Some(Token::ParenOpen)) if !NO_FUNCTIONS.contains(&name) => Probe::Function(name),
-            _ => return None,
-        };
-        Some((probe, usize::from(span.start_line)))
-    })
-}
-
-/// Names to which the template itself gives a value, as far as its tokens show: macros, and
-/// whatever is mentioned without being called.
-fn names_with_values<'a>(tokens: &'a [(Token<'a>, Span)]) -> HashSet<Probe<'a>> {
-    let name = |window: &'a [(Token<'a>, Span)]| match window {
-        [(Token::Ident("macro"), _), (Token::Ident(name), _), ..] => Some(Probe::Function(name)),
-        [(Token::Dot | Token::Pipe, _), ..] | [_, _, (Token::ParenOpen, _)] => None,
-        [_, (Token::Ident(name), _), _] => Some(Probe::Function(name)),
-        _ => None,
-    };
-    tokens.windows(3).filter_map(name).collect()
-}
-
-const fn is_unknown_name(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction)
 }
 
 /// An agent's prompt and all that it is rendered over, in a form that can be handed to
@@ -491,15 +394,6 @@ mod tests {
     }
 
     /// Half a billion steps if each look at the object collected its 40,000 fields.
-    #[test]
-    fn the_truth_and_the_length_of_an_object_do_not_collect_its_fields() {
-        let fields: Vec<String> = (0..40_000).map(|n| format!("\"k{n}\":1")).collect();
-        let payload = format!(r#"{{"rows":[{}0],"m":{{{}}}}}"#, "1,".repeat(14_000), fields.join(","));
-        let prompt =
-            "{% for r in payload.rows %}{% if payload.m and payload.m|length > 1 %}x{% endif %}{% endfor %}";
-        assert_eq!(render(prompt, &payload).len(), 14_001);
-    }
-
     #[test]
     fn missing_fields_render_as_nothing() {
         assert_eq!(render("[{{ payload.a.b.c }}]", r#"{"x":1}"#), "[]");

@@ -13,7 +13,7 @@ const MIB: u64 = 1024 * 1024;
 const PDF_STACK: usize = 64 * 1024 * 1024;
 /// A template takes the stack that it needs apart from this.
 const STACK: usize = 2 * 1024 * 1024;
-/// A payload of 1 MiB with every character escaped, and a template.
+/// A payload of up to 4 MiB, which is at most twice as long as a JSON string, and a template.
 const MAX_PROMPT_BYTES: u64 = 16 * MIB;
 /// A charset of any length that a request can have.
 const MAX_HEADER_BYTES: u64 = 1024 * 1024;

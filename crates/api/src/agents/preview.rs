@@ -85,6 +85,7 @@ fn parse_preview(body: &[u8]) -> Result<(Agent, Payload), PreviewError> {
     let payload = Payload::from_json(payload.get().as_bytes())?;
     let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
     let draft = AgentDraft { prompt, ..AgentDraft::named(name, Vec::new()) };
+    // One id for all previews, because one prompt of an agent is rendered at a time.
     let (agent, _) = Agent::new(AgentId::random([0; 16]), draft)?;
     Ok((agent, payload))
 }
