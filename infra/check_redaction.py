@@ -16,13 +16,13 @@ from collections import Counter
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "target" / "redaction"
-# Shorter texts are words that anybody may write.
+# Shorter texts are words that may occur anywhere.
 SHORTEST = 8
 # Where lines come from, and how many there are at least: fewer means that the
-# product's log was not kept, so that nothing could be found in it.
+# product's log was not recorded, so that the search would find nothing.
 LOGS = {"in-process": 1000, "spawned": 100, "deployed": 50}
 EVERY_KIND = {"admin token", "signing secret", "webhook token", "idempotency key", "API key", "prompt", "payload", "answer",
-              "kept secret"}
+              "stored secret"}
 TOOL_KINDS = {"tool secret", "tool call", "tool argument", "tool result"}
 KINDS = {"in-process": EVERY_KIND | TOOL_KINDS, "deployed": EVERY_KIND}
 MOST_SHOWN = 50

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fail when an arrow between our crates points the wrong way, or a secret may show.
 
-The rules are ARCHITECTURE.md's: functions and local -> api, runner -> store ->
-domain; `domain` decides and touches nothing; only `store` speaks DynamoDB. And
+The rules are those of docs/contributing/architecture.md: functions and local -> api,
+runner -> store -> domain; `domain` decides and touches nothing; only `store` uses DynamoDB. And
 SECURITY.md's: no `unsafe` of ours, secrets are compared in constant time, and
 print themselves nowhere.
 """
@@ -29,7 +29,7 @@ MAY_DEPEND_ON = {
 }
 # The functions and the local server join those above, and never each other.
 OUTERMOST = set(MAY_DEPEND_ON)
-# The model of the protocol is no part of the product: only tests depend on it.
+# The model of the protocol is not part of the product: only tests depend on it.
 MAY_DEPEND_ON["protocol"] = {"domain"}
 
 # What these functions, whose callers wait, must not reach: it is there for runs.

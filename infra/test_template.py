@@ -225,7 +225,7 @@ def test_the_console_has_the_path_of_its_output():
 # ---------------------------------------------------------------- Monitoring
 
 ALARMS = of_type("AWS::CloudWatch::Alarm")
-RUNBOOK = (ROOT / "docs" / "RUNBOOK.md").read_text()
+RUNBOOK = (ROOT / "docs" / "operations" / "runbook.md").read_text()
 # Sections of the runbook that are not about an alarm.
 GENERAL = {"Looking around", "Leaked secrets", "Deploying and deleting", "What monitoring costs"}
 # The form of each dimension's value in template.yaml.
@@ -288,7 +288,7 @@ def test_alarms_and_sections_of_the_runbook_match():
     assert set(re.findall(r"^## (.+)$", RUNBOOK, re.M)) - GENERAL == set(ALARMS)
     for name, alarm in ALARMS.items():
         assert alarm["AlarmName"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}
-        assert alarm["AlarmDescription"].endswith(f"Runbook: docs/RUNBOOK.md#{name.lower()}")
+        assert alarm["AlarmDescription"].endswith(f"Runbook: docs/operations/runbook.md#{name.lower()}")
         section = RUNBOOK.partition(f"## {name}\n")[2].partition("\n## ")[0]
         parts = ("**It means**", "**Callers see**", "**Look**", "**Do**", "**It is over**")
         assert [part for part in parts if part not in section] == [], name

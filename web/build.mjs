@@ -1,5 +1,5 @@
-// Bundles src/ into dist/, which the server embeds and which is committed: the
-// same sources make the same bytes. Files of other makers in dist/ (docs/) stay.
+// Bundles src/ into dist/, which is committed and embedded by the server. The same
+// sources produce the same bytes. dist/docs/ is built by docs/build.mjs and not touched.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ const BASE = "/console/";
 await rm(`${root}dist/assets`, { recursive: true, force: true });
 await mkdir(`${root}dist/assets`, { recursive: true });
 
-const licences = await hashed("licences.txt", await licencesOfDependencies());
+const licences = await writeHashed("licences.txt", await licencesOfDependencies());
 
 const { metafile } = await build({
   absWorkingDir: root,
@@ -25,7 +25,7 @@ const { metafile } = await build({
   target: ["es2022"],
   minify: true,
   legalComments: "none",
-  banner: { js: `/* Licences of what is in here: ${licences} */` },
+  banner: { js: `/* Licences of the bundled packages: ${licences} */` },
   charset: "utf8",
   metafile: true,
   jsx: "automatic",
@@ -35,11 +35,11 @@ const { metafile } = await build({
 
 const [script, entry] = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint === "src/main.tsx");
 const preloads = entry.imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => path);
-const icon = await hashed("icon.svg", await readFile(`${root}src/icon.svg`));
+const icon = await writeHashed("icon.svg", await readFile(`${root}src/icon.svg`));
 await writeFile(`${root}dist/index.html`, page());
 
-/** Writes a file under a name that changes with its content, and answers its address. */
-async function hashed(name, content) {
+/** Writes a file under a name with a hash of its content, and returns its URL. */
+async function writeHashed(name, content) {
   const hash = createHash("sha256").update(content).digest("hex").slice(0, 8).toUpperCase();
   const path = `assets/${name.replace(".", `-${hash}.`)}`;
   await writeFile(`${root}dist/${path}`, content);
@@ -76,7 +76,7 @@ ${preloads.map((path) => `<link rel="modulepreload" href="${url(path)}">\n`).joi
 </head>
 <body>
 <div id="app"></div>
-<noscript>The console needs JavaScript. The same can be done with the command <code>agent-webhooks</code> and the API, documented at <a href="/api/docs">/api/docs</a>.</noscript>
+<noscript>The console needs JavaScript. You can also use the command <code>agent-webhooks</code> or the API, documented at <a href="/api/docs">/api/docs</a>.</noscript>
 </body>
 </html>
 `;

@@ -1,4 +1,4 @@
-// For working on the console: serves dist/, rebuilt when src/ changes, and hands
+// Development server: serves dist/, rebuilds it when src/ changes, and forwards
 // /api to a running server.   node dev.mjs http://127.0.0.1:7091 [admin token file]
 import { spawnSync } from "node:child_process";
 import { readFileSync, watch } from "node:fs";
@@ -18,17 +18,17 @@ watch(`${root}src`, { recursive: true }, () => {
   timer = setTimeout(rebuild, 100);
 });
 
-const server = createServer((asked, answer) => {
-  const { pathname } = new URL(asked.url, "http://localhost");
-  if (pathname.startsWith("/api")) return forward(asked, answer);
-  if (!pathname.startsWith("/console")) return answer.writeHead(302, { location: "/console/" }).end();
+const server = createServer((incoming, outgoing) => {
+  const { pathname } = new URL(incoming.url, "http://localhost");
+  if (pathname.startsWith("/api")) return forward(incoming, outgoing);
+  if (!pathname.startsWith("/console")) return outgoing.writeHead(302, { location: "/console/" }).end();
   const name = pathname.startsWith("/console/assets/") ? pathname.slice("/console/".length) : "index.html";
-  if (name.includes("..")) return answer.writeHead(404).end();
+  if (name.includes("..")) return outgoing.writeHead(404).end();
   try {
     const body = readFileSync(`${root}dist/${name}`);
-    answer.writeHead(200, { "content-type": types[extname(name)] ?? "application/octet-stream" }).end(body);
+    outgoing.writeHead(200, { "content-type": types[extname(name)] ?? "application/octet-stream" }).end(body);
   } catch {
-    answer.writeHead(404).end();
+    outgoing.writeHead(404).end();
   }
 });
 server.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => {
@@ -39,13 +39,13 @@ function rebuild() {
   spawnSync(process.execPath, [`${root}build.mjs`], { stdio: "inherit" });
 }
 
-function forward(asked, answer) {
-  const headers = { ...asked.headers };
+function forward(incoming, outgoing) {
+  const headers = { ...incoming.headers };
   if (authorization) headers.authorization = authorization;
-  const upstream = request(new URL(asked.url, api), { method: asked.method, headers }, (response) => {
-    answer.writeHead(response.statusCode, response.headers);
-    response.pipe(answer);
+  const upstream = request(new URL(incoming.url, api), { method: incoming.method, headers }, (response) => {
+    outgoing.writeHead(response.statusCode, response.headers);
+    response.pipe(outgoing);
   });
-  upstream.on("error", () => answer.writeHead(502).end());
-  asked.pipe(upstream);
+  upstream.on("error", () => outgoing.writeHead(502).end());
+  incoming.pipe(upstream);
 }

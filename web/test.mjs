@@ -1,4 +1,4 @@
-// Runs the unit tests of src/: bundled as the console is, by Node's own test runner.
+// Bundles the unit tests of src/ like the console and runs them with Node's test runner.
 import { spawnSync } from "node:child_process";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

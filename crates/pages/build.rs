@@ -1,5 +1,5 @@
 //! Packs `web/dist` and `openapi.json` into the program: every file compressed, with its name and a
-//! hash of what it holds. `web/README.md` says how the folder is made.
+//! hash of its content. `web/README.md` says how to build the folder.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 const DIST: &str = "../../web/dist";
-/// As the tests of `api` keep it.
+/// The tests of `api` check that it is up to date.
 const DOCUMENT: &str = "../../openapi.json";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
         write!(
             table,
-            "File {{ name: {name:?}, gzip: include_bytes!({packed:?}), etag: \"\\\"{hash}\\\"\", plain: OnceLock::new() }},"
+            "PackedFile {{ name: {name:?}, gzip: include_bytes!({packed:?}), etag: \"\\\"{hash}\\\"\", plain: OnceLock::new() }},"
         )?;
     }
     table.push(']');
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Every file below a folder, in order of name.
+/// Every file in a folder and its subfolders, sorted by name.
 fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {

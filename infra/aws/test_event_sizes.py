@@ -6,7 +6,7 @@ from fake.lambda_service import MOST_EVENT_BYTES
 
 MIB = 1024 * 1024
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
-# As long as a head may be: request line and headers have 10,240 bytes together.
+# As long as headers may be: request line and headers have 10,240 bytes together.
 LONG_HEADERS = [("X-Padding", "p" * 9_800)]
 
 
@@ -61,7 +61,7 @@ def test_a_body_that_does_not_fit_in_an_event_is_refused_by_api_gateway_and_lose
     assert (answer.status, answer.headers.get("Idempotent-Replayed")) == (200, None)
 
 
-def test_a_head_over_the_limit_is_refused_by_api_gateway(cloud):
+def test_headers_over_the_limit_are_refused_by_api_gateway(cloud):
     """R9. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html"""
     answer = trigger(cloud, cloud.create_agent(), b'{"a":1}', [("X-Padding", "p" * 10_240)])
     assert answer.status == 431

@@ -6,7 +6,7 @@ def send(cloud, *keys):
 
 def test_a_doubled_idempotency_key_is_one_key_with_a_comma_and_names_one_task(cloud):
     """R11. https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html:
-    "Duplicate headers are combined with commas". The local server refuses two headers. Behind API Gateway they cannot be told
+    "Duplicate headers are combined with commas". The local server refuses two headers. Behind API Gateway they cannot be distinguished
     from one key that has a comma, which is allowed."""
     agent = cloud.create_agent()
     first, again, other = (cloud.call("POST", cloud.webhook_path(agent), {"a": 1}, [("Idempotency-Key", key) for key in keys])

@@ -63,7 +63,7 @@ def test_a_token_with_a_line_break_in_it_triggers_nothing(gateway):
 
 @pytest.mark.parametrize("end", ["%3F", "%3Forder=1"])
 def test_a_question_mark_behind_a_token_is_cut_off_by_api_gateway(cloud, end):
-    """R10. No function can tell: `rawPath` has nothing of it, and the query is the caller's own."""
+    """R10. A function cannot see it: `rawPath` does not contain it, and the query is the caller's own."""
     path = cloud.webhook_path(cloud.create_agent()) + end
     answer = cloud.call("POST", path, {"marker": "kept-whole"})
     assert answer.status == 200

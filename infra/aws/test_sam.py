@@ -1,4 +1,4 @@
-"""`sam build` and `sam deploy --guided` as in docs/DEPLOYMENT.md, with the real SAM CLI and no AWS account.
+"""`sam build` and `sam deploy --guided` as in docs/deploy.md, with the real SAM CLI and no AWS account.
 
 SAM CLI and cargo-lambda are the real ones. Where a test is about the command that
 they run, `cargo build` itself is replaced by a script that records its arguments
@@ -105,7 +105,7 @@ def parameters_of(template):
 def test_enter_at_every_prompt_of_the_guided_deployment_leads_to_the_first_call_to_aws(project):
     """D1. Source: samcli/commands/deploy/guided_context.py, `prompt_parameters`.
 
-    Prints the transcript. docs/DEPLOYMENT.md has a shortened one, whose lines are compared up to the defaults.
+    Prints the transcript. docs/deploy.md has a shortened one, whose lines are compared up to the defaults.
     """
     dialogue = project.deploy()
 
@@ -170,7 +170,7 @@ def test_the_architecture_in_samconfig_is_that_of_the_build_and_of_the_deploymen
 
 
 def test_an_answer_at_the_prompt_does_not_reach_the_build(project):
-    """D2: why docs/DEPLOYMENT.md sets the architecture before `sam build`.
+    """D2: why docs/deploy.md sets the architecture before `sam build`.
 
     The section that `sam deploy --guided` saves is written here, because it saves
     after its first call to AWS. If this test fails, SAM CLI shares the answers

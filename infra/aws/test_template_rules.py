@@ -22,7 +22,7 @@ from samtranslator.translator.transform import transform  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = Path(os.environ.get("AGENT_WEBHOOKS_TEMPLATE", ROOT / "template.yaml")).read_text()
-RUNBOOK = Path(os.environ.get("AGENT_WEBHOOKS_RUNBOOK", ROOT / "docs" / "RUNBOOK.md")).read_text()
+RUNBOOK = Path(os.environ.get("AGENT_WEBHOOKS_RUNBOOK", ROOT / "docs" / "operations" / "runbook.md")).read_text()
 SOURCE = yaml_parse(TEXT)
 PARAMETERS = SOURCE["Parameters"]
 
@@ -638,7 +638,7 @@ def test_functions_of_the_last_release_start_with_the_variables_of_this_one(rele
 
 # ------------------------------------------------------- Found by an attack
 
-# How long a function works for one request, in seconds, cold starts aside. BENCHMARKS.md: task status 7 ms, webhook 18 ms.
+# How long a function works for one request, in seconds, cold starts aside. docs/contributing/benchmarks.md: task status 7 ms, webhook 18 ms.
 SECONDS_PER_POLL = 0.007
 SECONDS_PER_REQUEST = 0.01
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html: of all APIs of an account, in the regions with the
@@ -735,12 +735,12 @@ def test_concurrency_is_reserved_by_parameter_and_never_by_default(function, par
                 for name in Stack().of_type("AWS::Lambda::Function")}
     assert {name: value for name, value in reserved.items() if value} == {function: 7}
     assert PARAMETERS[parameter]["Default"] == 0 and "100" in PARAMETERS[parameter]["Description"]
-    deployment = (ROOT / "docs" / "DEPLOYMENT.md").read_text()
+    deployment = (ROOT / "docs" / "deploy.md").read_text()
     assert f"`{parameter}`" in deployment.partition("## Reserve concurrency\n")[2].partition("\n## ")[0]
 
 
 def test_the_api_has_its_own_address_unless_a_domain_replaces_it():
-    """A2. Without it, nobody bypasses the domain; a proxy that forwards to it still needs it.
+    """A2. Without it, callers cannot bypass the domain; a proxy that forwards to it still needs it.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-disable-default-endpoint.html
     """
@@ -799,7 +799,7 @@ def test_an_alarm_counts_requests_that_reach_no_function():
     """A3. API Gateway answers 429 itself, and an HTTP API has no metric of that: 4xx also has the functions' 404s.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
-    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html (throttled requests are no invocations)
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html (throttled requests do not count as invocations)
     """
     alarm = ALARMS["ApiThrottles"]
     invoked = {entry["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for entry in alarm["Metrics"]

@@ -147,7 +147,7 @@ class Stack:
         return [line for line in map(json.loads, messages) if line.get("task_id") == task_id]
 
     def wait_for_metrics(self, task_id):
-        """The one line that tells the metrics of a task, once the emulator has it."""
+        """The one line that reports the metrics of a task, once the emulator has it."""
         def found():
             return [line for line in self.lines_of_task("agent", task_id) if "_aws" in line]
         (line,) = wait_until(f"metrics of {task_id}", found)
@@ -304,4 +304,4 @@ def wait_until(what, probe):
         if result:
             return result
         time.sleep(0.25)
-    raise AssertionError(f"waited {PATIENCE_SECONDS} s in vain for {what}; see {STATE / 'ministack.log'}")
+    raise AssertionError(f"waited {PATIENCE_SECONDS} s for {what} without success; see {STATE / 'ministack.log'}")

@@ -1,4 +1,4 @@
-"""The real SAM CLI, run as docs/DEPLOYMENT.md says: in a terminal, prompt by prompt."""
+"""The real SAM CLI, run as docs/deploy.md says: in a terminal, prompt by prompt."""
 
 import dataclasses
 import json
@@ -20,8 +20,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 QUIET_SECONDS = 0.01
 
 
-def documented(heading, language, index=0, document="DEPLOYMENT.md"):
-    """Returns a code block of a section of a document, by default the first of its language in docs/DEPLOYMENT.md."""
+def documented(heading, language, index=0, document="deploy.md"):
+    """Returns a code block of a section of a document, by default the first of its language in docs/deploy.md."""
     _, section = (ROOT / "docs" / document).read_text().split(f"# {heading}\n", 1)
     section = section.split("\n## ", 1)[0]
     blocks = re.findall(rf"^ *```{language}\n(.*?)^ *```$", section, re.DOTALL | re.MULTILINE)

@@ -34,7 +34,7 @@ def test_every_page_is_served_by_the_function_compressed_and_guarded(stack):
         assert (again.status_code, again.content) == (304, b""), path
 
 
-def test_what_a_page_names_is_there_and_kept_for_ever(stack):
+def test_files_that_a_page_names_exist_and_are_cached_for_ever(stack):
     for path in PAGES:
         page = stack.call("GET", path).text
         names = [part.partition('"')[0] for part in page.split('="/')[1:] if "/assets/" in part.partition('"')[0]]
@@ -82,7 +82,7 @@ def test_tasks_are_listed_shown_and_counted(agents, stack):
     assert (counted["tasks"], counted["by_status"]["SUCCESS"]) == (1, 1)
 
 
-def test_the_api_is_described_to_anybody(stack):
+def test_the_api_description_is_public(stack):
     document = stack.call("GET", "/api/openapi.json")
     assert document.status_code == 200 and document.json()["openapi"].startswith("3.1")
 

@@ -23,7 +23,7 @@ def a_marker():
 # ------------------------------------------------------------- The main path
 
 
-def test_a_trigger_runs_the_agent_and_the_status_tells_its_answer(agents, stack, model):
+def test_a_trigger_runs_the_agent_and_the_status_has_its_answer(agents, stack, model):
     marker = a_marker()
     agent = agents.create("answers")
     task_id = agents.trigger(agent, {"order": marker})
@@ -225,7 +225,7 @@ def test_the_dead_letter_queue_is_drained_and_ends_its_tasks(agents, stack, mode
     assert model.calls_about(marker) == []
 
 
-def test_a_message_that_is_no_task_id_does_not_stay_in_the_queues(stack):
+def test_a_message_that_is_not_a_task_id_does_not_stay_in_the_queues(stack):
     for queue in ("Queue", "DeadLetterQueue"):
         stack.aws("sqs").send_message(QueueUrl=stack.outputs[queue], MessageBody="not a task id", MessageGroupId="stray")
     stack.wait_for_empty("DeadLetterQueue")
@@ -248,7 +248,7 @@ def test_an_unknown_token_and_an_unknown_task_are_not_found(stack):
         assert (answer.status_code, answer.json()["success"]) == (404, False), answer.text
 
 
-def test_a_method_that_is_not_allowed_is_told_which_are(agents, stack):
+def test_a_method_that_is_not_allowed_is_refused_with_those_that_are(agents, stack):
     url = agents.create("answers")["webhook_url"]
     for answer in (requests.delete(url, timeout=30), requests.head(url, timeout=30)):
         assert answer.status_code == 405
@@ -296,9 +296,9 @@ def test_the_webhook_url_can_be_shown_again_and_its_token_is_not_stored(agents, 
     assert token not in str(stack.aws("dynamodb").scan(TableName=stack.outputs["AgentsTable"])["Items"])
 
 
-def test_a_kept_secret_reaches_the_model_and_cannot_be_deleted_under_its_agent(agents, stack, model):
+def test_a_stored_secret_reaches_the_model_and_cannot_be_deleted_under_its_agent(agents, stack, model):
     value, marker = a_marker(), a_marker()
-    redaction.secret("kept secret", value)
+    redaction.secret("stored secret", value)
     assert stack.manage("PUT", "/api/secrets/team/openai", json={"value": value}).status_code == 204
     agent = agents.create("answers")
     patch = {"model": {"api_key": {"secret": "team/openai"}}}
@@ -312,8 +312,8 @@ def test_a_kept_secret_reaches_the_model_and_cannot_be_deleted_under_its_agent(a
     assert (refused.status_code, refused.json()["code"]) == (409, "secret_in_use")
     assert stack.manage("DELETE", f"/api/agents/{agent['agent_id']}").status_code == 204
     assert stack.manage("DELETE", "/api/secrets/team/openai").status_code == 204
-    kept = [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
-    assert f"{stack.outputs['stack']}/provider/team/openai" not in kept
+    stored = [secret["Name"] for secret in stack.aws("secretsmanager").list_secrets()["SecretList"]]
+    assert f"{stack.outputs['stack']}/provider/team/openai" not in stored
 
 
 # ------------------------------------------------------------ Log and metrics
@@ -330,8 +330,8 @@ def test_the_lines_of_a_task_bear_its_id_and_the_last_one_is_its_metrics(agents,
     assert (accepted["message"], accepted["agent_id"]) == ("trigger accepted", agent["agent_id"])
     lines = stack.lines_of_task("agent", task_id)
     assert [(line["message"], line["attempt"]) for line in lines] == [
-        ("attempt started", 1), ("the model's server refused", 1), ("model failed", 1),
-        ("task released after a passing fault", 1), ("attempt started", 2), ("model replied", 2), ("task ended", 2)]
+        ("attempt started", 1), ("model provider returned an error", 1), ("model failed", 1),
+        ("task released after a transient error", 1), ("attempt started", 2), ("model replied", 2), ("task ended", 2)]
     assert {line["agent_id"] for line in lines} == {agent["agent_id"]}
     # The agent function's two invocations, and the webhook's.
     assert len({line["request_id"] for line in [accepted, *lines]}) == 3
@@ -367,15 +367,15 @@ def test_a_run_is_traced_before_its_invocation_ends_and_its_payload_is_in_no_tra
         assert unsaid.encode() not in everything, unsaid
 
 
-def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_tells(agents, stack):
+def test_what_alarms_and_dashboard_watch_is_what_the_agent_function_reports(agents, stack):
     end = stack.wait_for_metrics(agents.trigger(agents.create("answers"), {}))
-    told = {(metric["Name"], frozenset(dimensions))
+    reported = {(metric["Name"], frozenset(dimensions))
             for directive in end["_aws"]["CloudWatchMetrics"]
             for dimensions in directive["Dimensions"] for metric in directive["Metrics"]}
     watched = [*metrics_of_the_dashboard(), *(metric for alarm in ALARMS.values() for metric in metrics_of(alarm))]
     ours = {(name, frozenset(dimensions)) for namespace, name, dimensions in watched if namespace == "AgentWebhooks"}
     assert ours
-    assert ours - told == set()
+    assert ours - reported == set()
 
 
 def test_the_dashboard_is_deployed_and_shows_this_stack(stack):
@@ -392,7 +392,7 @@ def test_the_dashboard_is_deployed_and_shows_this_stack(stack):
     assert alarms == {f"{stack.outputs['stack']}-{name}" for name, alarm in ALARMS.items() if "Metrics" not in alarm}
 
 
-def test_a_task_that_is_lost_is_counted_as_such_and_tells_whose_it_was(agents, stack):
+def test_a_task_that_is_lost_is_counted_as_such_with_its_agent(agents, stack):
     agent = agents.create("answers")
     with stack.pause_queue():
         task_id = agents.trigger(agent, {})
@@ -612,6 +612,6 @@ def test_the_policy_of_a_queue_refuses_everyone_without_tls_and_no_one_with_it(s
             call(plain)
         assert "AccessDenied" in refusal.value.response["Error"]["Code"]
         call(secure)
-    # The last call removed the policy: nobody is locked out.
+    # The last call removed the policy, so that no caller is locked out.
     plain.send_message(QueueUrl=queue, MessageBody="x")
     plain.delete_queue(QueueUrl=queue)

@@ -1,4 +1,4 @@
-"""The runbook for leaked secrets, carried out: its commands are those of docs/RUNBOOK.md, run as an operator runs them.
+"""The runbook for leaked secrets, carried out: its commands are those of docs/operations/runbook.md, run as an operator runs them.
 
 What the emulator does otherwise than AWS:
 - It has no CloudWatch Logs Insights and no CloudTrail, so the steps under *Detect* are not carried out.
@@ -43,7 +43,7 @@ class Operator:
 
 
 def block(heading, index=0):
-    return documented(heading, "sh", index, document="RUNBOOK.md")
+    return documented(heading, "sh", index, document="operations/runbook.md")
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_leaked_model_key_is_replaced_without_a_deployment(stack, agents, mode
     keys = {}
     for number, text in enumerate(("first", "second")):
         keys[number] = f"sk-{text}-{time.time_ns()}"
-        redaction.secret("kept secret", keys[number])
+        redaction.secret("stored secret", keys[number])
     assert stack.manage("PUT", "/api/secrets/leaked", json={"value": keys[0]}).status_code == 204
     agent = agents.create("answers", model={"provider": "openai", "base_url": model.base_url, "name": "answers",
                                             "api_key": {"secret": "leaked"}})

@@ -1,4 +1,4 @@
-"""The life cycle of a stack as in docs/DEPLOYMENT.md, from a failed creation to the removal of the last secret.
+"""The life cycle of a stack as in docs/deploy.md, from a failed creation to the removal of the last secret.
 
 SAM CLI and AWS CLI are the real ones, and the shell commands are those of the document.
 
@@ -160,7 +160,7 @@ class Lifecycle:
 
     def run_documented(self, heading, index=0):
         """Runs the commands of a section, after the function `out` that the document begins with."""
-        _, out = documented("Deployment", "sh").split("\n", 1)
+        _, out = documented("Deploy to AWS", "sh").split("\n", 1)
         done = subprocess.run(["bash", "-euo", "pipefail", "-c", out + documented(heading, "sh", index)], cwd=self.folder,
                               env=self.environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert done.returncode == 0, done.stdout

@@ -5,7 +5,7 @@ The load, and the checker of everything that was seen, are those of infra/soak.
 What the emulator does otherwise than AWS:
 - It kills a function's processes, and so breaks off what they were doing, at
   every change of its code or settings: twice in each update. AWS lets the
-  invocations under way end on the old version. Here a run lost to an update
+  invocations in progress end on the old version. Here a run lost to an update
   costs an attempt and waits for its lease; there it should not be lost at all.
 - A new version serves from one moment to the next. On AWS old and new
   instances answer side by side for a while, which is not reproduced: that both
@@ -131,7 +131,7 @@ class Upgrade:
         return folder
 
     def template_that_fails(self):
-        """The last function's package is not there, when the others have been updated."""
+        """The last function's package is missing, when the others have been updated."""
         template = yaml_parse((ROOT / "template.yaml").read_text())
         console = template["Resources"]["ConsoleFunction"]
         console["Properties"]["CodeUri"] = "s3://deployment/not-there"
@@ -172,7 +172,7 @@ def test_every_accepted_task_ended_in_success(upgrade):
 
 def test_runs_were_broken_off_and_run_again(upgrade):
     counted = figures(upgrade.history.events, [])
-    assert counted["re-runs"] > counted["passing faults"]
+    assert counted["re-runs"] > counted["transient errors"]
 
 
 @pytest.mark.parametrize("step", ["update", "failed update", "rollback"])

@@ -64,6 +64,6 @@ class Product:
             _, headers, status = self.ask("GET", f"/api/task_status?task_id={task_id}")
             if status["status"] in ("SUCCESS", "FAILURE"):
                 return status
-            # As the answer asks, at a tenth of its pace: nobody else waits.
+            # As the answer asks, at a tenth of its pace, because no other caller waits.
             time.sleep(int(headers["Retry-After"]) / 10)
         raise TimeoutError(f"task {task_id} did not end in {PATIENCE} s")

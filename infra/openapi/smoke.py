@@ -14,20 +14,20 @@ from client.models import AgentDraft, AgentPatch, Answered, Problem, Rotation, S
 from client.types import File
 
 url, token = sys.argv[1:]
-anybody = Client(url, raise_on_unexpected_status=True)
+anonymous = Client(url, raise_on_unexpected_status=True)
 owner = AuthenticatedClient(url, token, raise_on_unexpected_status=True)
 
 
 def ended(task_id):
     while True:
-        answer = get_task_status.sync_detailed(client=anybody, task_id=task_id)
+        answer = get_task_status.sync_detailed(client=anonymous, task_id=task_id)
         if answer.parsed.status in (Status.SUCCESS, Status.FAILURE):
             return answer.parsed
         time.sleep(int(answer.headers["Retry-After"]) / 10)
 
 
 def triggered():
-    return trigger_agent.sync_detailed(webhook, client=anybody, body=["returns", 1.5, None], idempotency_key="order-42")
+    return trigger_agent.sync_detailed(webhook, client=anonymous, body=["returns", 1.5, None], idempotency_key="order-42")
 
 
 draft = AgentDraft(name="python", sources=[Source(title="Returns", text="Returns are free for 30 days.")])

@@ -74,7 +74,7 @@ def is_json_with(**values):
         try:
             answer = json.loads(result["answer"])
         except ValueError:
-            return ["the answer is no JSON"]
+            return ["the answer is not JSON"]
         return [f"{name} is {answer.get(name)!r}" for name, value in values.items() if answer.get(name) != value]
     return faults
 

@@ -10,7 +10,7 @@ STOCK = {"TS-38": 7, "TS-42": 0}
 
 
 class Shop:
-    """Answers `GET /stock/{sku}` to whoever has the token, and keeps what it was asked."""
+    """Answers `GET /stock/{sku}` to callers with the token, and records the requests."""
 
     def __init__(self, port):
         self.url, self.asked = f"http://127.0.0.1:{port}", []

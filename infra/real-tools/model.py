@@ -1,5 +1,5 @@
 """A model's server that follows a script: what it wants called, turn by turn, and
-an answer made of nothing but what its tools told it."""
+an answer made of nothing but the results of its tools."""
 
 import http.server
 import json
@@ -8,7 +8,7 @@ import threading
 
 class Model:
     """`turns`: for each turn but the last the calls it makes, as (tool, arguments),
-    or a function from what was told so far to them; for the last, from that to the answer."""
+    or a function from the results so far to them; for the last, from that to the answer."""
 
     def __init__(self, turns):
         self.turns, self.offered = turns, None
@@ -22,10 +22,10 @@ class Model:
 
     def reply(self, asked):
         self.offered = [tool["function"]["name"] for tool in asked.get("tools", [])]
-        told = [message["content"] for message in asked["messages"] if message["role"] == "tool"]
+        results = [message["content"] for message in asked["messages"] if message["role"] == "tool"]
         number = sum(message["role"] == "assistant" for message in asked["messages"])
         turn = self.turns[number]
-        said = turn(told) if callable(turn) else turn
+        said = turn(results) if callable(turn) else turn
         if isinstance(said, str):
             return completion({"role": "assistant", "content": said}, "stop")
         calls = [{"id": f"call-{number}-{place}", "type": "function",

@@ -42,7 +42,7 @@ class Callers:
         self.stopping.set()
 
     def abandon(self):
-        """There is nobody left to call."""
+        """No server is left to call."""
         self.abandoned = True
         self.stopping.set()
 

@@ -143,7 +143,7 @@ def never_taken(facts, _):
 
 
 def went_backwards(facts, _):
-    """PENDING and STARTED may alternate; attempts only grow, and what was once told stays."""
+    """PENDING and STARTED may alternate; attempts only grow, and a reported end stays."""
     for task_id, all_seen in facts.seen_of.items():
         bodies = [seen["body"] for seen in all_seen if seen["status"] == 200]
         for before, after in zip(bodies, bodies[1:]):
@@ -189,9 +189,9 @@ def success_without_that_answer(facts, _):
         if end and end["body"]["status"] == "SUCCESS":
             given = [answer["answer"] for marker in facts.markers(task_id) for answer in facts.run_answers_of[marker]
                      if answer["status"] == 200]
-            told = end["body"]["result"]["result"]["answer"]
-            if told not in given:
-                yield f"{task_id} answers {told[:80]!r}, the model gave {[a[:80] for a in given]}"
+            answered = end["body"]["result"]["result"]["answer"]
+            if answered not in given:
+                yield f"{task_id} answers {answered[:80]!r}, the model gave {[a[:80] for a in given]}"
 
 
 def failed_without_a_reason(facts, limits):
@@ -270,7 +270,7 @@ def figures(events, violations):
         "starts": len(listening),
         "runs": sum(runs),
         "re-runs": sum(count - 1 for count in runs if count),
-        "passing faults": sum(event["status"] != 200 for event in facts.of_kind["run_answered"]),
+        "transient errors": sum(event["status"] != 200 for event in facts.of_kind["run_answered"]),
         "attempts": sum(body["attempt"] for body in bodies),
         "SUCCESS": sum(body["status"] == "SUCCESS" for body in bodies),
         "worker_lost": sum((body["error"] or {}).get("type") == "worker_lost" for body in bodies),

@@ -1,4 +1,4 @@
-"""The lines a runner logs when it has ended a task (crates/runner/src/told.rs)."""
+"""The lines a runner logs when it has ended a task (crates/runner/src/log.rs)."""
 
 import json
 import re

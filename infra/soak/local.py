@@ -15,7 +15,7 @@ ADMIN_TOKEN = "soak-admin-token"
 
 
 class ServerDied(Exception):
-    """It ended although nobody killed it."""
+    """It ended without being killed."""
 
 
 class LocalServer:
@@ -26,7 +26,7 @@ class LocalServer:
         self.folder = folder
         self.binary = binary
         self.history = history
-        self.port = port_nobody_else_gets()
+        self.port = unused_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.admin_token = ADMIN_TOKEN
         self.starts = 0
@@ -84,7 +84,7 @@ class LocalServer:
         self.process.stdout.close()
 
 
-def port_nobody_else_gets():
+def unused_port():
     """A free port that the system hands to no connection of its own accord, while the server is down."""
     lowest_handed_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:

@@ -1,4 +1,4 @@
-"""A model's server: speaks OpenAI chat completions, and records every run."""
+"""A model server: supports OpenAI chat completions, and records every run."""
 
 import http.server
 import json

@@ -155,7 +155,7 @@ def behaviour(seed, marker, run, slow=SLOW):
     if fault < 0.06:
         return Behaviour(rng.uniform(0, 0.2), status=503)
     seconds = rng.uniform(0.5, 2.0) if rng.random() < slow else rng.uniform(0, 0.15)
-    # Tells whose run it was, and which: nobody else could have made it up.
+    # Identifies the run and its task, so that no other run can have written it.
     answer = f"answer to {marker}, run {run}: {rng.randbytes(8).hex()}"
     filler = rng.randbytes(LARGE_BYTES // 2).hex() if rng.random() < LARGE else ""
     return Behaviour(seconds, answer=answer + filler)

@@ -65,17 +65,17 @@ def test_a_sound_history_has_no_violation():
     assert rules(SOUND) == set()
 
 
-def test_a_task_that_its_killed_runners_used_up_is_no_violation():
+def test_a_task_that_its_killed_runners_used_up_does_not_violate_the_rules():
     end = [seen(2, "FAILURE", attempt=9, error=LOST_WORKER), ended(2, outcome="worker_lost")]
     assert rules([*trigger(1), *end]) == set()
 
 
-def test_a_passing_fault_of_the_model_explains_a_second_run():
+def test_a_transient_error_of_the_model_explains_a_second_run():
     events = [*trigger(1), *run(2, status=503), *run(3, number=2), seen(4, "SUCCESS", attempt=2), ended(4)]
     assert rules(events) == set()
 
 
-def test_two_tasks_without_a_key_are_no_violation():
+def test_two_tasks_without_a_key_are_allowed():
     events = []
     for task_id, marker in ((TASK, "soak-1.0"), (OTHER, "soak-2.0")):
         events += [*trigger(1, task_id=task_id, scope=None, marker=marker), *run(2, marker=marker),
@@ -148,7 +148,7 @@ def test_the_figures_count_what_happened():
     counted = figures(SOUND, [("lost", ""), ("ended twice", ""), ("never taken", "")])
     expected = {
         "tasks": 1, "triggers sent": 2, "answered 200": 2, "answered otherwise": 0, "unanswered": 0, "retries": 0,
-        "replays": 1, "kills": 1, "processes killed": 1, "starts": 0, "runs": 2, "re-runs": 1, "passing faults": 0,
+        "replays": 1, "kills": 1, "processes killed": 1, "starts": 0, "runs": 2, "re-runs": 1, "transient errors": 0,
         "attempts": 2, "SUCCESS": 1, "worker_lost": 0, "ends logged": 1, "lost": 1, "ended twice": 1, "other violations": 1,
     }
     assert counted == expected

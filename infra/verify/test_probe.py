@@ -26,7 +26,7 @@ def test_pauses_are_between_the_first_two_receives():
     assert queue.pauses_of(receives(batches, "defer")) == [8.5]
 
 
-def test_a_deferral_that_is_not_kept_is_a_problem():
+def test_a_deferral_that_is_too_short_is_a_problem():
     assert queue.judge_pauses([8.1, 9.4]) == []
     assert "before their time" in queue.judge_pauses([0.5, 8.1])[0]
     assert "visibility timeout" in queue.judge_pauses([8.1, 30.2])[0]
@@ -34,12 +34,12 @@ def test_a_deferral_that_is_not_kept_is_a_problem():
 
 def test_dead_letters_keep_their_lineage_or_not():
     live = a_batch(1, a_record("m", "hop"), trace="Lineage=1:a:4")
-    kept = a_batch(9, a_record("m", "hop", dead=True), trace="Lineage=1:a:5")
+    again = a_batch(9, a_record("m", "hop", dead=True), trace="Lineage=1:a:5")
     fresh = a_batch(9, a_record("m", "hop", dead=True), trace="Lineage=1:a:0")
-    assert queue.judge_dead_letters("q", [live, kept]).finding.startswith("yes: 4 hops before, 5")
+    assert queue.judge_dead_letters("q", [live, again]).finding.startswith("yes: 4 hops before, 5")
     assert queue.judge_dead_letters("q", [live, fresh]).finding.startswith("no: 4 hops before, 0")
     assert queue.judge_dead_letters("q", [live]).status is Status.NOT_ANSWERABLE
-    assert queue.judge_dead_letters("q", [a_batch(1, a_record("m", "hop")), kept]).status is Status.NOT_ANSWERABLE
+    assert queue.judge_dead_letters("q", [a_batch(1, a_record("m", "hop")), again]).status is Status.NOT_ANSWERABLE
 
 
 def test_innocent_messages_that_only_came_as_dead_letters_were_not_run():

@@ -1,6 +1,6 @@
-// Builds web/dist/docs: the API's document shown by Swagger UI, as its makers publish
-// it, with a page, a start and a few colours of our own. Names change with what a
-// file holds, so that browsers may keep it for ever.
+// Builds web/dist/docs: the published Swagger UI with our own page, start script and
+// colours. File names contain a hash of the content, so browsers can cache the files
+// without an expiry.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -13,21 +13,21 @@ async function main() {
   await rm(dist, { recursive: true, force: true });
   await mkdir(new URL("assets/", dist), { recursive: true });
 
-  const licences = await keep("licences.txt", await licencesOfVendor());
-  const bundle = await read(vendor, "swagger-ui-bundle.js");
+  const licences = await writeAsset("licences.txt", await licencesOfVendor());
+  const bundle = await readText(vendor, "swagger-ui-bundle.js");
   const names = {
-    BUNDLE: await keep("swagger-ui.js", bundle.replace("swagger-ui-bundle.js.LICENSE.txt", licences)),
-    VENDOR_STYLE: await keep("swagger-ui.css", withoutSourceMap(await read(vendor, "swagger-ui.css"))),
-    STYLE: await keep("docs.css", await read(here, "docs.css")),
-    START: await keep("docs.js", await read(here, "docs.js")),
+    BUNDLE: await writeAsset("swagger-ui.js", bundle.replace("swagger-ui-bundle.js.LICENSE.txt", licences)),
+    VENDOR_STYLE: await writeAsset("swagger-ui.css", withoutSourceMap(await readText(vendor, "swagger-ui.css"))),
+    STYLE: await writeAsset("docs.css", await readText(here, "docs.css")),
+    START: await writeAsset("docs.js", await readText(here, "docs.js")),
     LICENCES: licences,
   };
-  const page = await read(here, "index.html");
+  const page = await readText(here, "index.html");
   await writeFile(new URL("index.html", dist), page.replace(/\{(\w+)\}/g, (_, name) => names[name]));
 }
 
-/** The file's name among the assets, with the hash of what it holds. */
-async function keep(name, content) {
+/** Writes an asset under a name with a hash of its content, and returns that name. */
+async function writeAsset(name, content) {
   const hash = createHash("sha256").update(content).digest("hex").slice(0, 8);
   const [stem, extension] = name.split(/\.(?=[^.]*$)/);
   const hashed = `${stem}-${hash}.${extension}`;
@@ -37,7 +37,7 @@ async function keep(name, content) {
 
 async function licencesOfVendor() {
   const files = ["NOTICE", "LICENSE", "swagger-ui-bundle.js.LICENSE.txt"];
-  const texts = await Promise.all(files.map((file) => read(vendor, file)));
+  const texts = await Promise.all(files.map((file) => readText(vendor, file)));
   return texts.join("\n");
 }
 
@@ -45,7 +45,7 @@ function withoutSourceMap(style) {
   return style.replace(/\n*\/\*# sourceMappingURL=\S+ *\*\/\s*$/, "\n");
 }
 
-function read(folder, name) {
+function readText(folder, name) {
   return readFile(new URL(name, folder), "utf8");
 }
 

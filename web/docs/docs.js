@@ -1,4 +1,4 @@
-// Starts Swagger UI over this deployment's own document.
+// Starts Swagger UI with this deployment's OpenAPI document.
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -7,16 +7,16 @@ main();
 function main() {
   followColours();
   dark.addEventListener("change", followColours);
-  new MutationObserver(mend).observe(document.getElementById("docs"), { childList: true, subtree: true });
+  new MutationObserver(fixAccessibility).observe(document.getElementById("docs"), { childList: true, subtree: true });
   SwaggerUIBundle({
     url: "/api/openapi.json",
     dom_id: "#docs",
     layout: "Page",
     plugins: [ourParts],
     deepLinking: true,
-    // Asks a service of its makers whether the document is valid.
+    // By default, Swagger UI sends the document's URL to a validator of its vendor.
     validatorUrl: null,
-    // A token given here is forgotten with the page.
+    // A token entered here is not stored beyond the page.
     persistAuthorization: false,
     displayRequestDuration: true,
     defaultModelsExpandDepth: 0,
@@ -28,8 +28,8 @@ function followColours() {
   document.documentElement.classList.toggle("dark-mode", dark.matches);
 }
 
-/** What has no name, or another one than it shows, or is a heading out of order. */
-function mend() {
+/** Adds missing labels, corrects labels that differ from the visible text, and sets heading levels. */
+function fixAccessibility() {
   const parts = [
     ["select:not([id]):not([aria-label])", { "aria-label": "Example" }],
     [".close-modal:not([aria-label])", { "aria-label": "Close" }],
@@ -46,8 +46,8 @@ function mend() {
   }
 }
 
-/** With this header the console's session counts for a change, which the browser sends by itself.
- * A webhook is called by whoever has its URL, and needs none. */
+/** The server accepts a change with the session cookie only if the request has this header.
+ * Webhook calls do not use the session, so they do not get it. */
 function useSession(request) {
   const { origin, pathname } = new URL(request.url, location.href);
   const isManagement = origin === location.origin && !pathname.startsWith("/api/webhooks/");
@@ -57,15 +57,15 @@ function useSession(request) {
   return request;
 }
 
-/** In place of parts of Swagger UI that a keyboard or a screen reader stumbles over. */
+/** Replaces parts of Swagger UI that do not work with a keyboard or a screen reader. */
 function ourParts({ React: { createElement: h } }) {
   return { components: { Page, DeepLink, SyntaxHighlighter } };
 
-  /** There is one server, this one, so none to choose; landmarks and headings in order. */
+  /** Without the server selection, since there is only this server; with landmarks and ordered headings. */
   function Page({ getComponent, specSelectors }) {
     const part = (name, isConnected) => h(getComponent(name, isConnected), { key: name });
     if (specSelectors.loadingStatus() !== "success") {
-      const message = specSelectors.loadingStatus() === "failed" ? "openapi.json cannot be read." : "Loading…";
+      const message = specSelectors.loadingStatus() === "failed" ? "openapi.json could not be loaded" : "Loading…";
       return h("p", { className: "wait", role: "status" }, message);
     }
     return h("div", { className: "swagger-ui" },
@@ -76,12 +76,12 @@ function ourParts({ React: { createElement: h } }) {
       h("div", { className: "wrapper" }, part("operations", true), part("Models", true)));
   }
 
-  /** The button around it opens the operation, and the address follows. */
+  /** Plain text: the button around it opens the operation and updates the URL. */
   function DeepLink({ text }) {
     return h("span", null, text);
   }
 
-  /** Plain, since its colours cannot be read by everybody; scrolled by keyboard, too. */
+  /** Without colours, whose contrast is too low; can be scrolled by keyboard. */
   function SyntaxHighlighter({ className, children }) {
     return h("pre", { className: `microlight ${className ?? ""}`, tabIndex: 0 }, children);
   }

@@ -1,16 +1,16 @@
-// The one way to the server. The session's cookie goes along by itself; `X-Console`
-// says that this page asks, which no other origin can.
+// All calls to the server. The browser adds the session cookie. `X-Console` proves that
+// the request comes from this page, because no other origin can send it.
 import { createStore } from "./store.ts";
 
-/** A refusal, in the server's words. */
+/** An error response with the server's message. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly code: string,
     message: string,
-    /** The id under which the server's log has the details, of a fault of the server. */
+    /** Of a server error: the id to search for in the server's log. */
     readonly reference?: string,
-    /** Seconds after which to come back, if the server says so. */
+    /** From `Retry-After`, in seconds. */
     readonly retryAfter?: number,
   ) {
     super(message);
@@ -19,33 +19,32 @@ export class ApiError extends Error {
 }
 
 export type Session = "unknown" | "in" | "out";
-/** Whether this browser is signed in, as far as the server last said. */
+/** Whether this browser is signed in, according to the last response. */
 export const session = createStore<Session>("unknown");
 
 export interface RequestOptions {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** Sent as JSON. */
   json?: unknown;
-  /** Sent as it is. */
+  /** Sent unchanged. */
   body?: BodyInit;
   headers?: Record<string, string>;
   signal?: AbortSignal;
 }
 
-export interface TextAnswer {
+export interface TextResponse {
   status: number;
   headers: Headers;
   text: string;
 }
 
-/** The answer's JSON; nothing for an answer without a body. */
+/** The parsed JSON body, or `undefined` if the body is empty. */
 export async function request<T>(path: string, options: RequestOptions = {}): Promise<T> {
   const { text } = await requestText(path, options);
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
-/** The answer as it was sent, for those who must keep its digits. */
-export async function requestText(path: string, options: RequestOptions = {}): Promise<TextAnswer> {
+/** The body as text, for callers that must preserve the digits of numbers. */
+export async function requestText(path: string, options: RequestOptions = {}): Promise<TextResponse> {
   const response = await send(path, options);
   const text = await response.text();
   if (response.ok) return { status: response.status, headers: response.headers, text };
@@ -79,14 +78,14 @@ async function send(path: string, { method = "GET", json, body, headers, signal 
 }
 
 export function unreachable(): ApiError {
-  return new ApiError(0, "unreachable", "The server could not be reached. Check the connection, then try again.");
+  return new ApiError(0, "unreachable", "The server could not be reached. Check the connection and try again.");
 }
 
-/** The error that an answer other than success stands for. */
+/** Converts an unsuccessful response to an error. */
 export function toError(status: number, text: string, retryAfter: string | null): ApiError {
   const seconds = retryAfter && /^\d+$/.test(retryAfter) ? Number(retryAfter) : undefined;
   const { code, message, reference } = problem(text);
-  return new ApiError(status, code ?? "unknown", message ?? `The server answered ${status}.`, reference, seconds);
+  return new ApiError(status, code ?? "unknown", message ?? `The server returned status ${status}`, reference, seconds);
 }
 
 function problem(text: string): { code?: string; message?: string; reference?: string } {
@@ -98,12 +97,12 @@ function problem(text: string): { code?: string; message?: string; reference?: s
   }
 }
 
-/** Whether a request was given up by whoever made it. */
+/** Whether the caller aborted the request. */
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** Whatever was thrown, as something to show. */
+/** Converts any thrown value to an error that can be shown. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   return new ApiError(0, "internal", error instanceof Error ? error.message : String(error));

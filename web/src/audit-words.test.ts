@@ -20,13 +20,13 @@ test("attempts without an entry of their own are counted", () => {
   assert.equal(detailText(entry({ ...omitted, attempts: 4120, addresses: 3 })), "and 4,120 more in that minute, from 3 addresses");
 });
 
-test("who acted is named by the right that was used", () => {
+test("the actor is named by its credential", () => {
   assert.equal(whoText(entry({})), "Admin token");
   assert.equal(whoText(entry({ actor: "session", session_id: "0a1b" })), "Session 0a1b");
   assert.equal(whoText(entry({ actor: "unauthenticated" })), "–");
 });
 
-test("a rotation says how long the old URL works", () => {
+test("a rotation shows how long the old URL works", () => {
   const rotated = (overlap_seconds: number): string => detailText(entry({ event: "webhook_rotated", overlap_seconds }));
   assert.equal(rotated(0), "the old URL ended at once");
   assert.equal(rotated(3600), "the old URL works for 1 h 00 min");

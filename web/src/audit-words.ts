@@ -1,8 +1,8 @@
-// Entries of the audit log in words. Pure.
+// Texts for the entries of the audit log. Pure functions.
 import { formatBytes, formatCount, formatDuration } from "./format.ts";
 import type { AuditEntry, FieldChange } from "./types.ts";
 
-/** What happened. An event that is not here was added by a later version. */
+/** An event that is missing here was added by a later version. */
 export const EVENT_NAMES: Record<string, string> = {
   agent_created: "Agent created",
   agent_updated: "Agent updated",
@@ -27,7 +27,6 @@ export function isRefusal(entry: AuditEntry): boolean {
   return entry.attempts !== undefined;
 }
 
-/** By what right. */
 export function whoText(entry: AuditEntry): string {
   switch (entry.actor) {
     case "admin_token":
@@ -41,7 +40,7 @@ export function whoText(entry: AuditEntry): string {
   }
 }
 
-/** What it was about, beside the agent and the values that are shown. */
+/** Details other than the agent and the changed values, which are shown separately. */
 export function detailText(entry: AuditEntry): string {
   const parts: string[] = [];
   if (entry.fields?.length) parts.push(`fields: ${entry.fields.join(", ")}`);

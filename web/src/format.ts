@@ -1,5 +1,5 @@
-// Numbers and times as people read them. Pure: the present, the zone and the
-// locale are arguments, with the reader's own as defaults.
+// Formats numbers and times. Pure functions: the current time, the time zone and the
+// locale are arguments, with the user's own as defaults.
 
 const LANGUAGE = "en";
 const MINUTE = 60_000;
@@ -46,7 +46,7 @@ export function formatBytes(bytes: number): string {
   return `${size < 9.95 ? size.toFixed(1) : Math.round(size)} ${unit}`;
 }
 
-/** US dollars; of small sums the first two digits that are not zero. */
+/** US dollars; sums under $1 have two significant digits. */
 export function formatDollars(dollars: number): string {
   if (dollars === 0) return "$0";
   if (Math.abs(dollars) < 0.000001) return "under $0.000001";
@@ -54,7 +54,7 @@ export function formatDollars(dollars: number): string {
   return `$${new Intl.NumberFormat(LANGUAGE, digits).format(dollars)}`;
 }
 
-/** A share: `100 %`, `99.9 %`, `0.4 %`; never rounded up to all or down to none. */
+/** A share: `100 %`, `99.9 %`, `0.4 %`; never rounded to `100 %` or `0 %`. */
 export function formatShare(part: number, whole: number): string {
   if (whole === 0) return "–";
   const percent = (100 * part) / whole;
@@ -63,7 +63,7 @@ export function formatShare(part: number, whole: number): string {
   return `${percent.toFixed(1).replace(/\.0$/, "")} %`;
 }
 
-/** Whose day and clock; the reader's own by default. */
+/** Time zone and locale; the user's own by default. */
 export interface Place {
   zone?: string;
   locale?: string;

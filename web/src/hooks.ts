@@ -1,16 +1,16 @@
 import { useEffect, useState } from "preact/hooks";
 
-/** A value that follows `value` once it has rested for `ms`. */
+/** The latest `value` that did not change for `ms`. */
 export function useDebounced<T>(value: T, ms: number): T {
-  const [rested, setRested] = useState(() => value);
+  const [settled, setSettled] = useState(() => value);
   useEffect(() => {
-    const timer = setTimeout(() => setRested(() => value), ms);
+    const timer = setTimeout(() => setSettled(() => value), ms);
     return () => clearTimeout(timer);
   }, [value, ms]);
-  return rested;
+  return settled;
 }
 
-/** The present, told anew every `ms`; not while the page is hidden. */
+/** The current time, updated every `ms` while the page is visible. */
 export function useNow(ms: number): number {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

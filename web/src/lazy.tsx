@@ -1,23 +1,23 @@
-// Parts of the console that are fetched when they are first shown.
+// Parts of the console that are loaded when they are first shown.
 import { type ComponentType, type JSX, h } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError } from "./api.ts";
 import { ErrorState, Skeleton } from "./ui/states.tsx";
 
-// A newer console may have replaced this one: then its parts are gone.
-const MISSING = new ApiError(0, "unreachable", "A part of the console could not be fetched. Load the page anew.");
+// After an upgrade of the server, the files of an older console are missing.
+const MISSING = new ApiError(0, "unreachable", "A part of the console could not be loaded. Reload the page.");
 
-/** A component in a file of its own; grey lines stand in its place until it is there. */
+/** A component in its own file, with a skeleton until it is loaded. */
 export function lazy<Props extends object>(load: () => Promise<ComponentType<Props>>): (props: Props) => JSX.Element {
-  let found: ComponentType<Props> | undefined;
+  let loaded: ComponentType<Props> | undefined;
   return function Lazy(props: Props) {
-    const [shown, setShown] = useState(() => found);
+    const [shown, setShown] = useState(() => loaded);
     const [failed, setFailed] = useState(false);
     useEffect(() => {
       if (shown) return;
       load().then(
         (component) => {
-          found = component;
+          loaded = component;
           setShown(() => component);
         },
         () => setFailed(true),

@@ -1,29 +1,29 @@
-// Reads something from the server for as long as a component shows it.
+// Loads data from the server while a component shows it.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, asApiError, isAbort, session } from "./api.ts";
 
 export interface Loaded<T> {
   data: T | undefined;
   error: ApiError | undefined;
-  /** Whether an answer is on its way, the first or a later one. */
+  /** Whether a request is in progress, the first or a later one. */
   loading: boolean;
   reload(): void;
-  /** What is known without asking, such as the answer to a change. */
+  /** Sets data that is known without a request, such as the response to a change. */
   replace(data: T): void;
 }
 
 /**
- * Reads anew whenever `key` changes; what an earlier key brought is dropped, and
- * a request that nobody waits for any more is given up. No key reads nothing.
+ * Loads again whenever `key` changes. Data of an earlier key is dropped, and a request
+ * that is no longer needed is aborted. Does nothing while `key` is null.
  */
-export function useLoad<T>(key: string | null, read: (signal: AbortSignal) => Promise<T>): Loaded<T> {
+export function useLoad<T>(key: string | null, load: (signal: AbortSignal) => Promise<T>): Loaded<T> {
   const [state, setState] = useState<{ key: string | null; data?: T; error?: ApiError; loading: boolean }>({
     key,
     loading: key !== null,
   });
   const [round, setRound] = useState(0);
-  const latest = useRef(read);
-  latest.current = read;
+  const latest = useRef(load);
+  latest.current = load;
   useEffect(() => {
     if (key === null) return setState({ key, loading: false });
     const controller = new AbortController();
@@ -50,7 +50,7 @@ export function useLoad<T>(key: string | null, read: (signal: AbortSignal) => Pr
   };
 }
 
-/** What failed for want of a session is read when there is one again. */
+/** Repeats a request that failed with 401 after the next sign-in. */
 function useReloadAtSignIn(error: ApiError | undefined, reload: () => void) {
   const refused = error?.status === 401;
   useEffect(() => {

@@ -1,34 +1,34 @@
-// Paths under /console are pages. Links are plain `<a href>`: a click on one is
-// taken over here, so pages need no link component.
+// Paths under /console are pages. Links are plain `<a href>`: the router handles clicks on
+// them, so pages need no link component.
 import { useEffect, useMemo } from "preact/hooks";
 import { createStore, useStore } from "./store.ts";
 
 export const BASE = "/console";
 
 export interface Location {
-  /** Without the base, beginning with `/`. */
+  /** Without the base; begins with `/`. */
   path: string;
   query: URLSearchParams;
-  /** Whether somebody went here, rather than opening the page here. */
+  /** Whether the user navigated here inside the console, instead of loading the page. */
   navigated: boolean;
 }
 
-interface Entry {
-  /** Its place in the history, from which the direction of a step is known. */
+interface HistoryEntry {
+  /** Position in the history, which gives the direction of a step. */
   index: number;
 }
 
-const location_ = createStore<Location>(read(false));
-/** Asked before a page is left; answers whether it may be. */
+const location_ = createStore<Location>(readLocation(false));
+/** Called before the user leaves a page; returns whether that is allowed. */
 let guard: (() => Promise<boolean>) | undefined;
 let index = 0;
 const scrolls = new Map<number, number>();
 
-/** Begins to follow clicks on links and the browser's own steps. */
+/** Handles clicks on links and the browser's back and forward buttons. */
 export function startRouter() {
   history.scrollRestoration = "manual";
   index = entry()?.index ?? 0;
-  history.replaceState({ index } satisfies Entry, "");
+  history.replaceState({ index } satisfies HistoryEntry, "");
   document.addEventListener("click", onClick);
   window.addEventListener("popstate", onStep);
   window.addEventListener("beforeunload", (event) => guard && event.preventDefault());
@@ -38,13 +38,13 @@ export function useLocation(): Location {
   return useStore(location_);
 }
 
-/** The query's value of `name`, and how to change it without leaving the page. */
+/** The query parameter `name`, and a function that sets it without leaving the page. */
 export function useQuery(name: string): [string, (value: string) => void] {
   const { query } = useLocation();
   return [query.get(name) ?? "", (value) => setQuery({ [name]: value })];
 }
 
-/** Changes the query in place: empty values are left out. */
+/** Changes the query without a new history entry. Empty values are removed. */
 export function setQuery(values: Record<string, string>) {
   const url = new URL(window.location.href);
   for (const [name, value] of Object.entries(values)) {
@@ -52,29 +52,29 @@ export function setQuery(values: Record<string, string>) {
     else url.searchParams.set(name, value);
   }
   history.replaceState(history.state, "", url);
-  location_.set(read(true));
+  location_.set(readLocation(true));
 }
 
-/** Goes to a path of the console, such as `/console/agents`; `saved` says that nothing is left behind. */
+/** Goes to a path of the console, such as `/console/agents`. `saved` skips the question about unsaved changes. */
 export async function navigate(href: string, { replace = false, saved = false } = {}) {
   const here = window.location.pathname + window.location.search;
   if (href === here) return;
   if (guard && !saved && !(await guard())) return;
   scrolls.set(index, window.scrollY);
   if (!replace) index += 1;
-  history[replace ? "replaceState" : "pushState"]({ index } satisfies Entry, "", href);
-  location_.set(read(true));
+  history[replace ? "replaceState" : "pushState"]({ index } satisfies HistoryEntry, "", href);
+  location_.set(readLocation(true));
   window.scrollTo(0, 0);
 }
 
-/** Asks whether the page may be left, if it wants to be asked; then it is not asked again. */
+/** Returns whether the user may leave the page. After that, the page does not ask again. */
 export async function mayLeave(): Promise<boolean> {
   if (guard && !(await guard())) return false;
   guard = undefined;
   return true;
 }
 
-/** While `dirty`, leaving the page asks first. */
+/** While `dirty`, the user must confirm before leaving the page. */
 export function useLeaveGuard(dirty: boolean, ask: () => Promise<boolean>) {
   useEffect(() => {
     if (!dirty) return;
@@ -85,26 +85,26 @@ export function useLeaveGuard(dirty: boolean, ask: () => Promise<boolean>) {
   }, [dirty, ask]);
 }
 
-/** The parameters of a path that fits `pattern`, such as `/agents/:id`. */
+/** The parameters of a path that matches `pattern`, such as `/agents/:id`. */
 export function match(pattern: string, path: string): Record<string, string> | undefined {
-  const [wanted, given] = [parts(pattern), parts(path)];
-  if (wanted.length !== given.length) return undefined;
-  const found: Record<string, string> = {};
-  for (const [at, part] of wanted.entries()) {
-    const value = given[at] ?? "";
-    if (part.startsWith(":")) found[part.slice(1)] = decode(value);
+  const [expected, actual] = [parts(pattern), parts(path)];
+  if (expected.length !== actual.length) return undefined;
+  const params: Record<string, string> = {};
+  for (const [at, part] of expected.entries()) {
+    const value = actual[at] ?? "";
+    if (part.startsWith(":")) params[part.slice(1)] = decode(value);
     else if (part !== value) return undefined;
   }
-  return found;
+  return params;
 }
 
-/** Whether the page at `path` is shown, or one below it. */
+/** Whether the current page is `path` or below it. */
 export function useIsAt(path: string): boolean {
   const here = useLocation().path;
   return useMemo(() => (path === "/" ? here === "/" : here === path || here.startsWith(`${path}/`)), [path, here]);
 }
 
-function read(navigated: boolean): Location {
+function readLocation(navigated: boolean): Location {
   const { pathname, search } = window.location;
   const path = pathname.startsWith(BASE) ? pathname.slice(BASE.length) : pathname;
   return { path: `/${parts(path).join("/")}`, query: new URLSearchParams(search), navigated };
@@ -133,12 +133,12 @@ function onClick(event: MouseEvent) {
   void navigate(link.pathname + link.search);
 }
 
-/** The browser has stepped already: if the page must not be left, it steps back. */
+/** The browser has already changed the location, so a refused step is reverted. */
 async function onStep() {
   const next = entry()?.index;
-  // A step within the page, to a `#place`: it is an entry of its own now.
-  if (next === undefined) return history.replaceState({ index } satisfies Entry, "");
-  if (next === index) return location_.set(read(true));
+  // A step to a `#fragment` of the page, whose history entry has no index yet.
+  if (next === undefined) return history.replaceState({ index } satisfies HistoryEntry, "");
+  if (next === index) return location_.set(readLocation(true));
   if (guard) {
     const back = index - next;
     history.go(back);
@@ -149,25 +149,25 @@ async function onStep() {
   }
   scrolls.set(index, window.scrollY);
   index = next;
-  location_.set(read(true));
+  location_.set(readLocation(true));
   restoreScroll(scrolls.get(index) ?? 0);
 }
 
-function entry(): Entry | undefined {
+function entry(): HistoryEntry | undefined {
   const state: unknown = history.state;
-  return typeof state === "object" && state !== null && "index" in state ? (state as Entry) : undefined;
+  return typeof state === "object" && state !== null && "index" in state ? (state as HistoryEntry) : undefined;
 }
 
-/** A page that is still being read grows: the place is gone to as soon as it exists. */
+/** Retries until the page is tall enough, because it grows while its data loads. */
 function restoreScroll(top: number) {
   const until = performance.now() + 1500;
-  const place = { interrupted: false };
-  const interrupt = () => (place.interrupted = true);
+  const state = { interrupted: false };
+  const interrupt = () => (state.interrupted = true);
   for (const kind of ["wheel", "touchstart", "keydown"]) {
     window.addEventListener(kind, interrupt, { once: true, passive: true });
   }
   const step = () => {
-    if (place.interrupted) return;
+    if (state.interrupted) return;
     window.scrollTo(0, top);
     if (Math.abs(window.scrollY - top) > 1 && performance.now() < until) requestAnimationFrame(step);
   };

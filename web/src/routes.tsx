@@ -1,4 +1,4 @@
-// Every page of the console and its path.
+// The pages of the console and their paths.
 import type { ComponentChildren } from "preact";
 import { lazy } from "./lazy.tsx";
 import { AgentsPage } from "./pages/agents.tsx";

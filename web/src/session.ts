@@ -1,5 +1,5 @@
-// Signing in and out. The admin token is handed to the server once and kept nowhere
-// here; what stays is a cookie that no script can read.
+// Signing in and out. The admin token is sent to the server once and not stored here. The
+// session is an HttpOnly cookie, which scripts cannot read.
 import { type ApiError, api, asApiError, session } from "./api.ts";
 
 /** Asks the server once whether this browser is signed in. */

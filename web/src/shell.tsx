@@ -11,23 +11,23 @@ import { Logo } from "./ui/icons.tsx";
 import { Toasts } from "./ui/toast.tsx";
 
 /**
- * The whole console. When a session ends while a page is open, the page waits,
- * hidden, for the next sign-in: what was typed into it is not lost.
+ * The whole console. When a session ends while a page is open, the page is hidden until
+ * the next sign-in, so that unsaved input is not lost.
  */
 export function App() {
   const state = useStore(session);
-  const [begun, setBegun] = useState(false);
+  const [hasBegun, setHasBegun] = useState(false);
   const [problem, setProblem] = useState<ApiError>();
   const find = async () => setProblem(await findSession());
   useEffect(() => void find(), []);
   useEffect(() => {
-    if (state === "in") setBegun(true);
+    if (state === "in") setHasBegun(true);
   }, [state]);
-  if (state === "unknown" && !begun) return problem ? <Unreachable problem={problem} retry={find} /> : <Blank />;
+  if (state === "unknown" && !hasBegun) return problem ? <Unreachable problem={problem} retry={find} /> : <Blank />;
   return (
     <>
       {state === "out" && <SignIn />}
-      {(begun || state === "in") && (
+      {(hasBegun || state === "in") && (
         <div hidden={state === "out"}>
           <Frame />
         </div>
@@ -111,7 +111,7 @@ function skip(event: MouseEvent) {
   document.getElementById("main")?.focus();
 }
 
-/** Loads the console anew, so that nothing that was shown stays in memory. */
+/** Reloads the console, so that no data stays in memory. */
 async function leave() {
   if (!(await mayLeave())) return;
   try {

@@ -1,48 +1,48 @@
-// A task's events as stretches of time: waiting, running, resting between attempts.
+// Converts a task's events to phases: waiting, running, resting between attempts.
 import type { Task, TaskEvent } from "./types.ts";
 
-export interface Stretch {
+export interface Phase {
   kind: "waiting" | "running" | "resting";
-  /** Of a run: which attempt. */
+  /** The attempt of a running phase; null otherwise. */
   attempt: number | null;
-  /** The last attempt it stands for, where those between are not known one by one. */
+  /** The last attempt of the phase, if there are no separate events for each attempt. */
   upTo?: number;
   from: number;
   to: number;
-  /** Whether it still goes on. */
+  /** Whether the phase has not ended. */
   open: boolean;
-  /** Of a rest: when the next attempt may begin. */
+  /** Of a resting phase: the earliest start of the next attempt. */
   resumes?: string;
-  /** Why it ended, if not well: `lost` when the next attempt began without a word. */
+  /** Why the phase ended without success. `lost`: the next attempt began without an end event. */
   end?: { kind: "released" | "failed" | "lost"; type?: string; message?: string };
 }
 
 type Timed = Pick<Task, "status" | "attempt" | "created_at" | "started_at" | "finished_at" | "events">;
 
-/** The stretches of `task`, without a gap, up to its end or `now`. */
-export function stretches(task: Timed, now: number): Stretch[] {
+/** The phases of `task` without gaps, up to its end or `now`. */
+export function phases(task: Timed, now: number): Phase[] {
   const events = completeEvents(task);
-  const found: Stretch[] = [];
-  let current: Stretch = { kind: "waiting", attempt: null, from: Date.parse(task.created_at), to: 0, open: true };
+  const done: Phase[] = [];
+  let current: Phase = { kind: "waiting", attempt: null, from: Date.parse(task.created_at), to: 0, open: true };
   for (const event of events) {
     const at = Math.max(Date.parse(event.at), current.from);
     if (event.type === "created") continue;
-    found.push({ ...current, to: at, open: false, ...several(current, event), ...ended(current, event, task.status) });
-    if (event.type === "finished") return found;
+    done.push({ ...current, to: at, open: false, ...several(current, event), ...ended(current, event, task.status) });
+    if (event.type === "finished") return done;
     const running = event.type === "claimed";
     current = { kind: running ? "running" : "resting", attempt: running ? event.attempt : null, from: at, to: at, open: true };
     if (event.resumes_at) current.resumes = event.resumes_at;
   }
   const resting = current.kind === "running" && task.status === "PENDING";
-  return [...found, { ...current, ...(resting && { kind: "resting" as const, attempt: null }), to: Math.max(now, current.from) }];
+  return [...done, { ...current, ...(resting && { kind: "resting" as const, attempt: null }), to: Math.max(now, current.from) }];
 }
 
-function several(stretch: Stretch, event: TaskEvent): Pick<Stretch, "upTo"> {
-  const more = stretch.attempt !== null && event.type !== "claimed" && (event.attempt ?? 0) > stretch.attempt;
+function several(phase: Phase, event: TaskEvent): Pick<Phase, "upTo"> {
+  const more = phase.attempt !== null && event.type !== "claimed" && (event.attempt ?? 0) > phase.attempt;
   return more && event.attempt !== null ? { upTo: event.attempt } : {};
 }
 
-/** The events, or what the task's own times say where they are not known. */
+/** The events; missing ones are added from the task's own times. */
 function completeEvents(task: Timed): TaskEvent[] {
   const events = [...task.events].sort((one, other) => Date.parse(one.at) - Date.parse(other.at));
   const add = (type: TaskEvent["type"], at: string | null): void => {
@@ -53,17 +53,17 @@ function completeEvents(task: Timed): TaskEvent[] {
   return events;
 }
 
-function ended(stretch: Stretch, event: TaskEvent, status: Timed["status"]): Pick<Stretch, "end"> {
-  if (stretch.kind !== "running") return {};
-  const said = { ...(event.error_type && { type: event.error_type }), ...(event.message && { message: event.message }) };
-  if (event.type === "released") return { end: { kind: "released", ...said } };
+function ended(phase: Phase, event: TaskEvent, status: Timed["status"]): Pick<Phase, "end"> {
+  if (phase.kind !== "running") return {};
+  const error = { ...(event.error_type && { type: event.error_type }), ...(event.message && { message: event.message }) };
+  if (event.type === "released") return { end: { kind: "released", ...error } };
   if (event.type === "claimed") return { end: { kind: "lost" } };
-  return status === "FAILURE" ? { end: { kind: "failed", ...said } } : {};
+  return status === "FAILURE" ? { end: { kind: "failed", ...error } } : {};
 }
 
-/** Each stretch's place in a bar of width 1: true to scale, but never too narrow to see. */
-export function places(all: readonly Stretch[], least = 0.012): { start: number; size: number }[] {
-  const sizes = all.map((stretch) => Math.max(stretch.to - stretch.from, 0));
+/** Each phase's place in a bar of width 1, to scale, but with a visible minimum width. */
+export function places(all: readonly Phase[], least = 0.012): { start: number; size: number }[] {
+  const sizes = all.map((phase) => Math.max(phase.to - phase.from, 0));
   const whole = sizes.reduce((sum, size) => sum + size, 0) || 1;
   const wanted = sizes.map((size) => Math.max(size / whole, least));
   const sum = wanted.reduce((total, size) => total + size, 0) || 1;

@@ -1,4 +1,4 @@
-// The call of a webhook, as the forms of "Try it" have it. Pure but for `send`.
+// The webhook call of "Try it". Pure functions, except `send` and `newKey`.
 import { asApiError, unreachable } from "./api.ts";
 import { JsonError, parseJson } from "./render/json-text.ts";
 import type { Agent } from "./types.ts";
@@ -11,11 +11,11 @@ export interface Draft {
   key: string;
   /** For a POST: JSON. */
   body: string;
-  /** For a GET. */
+  /** For a GET: the query. */
   pairs: readonly Pair[];
 }
 
-export interface WebhookAnswer {
+export interface WebhookResponse {
   status: number;
   replayed: boolean;
   ms: number;
@@ -25,7 +25,7 @@ export interface WebhookAnswer {
 
 const LONGEST_KEY = 256;
 
-/** What of a draft cannot be sent, in words. */
+/** Why a draft cannot be sent. */
 export function problems(draft: Draft): { body?: string; key?: string } {
   const body = draft.method === "POST" ? bodyProblem(draft.body) : undefined;
   const key = keyProblem(draft.key.trim());
@@ -33,31 +33,31 @@ export function problems(draft: Draft): { body?: string; key?: string } {
 }
 
 function bodyProblem(text: string): string | undefined {
-  if (text.trim() === "") return "A payload is missing. {} is the smallest object.";
+  if (text.trim() === "") return "The payload is missing. Enter {} for an empty object.";
   try {
     const value = parseJson(text);
-    return value.kind === "literal" && value.raw === "null" ? "null is no payload. Any other JSON is." : undefined;
+    return value.kind === "literal" && value.raw === "null" ? "The payload can be any JSON value except null" : undefined;
   } catch (error) {
     if (error instanceof JsonError) return error.message;
     throw error;
   }
 }
 
-/** A browser sends headers in Latin-1 alone. */
+/** A browser can send only Latin-1 in headers. */
 function keyProblem(key: string): string | undefined {
-  if ([...key].length > LONGEST_KEY) return `A key has at most ${LONGEST_KEY} characters.`;
-  return /^[\u0020-\u007e]*$/.test(key) ? undefined : "From a browser, a key can have only letters, digits and signs of ASCII.";
+  if ([...key].length > LONGEST_KEY) return `The key can have at most ${LONGEST_KEY} characters`;
+  return /^[\u0020-\u007e]*$/.test(key) ? undefined : "In a browser, the key can contain only printable ASCII characters";
 }
 
-/** The address at this page's own origin, wherever the URL that is handed out points. */
+/** The path of the webhook, which is called at the page's own origin, whatever the URL's host is. */
 export function webhookPath(webhookUrl: string, pairs: readonly Pair[] = []): string {
   const { pathname } = new URL(webhookUrl);
   const named = pairs.filter(([name]) => name !== "");
   return named.length === 0 ? pathname : `${pathname}?${new URLSearchParams(named.map(([name, value]) => [name, value]))}`;
 }
 
-/** Calls the webhook; what it answers is shown whatever it is. */
-export async function send(agent: Agent, draft: Draft): Promise<WebhookAnswer> {
+/** Calls the webhook. Every response is returned, including errors. */
+export async function send(agent: Agent, draft: Draft): Promise<WebhookResponse> {
   const path = webhookPath(agent.webhook_url, draft.method === "GET" ? draft.pairs : []);
   const key = draft.key.trim();
   const headers = { ...(draft.method === "POST" && { "Content-Type": "application/json" }), ...(key && { "Idempotency-Key": key }) };
@@ -73,18 +73,18 @@ export async function send(agent: Agent, draft: Draft): Promise<WebhookAnswer> {
   }
 }
 
-/** The id in a webhook's answer, if it accepted. */
+/** The task id in a webhook response, or null if the trigger was not accepted. */
 export function taskIdIn(text: string): string | null {
   try {
-    const answer: unknown = JSON.parse(text);
-    const id = typeof answer === "object" && answer !== null && "task_id" in answer ? answer.task_id : null;
+    const body: unknown = JSON.parse(text);
+    const id = typeof body === "object" && body !== null && "task_id" in body ? body.task_id : null;
     return typeof id === "string" ? id : null;
   } catch {
     return null;
   }
 }
 
-/** A payload with the fields that a prompt speaks of, to begin with. */
+/** An initial payload with the fields that a prompt uses. */
 export function samplePayload(prompt: string | null | undefined): string {
   const sample: Tree = {};
   for (const [, path] of (prompt ?? "").matchAll(/\bpayload((?:\.[A-Za-z_]\w*)+)/g)) grow(sample, (path ?? "").slice(1).split("."));
@@ -96,17 +96,16 @@ type Tree = { [name: string]: Tree | string };
 
 function grow(tree: Tree, path: string[]): void {
   const [name = "", ...rest] = path;
-  const there = Object.hasOwn(tree, name) ? tree[name] : undefined;
+  const existing = Object.hasOwn(tree, name) ? tree[name] : undefined;
   if (rest.length === 0) {
-    if (there === undefined) Object.defineProperty(tree, name, { value: "…", enumerable: true, writable: true, configurable: true });
+    if (existing === undefined) Object.defineProperty(tree, name, { value: "…", enumerable: true, writable: true, configurable: true });
     return;
   }
-  const branch: Tree = typeof there === "object" ? there : {};
+  const branch: Tree = typeof existing === "object" ? existing : {};
   Object.defineProperty(tree, name, { value: branch, enumerable: true, writable: true, configurable: true });
   grow(branch, rest);
 }
 
-/** A key that nobody used before. */
 export function newKey(): string {
   return `try-${crypto.randomUUID().slice(0, 13)}`;
 }

@@ -1,4 +1,4 @@
-// The shapes of the management API, as INTERFACE and the OpenAPI document have them.
+// The types of the management API, as in the OpenAPI document.
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -10,7 +10,7 @@ export interface Price {
   output: number;
 }
 
-/** A key on its way to the secret store, or the name it has there. */
+/** A key to store, or the name of the stored secret. */
 export type ApiKey = string | { secret: string };
 
 export interface Model {
@@ -67,7 +67,7 @@ export interface Secret {
   agents: string[];
 }
 
-/** A field of an agent whose values the audit log shows; of a URL its origin. */
+/** A field of an agent whose values are in the audit log. Of a URL, only the origin. */
 export interface FieldChange {
   field: string;
   old?: string;
@@ -91,7 +91,7 @@ export interface AuditEntry {
   overlap_seconds?: number;
   fields?: string[];
   changes?: FieldChange[];
-  /** Of refused attempts: how many the entry stands for. */
+  /** Of refused attempts: how many attempts the entry represents. */
   attempts?: number;
   addresses?: number;
 }
@@ -137,7 +137,7 @@ export interface TaskSummary {
 export interface TaskPage {
   tasks: TaskSummary[];
   next_cursor: string | null;
-  /** How far a page with a filter looked; null when nothing is left. */
+  /** The time back to which a filtered page searched; null if all tasks were searched. */
   looked_back_to: string | null;
 }
 
@@ -166,7 +166,7 @@ export interface Answer {
   tool_calls: ToolCall[];
 }
 
-/** What `GET /api/task_status` answers. */
+/** The response of `GET /api/task_status`. */
 export interface TaskState {
   status: TaskStatus;
   result: null | string | { status: "success"; result: Answer };
@@ -192,7 +192,7 @@ export interface TaskEvent {
 export interface Task extends TaskState {
   payload: Json;
   payload_bytes: number;
-  /** The payload would not fit into the answer. */
+  /** Whether the payload is omitted because it does not fit into the response. */
   payload_omitted: boolean;
   wait_ms: number | null;
   run_ms: number | null;

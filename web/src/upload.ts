@@ -1,7 +1,7 @@
-// Sending a file: by XMLHttpRequest, which tells how far it has come; `fetch` does not.
+// Uploads a file with XMLHttpRequest, which reports progress; `fetch` does not.
 import { type ApiError, session, toError, unreachable } from "./api.ts";
 
-/** What the server reads, by the ending of a file's name. */
+/** The supported content types by file name extension. */
 const TYPES: Record<string, string> = {
   txt: "text/plain",
   text: "text/plain",
@@ -21,12 +21,12 @@ export interface Upload {
   cancel: () => void;
 }
 
-/** The type of a file that can be read; nothing for any other. */
+/** The content type of a supported file, or `undefined`. */
 export function typeOf(name: string): string | undefined {
   return TYPES[name.split(".").at(-1)?.toLowerCase() ?? ""];
 }
 
-/** Sends a file; `onProgress` is told the part that has gone, from 0 to 1. */
+/** Uploads a file; `onProgress` gets the uploaded share, from 0 to 1. */
 export function upload(path: string, file: File, type: string, onProgress: (part: number) => void): Upload {
   const request = new XMLHttpRequest();
   const done = new Promise<void>((resolve, reject: (error: ApiError) => void) => {

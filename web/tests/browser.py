@@ -1,4 +1,4 @@
-"""A real Chromium, what may not happen in it, and how its pages look."""
+"""Starts Chromium, records the faults of its pages, and checks how they look."""
 
 import os
 import re
@@ -11,23 +11,23 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SCREENSHOTS = ROOT / "target" / "screenshots"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-# Nothing but the pages goes over the network.
+# Without Chromium's own network requests.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]
 DESKTOP = {"width": 1280, "height": 800}
-# Name: size of the window, and the colours the reader prefers.
+# By name: the size of the window and the preferred colour scheme.
 MODES = {
     "light": (DESKTOP, "light"),
     "dark": (DESKTOP, "dark"),
     "phone": ({"width": 390, "height": 844}, "light"),
     "wide": ({"width": 1920, "height": 1080}, "light"),
 }
-# The wide window has the same parts in the same colours.
+# axe does not check the wide window, which has the same elements and colours as the light one.
 EXAMINED = ["light", "dark", "phone"]
-# WCAG 2.2, levels A and AA, and what axe's makers recommend beyond it.
+# WCAG 2.2, levels A and AA, and axe's best practices.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# Chromium says so of every answer that is an error; those are told one by one.
-TOLD_ALREADY = "Failed to load resource: the server responded with a status of"
+# Chromium logs every error response on the console. _on_response reports those.
+ERROR_RESPONSE = "Failed to load resource: the server responded with a status of"
 
 
 def launch(playwright):
@@ -35,7 +35,7 @@ def launch(playwright):
 
 
 def a_context(browser, url, **options):
-    """What a new reader has: no cookie, nothing cached; far from UTC, so that a time shown wrongly is noticed."""
+    """A new user without cookies and cache. The time zone differs from UTC, so that wrong times are noticed."""
     settings = {"viewport": DESKTOP, "timezone_id": "Asia/Kolkata", "locale": "en-GB", "reduced_motion": "reduce", **options}
     context = browser.new_context(base_url=url, **settings)
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
@@ -43,22 +43,22 @@ def a_context(browser, url, **options):
 
 
 def sign_in(context, admin_token):
-    """The cookie of a session, without the form."""
+    """Gets a session cookie without the form."""
     answer = context.request.post("/api/session", data={"admin_token": admin_token})
     assert answer.status == 204, answer.text()
 
 
 @dataclass
 class Faults:
-    """What went wrong in a page: errors on its console (breaches of its security policy
-    are there as well), requests that failed or went elsewhere, answers that are errors."""
+    """What went wrong in a page: errors on its console (including violations of its security policy),
+    requests that failed or went to another origin, error responses."""
 
     origin: str
     found: list = field(default_factory=list)
     allowed: list = field(default_factory=list)
 
     def allow(self, pattern):
-        """What this test provokes, as a regular expression over what is told."""
+        """Accepts faults that the test causes: a regular expression over their texts."""
         self.allowed.append(pattern)
 
     def watch(self, page):
@@ -72,7 +72,7 @@ class Faults:
         return [fault for fault in self.found if not any(re.search(pattern, fault) for pattern in self.allowed)]
 
     def _on_console(self, message):
-        if message.type in ("error", "warning") and TOLD_ALREADY not in message.text:
+        if message.type in ("error", "warning") and ERROR_RESPONSE not in message.text:
             self.found.append(f"console: {message.text}")
 
     def _on_request(self, request):
@@ -81,24 +81,24 @@ class Faults:
             self.found.append(f"elsewhere: {request.method} {request.url}")
 
     def _on_failure(self, request):
-        # Whoever leaves a page leaves what it was asking for.
+        # The browser aborts a page's requests when the user leaves it.
         if request.failure != "net::ERR_ABORTED":
             self.found.append(f"failed: {request.method} {request.url} {request.failure}")
 
     def _on_response(self, response):
-        # Not being signed in is no fault.
+        # A missing session is not a fault.
         if response.status >= 400 and response.status != 401:
             self.found.append(f"answer: {response.status} {response.request.method} {response.url}")
 
 
 def until(page, function, argument=None, patience=10):
-    """Waits for what the function returns to be true. Playwright's own wait runs texts
-    in the page, which its security policy forbids."""
+    """Waits until the function returns a true value. Playwright's own wait evaluates strings in
+    the page, which its security policy forbids."""
     deadline = time.monotonic() + patience
-    while not (found := page.evaluate(function, argument)):
-        assert time.monotonic() < deadline, f"waited {patience} s in vain at {page.url} for {function} of {argument!r}"
+    while not (result := page.evaluate(function, argument)):
+        assert time.monotonic() < deadline, f"{function} of {argument!r} was not true within {patience} s at {page.url}"
         page.wait_for_timeout(50)
-    return found
+    return result
 
 
 def set_mode(page, mode):
@@ -108,8 +108,8 @@ def set_mode(page, mode):
 
 
 def examine(page, name):
-    """Shows the page as it is now to every kind of reader: kept as pictures, nothing to
-    scroll sideways, and no barrier that axe knows of."""
+    """Checks the current page in all modes: takes screenshots, and fails if the page scrolls
+    sideways or if axe finds a violation."""
     for mode in MODES:
         set_mode(page, mode)
         take_screenshot(page, f"{name}-{mode}")
@@ -121,7 +121,7 @@ def examine(page, name):
 
 def take_screenshot(page, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    # What is fixed to the window is drawn where the page was scrolled to.
+    # Elements with a fixed position are drawn at the scroll position.
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, animations="disabled")
 
@@ -132,10 +132,10 @@ def check_width(page, mode="light"):
 
 
 def check_barriers(page, mode="light"):
-    # By the debugger, so the page's security policy stays as it is.
+    # Runs through the debugger, so the page's security policy does not change.
     page.evaluate(AXE.read_text())
-    found = page.evaluate("rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES)
-    assert found["passes"], "axe found nothing to look at"
-    told = [f"{violation['id']}: {violation['help']}\n    {node['html'][:200]}\n    {node['failureSummary']}"
-            for violation in found["violations"] for node in violation["nodes"]]
-    assert not told, f"{page.url} in {mode}:\n" + "\n".join(told)
+    result = page.evaluate("rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", RULES)
+    assert result["passes"], "axe checked nothing"
+    violations = [f"{violation['id']}: {violation['help']}\n    {node['html'][:200]}\n    {node['failureSummary']}"
+                  for violation in result["violations"] for node in violation["nodes"]]
+    assert not violations, f"{page.url} in {mode}:\n" + "\n".join(violations)

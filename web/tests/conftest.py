@@ -1,11 +1,11 @@
-"""What the tests share: one server, one scripted model, one browser.
+"""Fixtures: one server, one scripted model and one browser for all tests.
 
     api        creates and triggers agents, waits for tasks (product.py)
-    model      what agents' models say (model.py)
-    page       a page of a new reader, at the address of the product
-    signed_in  the same, signed in
-    faults     what went wrong in those pages: nothing may, but what a test allows
-    browser.examine(page, "name")   pictures of every mode, and axe
+    model      the scripted responses of the agents' models (model.py)
+    page       a page of a new user, at the URL of the product
+    signed_in  the same page, signed in
+    faults     what went wrong in those pages; a test fails with any fault that it does not allow
+    browser.examine(page, "name")   screenshots in every mode, and axe
 """
 
 import contextlib
@@ -18,14 +18,14 @@ import browser as chromium
 from model import Model
 from product import Api, Deployed, Product
 
-# Waited for only by what fails: two browsers on a busy machine can be slow.
+# Only a failing test waits this long. Two browsers on a busy machine can be slow.
 PATIENCE_MS = 30_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
 def product(tmp_path_factory):
-    """infra/emulator/test_console.py names its stack by these variables."""
+    """infra/emulator/test_console.py passes its stack in these variables."""
     if "CONSOLE_URL" in os.environ:
         product = Deployed(os.environ["CONSOLE_URL"], os.environ["CONSOLE_API_URL"], os.environ["CONSOLE_ADMIN_TOKEN"])
     else:
@@ -84,19 +84,19 @@ def signed_in(page, context, product):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A picture of the page in which a test failed."""
+    """Takes a screenshot of the page in which a test failed."""
     report = yield
     page = item.funcargs.get("page")
     if report.when == "call" and report.failed and page and not page.is_closed():
         report.sections.append(("page", page.url))
-        # Pages that do not even let themselves be drawn are told of all the same.
+        # The failure is reported even if the page cannot be drawn.
         with contextlib.suppress(Error):
             chromium.take_screenshot(page, f"failed-{item.name}")
     return report
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What test_figures.py measured."""
+    """Prints the measurements of test_figures.py."""
     for report in terminalreporter.getreports("passed"):
         for figure in (value for name, value in report.user_properties if name == "figure"):
             if report.when == "call":

@@ -1,5 +1,5 @@
-"""A page of somebody else's, on another origin of the same machine: a browser takes it
-for the same site, so it sends a cookie along that is SameSite=Strict."""
+"""A page on another origin of the same machine. For a browser it is the same site, so
+requests from it include cookies with SameSite=Strict."""
 
 import http.server
 import threading

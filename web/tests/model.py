@@ -1,4 +1,4 @@
-"""A model's server that speaks OpenAI chat completions and says what a test scripts."""
+"""A model server with the OpenAI chat completions API and the responses that a test scripts."""
 
 import http.server
 import itertools
@@ -11,8 +11,8 @@ LONGEST_HOLD_SECONDS = 60
 
 
 @dataclass
-class Turn:
-    """What the model does when it is asked once."""
+class ModelTurn:
+    """One response of the model."""
 
     text: str | None = None
     calls: list = field(default_factory=list)
@@ -22,28 +22,28 @@ class Turn:
 
 
 def says(text, tokens=(11, 4)):
-    """Answers; `tokens` are those that went in and those that came out."""
-    return Turn(text=text, tokens=tokens)
+    """Answers. `tokens` are the input and output tokens."""
+    return ModelTurn(text=text, tokens=tokens)
 
 
 def calls(*functions, text=None):
-    """Calls tools, each a name with its arguments: calls(("search_sources", {"query": "x"}))."""
-    return Turn(text=text, calls=list(functions))
+    """Calls tools, each with its name and arguments: calls(("search_sources", {"query": "x"}))."""
+    return ModelTurn(text=text, calls=list(functions))
 
 
 def refuses(status, message="not today"):
-    """Fails: 400 for good, 429 and 5xx until it is asked again."""
-    return Turn(status=status, text=message)
+    """Returns an error: 400 is permanent, 429 and 5xx are retried."""
+    return ModelTurn(status=status, text=message)
 
 
 def waits(turn):
-    """Does so only once the test calls `.held.set()` on it."""
+    """Delays the turn until the test calls `.held.set()` on it."""
     turn.held = threading.Event()
     return turn
 
 
 class Model:
-    """Every script has a model's name of its own, so tests do not meet."""
+    """Every script has its own model name, so tests do not interfere."""
 
     def __init__(self):
         self.requests = []
@@ -57,7 +57,7 @@ class Model:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def playing(self, *turns, **settings):
-        """An agent's `model`, which takes these turns one after another, over and over."""
+        """The `model` of an agent. It repeats these turns in order."""
         name = f"scripted-{next(self._names)}"
         self._scripts[name] = itertools.cycle(turns)
         self._turns += turns
@@ -86,11 +86,11 @@ class Model:
                 turn = model._next_turn(body)
                 if turn.held:
                     turn.held.wait(LONGEST_HOLD_SECONDS)
-                self._answer(turn, body)
+                self._respond(turn, body)
 
-            def _answer(self, turn, body):
-                said = completion(turn, body["model"]) if turn.status == 200 else {"error": {"message": turn.text}}
-                data = json.dumps(said).encode()
+            def _respond(self, turn, body):
+                reply = completion(turn, body["model"]) if turn.status == 200 else {"error": {"message": turn.text}}
+                data = json.dumps(reply).encode()
                 self.send_response(turn.status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
@@ -110,12 +110,12 @@ def completion(turn, name):
             {"id": f"call-{number}", "type": "function", "function": {"name": function, "arguments": json.dumps(arguments)}}
             for number, (function, arguments) in enumerate(turn.calls)
         ]
-    taken, given = turn.tokens
+    input_tokens, output_tokens = turn.tokens
     return {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": name,
         "choices": [{"index": 0, "finish_reason": "tool_calls" if turn.calls else "stop", "message": message}],
-        "usage": {"prompt_tokens": taken, "completion_tokens": given, "total_tokens": taken + given},
+        "usage": {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, "total_tokens": input_tokens + output_tokens},
     }

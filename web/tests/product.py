@@ -1,4 +1,4 @@
-"""The product: the local server as anybody starts it, or a deployed stack; and a client of its API."""
+"""The product: the local server, or a deployed stack; and a client of its API."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 30
 
 
 class Product:
-    """A server process with a data folder of its own, until `close`."""
+    """A server process with its own data folder. `close` ends it."""
 
     def __init__(self, folder, **environment):
         if not BINARY.exists():
@@ -40,7 +40,7 @@ class Product:
 
 
 class Deployed:
-    """A stack that runs already: where a browser finds it, where its webhook URLs lead, and its token."""
+    """A deployed stack: its URL for browsers, the URL of its API, and its admin token."""
 
     def __init__(self, url, api_url, admin_token):
         self.url = url
@@ -48,11 +48,11 @@ class Deployed:
         self.admin_token = admin_token
 
     def close(self):
-        """Whoever deployed it takes it down."""
+        """Does nothing: the caller that deployed the stack deletes it."""
 
 
 class Api:
-    """What a person with the admin token may do with a deployment, over HTTP."""
+    """A client of the API with the admin token."""
 
     def __init__(self, url, admin_token):
         self.url = url
@@ -60,18 +60,18 @@ class Api:
         self.session = requests.Session()
 
     def call(self, method, path, **options):
-        """Without a credential, and whatever it answers."""
+        """Calls without a credential, and returns every response."""
         return self.session.request(method, self.url + path, timeout=PATIENCE_SECONDS, **options)
 
     def manage(self, method, path, **options):
-        """What a management call answers, which must be a success."""
+        """Calls the management API, and returns the JSON of its response. Fails if it is an error."""
         headers = {"Authorization": f"Bearer {self.admin_token}", **options.pop("headers", {})}
         answer = self.call(method, path, headers=headers, **options)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def create(self, **agent):
-        """An agent, with its `agent_id` and `webhook_url`; without a model it needs none."""
+        """Creates an agent, and returns it with its `agent_id` and `webhook_url`."""
         return self.manage("POST", "/api/agents", json={"name": "agent", **agent})
 
     def add_source(self, agent, title, text):
@@ -80,7 +80,7 @@ class Api:
                            headers={"Content-Type": "text/plain"})
 
     def trigger(self, agent, payload, key=None):
-        """The id of the task."""
+        """Triggers the agent, and returns the task id."""
         headers = {"Idempotency-Key": key} if key else {}
         answer = self.session.post(agent["webhook_url"], json=payload, headers=headers, timeout=PATIENCE_SECONDS)
         assert answer.ok, answer.text
@@ -90,7 +90,7 @@ class Api:
         return self.call("GET", "/api/task_status", params={"task_id": task_id})
 
     def wait_for_end(self, task_id, patience=PATIENCE_SECONDS):
-        """The status with which the task ended, asked for as often as the answer says."""
+        """Polls at the interval of `Retry-After`, and returns the final status."""
         deadline = time.monotonic() + patience
         while True:
             answer = self.status(task_id)
@@ -101,5 +101,5 @@ class Api:
             time.sleep(float(answer.headers["Retry-After"]))
 
     def run(self, agent, payload, key=None):
-        """Triggers the agent and waits; the status with which the task ended."""
+        """Triggers the agent, waits for the end of the task, and returns the final status."""
         return self.wait_for_end(self.trigger(agent, payload, key))

@@ -1,4 +1,4 @@
-"""Agents in the console: found, made, changed, called, rotated and deleted."""
+"""Agents in the console: list, create, change, call, rotate and delete."""
 
 import json
 import re
@@ -45,7 +45,7 @@ def clipboard(page):
 # The list
 
 
-def test_agents_are_listed_and_found_by_name_model_and_id(signed_in, api, model):
+def test_agents_are_listed_and_searched_by_name_model_and_id(signed_in, api, model):
     played = model.playing(says("hello"))
     one = api.create(name="alpha-intake", model=played)
     other = api.create(name="beta-triage", enabled=False)
@@ -62,7 +62,7 @@ def test_agents_are_listed_and_found_by_name_model_and_id(signed_in, api, model)
     search.fill("beta-triage")
     expect(rows.first).to_contain_text("Disabled")
     search.fill("no such agent")
-    expect(signed_in.get_by_role("heading", name="No agent fits")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="No agents match")).to_be_visible()
     chromium.examine(signed_in, "agents-none-found")
     signed_in.get_by_role("button", name="Show all").click()
     expect(rows.filter(has_text="alpha-intake")).to_have_count(1)
@@ -78,7 +78,7 @@ def test_agents_are_listed_and_found_by_name_model_and_id(signed_in, api, model)
 def empty_product(tmp_path):
     product = Product(tmp_path)
     api = Api(product.url, product.admin_token)
-    # The last it says at its start, when the agent to try is made.
+    # The last line of the start, printed after the demo agent is created.
     next(line for line in product.process.stdout if line.startswith("It asks for the admin token"))
     for agent in api.manage("GET", "/api/agents")["agents"]:
         api.manage("DELETE", f"/api/agents/{agent['agent_id']}")
@@ -98,7 +98,7 @@ def test_a_deployment_without_agents_says_what_to_do(browser, empty_product):
     context.close()
 
 
-def test_agents_that_cannot_be_loaded_can_be_asked_for_again(signed_in, faults):
+def test_loading_the_agents_can_be_retried(signed_in, faults):
     faults.allow("failed: GET .*/api/agents|ERR_CONNECTION_REFUSED")
     signed_in.route("**/api/agents", lambda route: route.abort("connectionrefused"))
     signed_in.goto("/console/agents")
@@ -109,10 +109,10 @@ def test_agents_that_cannot_be_loaded_can_be_asked_for_again(signed_in, faults):
     expect(signed_in.get_by_role("table", name="Agents")).to_be_visible()
 
 
-# Making one
+# Creating an agent
 
 
-def test_a_new_agent_gets_a_url_that_answers_as_soon_as_it_is_pasted(signed_in, api):
+def test_a_new_agent_gets_a_webhook_url_that_works_at_once(signed_in, api):
     signed_in.goto("/console/agents")
     signed_in.get_by_role("link", name="New agent").click()
     signed_in.get_by_role("textbox", name="Name", exact=True).fill("made-by-hand")
@@ -128,11 +128,11 @@ def test_a_new_agent_gets_a_url_that_answers_as_soon_as_it_is_pasted(signed_in, 
     assert api.wait_for_end(triggered.json()["task_id"])["error"]["type"] == "empty_answer"
 
 
-def test_a_url_can_be_brought_along_from_another_system(signed_in, faults):
+def test_an_existing_webhook_url_can_be_used(signed_in, faults):
     faults.allow("answer: 400 POST .*/api/agents")
     signed_in.goto("/console/agents/new")
     signed_in.get_by_role("textbox", name="Name", exact=True).fill("moved-here")
-    signed_in.get_by_text("Bring a webhook URL along").click()
+    signed_in.get_by_text("Use an existing webhook URL").click()
     token = signed_in.get_by_label("Webhook token")
     token.fill("short")
     signed_in.get_by_role("button", name="Create agent").click()
@@ -142,7 +142,7 @@ def test_a_url_can_be_brought_along_from_another_system(signed_in, faults):
     expect(url_of(signed_in)).to_have_value(re.compile("/0123456789abcdef-moved$"))
 
 
-def test_a_name_is_all_that_is_asked_for(signed_in):
+def test_only_the_name_is_required(signed_in):
     signed_in.goto("/console/agents/new")
     signed_in.get_by_role("button", name="Create agent").click()
     name = signed_in.get_by_label("Name")
@@ -151,7 +151,7 @@ def test_a_name_is_all_that_is_asked_for(signed_in):
     chromium.examine(signed_in, "agent-new-refused")
 
 
-def test_the_whole_way_to_an_agent_can_be_gone_by_keyboard(signed_in, api):
+def test_an_agent_can_be_created_with_the_keyboard_alone(signed_in, api):
     page, keys = signed_in, signed_in.keyboard
     page.goto("/console/")
     expect(page.get_by_role("navigation", name="Console")).to_be_visible()
@@ -195,7 +195,7 @@ def tab_to(page, wanted, key="Tab"):
         page.keyboard.press(key)
         if wanted.evaluate("element => element === document.activeElement"):
             outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert outline != "none", "who moves by keyboard does not see where they are"
+            assert outline != "none", "the focus is not visible to keyboard users"
             return
     raise AssertionError(f"{wanted} is not reached by {key}")
 
@@ -204,7 +204,7 @@ def tab_back_to(page, wanted):
     tab_to(page, wanted, "Shift+Tab")
 
 
-# Calling it
+# Calling an agent
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def snippet(page, name):
     return clipboard(page)
 
 
-def test_the_snippets_run_as_they_are_pasted(signed_in, answering, tmp_path):
+def test_the_snippets_run_as_pasted(signed_in, answering, tmp_path):
     open_agent(signed_in, answering)
     run = {"capture_output": True, "text": True, "timeout": 30, "cwd": tmp_path}
     pasted = subprocess.run(["sh"], input=snippet(signed_in, "curl"), **run)
@@ -233,7 +233,7 @@ def test_the_snippets_run_as_they_are_pasted(signed_in, answering, tmp_path):
     assert json.loads(pasted.stdout)["success"] and repeated.stdout == pasted.stdout, (pasted, repeated)
 
 
-def test_the_html_form_makes_a_task_of_its_fields(signed_in, answering, context, api):
+def test_the_html_form_creates_a_task_from_its_fields(signed_in, answering, context, api):
     open_agent(signed_in, answering)
     html = snippet(signed_in, "HTML form")
     visitor = context.new_page()
@@ -245,7 +245,7 @@ def test_the_html_form_makes_a_task_of_its_fields(signed_in, answering, context,
     assert ended["status"] == "SUCCESS"
 
 
-def test_other_services_are_told_setting_by_setting(signed_in, answering):
+def test_the_settings_of_other_services_are_shown_one_by_one(signed_in, answering):
     open_agent(signed_in, answering)
     for name, expected in [("GitHub", "Payload URL"), ("Zapier", "Data"), ("Make", "Request content"), ("n8n", "JSON")]:
         signed_in.get_by_role("tab", name=name).click()
@@ -254,13 +254,13 @@ def test_other_services_are_told_setting_by_setting(signed_in, answering):
         expect(panel.locator("dt", has_text=re.compile(f"^{re.escape(expected)}$"))).to_be_visible()
         panel.get_by_role("button", name=re.compile("Copy .*URL")).click()
         assert clipboard(signed_in) == answering["webhook_url"]
-        out_of_reach = panel.get_by_text("Only this machine reaches this address")
+        out_of_reach = panel.get_by_text("This URL works only on this machine")
         expect(out_of_reach).to_have_count(0 if name == "n8n" else 1)
     signed_in.get_by_role("tab", name="GitHub").click()
     chromium.examine(signed_in, "agent-overview-settings")
 
 
-def test_a_refused_call_of_the_curl_snippet_says_what_the_server_said(signed_in, answering):
+def test_the_curl_snippet_prints_the_servers_error(signed_in, answering):
     open_agent(signed_in, answering)
     wrong = snippet(signed_in, "curl").replace(answering["webhook_url"], answering["webhook_url"] + "0")
     for shell in ["sh", "bash"]:
@@ -268,7 +268,7 @@ def test_a_refused_call_of_the_curl_snippet_says_what_the_server_said(signed_in,
         assert json.loads(pasted.stdout)["code"] == "agent_not_found", pasted
 
 
-def test_an_agent_with_nothing_to_answer_from_says_so_until_it_has_something(signed_in, api):
+def test_a_note_is_shown_while_an_agent_has_no_model_and_no_sources(signed_in, api):
     agent = api.create(name="with-nothing")
     open_agent(signed_in, agent)
     note = signed_in.get_by_text("This agent uses this deployment’s default model")
@@ -276,7 +276,7 @@ def test_an_agent_with_nothing_to_answer_from_says_so_until_it_has_something(sig
     chromium.examine(signed_in, "agent-with-nothing")
     expect(signed_in.get_by_role("link", name="Give it a model")).to_have_attribute("href", re.compile("/definition$"))
     signed_in.get_by_role("link", name="Add a document").click()
-    nothing = signed_in.get_by_text("With neither documents nor texts")
+    nothing = signed_in.get_by_text("Without documents and texts")
     expect(nothing).to_be_visible()
     api.add_source(agent, "Policy", "Goods can be returned within 30 days.")
     signed_in.reload()
@@ -288,16 +288,16 @@ def test_an_agent_with_nothing_to_answer_from_says_so_until_it_has_something(sig
     expect(note).to_have_count(0)
 
 
-def test_an_agents_page_is_whole_for_every_reader(signed_in, answering, api):
+def test_an_agents_page_is_accessible_in_every_mode(signed_in, answering, api):
     api.run(answering, {"question": "Where is order 7?"})
     open_agent(signed_in, answering)
     chromium.examine(signed_in, "agent-overview")
 
 
-def test_an_agent_that_is_not_there_leads_back_to_all(signed_in, faults):
+def test_a_missing_agent_links_to_all_agents(signed_in, faults):
     faults.allow("answer: 404 GET .*/api/agents/")
     signed_in.goto("/console/agents/00000000-0000-4000-8000-000000000000")
-    expect(signed_in.get_by_role("heading", name="There is no such agent")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="Agent not found")).to_be_visible()
     chromium.examine(signed_in, "agent-missing")
     signed_in.get_by_role("link", name="Go to all agents").click()
     expect(signed_in.get_by_role("heading", name="Agents", level=1)).to_be_focused()
@@ -310,7 +310,7 @@ def status_of(url):
     return requests.get(url, params={"from": "test"}, timeout=10).status_code
 
 
-def test_a_rotated_url_works_beside_the_new_one_for_as_long_as_was_chosen(signed_in, api):
+def test_a_rotated_url_works_until_the_end_of_the_overlap(signed_in, api):
     agent = api.create(name="rotating")
     open_agent(signed_in, agent)
     signed_in.get_by_role("button", name="Rotate").click()
@@ -335,24 +335,24 @@ def test_without_an_overlap_the_old_url_ends_at_once(signed_in, api):
     signed_in.get_by_role("button", name="Rotate").click()
     dialog = signed_in.get_by_role("dialog")
     dialog.get_by_label("How long the old URL keeps working").select_option("Not at all: it ends now")
-    expect(dialog.get_by_text("and to every earlier one")).to_be_visible()
+    expect(dialog.get_by_text("and every earlier one return 404")).to_be_visible()
     dialog.get_by_role("button", name="Rotate").click()
     expect(dialog.get_by_text("The old URL has ended.")).to_be_visible()
     assert status_of(agent["webhook_url"]) == 404
     assert status_of(dialog.get_by_role("textbox", name="New webhook URL").input_value()) == 200
 
 
-# Its definition
+# The definition
 
 
-def test_saving_sends_what_was_changed_and_nothing_else(signed_in, api, model):
-    agent = api.create(name="before", prompt="Kept as it is.", model=model.playing(says("x"), api_key="sk-kept-key"))
+def test_saving_sends_only_the_changed_fields(signed_in, api, model):
+    agent = api.create(name="before", prompt="Not changed.", model=model.playing(says("x"), api_key="sk-stored-key"))
     open_agent(signed_in, agent, "/definition")
     signed_in.get_by_role("textbox", name="Name", exact=True).fill("after")
     signed_in.get_by_label("Turns").fill("3")
-    signed_in.get_by_label("Runs at a time").fill("2")
-    signed_in.get_by_label("Tokens read").fill("0.15")
-    signed_in.get_by_label("Tokens written").fill("0.6")
+    signed_in.get_by_label("Concurrent runs").fill("2")
+    signed_in.get_by_label("Input tokens").fill("0.15")
+    signed_in.get_by_label("Output tokens").fill("0.6")
     with signed_in.expect_request(lambda request: request.method == "PATCH") as sent:
         save(signed_in)
     assert json.loads(sent.value.post_data) == {
@@ -361,23 +361,23 @@ def test_saving_sends_what_was_changed_and_nothing_else(signed_in, api, model):
     expect(signed_in.get_by_role("heading", name="after", level=1)).to_be_visible()
     expect(signed_in.get_by_role("button", name="Save", exact=True)).to_have_count(0)
     saved = definition_of(api, agent)
-    assert saved["prompt"] == "Kept as it is." and saved["model"]["api_key"] == agent["model"]["api_key"]
-    signed_in.get_by_label("Runs at a time").fill("")
+    assert saved["prompt"] == "Not changed." and saved["model"]["api_key"] == agent["model"]["api_key"]
+    signed_in.get_by_label("Concurrent runs").fill("")
     save(signed_in)
     assert "max_concurrent_runs" not in definition_of(api, agent)["limits"]
 
 
-def test_a_model_is_chosen_given_a_key_and_taken_away(signed_in, api):
+def test_a_model_is_selected_with_a_key_and_removed(signed_in, api):
     agent = api.create(name="choosing")
     open_agent(signed_in, agent, "/definition")
     signed_in.get_by_label("Provider").select_option("OpenAI chat completions")
     signed_in.get_by_label("Base URL").fill("http://127.0.0.1:9/v1")
-    signed_in.get_by_label("API key").select_option("Type a key")
+    signed_in.get_by_label("API key").select_option("Enter a key")
     signed_in.get_by_label("Key", exact=True).fill("sk-typed-once")
     signed_in.get_by_role("textbox", name="Model", exact=True).fill("any-model")
     save(signed_in)
     assert definition_of(api, agent)["model"]["api_key"]["secret"].startswith(f"agents/{agent['agent_id']}/")
-    expect(signed_in.get_by_label("API key")).to_have_value("kept")
+    expect(signed_in.get_by_label("API key")).to_have_value("stored")
     chromium.examine(signed_in, "agent-definition")
     signed_in.get_by_label("Provider").select_option("No model")
     save(signed_in)
@@ -387,8 +387,8 @@ def test_a_model_is_chosen_given_a_key_and_taken_away(signed_in, api):
     assert "model" not in definition_of(api, agent)
 
 
-def test_what_the_server_refuses_is_told_at_the_field_it_names(signed_in, api, faults):
-    # The preview is refused as well, if it is asked for before the next change.
+def test_an_error_of_the_server_is_shown_at_the_field_it_names(signed_in, api, faults):
+    # The preview is refused as well, if it is requested before the next change.
     faults.allow("answer: 400 (PATCH|POST)")
     agent = api.create(name="refused")
     open_agent(signed_in, agent, "/definition")
@@ -410,13 +410,13 @@ def test_what_the_server_refuses_is_told_at_the_field_it_names(signed_in, api, f
     expect(tools).to_have_accessible_description(re.compile("unknown variant `magic`"))
     tools.fill('[\n  {"type": }\n]')
     signed_in.get_by_role("button", name="Save", exact=True).click()
-    expect(tools).to_have_accessible_description(re.compile("not JSON yet. Line 2, column 12: a value is missing"))
+    expect(tools).to_have_accessible_description(re.compile("not valid JSON. Line 2, column 12: a value is missing"))
 
 
-def test_examples_of_tools_are_inserted_and_taken_by_the_server(signed_in, api, model):
+def test_tool_examples_are_inserted_and_accepted_by_the_server(signed_in, api, model):
     agent = api.create(name="with-tools", model=model.playing(says("x")))
     open_agent(signed_in, agent, "/definition")
-    for example in ["Search of its sources", "HTTP API", "MCP server"]:
+    for example in ["Source search", "HTTP API", "MCP server"]:
         signed_in.get_by_role("button", name=example).click()
     signed_in.get_by_label("Output schema").fill('{"type": "object", "required": ["urgent"]}')
     save(signed_in)
@@ -427,7 +427,7 @@ def test_examples_of_tools_are_inserted_and_taken_by_the_server(signed_in, api, 
     assert definition_of(api, agent)["output_schema"] == {"type": "array"}
 
 
-def test_secrets_are_kept_and_never_shown(signed_in, api):
+def test_secrets_are_stored_and_never_shown(signed_in, api):
     agent = api.create(name="with-secrets")
     open_agent(signed_in, agent, "/definition")
     signed_in.get_by_role("button", name="Secrets…").click()
@@ -469,7 +469,7 @@ def test_leaving_with_unsaved_changes_asks_first(signed_in, api):
     expect(signed_in.get_by_role("heading", name="Tasks", level=1)).to_be_visible()
 
 
-def test_a_prompt_is_previewed_over_a_sample_payload_as_a_run_would_render_it(signed_in, api, faults):
+def test_the_prompt_preview_renders_a_sample_payload_like_a_run(signed_in, api, faults):
     faults.allow("answer: 400 POST .*/api/prompt_preview")
     agent = api.create(name="previewed")
     open_agent(signed_in, agent, "/definition")
@@ -478,31 +478,31 @@ def test_a_prompt_is_previewed_over_a_sample_payload_as_a_run_would_render_it(si
     prompt_of(signed_in).fill("Hello {{ payload.customer.name }}.")
     expect(signed_in.get_by_label("Sample payload")).to_have_value('{\n  "customer": {\n    "name": "…"\n  }\n}')
     expect(rendered).to_have_text("Hello ….")
-    expect(signed_in.get_by_text("Passages of its sources follow")).to_have_count(0)
+    expect(signed_in.get_by_text("that best match the payload follow")).to_have_count(0)
     prompt_of(signed_in).fill("{{ agent.name }}: order {{ payload.order.id }} at {{ payload.price }}.")
     signed_in.get_by_label("Sample payload").fill('{"order": {"id": 12345678901234567890}, "price": 1.50}')
     expect(rendered).to_have_text("previewed: order 12345678901234567890 at 1.50.")
     chromium.examine(signed_in, "agent-preview")
     prompt_of(signed_in).fill("First line\n{{ payload. }}")
-    told = signed_in.get_by_role("status", name="Preview of the prompt")
-    expect(told).to_contain_text(re.compile("line 2"))
+    preview_error = signed_in.get_by_role("status", name="Preview of the prompt")
+    expect(preview_error).to_contain_text(re.compile("line 2"))
     expect(rendered).to_have_text("previewed: order 12345678901234567890 at 1.50.")
     signed_in.get_by_label("Sample payload").fill('{"order":')
-    expect(told).to_contain_text("not JSON yet")
+    expect(preview_error).to_contain_text("not valid JSON")
 
 
-def test_the_preview_of_an_agent_with_sources_says_that_their_passages_follow(signed_in, api):
+def test_the_preview_of_an_agent_with_sources_mentions_their_passages(signed_in, api):
     agent = api.create(name="previewed-with-document", prompt="Answer.")
     api.add_source(agent, "Policy", "Goods can be returned within 30 days.")
     open_agent(signed_in, agent, "/definition")
-    expect(signed_in.get_by_text("Passages of its sources follow")).to_be_visible()
+    expect(signed_in.get_by_text("that best match the payload follow")).to_be_visible()
     chromium.examine(signed_in, "agent-preview-sources")
 
 
-# Its sources
+# Sources
 
 
-def test_a_document_is_uploaded_with_its_progress_shown_and_deleted(signed_in, api, context, tmp_path):
+def test_a_document_is_uploaded_with_progress_and_deleted(signed_in, api, context, tmp_path):
     agent = api.create(name="reading")
     open_agent(signed_in, agent, "/sources")
     document = tmp_path / "policy.md"
@@ -529,7 +529,7 @@ def test_a_document_is_uploaded_with_its_progress_shown_and_deleted(signed_in, a
     assert api.manage("GET", f"/api/agents/{agent['agent_id']}/sources") == {"sources": []}
 
 
-def test_files_are_dropped_and_those_that_cannot_be_read_are_told_why(signed_in, api, faults):
+def test_dropped_files_are_uploaded_or_refused_with_a_reason(signed_in, api, faults):
     faults.allow("answer: 4.. POST .*/sources")
     agent = api.create(name="dropping")
     open_agent(signed_in, agent, "/sources")
@@ -543,7 +543,7 @@ def test_files_are_dropped_and_those_that_cannot_be_read_are_told_why(signed_in,
     signed_in.dispatch_event(".drop-zone", "drop", {"dataTransfer": files})
     expect(signed_in.get_by_role("table", name="Documents")).to_contain_text("dropped.txt")
     uploads = signed_in.get_by_role("list", name="Uploads").get_by_role("listitem")
-    expect(uploads.filter(has_text="picture.gif")).to_contain_text("This kind of file is not read")
+    expect(uploads.filter(has_text="picture.gif")).to_contain_text("Unsupported file type")
     expect(uploads.filter(has_text="broken.pdf").get_by_role("alert")).to_be_visible()
     chromium.examine(signed_in, "agent-sources-refused")
     for name in ["picture.gif", "broken.pdf"]:
@@ -551,7 +551,7 @@ def test_files_are_dropped_and_those_that_cannot_be_read_are_told_why(signed_in,
     expect(uploads).to_have_count(0)
 
 
-def test_texts_are_written_changed_and_removed(signed_in, api):
+def test_texts_are_added_and_removed(signed_in, api):
     agent = api.create(name="with-texts", sources=[{"title": "Old", "text": "Old text."}])
     open_agent(signed_in, agent, "/sources")
     signed_in.get_by_role("button", name="Add a text").click()
@@ -565,7 +565,7 @@ def test_texts_are_written_changed_and_removed(signed_in, api):
     assert [source["title"] for source in definition_of(api, agent)["sources"]] == ["Hours"]
 
 
-# Its end
+# Disabling and deleting
 
 
 def test_an_agent_is_disabled_and_enabled(signed_in, api):
@@ -579,13 +579,13 @@ def test_an_agent_is_disabled_and_enabled(signed_in, api):
     assert status_of(agent["webhook_url"]) == 200
 
 
-def test_an_agent_is_deleted_only_after_its_name_was_typed(signed_in, api):
+def test_an_agent_is_deleted_only_after_its_name_is_typed(signed_in, api):
     agent = api.create(name="doomed")
     open_agent(signed_in, agent, "/danger")
     chromium.examine(signed_in, "agent-danger")
     signed_in.get_by_role("button", name="Delete…").click()
     dialog = signed_in.get_by_role("dialog")
-    button = dialog.get_by_role("button", name="Delete for good")
+    button = dialog.get_by_role("button", name="Delete permanently")
     expect(button).to_be_disabled()
     dialog.get_by_label("Type doomed to confirm").fill("dome")
     expect(button).to_be_disabled()
@@ -615,7 +615,7 @@ def test_on_a_phone_the_navigation_is_behind_a_button(signed_in):
     expect(tasks).to_be_hidden()
 
 
-def test_an_address_of_no_page_says_so(signed_in):
+def test_an_unknown_address_shows_page_not_found(signed_in):
     signed_in.goto("/console/nowhere")
-    expect(signed_in.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="Page not found")).to_be_visible()
     chromium.examine(signed_in, "not-found")

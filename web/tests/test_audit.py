@@ -1,4 +1,4 @@
-"""The audit log's page, and a session that other pages try to push out."""
+"""The page of the audit log, and attacks on a session by pages on another port."""
 
 import re
 
@@ -12,7 +12,7 @@ from product import Api, Product
 
 @pytest.fixture
 def own(browser, tmp_path):
-    """A server of its own: what others do would be in its audit log."""
+    """A separate server, so that its audit log has no entries of other tests."""
     product = Product(tmp_path)
     context = chromium.a_context(browser, product.url)
     chromium.sign_in(context, product.admin_token)
@@ -25,7 +25,7 @@ def rows(page):
     return page.get_by_role("table", name="Audit log, newest first").locator("tbody tr")
 
 
-def test_a_change_of_the_models_address_is_seen_with_who_made_it_and_without_its_key(own):
+def test_a_change_of_the_models_base_url_is_shown_with_its_actor_and_without_the_key(own):
     product, api, context = own
     agent = api.create(name="<b>watched</b>", model={"base_url": "https://a.example/v1", "name": "m"})
     path = f"/api/agents/{agent['agent_id']}"
@@ -49,7 +49,7 @@ def test_a_change_of_the_models_address_is_seen_with_who_made_it_and_without_its
     chromium.examine(page, "audit")
 
 
-def test_the_audit_log_is_shown_a_page_at_a_time(own):
+def test_the_audit_log_has_pages(own):
     product, api, context = own
     for number in range(55):
         api.manage("PUT", f"/api/secrets/s{number}", json={"value": "v"})
@@ -64,8 +64,8 @@ def test_the_audit_log_is_shown_a_page_at_a_time(own):
     expect(rows(page)).to_have_count(50)
 
 
-def test_a_page_on_another_port_cannot_lock_the_consoles_owner_out(own):
-    """Cookies know no ports, and one for a longer path is sent first."""
+def test_a_page_on_another_port_cannot_lock_the_operator_out(own):
+    """Cookies are shared between ports, and one with a longer path is sent first."""
     product, api, context = own
     elsewhere = Elsewhere()
     port = product.url.rsplit(":", 1)[1]
@@ -78,7 +78,7 @@ def test_a_page_on_another_port_cannot_lock_the_consoles_owner_out(own):
         document.cookie = 'other=\\u00fc; path=/api';
     }""", f"agent_webhooks_{port}")
     planted = [cookie for cookie in context.cookies(f"{product.url}/api/session") if not cookie["httpOnly"]]
-    assert len(planted) > 3, "or this would prove nothing"
+    assert len(planted) > 3, "otherwise the test proves nothing"
     page.goto(f"{product.url}/console/agents")
     expect(page.get_by_role("heading", name="Agents", level=1)).to_be_visible()
     with page.expect_response("**/api/session") as answer:
@@ -88,14 +88,14 @@ def test_a_page_on_another_port_cannot_lock_the_consoles_owner_out(own):
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Agents", level=1).or_(page.get_by_role("heading", name="Overview", level=1))).to_be_visible()
     page.goto(f"{product.url}/console/agents/new")
-    page.get_by_role("textbox", name="Name").first.fill("made-in-spite-of-it")
+    page.get_by_role("textbox", name="Name").first.fill("created-despite-it")
     page.get_by_role("button", name=re.compile("Create")).click()
-    expect(page.get_by_role("heading", name="made-in-spite-of-it", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="created-despite-it", level=1)).to_be_visible()
     elsewhere.close()
 
 
 def test_a_page_on_another_port_changes_nothing_with_the_session(own):
-    """It is of the same site, so the browser sends the cookie along."""
+    """The other port is the same site, so the browser sends the cookie."""
     product, api, context = own
     elsewhere = Elsewhere()
     page = context.new_page()

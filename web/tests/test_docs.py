@@ -1,4 +1,4 @@
-"""The page of the API documentation: Swagger UI, offline and under the pages' policy."""
+"""The page of the API documentation: Swagger UI without network access and with the pages' security policy."""
 
 import re
 
@@ -15,7 +15,7 @@ def docs(page):
 
 
 def operation(page, method, path):
-    """Opened, ready to be tried out."""
+    """Opens an operation."""
     path = page.locator(f'[data-path="{path}"]')
     block = page.locator(f".opblock-{method}").filter(has=path)
     block.locator(".opblock-summary-control").click()
@@ -23,7 +23,7 @@ def operation(page, method, path):
 
 
 def execute(block):
-    """The status, body and `curl` command of a call made from the page."""
+    """Calls the operation, and returns the status, the body and the `curl` command."""
     block.get_by_role("button", name="Try it out").click()
     block.get_by_role("button", name="Execute").click()
     response = block.locator(".live-responses-table")
@@ -31,12 +31,12 @@ def execute(block):
     return response.locator("tbody .response-col_status").inner_text().strip(), response.inner_text(), block.locator(".curl").inner_text()
 
 
-def test_the_api_is_shown_to_every_kind_of_reader(docs):
+def test_the_api_documentation_is_accessible_in_every_mode(docs):
     assert docs.title() == "API – Agent Webhooks"
     chromium.examine(docs, "docs")
 
 
-def test_an_operation_is_tried_out_without_a_token_by_who_is_signed_in(docs, context, api):
+def test_an_operation_is_called_with_the_session_instead_of_a_token(docs, context, api):
     agent = api.create(name="tried-out")
     chromium.sign_in(context, api.admin_token)
     status, body, _ = execute(operation(docs, "get", "/api/agents"))
@@ -44,7 +44,7 @@ def test_an_operation_is_tried_out_without_a_token_by_who_is_signed_in(docs, con
     chromium.examine(docs, "docs-operation")
 
 
-def test_a_change_is_made_with_the_session_as_well(docs, context, api):
+def test_a_change_is_made_with_the_session(docs, context, api):
     chromium.sign_in(context, api.admin_token)
     before = len(api.manage("GET", "/api/agents")["agents"])
     status, _, command = execute(operation(docs, "post", "/api/agents"))
@@ -53,7 +53,7 @@ def test_a_change_is_made_with_the_session_as_well(docs, context, api):
     assert "X-Console: 1" in command
 
 
-def test_a_webhook_is_called_without_what_only_the_console_sends(docs, api):
+def test_a_webhook_is_called_without_the_consoles_header(docs, api):
     agent = api.create(name="called-from-docs")
     block = operation(docs, "post", "/api/webhooks/agents/{token}")
     block.get_by_role("button", name="Try it out").click()
@@ -63,7 +63,7 @@ def test_a_webhook_is_called_without_what_only_the_console_sends(docs, api):
     assert "X-Console" not in block.locator(".curl").inner_text()
 
 
-def test_a_token_serves_as_well_and_is_forgotten_with_the_page(docs, api, faults):
+def test_a_token_is_accepted_and_not_stored_beyond_the_page(docs, api, faults):
     faults.allow("escaping deep link whitespace")
     docs.get_by_role("button", name="Authorize").click()
     dialog = docs.locator(".dialog-ux")
@@ -75,15 +75,15 @@ def test_a_token_serves_as_well_and_is_forgotten_with_the_page(docs, api, faults
     status, _, command = execute(operation(docs, "get", "/api/agents"))
     assert status.startswith("200") and f"Bearer {api.admin_token}" in command
 
-    kept = docs.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])")
-    assert api.admin_token not in kept
+    stored = docs.evaluate("JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href])")
+    assert api.admin_token not in stored
     docs.reload()
     status, _, _ = execute(docs.locator(".opblock.is-open"))
     assert status.startswith("401"), status
 
 
-def test_the_address_leads_back_to_an_operation_that_was_open(docs, faults):
-    # Swagger UI says so of the addresses that it writes itself.
+def test_the_url_restores_the_open_operation(docs, faults):
+    # Swagger UI logs this warning for its own URLs.
     faults.allow("escaping deep link whitespace")
     operation(docs, "get", "/api/task_status")
     assert docs.url.partition("#")[2]
@@ -92,7 +92,7 @@ def test_the_address_leads_back_to_an_operation_that_was_open(docs, faults):
     assert "/api/task_status" in docs.locator(".opblock.is-open").inner_text()
 
 
-def test_the_document_is_downloaded_and_the_console_is_a_step_away(docs):
+def test_the_page_links_to_the_document_and_the_console(docs):
     with docs.expect_download() as download:
         docs.get_by_role("link", name="Download openapi.json").click()
     assert download.value.suggested_filename == "openapi.json"

@@ -1,12 +1,12 @@
-"""What a page costs its reader who has never been here: bytes, requests, times, and how
-far what is shown already moves while the rest comes. Printed at the end of a run."""
+"""First-visit cost of each page: bytes, requests, timings and layout shift. Printed at the
+end of a run."""
 
 import pytest
 
 import browser as chromium
 from model import says
 
-# What decides how a page feels, noted by the browser as it happens.
+# Measured by the browser while the page loads.
 WATCH = """
     window.shift = 0;
     window.shown = null;
@@ -20,14 +20,14 @@ WATCH = """
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 MOST_BYTES = 100_000
 MOST_SHIFT = 0.01
-# A page is slow before it takes this long, on a machine that does other things too.
+# Generous, because the machine runs other tests at the same time.
 MOST_MS = 3000
 
 
 @pytest.fixture(scope="module")
 def pages(api, model):
-    """Each page by its name, filled with a little of everything."""
-    agent = api.create(name="figures", model=model.playing(says("# Told\n\nWithin **30 days**.")))
+    """The pages by name, with example data."""
+    agent = api.create(name="figures", model=model.playing(says("# Returns\n\nWithin **30 days**.")))
     tasks = [api.run(agent, {"number": number})["task_id"] for number in range(5)]
     return {
         "sign-in": "/console/",
@@ -43,7 +43,7 @@ def pages(api, model):
 
 
 @pytest.mark.parametrize("name", ["sign-in", "overview", "agents", "new-agent", "agent", "definition", "tasks", "task", "docs"])
-def test_a_page_is_light_quick_and_stands_still(page, context, product, pages, record_property, name):
+def test_a_page_is_small_fast_and_does_not_shift(page, context, product, pages, record_property, name):
     if name != "sign-in":
         chromium.sign_in(context, product.admin_token)
     loaded = measure_network(page)
@@ -58,12 +58,12 @@ def test_a_page_is_light_quick_and_stands_still(page, context, product, pages, r
                               f"{painted:6.0f} ms first paint{shown:6.0f} ms heading{shift:8.4f} shift")
     assert shift < MOST_SHIFT
     assert 0 < painted < MOST_MS and shown < MOST_MS
-    # Swagger UI weighs more, and is for those who ask for it.
+    # Swagger UI is larger, and loaded only on its own page.
     assert name == "docs" or files < MOST_BYTES, loaded
 
 
 def measure_network(page):
-    """Bytes as they came over the wire, headers included, by address."""
+    """Transferred bytes, including headers, by URL."""
     loaded, urls = {}, {}
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")

@@ -1,4 +1,4 @@
-"""The harness itself: what it must notice, it notices."""
+"""The test harness detects what it must detect."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from model import calls, refuses, says
 
 @pytest.fixture
 def spoiled(browser, product):
-    """A page of the product into which a test may put anything."""
+    """A page of the product that a test may change."""
     context = chromium.a_context(browser, product.url)
     faults = chromium.Faults(product.url)
     page = context.new_page()
@@ -18,7 +18,7 @@ def spoiled(browser, product):
     context.close()
 
 
-def test_an_error_on_the_console_an_exception_and_an_answer_that_is_an_error_are_faults(spoiled):
+def test_a_console_error_an_exception_and_an_error_response_are_faults(spoiled):
     page, faults = spoiled
     page.evaluate("console.error('oops')")
     page.evaluate("setTimeout(() => { throw new Error('unhandled') })")
@@ -35,7 +35,7 @@ def test_a_request_to_another_host_is_a_fault(spoiled):
     assert any(fault.startswith("elsewhere: GET http://127.0.0.1:9/") for fault in faults.unexpected())
 
 
-def test_barriers_and_what_is_too_wide_are_noticed(spoiled):
+def test_accessibility_violations_and_horizontal_overflow_are_detected(spoiled):
     page, _ = spoiled
     page.evaluate("document.body.innerHTML = '<img src=\"data:,\"><p style=\"width: 3000px\">wide</p>'")
     with pytest.raises(AssertionError, match="image-alt"):
@@ -44,7 +44,7 @@ def test_barriers_and_what_is_too_wide_are_noticed(spoiled):
         chromium.check_width(page)
 
 
-def test_a_scripted_model_takes_its_turns_over_and_over(api, model):
+def test_a_scripted_model_repeats_its_turns(api, model):
     turns = [calls(("search_sources", {"query": "returns"})), says("Within **30 days**.", tokens=(120, 9))]
     agent = api.create(name="scripted", model=model.playing(*turns), tools=[{"type": "search_sources"}],
                        sources=[{"title": "Returns", "text": "Returns: 30 days."}])

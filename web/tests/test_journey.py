@@ -1,4 +1,4 @@
-"""From an empty form to an answer, by hand and by curl: what the console is for.
+"""The main path through the console and curl, from an empty form to an answer.
 
 Runs against the local server, and against the stack on the emulator
 (infra/emulator/test_console.py).
@@ -13,11 +13,11 @@ from playwright.sync_api import expect
 
 from model import refuses, says
 
-# On the stack a function remembers an agent for a second, and starts when it is needed.
+# On the stack, a function caches an agent for a second and can have a cold start.
 PATIENCE_MS = 30_000
 
 
-def test_an_agent_is_made_triggered_by_curl_read_rotated_and_its_failures_found(page, api, model):
+def test_an_agent_is_created_triggered_by_curl_shown_filtered_and_rotated(page, api, model):
     sign_in(page, api.admin_token)
     answers = model.playing(says("Order **7** is *urgent*.", tokens=(120, 9)), refuses(400, "no such model"))
     name = f"journey-{time.time_ns()}"
@@ -25,7 +25,7 @@ def test_an_agent_is_made_triggered_by_curl_read_rotated_and_its_failures_found(
     url = copied_url(page)
 
     succeeded = curl(url, {"order": 7})["task_id"]
-    see_the_answer(page, succeeded)
+    check_answer(page, succeeded)
     failed = curl(url, {"order": 8})["task_id"]
     assert api.wait_for_end(failed)["status"] == "FAILURE"
     filter_failures(page, name, failed, succeeded)
@@ -34,7 +34,7 @@ def test_an_agent_is_made_triggered_by_curl_read_rotated_and_its_failures_found(
     assert new_url != url
     wait_for_404(url)
     assert curl(new_url, {"order": 9})["success"]
-    see_a_url_end_after_its_overlap(api, page, new_url)
+    check_end_of_overlap(api, page, new_url)
 
 
 def sign_in(page, admin_token):
@@ -63,8 +63,8 @@ def copied_url(page):
     return url
 
 
-def see_the_answer(page, task_id):
-    """Appears where its agent's tasks are, ends there, and can be read."""
+def check_answer(page, task_id):
+    """Finds the task in its agent's list, waits for its end there, and opens it."""
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=f"Task {task_id}"))
     expect(row).to_contain_text("Succeeded", timeout=PATIENCE_MS)
     row.get_by_role("link", name=f"Task {task_id}").click()
@@ -96,8 +96,8 @@ def rotate(page, name):
     return url
 
 
-def see_a_url_end_after_its_overlap(api, page, url):
-    """Shorter than what the page offers, so that it can be waited for."""
+def check_end_of_overlap(api, page, url):
+    """Uses a shorter overlap than the page offers, so that the test can wait for its end."""
     agent_id = page.url.rpartition("/")[2]
     rotated = api.manage("POST", f"/api/agents/{agent_id}/webhook/rotate", json={"overlap_seconds": 5})
     assert curl(url, {})["success"], "within the overlap"

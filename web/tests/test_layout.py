@@ -1,4 +1,4 @@
-"""Nothing moves under the reader while a page is being read."""
+"""Pages do not shift while they load."""
 
 import pytest
 from playwright.sync_api import expect
@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 import browser as chromium
 from model import refuses, says
 
-# What Chromium's "cumulative layout shift" adds up.
+# The entries of Chromium's "cumulative layout shift".
 WATCH = """
 window.shifts = [];
 new PerformanceObserver(list => {
@@ -19,7 +19,7 @@ new PerformanceObserver(list => {
 def addresses(api, model):
     agent = api.create(name="still", model=model.playing(says("It **stands** still."), says("two"), refuses(400)))
     answered, _, failed = [api.run(agent, {"number": number})["task_id"] for number in range(3)]
-    # An address, and what is read last there.
+    # By path: the element that is loaded last.
     return {
         "/console/": ".models",
         "/console/tasks": ".task-table .row-other",
@@ -31,7 +31,7 @@ def addresses(api, model):
 
 
 @pytest.mark.parametrize("mode", ["light", "phone"])
-def test_nothing_moves_while_a_page_is_read(signed_in, addresses, mode):
+def test_nothing_moves_while_a_page_loads(signed_in, addresses, mode):
     chromium.set_mode(signed_in, mode)
     signed_in.add_init_script(WATCH)
     for address, last in addresses.items():
@@ -41,7 +41,7 @@ def test_nothing_moves_while_a_page_is_read(signed_in, addresses, mode):
         assert sum(value for value, _ in shifts) < 0.01, f"{address}: {shifts}"
 
 
-def test_names_that_come_after_the_tasks_move_nothing(signed_in, addresses):
+def test_names_that_are_loaded_after_the_tasks_move_nothing(signed_in, addresses):
     signed_in.add_init_script(WATCH)
     held = []
     signed_in.route("**/api/agents", lambda route: held.append(route))

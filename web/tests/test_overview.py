@@ -1,4 +1,4 @@
-"""The overview: what it shows of many tasks, of none, and of a new deployment."""
+"""The overview with many tasks, without tasks, and of a new deployment."""
 
 import re
 
@@ -21,7 +21,7 @@ def tile(page, name):
 
 @pytest.fixture(scope="module")
 def mixed(api, model):
-    """An agent of which three tasks succeeded and one failed, with prices."""
+    """An agent with prices, three successful tasks and one failed task."""
     turns = [says("one", tokens=(1000, 100)), says("two", tokens=(1000, 100)), says("three", tokens=(1000, 100)), refuses(400)]
     agent = api.create(name="mixed", model=model.playing(*turns, price={"input": 2.0, "output": 10.0}))
     ended = [api.run(agent, {"number": number}) for number in range(4)]
@@ -29,21 +29,21 @@ def mixed(api, model):
     return {**agent, "failed": ended[-1]["task_id"]}
 
 
-def test_the_figures_of_an_agent_are_those_of_its_tasks(signed_in, mixed):
+def test_the_figures_of_an_agent_match_its_tasks(signed_in, mixed):
     open_overview(signed_in, f"?agent_id={mixed['agent_id']}")
     expect(tile(signed_in, "Tasks")).to_contain_text("4")
     expect(tile(signed_in, "Succeeded")).to_contain_text("75 %")
     expect(tile(signed_in, "Failed")).to_contain_text("1")
-    expect(tile(signed_in, "Under way")).to_contain_text("0")
+    expect(tile(signed_in, "In progress")).to_contain_text("0")
     expect(tile(signed_in, "Tokens")).to_contain_text("3,300")
     expect(tile(signed_in, "Estimated cost")).to_contain_text("$0.009")
-    for name in ("Wait", "Run time"):
+    for name in ("Queue wait", "Run time"):
         expect(tile(signed_in, name)).to_contain_text(re.compile(r"\d (ms|s)"))
     expect(signed_in.get_by_role("table", name="Latest failures")).to_be_visible()
     chromium.examine(signed_in, "overview-agent")
 
 
-def test_the_whole_deployment_is_shown_and_narrowed_by_agent_and_time(signed_in, mixed):
+def test_the_whole_deployment_is_shown_and_filtered_by_agent_and_time(signed_in, mixed):
     open_overview(signed_in)
     expect(signed_in.get_by_role("img", name=re.compile("^Tasks over time"))).to_be_visible()
     expect(signed_in.get_by_role("table", name="Latest failures")).to_be_visible()
@@ -57,28 +57,28 @@ def test_the_whole_deployment_is_shown_and_narrowed_by_agent_and_time(signed_in,
     expect(signed_in.get_by_label("Agent")).to_have_value(mixed["agent_id"])
 
 
-def test_the_latest_failures_lead_to_their_tasks(signed_in, mixed):
+def test_the_latest_failures_link_to_their_tasks(signed_in, mixed):
     open_overview(signed_in, f"?agent_id={mixed['agent_id']}")
     failures = signed_in.get_by_role("region", name="Failures")
     expect(failures.get_by_role("table", name="Failures by kind")).to_contain_text("The model failed")
     failures.get_by_role("link", name=mixed["failed"][-8:]).click()
     expect(signed_in.get_by_role("region", name="Why it failed")).to_be_visible()
     signed_in.go_back()
-    # The page asks for its figures again, and a click before they are there is lost.
+    # The page reloads its figures, and a click before they are shown is lost.
     expect(failures.get_by_role("table", name="Failures by kind")).to_contain_text("The model failed")
     tile(signed_in, "Failed").get_by_role("link", name="Show them").click()
     expect(signed_in).to_have_url(re.compile(rf"/console/tasks\?agent_id={mixed['agent_id']}&status=FAILURE"))
 
 
-def test_the_chart_is_read_by_keyboard_by_pointer_and_as_a_table(signed_in, mixed):
+def test_the_chart_is_available_by_keyboard_by_pointer_and_as_a_table(signed_in, mixed):
     open_overview(signed_in, f"?agent_id={mixed['agent_id']}")
-    bars = signed_in.get_by_role("slider", name="Look at one bar")
+    bars = signed_in.get_by_role("slider", name="Selected bar")
     bars.focus()
-    read = [bars.get_attribute("aria-valuetext")]
+    values = [bars.get_attribute("aria-valuetext")]
     for _ in range(2):
         signed_in.keyboard.press("ArrowLeft")
-        read.append(bars.get_attribute("aria-valuetext"))
-    assert any("3 succeeded, 1 failed" in sentence for sentence in read), read
+        values.append(bars.get_attribute("aria-valuetext"))
+    assert any("3 succeeded, 1 failed" in sentence for sentence in values), values
     expect(signed_in.locator(".chart-tip")).to_be_visible()
     signed_in.keyboard.press("Home")
     expect(bars).to_have_attribute("aria-valuetext", re.compile("no tasks"))
@@ -90,7 +90,7 @@ def test_the_chart_is_read_by_keyboard_by_pointer_and_as_a_table(signed_in, mixe
     expect(signed_in.get_by_role("region", name="Tasks over time, as a table").get_by_role("row").nth(1)).to_contain_text("31")
 
 
-def test_a_model_without_a_price_says_so_and_where_to_set_one(signed_in, api, model):
+def test_a_missing_price_is_shown_with_a_link_to_set_it(signed_in, api, model):
     agent = api.create(name="unpriced", model=model.playing(says("hello")))
     api.run(agent, {"n": 1})
     open_overview(signed_in, f"?agent_id={agent['agent_id']}")
@@ -99,7 +99,7 @@ def test_a_model_without_a_price_says_so_and_where_to_set_one(signed_in, api, mo
     expect(cost.get_by_role("link")).to_have_attribute("href", re.compile(f"/console/agents/{agent['agent_id']}"))
 
 
-def test_estimated_and_cut_off_figures_say_so(signed_in, api, mixed):
+def test_estimated_and_incomplete_figures_are_marked(signed_in, api, mixed):
     stats = api.manage("GET", "/api/stats", params={"agent_id": mixed["agent_id"], "hours": 168})
     stats.update(sampled=True, examined=2000, tasks=40_000)
     stats["from"] = stats["buckets"][40]["at"]
@@ -110,13 +110,13 @@ def test_estimated_and_cut_off_figures_say_so(signed_in, api, mixed):
     expect(tile(signed_in, "Tasks")).to_contain_text("≈ 40K")
 
 
-def test_a_quiet_time_is_told_from_a_new_deployment(signed_in, api, mixed):
+def test_a_period_without_tasks_differs_from_a_new_deployment(signed_in, api, mixed):
     agent = api.create(name="quiet")
     open_overview(signed_in, f"?agent_id={agent['agent_id']}")
-    expect(signed_in.get_by_role("heading", name="Nothing happened in this time")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="No tasks in this period")).to_be_visible()
     expect(signed_in.get_by_text("First steps")).to_have_count(0)
     chromium.examine(signed_in, "overview-quiet")
-    signed_in.get_by_role("link", name="Look at 14 days").click()
+    signed_in.get_by_role("link", name="Show 14 days").click()
     expect(signed_in.get_by_role("button", name="14 days")).to_have_attribute("aria-pressed", "true")
 
 
@@ -129,7 +129,7 @@ def test_a_new_deployment_shows_the_first_steps(browser, tmp_path):
         faults.watch(page)
         open_overview(page)
         steps = page.get_by_role("region", name="First steps")
-        expect(steps).to_contain_text("demo is there already")
+        expect(steps).to_contain_text("demo already exists")
         expect(steps.get_by_label("Webhook URL", exact=True)).to_have_value(re.compile("/api/webhooks/agents/"))
         chromium.examine(page, "first-steps")
         agents = Api(product.url, product.admin_token)
@@ -145,7 +145,7 @@ def test_a_new_deployment_shows_the_first_steps(browser, tmp_path):
         product.close()
 
 
-def test_figures_that_cannot_be_read_say_so_and_are_read_again_when_asked(signed_in, faults, mixed):
+def test_a_failed_load_of_the_figures_is_shown_and_can_be_retried(signed_in, faults, mixed):
     faults.allow("answer: 503")
     refusal = {"success": False, "message": "Storage cannot take it now", "code": "unavailable", "reference": "ref-99"}
     signed_in.route("**/api/stats?*", lambda route: route.fulfill(status=503, json=refusal))

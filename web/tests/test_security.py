@@ -1,5 +1,5 @@
-"""What others may try through a browser: with what they send, from pages of theirs, and
-with what a browser keeps."""
+"""Attacks through a browser: hostile content, pages of other origins, and data that the
+browser stores."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import browser as chromium
 from elsewhere import Elsewhere
 from model import calls, refuses, says
 
-# Runs wherever it is taken for HTML; shows as it is wherever it is taken for text.
+# Runs if it is parsed as HTML; shown unchanged if it is treated as text.
 SCRIPT = "<img src=x onerror='window.ran=1'><script>window.ran=2</script>"
 LINKS = "[a](javascript:window.ran=3) <a href='javascript:window.ran=4'>b</a> [c](data:text/html,<script>window.ran=5</script>)"
 TEMPLATE = "{{ 7 * 191 }}${window.ran=6}"
@@ -27,14 +27,14 @@ def elsewhere():
 
 @pytest.fixture(scope="module")
 def hostile(api, model, elsewhere_image):
-    """An agent of which everything is hostile, with a task that succeeded and one that failed."""
-    said = f"{SCRIPT}\n\n{LINKS}\n\n![d]({elsewhere_image}) {TEMPLATE}"
+    """An agent with hostile content in every field, a successful task and a failed task."""
+    content = f"{SCRIPT}\n\n{LINKS}\n\n![d]({elsewhere_image}) {TEMPLATE}"
     script = model.playing(
-        calls(("search_sources", {"query": f"returns {SCRIPT}"})), says(f"# Told\n\n{said}\n\n```html\n{SCRIPT}\n```"),
-        refuses(400, said))
-    agent = api.create(name=f"{SCRIPT} hostile", prompt=f"{{% raw %}}{said}{{% endraw %}}", model=script, tools=[{"type": "search_sources"}],
-                       sources=[{"title": f"Returns {SCRIPT}", "text": f"Returns within 30 days. {said}"}])
-    payload = {f"key {SCRIPT}": [said, {"nested": SCRIPT}], "big": 12345678901234567890}
+        calls(("search_sources", {"query": f"returns {SCRIPT}"})), says(f"# Reply\n\n{content}\n\n```html\n{SCRIPT}\n```"),
+        refuses(400, content))
+    agent = api.create(name=f"{SCRIPT} hostile", prompt=f"{{% raw %}}{content}{{% endraw %}}", model=script, tools=[{"type": "search_sources"}],
+                       sources=[{"title": f"Returns {SCRIPT}", "text": f"Returns within 30 days. {content}"}])
+    payload = {f"key {SCRIPT}": [content, {"nested": SCRIPT}], "big": 12345678901234567890}
     succeeded, failed = api.run(agent, payload), api.run(agent, payload)
     assert (succeeded["status"], failed["status"]) == ("SUCCESS", "FAILURE")
     return agent, succeeded["task_id"], failed["task_id"]
@@ -44,14 +44,14 @@ def hostile(api, model, elsewhere_image):
 def elsewhere_image():
     elsewhere = Elsewhere()
     yield f"{elsewhere.url}/image.png"
-    assert elsewhere.asked == [], "a page fetched what an answer named"
+    assert elsewhere.asked == [], "a page loaded an image of an answer"
     elsewhere.close()
 
 
-# ------------------------------------------------------- What others send
+# -------------------------------------------------------- Hostile content
 
 
-def test_whatever_a_task_holds_is_shown_as_text_on_every_page(signed_in, hostile):
+def test_hostile_content_is_shown_as_text_on_every_page(signed_in, hostile):
     agent, succeeded, failed = hostile
     page = signed_in
     at_agent = f"/console/agents/{agent['agent_id']}"
@@ -68,55 +68,55 @@ def test_whatever_a_task_holds_is_shown_as_text_on_every_page(signed_in, hostile
     }.items():
         page.goto(path)
         page.get_by_role("heading", level=1).wait_for()
-        open_everything(page)
+        unfold_everything(page)
         if shown:
-            see_as_text(page, shown)
-        nothing_ran(page)
+            check_shown_as_text(page, shown)
+        check_nothing_ran(page)
 
 
-def test_an_answer_is_formatted_and_none_of_its_markup_is_alive(signed_in, hostile):
+def test_an_answer_is_formatted_without_active_markup(signed_in, hostile):
     _, succeeded, _ = hostile
     page = signed_in
     page.goto(f"/console/tasks/{succeeded}")
-    expect(page.get_by_role("heading", name="Told")).to_be_visible()
-    open_everything(page)
+    expect(page.get_by_role("heading", name="Reply")).to_be_visible()
+    unfold_everything(page)
     for text in (SCRIPT, TEMPLATE, "12345678901234567890", f"returns {SCRIPT}"):
-        see_as_text(page, text)
+        check_shown_as_text(page, text)
     for link in page.locator("main a").all():
         assert re.match(r"(/|https?://|mailto:)", link.get_attribute("href") or ""), link.get_attribute("href")
     assert page.locator("main img").count() == 0
-    nothing_ran(page)
+    check_nothing_ran(page)
 
 
-def open_everything(page):
-    """What is folded is looked at, too."""
+def unfold_everything(page):
+    """Includes folded content in the checks."""
     page.wait_for_load_state("networkidle")
     page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
 
 
-def see_as_text(page, text):
-    """Somewhere, in the text of the page or in a field of a form."""
+def check_shown_as_text(page, text):
+    """In the text of the page, or in a field of a form."""
     seen = """text => document.body.innerText.includes(text)
         || [...document.querySelectorAll('input, textarea, select')].some(field => field.value.includes(text))
         || [...document.querySelectorAll('pre, code, dd, td, p, summary')].some(part => part.textContent.includes(text))"""
     chromium.until(page, seen, text)
 
 
-def nothing_ran(page):
+def check_nothing_ran(page):
     assert page.evaluate("window.ran") is None, page.url
     alive = page.evaluate("""[...document.querySelectorAll('script:not([src]), [onerror], iframe, object, embed, img[src=x]')]
         .map(element => element.outerHTML)""")
     assert alive == [], page.url
 
 
-# --------------------------------------------- What the pages' policy forbids
+# ------------------------------------------- The security policy of the pages
 
 
-def breaches(page):
-    """What the browser forbade, from now on."""
-    page.evaluate("""window.breaches = [];
-        document.addEventListener('securitypolicyviolation', event => window.breaches.push(event.effectiveDirective))""")
-    return lambda: page.evaluate("window.breaches")
+def record_violations(page):
+    """Returns a function that returns the violations of the policy from now on."""
+    page.evaluate("""window.violations = [];
+        document.addEventListener('securitypolicyviolation', event => window.violations.push(event.effectiveDirective))""")
+    return lambda: page.evaluate("window.violations")
 
 
 @pytest.mark.parametrize("path", ["/console/", "/api/docs"])
@@ -133,18 +133,18 @@ def test_a_script_planted_in_the_page_does_not_run(signed_in, faults, path):
     page.goto(path)
     faults.allow("nothing")
     page.wait_for_load_state("networkidle")
-    assert page.locator("script:not([src])").count() == 1, "it was planted"
+    assert page.locator("script:not([src])").count() == 1, "the script is in the page"
     assert page.evaluate("window.ran") is None
     assert any("script-src" in fault for fault in faults.found), faults.found
 
 
 @pytest.mark.parametrize("path", ["/console/", "/api/docs"])
-def test_a_page_loads_nothing_from_elsewhere_and_runs_no_text(signed_in, faults, elsewhere, path):
+def test_a_page_loads_nothing_from_other_origins_and_evaluates_no_strings(signed_in, faults, elsewhere, path):
     faults.allow("Content Security Policy|elsewhere|openapi.json|failed: ")
     page = signed_in
     page.goto(path)
     page.wait_for_load_state("networkidle")
-    forbidden = breaches(page)
+    violations = record_violations(page)
     page.evaluate("""url => {
         const add = (name, attributes) => document.body.append(Object.assign(document.createElement(name), attributes));
         add('script', { src: url + '/script.js' });
@@ -162,21 +162,21 @@ def test_a_page_loads_nothing_from_elsewhere_and_runs_no_text(signed_in, faults,
         setTimeout(() => { try { eval('window.ran = 4') } catch {} });
     }""", elsewhere.url)
     wanted = {"script-src-elem", "script-src-attr", "script-src", "img-src", "style-src-elem", "frame-src", "connect-src"}
-    chromium.until(page, "wanted => wanted.every(directive => window.breaches.includes(directive))", sorted(wanted))
-    assert set(forbidden()) == wanted
+    chromium.until(page, "wanted => wanted.every(directive => window.violations.includes(directive))", sorted(wanted))
+    assert set(violations()) == wanted
     assert page.evaluate("window.ran") is None and elsewhere.asked == []
 
 
-# ------------------------------------------------------- Pages of others
+# ------------------------------------------------- Pages of other origins
 
 
-def test_a_page_of_somebody_else_makes_no_agent_and_reads_nothing(signed_in, elsewhere, api, faults):
-    """Although the browser is signed in, and sends its cookie."""
+def test_a_page_of_another_origin_can_neither_change_nor_read_agents(signed_in, elsewhere, api, faults):
+    """The browser is signed in and sends its cookie."""
     faults.allow("elsewhere|answer: 403|CORS|failed: |Failed to load|Access-Control")
     before = api.manage("GET", "/api/agents")
     page = signed_in
     page.goto(elsewhere.url)
-    tried = page.evaluate("""async url => {
+    results = page.evaluate("""async url => {
         const attempt = options => fetch(url, { credentials: 'include', ...options }).then(answer => answer.text(), () => 'refused');
         const body = JSON.stringify({ name: 'planted' });
         return [
@@ -187,18 +187,18 @@ def test_a_page_of_somebody_else_makes_no_agent_and_reads_nothing(signed_in, els
             await attempt({ method: 'POST', body, mode: 'no-cors', headers: { 'Content-Type': 'text/plain' } }),
         ];
     }""", f"{api.url}/api/agents")
-    assert tried == ["refused", "refused", "refused", "refused", ""]
+    assert results == ["refused", "refused", "refused", "refused", ""]
 
     elsewhere.page = f"""<form method=post enctype=text/plain action="{api.url}/api/agents"><input name='{{"name":"planted","a":"' value='"}}'></form>"""
     page.goto(elsewhere.url)
     with page.expect_response(f"{api.url}/api/agents") as answer:
         page.evaluate("document.querySelector('form').submit()")
-    assert "cookie" in answer.value.request.all_headers(), "or this would prove nothing"
+    assert "cookie" in answer.value.request.all_headers(), "otherwise the test proves nothing"
     assert answer.value.status == 403 and answer.value.json()["code"] == "cross_origin"
     assert api.manage("GET", "/api/agents") == before
 
 
-def test_no_page_can_be_framed_or_held_by_somebody_else(signed_in, elsewhere, product, faults):
+def test_no_page_can_be_framed_or_controlled_by_another_origin(signed_in, elsewhere, product, faults):
     faults.allow("elsewhere|failed: |frame|CORS|Content Security Policy")
     page = signed_in
     for path in ("/console/", "/api/docs"):
@@ -215,10 +215,10 @@ def test_no_page_can_be_framed_or_held_by_somebody_else(signed_in, elsewhere, pr
         popup.value.close()
 
 
-# ------------------------------------------------- What the browser keeps
+# ------------------------------------------ Data that the browser stores
 
 
-def test_signing_in_leaves_the_token_nowhere_a_script_can_read(page, context, product):
+def test_no_script_can_read_the_token_after_signing_in(page, context, product):
     page.goto("/console/agents")
     page.get_by_label("Admin token").fill(product.admin_token)
     with page.expect_response("**/api/session") as answer:
@@ -229,14 +229,14 @@ def test_signing_in_leaves_the_token_nowhere_a_script_can_read(page, context, pr
     (cookie,) = context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
     assert 11.9 < (cookie["expires"] - time.time()) / 3600 < 12.1
-    kept = page.evaluate("""JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href,
+    stored = page.evaluate("""JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, location.href,
         history.state, document.documentElement.outerHTML, [...document.querySelectorAll('input')].map(input => input.value)])""")
     for secret in (product.admin_token, cookie["value"]):
-        assert secret not in kept
+        assert secret not in stored
     assert page.evaluate("indexedDB.databases()") == []
 
 
-def test_a_wrong_token_is_refused_in_words_and_the_address_stays_clean(page):
+def test_a_wrong_token_is_refused_and_not_added_to_the_url(page):
     page.goto("/console/tasks")
     page.get_by_label("Admin token").fill("wrong-token")
     page.get_by_role("button", name="Sign in").click()
@@ -245,7 +245,7 @@ def test_a_wrong_token_is_refused_in_words_and_the_address_stays_clean(page):
     chromium.examine(page, "sign-in-refused")
 
 
-def test_after_signing_out_nothing_is_left_in_the_page_or_a_step_back(signed_in, context, api):
+def test_after_signing_out_the_page_and_the_history_contain_no_data(signed_in, context, api):
     agent = api.create(name="left-behind")
     page = signed_in
     page.goto(f"/console/agents/{agent['agent_id']}")
@@ -263,7 +263,7 @@ def test_after_signing_out_nothing_is_left_in_the_page_or_a_step_back(signed_in,
     assert not page.evaluate(held, token)
 
 
-def test_a_session_without_the_consoles_header_changes_nothing(signed_in, context, api):
+def test_a_session_without_the_consoles_header_cannot_change_anything(signed_in, context, api):
     before = api.manage("GET", "/api/agents")
     for method, path in (("POST", "/api/agents"), ("PATCH", "/api/agents/any"), ("DELETE", "/api/agents/any"),
                          ("PUT", "/api/secrets/any"), ("POST", "/api/prompt_preview")):
@@ -273,7 +273,7 @@ def test_a_session_without_the_consoles_header_changes_nothing(signed_in, contex
     assert api.manage("GET", "/api/agents") == before
 
 
-def test_no_answer_of_the_api_is_kept_by_the_browser(signed_in, context, hostile):
+def test_the_browser_does_not_cache_api_responses(signed_in, context, hostile):
     agent, succeeded, _ = hostile
     for path in ("/api/agents", f"/api/agents/{agent['agent_id']}", "/api/tasks", f"/api/tasks/{succeeded}", "/api/stats", "/api/session"):
         answer = context.request.get(path)

@@ -1,4 +1,4 @@
-"""Signing in and out, and what happens when a session ends under a reader."""
+"""Signing in and out, and sessions that end while a page is open."""
 
 import re
 
@@ -29,7 +29,7 @@ def test_without_a_session_every_address_asks_for_the_admin_token(page):
     chromium.examine(page, "sign-in")
 
 
-def test_the_right_token_opens_the_page_that_was_asked_for(page, product):
+def test_the_right_token_opens_the_requested_page(page, product):
     page.goto("/console/agents?q=demo")
     sign_in_by_hand(page, f"  {product.admin_token}\n")
     expect(page.get_by_role("heading", name="Agents", level=1)).to_be_visible()
@@ -38,7 +38,7 @@ def test_the_right_token_opens_the_page_that_was_asked_for(page, product):
     expect(page.get_by_role("heading", name="Agents", level=1)).to_be_visible()
 
 
-def test_a_wrong_token_is_refused_in_words_and_kept_to_be_corrected(page):
+def test_a_wrong_token_is_refused_and_can_be_corrected(page):
     page.goto("/console/")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("Paste the admin token here first.")).to_be_visible()
@@ -51,19 +51,19 @@ def test_a_wrong_token_is_refused_in_words_and_kept_to_be_corrected(page):
     chromium.examine(page, "sign-in-refused")
 
 
-def test_the_token_is_kept_nowhere_that_a_script_or_the_address_bar_can_show(page, context, product):
+def test_the_token_is_not_visible_to_scripts_or_in_the_address_bar(page, context, product):
     page.goto("/console/")
     sign_in_by_hand(page, product.admin_token)
     expect(page.get_by_role("navigation", name="Console")).to_be_visible()
     assert product.admin_token not in page.url
-    kept = page.evaluate("JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }, history.state])")
-    assert kept.startswith('["",{},{},') and product.admin_token not in kept
+    stored = page.evaluate("JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }, history.state])")
+    assert stored.startswith('["",{},{},') and product.admin_token not in stored
     [cookie] = context.cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     assert product.admin_token not in cookie["value"]
 
 
-def test_signing_out_ends_the_session_and_leaves_nothing_in_the_page(signed_in, context):
+def test_signing_out_ends_the_session_and_clears_the_page(signed_in, context):
     signed_in.goto("/console/agents")
     expect(signed_in.get_by_role("table", name="Agents")).to_be_visible()
     assert context.cookies(), "there is a session to end"
@@ -75,10 +75,10 @@ def test_signing_out_ends_the_session_and_leaves_nothing_in_the_page(signed_in, 
     expect(signed_in.get_by_label(TOKEN)).to_be_visible()
 
 
-def test_what_was_typed_outlives_the_session(signed_in, context, api, product):
+def test_unsaved_input_survives_the_end_of_the_session(signed_in, context, api, product):
     agent = api.create(name="outlives")
     signed_in.goto(f"/console/agents/{agent['agent_id']}/definition")
-    # A preview that is requested later would find the session over before the click does.
+    # A later preview request would detect the end of the session before the click.
     with signed_in.expect_response(lambda response: "/api/prompt_preview" in response.url):
         signed_in.get_by_role("textbox", name="Prompt", exact=True).fill("Typed before the session ended.")
     context.clear_cookies()
@@ -93,25 +93,25 @@ def test_what_was_typed_outlives_the_session(signed_in, context, api, product):
 
 @pytest.fixture
 def own_product(tmp_path):
-    """A server of its own: wrong tokens are counted by address, and all tests come from one."""
+    """A separate server: wrong tokens are counted by address, and all tests have the same one."""
     product = Product(tmp_path)
     yield product
     product.close()
 
 
-def test_too_many_wrong_tokens_are_told_how_long_to_wait(browser, own_product):
+def test_too_many_wrong_tokens_show_how_long_to_wait(browser, own_product):
     context = chromium.a_context(browser, own_product.url)
     page = context.new_page()
     page.goto("/console/")
     for number in range(100):
         sign_in_by_hand(page, f"wrong-{number}")
-        told = page.get_by_text(re.compile("not the admin token|Too many wrong tokens"))
-        expect(told).to_be_visible()
-        if "Too many" in told.inner_text():
+        message = page.get_by_text(re.compile("not the admin token|Too many wrong tokens"))
+        expect(message).to_be_visible()
+        if "Too many" in message.inner_text():
             break
     expect(page.get_by_text(re.compile(r"Wait (a second|\d+ seconds|a minute), then try again"))).to_be_visible()
     chromium.examine(page, "sign-in-throttled")
-    # Somebody else's guesses, from behind the same proxy, keep nobody out.
+    # Wrong tokens from the same address do not lock the operator out.
     sign_in_by_hand(page, own_product.admin_token)
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     context.close()
@@ -132,7 +132,7 @@ def test_the_policy_of_the_pages_blocks_a_planted_script(signed_in, faults):
     assert any("Content Security Policy" in fault for fault in faults.found)
 
 
-def test_a_server_that_cannot_be_reached_is_told_and_can_be_tried_again(page, context, faults):
+def test_an_unreachable_server_is_reported_and_can_be_retried(page, context, faults):
     faults.allow("failed: GET .*/api/session|net::ERR_INTERNET_DISCONNECTED")
     page.goto("/console/")
     expect(page.get_by_label(TOKEN)).to_be_visible()

@@ -1,4 +1,4 @@
-"""The list of tasks, and one task from its trigger to its end."""
+"""The list of tasks, and the page of one task."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from model import calls, refuses, says, waits
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
-# An agent without a model that finds an answer to {"n": 1}.
+# An agent without a model that has an answer to {"n": 1}.
 ANSWERING = {"sources": [{"title": "Numbers", "text": "The number n is 1."}]}
 
 
@@ -36,7 +36,7 @@ def region(page, name):
 
 
 def post_text(agent, payload):
-    """Triggers with JSON as it is written here, and answers the task's id."""
+    """Sends the JSON text unchanged, and returns the task id."""
     answer = requests.post(agent["webhook_url"], data=payload.encode(), headers={"Content-Type": "application/json"}, timeout=30)
     return answer.json()["task_id"]
 
@@ -45,7 +45,7 @@ def test_a_task_appears_in_the_list_and_ends_there_without_a_reload(signed_in, a
     turn = waits(says("done"))
     agent = api.create(name="slow", model=model.playing(turn))
     open_tasks(signed_in, agent_id=agent["agent_id"])
-    expect(signed_in.get_by_text("No task fits the filter")).to_be_visible()
+    expect(signed_in.get_by_text("No tasks match the filter")).to_be_visible()
     task = api.trigger(agent, {"number": 1})
     signed_in.get_by_role("button", name="Refresh").click()
     row = rows(signed_in)
@@ -57,7 +57,7 @@ def test_a_task_appears_in_the_list_and_ends_there_without_a_reload(signed_in, a
     expect(signed_in.get_by_text("1 task: 1 succeeded")).to_be_attached()
 
 
-def test_a_failure_among_successes_is_found_by_its_status_and_explained(signed_in, api, model):
+def test_a_failure_is_filtered_by_status_and_explained(signed_in, api, model):
     model_ = model.playing(says("fine"), says("fine"), refuses(400))
     agent = api.create(name="sometimes", model=model_)
     for number in range(3):
@@ -93,7 +93,7 @@ def test_a_row_is_opened_with_a_click_anywhere_but_on_its_agent(signed_in, api):
     expect(signed_in).to_have_url(re.compile(f"/console/agents/{agent['agent_id']}$"))
 
 
-def test_tasks_are_shown_a_page_at_a_time_and_the_way_back_is_short(signed_in, api, model):
+def test_the_list_of_tasks_has_pages_and_a_link_to_the_newest(signed_in, api, model):
     agent = api.create(name="many", model=model.playing(says("one", tokens=(1200, 90)), says("two"), says("three"), refuses(400)))
     ids = [api.trigger(agent, {"n": number}) for number in range(30)]
     for task in ids:
@@ -113,16 +113,16 @@ def test_tasks_are_shown_a_page_at_a_time_and_the_way_back_is_short(signed_in, a
     expect(rows(signed_in)).to_have_count(25)
 
 
-def test_an_agent_without_tasks_is_told_apart_from_a_filter_that_nothing_fits(signed_in, api):
+def test_a_filter_without_matches_links_to_all_tasks(signed_in, api):
     agent = api.create(name="idle")
     open_tasks(signed_in, agent_id=agent["agent_id"], status="FAILURE")
-    expect(signed_in.get_by_role("heading", name="No task fits the filter")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="No tasks match the filter")).to_be_visible()
     chromium.examine(signed_in, "tasks-none")
     signed_in.get_by_role("link", name="Show all tasks").click()
     expect(signed_in.get_by_label("Status")).to_have_value("")
 
 
-def test_a_list_that_cannot_be_read_says_so_and_is_read_again_when_asked(signed_in, api, faults):
+def test_a_failed_load_of_the_list_is_shown_and_can_be_retried(signed_in, api, faults):
     api.run(api.create(name="read-again"), {"n": 1})
     faults.allow("answer: 503")
     refusal = {"success": False, "message": "Storage cannot take it now", "code": "unavailable", "reference": "ref-1234"}
@@ -137,22 +137,22 @@ def test_a_list_that_cannot_be_read_says_so_and_is_read_again_when_asked(signed_
     expect(rows(signed_in).first).to_be_visible()
 
 
-def test_a_short_page_says_how_far_it_looked_and_goes_on_from_there(signed_in, api):
+def test_a_short_page_shows_the_time_it_searched_back_to_and_continues_there(signed_in, api):
     api.run(api.create(name="looked-at"), {"n": 1})
-    asked = []
+    requested = []
 
     def nothing_yet(route):
-        asked.append(route.request.url)
+        requested.append(route.request.url)
         if "cursor=" in route.request.url:
             return route.continue_(url=route.request.url.split("?")[0])
         return route.fulfill(json={"tasks": [], "next_cursor": "further", "looked_back_to": "2026-11-24T05:00:00.000Z"})
 
     signed_in.route("**/api/tasks?*", nothing_yet)
     open_tasks(signed_in, status="FAILURE")
-    expect(signed_in.get_by_text("No task fits the filter since 24 Nov 2026, 10:30:00")).to_be_visible()
-    signed_in.get_by_role("link", name="Look further back").click()
+    expect(signed_in.get_by_text("No tasks match the filter since 24 Nov 2026, 10:30:00")).to_be_visible()
+    signed_in.get_by_role("link", name="Search older tasks").click()
     expect(rows(signed_in).first).to_be_visible()
-    assert any("cursor=further" in url and "status=FAILURE" in url for url in asked)
+    assert any("cursor=further" in url and "status=FAILURE" in url for url in requested)
 
 
 def test_a_running_task_is_followed_to_its_answer_without_a_reload(signed_in, api, model):
@@ -160,7 +160,7 @@ def test_a_running_task_is_followed_to_its_answer_without_a_reload(signed_in, ap
     agent = api.create(name="followed", model=model.playing(turn))
     task = api.trigger(agent, {"n": 1})
     open_task(signed_in, task)
-    expect(signed_in.get_by_text("The agent is at work")).to_be_visible()
+    expect(signed_in.get_by_text("The agent is running")).to_be_visible()
     expect(region(signed_in, "Timeline")).to_contain_text("so far")
     chromium.examine(signed_in, "task-running")
     signed_in.get_by_role("button", name="Raw").focus()
@@ -170,13 +170,13 @@ def test_a_running_task_is_followed_to_its_answer_without_a_reload(signed_in, ap
     expect(signed_in.get_by_text("The task succeeded")).to_be_attached()
 
 
-def test_an_attempt_that_was_given_back_is_told_with_its_reason(signed_in, api, model):
+def test_a_released_attempt_is_shown_with_its_reason(signed_in, api, model):
     agent = api.create(name="second-try", model=model.playing(refuses(503), says("Now it works.")))
     task = api.run(agent, {"n": 1})
     assert task["attempt"] == 2
     open_task(signed_in, task["task_id"])
     timeline = region(signed_in, "Timeline")
-    for part in ["Attempt 1", "Failed, tried again:", "model_error", "Pause", "Attempt 2", "Succeeded"]:
+    for part in ["Attempt 1", "Failed, retried:", "model_error", "Pause", "Attempt 2", "Succeeded"]:
         expect(timeline).to_contain_text(part)
     chromium.examine(signed_in, "task-retried")
 
@@ -226,8 +226,8 @@ You can send the kettle back **until 24 December**, as the [policy](https://exam
 
 
 def test_an_answer_and_a_payload_full_of_html_are_shown_as_text(signed_in, api, model):
-    said = f"# {HOSTILE}\n\n{HOSTILE}\n\n[click](javascript:document.title='owned')\n\n![x](https://elsewhere.example/x.png)"
-    agent = api.create(name="hostile", model=model.playing(says(said)))
+    content = f"# {HOSTILE}\n\n{HOSTILE}\n\n[click](javascript:document.title='owned')\n\n![x](https://elsewhere.example/x.png)"
+    agent = api.create(name="hostile", model=model.playing(says(content)))
     task = api.trigger(agent, {"note": HOSTILE, HOSTILE: [HOSTILE]})
     api.wait_for_end(task)
     open_task(signed_in, task)
@@ -245,7 +245,7 @@ def test_an_answer_and_a_payload_full_of_html_are_shown_as_text(signed_in, api, 
     chromium.check_barriers(signed_in)
 
 
-def test_digits_and_the_order_of_names_stay_as_they_were_sent(signed_in, api):
+def test_digits_and_the_order_of_names_are_preserved(signed_in, api):
     agent = api.create(name="digits")
     task = post_text(agent, '{"z": 1.50, "10": 123456789012345678901234567890, "2": 1e2, "a": -0.0}')
     api.wait_for_end(task)
@@ -258,7 +258,7 @@ def test_digits_and_the_order_of_names_stay_as_they_were_sent(signed_in, api):
     assert signed_in.evaluate("navigator.clipboard.readText()") == shown
 
 
-def test_a_payload_is_sent_again_from_its_task(signed_in, api):
+def test_the_payload_of_a_task_can_be_sent_again(signed_in, api):
     agent = api.create(name="again", **ANSWERING)
     task = post_text(agent, '{"question": "Which number?", "n": 1.0}')
     api.wait_for_end(task)
@@ -273,8 +273,8 @@ def test_a_payload_is_sent_again_from_its_task(signed_in, api):
 
 
 def test_an_answer_that_is_json_is_shown_as_a_tree_and_can_be_folded(signed_in, api, model):
-    said = '{"order": {"id": 12345678901234567890, "total": 93.90}, "lines": [1, 2, 3]}'
-    agent = api.create(name="json", model=model.playing(says(said)))
+    content = '{"order": {"id": 12345678901234567890, "total": 93.90}, "lines": [1, 2, 3]}'
+    agent = api.create(name="json", model=model.playing(says(content)))
     open_task(signed_in, api.run(agent, {"n": 1})["task_id"])
     tree = signed_in.get_by_label("Answer as JSON")
     expect(tree).to_contain_text("12345678901234567890")
@@ -284,9 +284,9 @@ def test_an_answer_that_is_json_is_shown_as_a_tree_and_can_be_folded(signed_in, 
     chromium.check_barriers(signed_in)
 
 
-def test_of_a_very_long_answer_the_beginning_is_formatted_and_all_can_be_read(signed_in, api, model):
-    said = "**begin**\n\n" + "A line of the long answer.\n\n" * 5000 + "the very end"
-    agent = api.create(name="long", model=model.playing(says(said)))
+def test_a_very_long_answer_is_formatted_in_part_and_available_as_text(signed_in, api, model):
+    content = "**begin**\n\n" + "A line of the long answer.\n\n" * 5000 + "the very end"
+    agent = api.create(name="long", model=model.playing(says(content)))
     open_task(signed_in, api.run(agent, {"n": 1})["task_id"])
     answer = region(signed_in, "Answer")
     expect(answer.locator("strong").first).to_have_text("begin")
@@ -296,15 +296,15 @@ def test_of_a_very_long_answer_the_beginning_is_formatted_and_all_can_be_read(si
 
 
 @pytest.mark.parametrize("task", ["01a20a28-dfb7-7c2a-bbf0-65fca2548e07", "no-id", "%2e%2e%2fagents"])
-def test_a_task_that_is_not_there_is_told_from_a_fault(signed_in, faults, task):
+def test_a_missing_task_is_not_shown_as_an_error(signed_in, faults, task):
     faults.allow("answer: 404")
     signed_in.goto(f"/console/tasks/{task}")
-    expect(signed_in.get_by_role("heading", name="There is no such task")).to_be_visible()
+    expect(signed_in.get_by_role("heading", name="Task not found")).to_be_visible()
     if task == "no-id":
         chromium.examine(signed_in, "task-gone")
 
 
-def test_an_id_is_copied_whole(signed_in, api):
+def test_the_full_id_is_copied(signed_in, api):
     task = api.run(api.create(name="copied"), {"n": 1})["task_id"]
     open_task(signed_in, task)
     signed_in.get_by_role("button", name="Copy task id").click()

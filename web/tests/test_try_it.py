@@ -1,4 +1,4 @@
-"""Triggering an agent from its page, and reading what comes of it."""
+"""Triggering an agent from its page, and the result."""
 
 import pytest
 from playwright.sync_api import expect
@@ -9,7 +9,7 @@ from model import refuses, says, waits
 
 @pytest.fixture
 def try_it(signed_in):
-    """Opens an agent's page; answers the part of it in which it is tried."""
+    """Opens an agent's page, and returns its part \"Try it\"."""
 
     def open_it(agent):
         signed_in.goto(f"/console/agents/{agent['agent_id']}")
@@ -32,7 +32,7 @@ def test_a_payload_is_sent_and_the_task_followed_to_its_answer(signed_in, try_it
     part.get_by_label("Payload").fill('{"order":{"id":7.50}}')
     send(part)
     expect(part).to_contain_text("A new task.")
-    expect(part.get_by_label("Answer of the webhook")).to_contain_text('"success":true')
+    expect(part.get_by_label("Webhook response")).to_contain_text('"success":true')
     expect(part).to_contain_text("Running")
     turn.held.set()
     expect(part.locator(".answer strong")).to_have_text("on its way")
@@ -43,19 +43,18 @@ def test_a_payload_is_sent_and_the_task_followed_to_its_answer(signed_in, try_it
     expect(signed_in.get_by_role("region", name="Answer", exact=True)).to_contain_text("on its way")
 
 
-def test_the_same_key_is_answered_with_the_first_task_and_a_new_key_makes_another(signed_in, try_it, api):
+def test_the_same_key_returns_the_same_task_and_a_new_key_creates_another(signed_in, try_it, api):
     agent = api.create(name="keyed", sources=[{"title": "Help", "text": "What you can do: ask a question."}])
     part = try_it(agent)
     part.get_by_role("button", name="New key").click()
     key = part.get_by_label("Idempotency-Key").input_value()
-    answer = part.get_by_label("Answer of the webhook")
+    answer = part.get_by_label("Webhook response")
     send(part)
     expect(part).to_contain_text("A new task.")
     first = answer.inner_text()
     part.get_by_label("Payload").fill('{"another":"payload"}')
     send(part)
-    # The hint beside the field says as much at all times.
-    expect(part.locator(".http-answer")).to_contain_text("nothing runs again")
+    expect(part.locator(".http-answer")).to_contain_text("without a new run")
     assert answer.inner_text() == f"Idempotent-Replayed: true\n\n{first}"
     part.get_by_role("button", name="New key").click()
     assert part.get_by_label("Idempotency-Key").input_value() != key
@@ -81,37 +80,37 @@ def test_a_get_sends_its_rows_as_the_query(signed_in, try_it, api, model):
     assert model.requests[-1]["messages"][-1]["content"] == '{"tag":["a & b","ü"]}'
 
 
-def test_a_payload_that_is_no_json_is_not_sent_and_the_place_is_named(signed_in, try_it, api):
+def test_an_invalid_payload_is_not_sent_and_the_position_is_shown(signed_in, try_it, api):
     part = try_it(api.create(name="wrong-json"))
     part.get_by_label("Payload").fill('{\n  "a": 1\n  "b": 2\n}')
     expect(part).to_contain_text("Line 3, column 3: a comma or } is missing")
     send(part)
-    expect(part.get_by_label("Answer of the webhook")).to_have_count(0)
+    expect(part.get_by_label("Webhook response")).to_have_count(0)
     expect(part.get_by_label("Payload")).to_have_attribute("aria-invalid", "true")
     part.get_by_label("Payload").fill('{"b":2,"a":1.0}')
     part.get_by_role("button", name="Format").click()
     expect(part.get_by_label("Payload")).to_have_value('{\n  "b": 2,\n  "a": 1.0\n}')
 
 
-def test_a_failed_task_is_explained_where_it_was_tried(signed_in, try_it, api, model):
-    part = try_it(api.create(name="tried-in-vain", model=model.playing(refuses(401))))
+def test_a_failed_task_is_explained_on_the_agents_page(signed_in, try_it, api, model):
+    part = try_it(api.create(name="tried-without-success", model=model.playing(refuses(401))))
     send(part)
     expect(part).to_contain_text("The model failed")
     expect(part).to_contain_text("What to do")
     chromium.check_barriers(signed_in)
 
 
-def test_what_the_webhook_refuses_is_shown_as_it_was_answered(signed_in, try_it, api, faults):
+def test_an_error_response_of_the_webhook_is_shown_unchanged(signed_in, try_it, api, faults):
     faults.allow("answer: 404 POST")
     part = try_it(api.create(name="switched-off", enabled=False))
     send(part)
     expect(part.locator(".http-answer")).to_contain_text("404")
-    expect(part.get_by_label("Answer of the webhook")).to_contain_text("agent_not_found")
+    expect(part.get_by_label("Webhook response")).to_contain_text("agent_not_found")
     expect(part).to_contain_text("The agent is disabled: enable it in its definition.")
     chromium.examine(signed_in, "try-it-disabled")
 
 
-def test_a_task_that_was_tried_in_vain_is_not_said_to_wait_for_its_turn(signed_in, try_it, api, model):
+def test_a_retried_task_is_not_shown_as_waiting_in_the_queue(signed_in, try_it, api, model):
     turn = waits(says("At last."))
     part = try_it(api.create(name="tried-again", model=model.playing(turn)))
 
@@ -120,15 +119,15 @@ def test_a_task_that_was_tried_in_vain_is_not_said_to_wait_for_its_turn(signed_i
 
     signed_in.route("**/api/task_status*", given_back)
     send(part)
-    expect(part).to_contain_text("The last attempt did not succeed; the task waits for the next one.")
+    expect(part).to_contain_text("The last attempt did not succeed. The task is waiting for the next one.")
     signed_in.unroute("**/api/task_status*")
     turn.held.set()
     expect(part.locator(".answer")).to_contain_text("At last.")
 
 
-def test_an_answer_goes_when_what_would_be_sent_is_another_thing(signed_in, try_it, api):
+def test_a_response_is_cleared_when_the_method_changes_or_the_payload_is_invalid(signed_in, try_it, api):
     part = try_it(api.create(name="cleared", sources=[{"title": "Help", "text": "What you can do: ask a question."}]))
-    answer = part.get_by_label("Answer of the webhook")
+    answer = part.get_by_label("Webhook response")
     send(part)
     expect(answer).to_be_visible()
     part.get_by_label("Payload").fill('{"another":"question"}')
@@ -142,7 +141,7 @@ def test_an_answer_goes_when_what_would_be_sent_is_another_thing(signed_in, try_
     expect(answer).to_have_count(0)
 
 
-def test_it_is_tried_with_the_keyboard_alone(signed_in, try_it, api):
+def test_an_agent_can_be_tried_with_the_keyboard_alone(signed_in, try_it, api):
     part = try_it(api.create(name="by-keyboard", sources=[{"title": "Help", "text": "What you can do: ask a question."}]))
     part.get_by_label("Payload").focus()
     for _ in range(3):

@@ -1,9 +1,9 @@
 //! The audit log: who changed what, and what was refused, as log lines and as stored
-//! entries (`GET /api/audit`). docs/AUDIT.md has the schema of both.
+//! entries (`GET /api/audit`). docs/operations/audit.md has the schema of both.
 //!
 //! The order is: the change, its log line, its stored entry. A change is in the log even
-//! if the entry cannot be stored; that is logged as an error and does not fail the change,
-//! because the caller could not tell a failed entry from a failed change.
+//! if the entry cannot be stored. That error is logged but does not fail the request,
+//! because the caller would think that the change failed.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -19,16 +19,15 @@ use utoipa::ToSchema;
 
 use crate::Problem;
 use crate::agents::Management;
-use crate::openapi::parameters::AuditInQuery;
+use crate::openapi::parameters::AuditListParams;
 use crate::query::{Query, QueryError};
 
-/// Entries on a page, unless the caller wants another number.
+/// The default for `limit`.
 const PAGE: usize = 50;
 const LONGEST_PAGE: usize = 100;
-/// How long a caller waits for an entry to be stored.
+/// The longest time that a request waits for its entry to be stored.
 const STORE_WITHIN: Duration = Duration::from_secs(3);
 
-/// Who acts, and from where.
 #[derive(Clone, Debug)]
 pub struct Actor {
     kind: AuditActor,
@@ -36,7 +35,6 @@ pub struct Actor {
     address: Option<IpAddr>,
 }
 
-/// Where an entry goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Destination {
     pub(crate) is_logged: bool,
@@ -48,7 +46,7 @@ impl Destination {
 }
 
 impl Actor {
-    /// The server, which acts by itself.
+    /// The server itself, not on behalf of a caller.
     pub const fn server() -> Self {
         Self { kind: AuditActor::Server, session_id: None, address: None }
     }
@@ -67,7 +65,7 @@ impl Actor {
 
     fn sign(&self, entry: AuditEntry, now: Moment) -> AuditEntry {
         let mut entropy = [0; 8];
-        // Without randomness the id is useless, not wrong.
+        // Without randomness the id is not unique, but the entry is still valid.
         let _ = getrandom::fill(&mut entropy);
         AuditEntry {
             id: format!("{:016x}", u64::from_be_bytes(entropy)),
@@ -105,7 +103,7 @@ fn log_not_stored(entry: &AuditEntry, error: impl Display) {
     tracing::error!(audit_id = entry.id, event = entry.event.as_str(), error = %error, "audit entry not stored");
 }
 
-/// One line. The level must be known when the program is built, so there are two calls.
+/// Logs one line. `tracing` needs the level at compile time, so there are two calls.
 fn log(entry: &AuditEntry) {
     macro_rules! line {
         ($level:ident) => {
@@ -137,7 +135,7 @@ fn joined(fields: &[String]) -> Option<String> {
     (!fields.is_empty()).then(|| fields.join(","))
 }
 
-/// JSON in a text, because a log line is flat.
+/// The changes as JSON in a string, because log fields are flat.
 fn changes_text(entry: &AuditEntry) -> Option<String> {
     let changes = Some(&entry.changes).filter(|changes| !changes.is_empty())?;
     serde_json::to_string(changes).ok()
@@ -167,8 +165,8 @@ const fn message(event: AuditEvent) -> &'static str {
 }
 
 impl Management {
-    /// Records a change that was made. Call it as soon as the change is stored: what
-    /// follows may fail.
+    /// Records a change. Call it as soon as the change is stored, because later steps may
+    /// fail.
     pub(crate) async fn record(&self, actor: &Actor, entry: AuditEntry) {
         record(Some(&self.agents), self.clock.now(), actor, entry, Destination::BOTH).await;
     }
@@ -179,41 +177,41 @@ impl Management {
 pub(crate) struct AuditList {
     /// Newest first.
     entries: Vec<AuditEntry>,
-    /// What to send as `cursor` for the next page; `null` if there is none.
+    /// The `cursor` of the next page. `null` on the last page.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
-/// Where a page begins: before these places of both streams.
+/// Where a page begins: before these positions of both streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Cursor {
+struct AuditCursor {
     changes: Option<AuditPosition>,
     refusals: Option<AuditPosition>,
 }
 
-/// Lists the audit log, newest first, a page at a time.
+/// Lists the audit log, newest first, in pages.
 ///
-/// Entries are kept for 90 days, up to about 10,000 changes and 1,000 refused attempts.
+/// Entries are stored for 90 days, up to about 10,000 changes and 1,000 refused attempts.
 #[utoipa::path(get, path = "/api/audit", tag = "Audit log", operation_id = "list_audit_entries",
-    params(AuditInQuery),
-    responses((status = 200, description = "A page.", body = AuditList)))]
+    params(AuditListParams),
+    responses((status = 200, description = "A page of entries.", body = AuditList)))]
 pub(crate) async fn list(
     State(management): State<Management>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<AuditList>, Problem> {
-    let (limit, cursor) = read_query(query.as_deref())?;
+    let (limit, cursor) = parse_query(query.as_deref())?;
     let (changes, refusals) = read_streams(&management, cursor, limit + 1).await?;
     let (entries, next) = merge(changes, refusals, cursor, limit);
     Ok(Json(AuditList { entries, next_cursor: next.map(|next| next.to_text()) }))
 }
 
-type Placed = Vec<(AuditPosition, AuditEntry)>;
+type StreamEntries = Vec<(AuditPosition, AuditEntry)>;
 
 async fn read_streams(
     management: &Management,
-    cursor: Cursor,
+    cursor: AuditCursor,
     limit: usize,
-) -> Result<(Placed, Placed), StoreError> {
+) -> Result<(StreamEntries, StreamEntries), StoreError> {
     let (agents, now) = (&management.agents, management.clock.now());
     tokio::try_join!(
         agents.audit_entries(AuditStream::Changes, cursor.changes, limit, now),
@@ -221,22 +219,23 @@ async fn read_streams(
     )
 }
 
-fn read_query(query: Option<&str>) -> Result<(usize, Cursor), QueryError> {
-    let query = Query::read(query, &["limit", "cursor"])?;
+fn parse_query(query: Option<&str>) -> Result<(usize, AuditCursor), QueryError> {
+    let query = Query::parse(query, &["limit", "cursor"])?;
     let limit = |text: &str| text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
     let limit = query.get("limit", "a whole number from 1 to 100", limit)?.unwrap_or(PAGE);
-    let cursor = query.get("cursor", "a `next_cursor` of an earlier page, as it was", Cursor::parse)?;
+    let cursor =
+        query.get("cursor", "the `next_cursor` of the previous page, unchanged", AuditCursor::parse)?;
     Ok((limit, cursor.unwrap_or_default()))
 }
 
-/// The newest `limit` entries of both streams, and where the next page begins, if there
-/// are more. At one time, refusals come first.
+/// The newest `limit` entries of both streams, and where the next page begins if there are
+/// more. Of entries with the same time, refusals come first.
 fn merge(
-    changes: Placed,
-    refusals: Placed,
-    cursor: Cursor,
+    changes: StreamEntries,
+    refusals: StreamEntries,
+    cursor: AuditCursor,
     limit: usize,
-) -> (Vec<AuditEntry>, Option<Cursor>) {
+) -> (Vec<AuditEntry>, Option<AuditCursor>) {
     let (mut changes, mut refusals) = (changes.into_iter().peekable(), refusals.into_iter().peekable());
     let (mut entries, mut next) = (Vec::new(), cursor);
     while entries.len() < limit {
@@ -245,27 +244,27 @@ fn merge(
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let taken = if is_change { changes.next() } else { refusals.next() };
-        let Some((position, entry)) = taken else { break };
-        let place = if is_change { &mut next.changes } else { &mut next.refusals };
-        *place = Some(position);
+        let newest = if is_change { changes.next() } else { refusals.next() };
+        let Some((position, entry)) = newest else { break };
+        let begin = if is_change { &mut next.changes } else { &mut next.refusals };
+        *begin = Some(position);
         entries.push(entry);
     }
     let has_more = changes.peek().is_some() || refusals.peek().is_some();
     (entries, has_more.then_some(next))
 }
 
-impl Cursor {
+impl AuditCursor {
     /// `<changes>_<refusals>`, each `<page>.<index>` or `-`.
     fn to_text(self) -> String {
-        let place = |position: Option<AuditPosition>| {
+        let text_of = |position: Option<AuditPosition>| {
             position.map_or_else(|| "-".to_owned(), |AuditPosition { page, index }| format!("{page}.{index}"))
         };
-        format!("{}_{}", place(self.changes), place(self.refusals))
+        format!("{}_{}", text_of(self.changes), text_of(self.refusals))
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let place = |text: &str| match text {
+        let parse_position = |text: &str| match text {
             "-" => Some(None),
             text => {
                 let (page, index) = text.split_once('.')?;
@@ -273,7 +272,7 @@ impl Cursor {
             }
         };
         let (changes, refusals) = text.split_once('_')?;
-        Some(Self { changes: place(changes)?, refusals: place(refusals)? })
+        Some(Self { changes: parse_position(changes)?, refusals: parse_position(refusals)? })
     }
 }
 
@@ -282,18 +281,18 @@ mod tests {
     use super::*;
 
     fn entry(event: AuditEvent, millis: u64) -> AuditEntry {
-        AuditEntry { at: Moment::from_millis(millis).rfc3339(), ..AuditEntry::of(event) }
+        AuditEntry { at: Moment::from_millis(millis).rfc3339(), ..AuditEntry::new(event) }
     }
 
     /// A stream with entries at these times, newest first.
-    fn stream(event: AuditEvent, times: &[u64]) -> Placed {
+    fn stream(event: AuditEvent, times: &[u64]) -> StreamEntries {
         let placed = |(index, millis): (usize, &u64)| {
             (AuditPosition { page: 3, index: u32::try_from(index).unwrap() }, entry(event, *millis))
         };
         times.iter().enumerate().map(placed).rev().collect()
     }
 
-    fn older(placed: &Placed, before: Option<AuditPosition>) -> Placed {
+    fn older(placed: &StreamEntries, before: Option<AuditPosition>) -> StreamEntries {
         placed.iter().filter(|(at, _)| before.is_none_or(|before| *at < before)).cloned().collect()
     }
 
@@ -302,7 +301,7 @@ mod tests {
         let changes = stream(AuditEvent::AgentCreated, &[1, 2, 5, 5, 9]);
         let refusals = stream(AuditEvent::SignInFailed, &[3, 4, 5, 6, 7, 8]);
         for limit in 1..=12 {
-            let (mut seen, mut cursor) = (Vec::new(), Cursor::default());
+            let (mut seen, mut cursor) = (Vec::new(), AuditCursor::default());
             loop {
                 let (mut left, mut right) =
                     (older(&changes, cursor.changes), older(&refusals, cursor.refusals));
@@ -311,7 +310,7 @@ mod tests {
                 let (entries, next) = merge(left, right, cursor, limit);
                 seen.extend(entries);
                 let Some(next) = next else { break };
-                cursor = Cursor::parse(&next.to_text()).unwrap();
+                cursor = AuditCursor::parse(&next.to_text()).unwrap();
                 assert_eq!(cursor, next);
             }
             assert_eq!(seen.len(), 11, "with {limit} on a page");
@@ -320,17 +319,17 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_of_another_form_is_refused() {
+    fn a_malformed_cursor_is_refused() {
         for text in
             ["", "_", "1.2", "1.2_", "x.1_-", "1.-1_-", "-_1", "1.2_3.4_5.6", "99999999999999999999.0_-"]
         {
-            assert_eq!(Cursor::parse(text), None, "{text}");
+            assert_eq!(AuditCursor::parse(text), None, "{text}");
         }
-        assert_eq!(Cursor::parse("-_-"), Some(Cursor::default()));
+        assert_eq!(AuditCursor::parse("-_-"), Some(AuditCursor::default()));
     }
 
     #[test]
-    fn every_event_has_a_message_of_its_own() {
+    fn the_log_message_of_an_event_matches_the_event() {
         assert_eq!(message(AuditEvent::AgentCreated), "agent created");
         assert_eq!(message(AuditEvent::AttemptsOmitted), "attempts omitted");
     }

@@ -1,4 +1,4 @@
-//! Cross-origin access to the public calls: any page may trigger and poll.
+//! Cross-origin access to the public routes: pages of any origin may trigger agents and poll tasks.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tower_http::cors::{Any, CorsLayer};
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Answers every OPTIONS request itself.
+/// Also responds to every OPTIONS request.
 pub(crate) fn any_origin() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

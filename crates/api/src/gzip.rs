@@ -1,4 +1,4 @@
-//! Answers compressed for who takes them.
+//! Compresses responses for callers that accept gzip.
 
 use std::io::Write as _;
 
@@ -13,12 +13,12 @@ use flate2::write::GzEncoder;
 
 use crate::Problem;
 
-/// What is shorter fits one packet anyway.
-const SHORTEST: u64 = 1024;
+/// A shorter response fits into one packet even without compression.
+const MIN_BYTES: u64 = 1024;
 
-/// Whether an answer may be gzip (RFC 9110 section 12.5.3).
-pub fn accepts_gzip(asked: &HeaderMap) -> bool {
-    let offers = asked.get_all(ACCEPT_ENCODING).into_iter().filter_map(|header| header.to_str().ok());
+/// Whether the caller accepts gzip (RFC 9110 section 12.5.3).
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|header| header.to_str().ok());
     offers.flat_map(|header| header.split(',')).any(|offer| {
         let (coding, weight) = offer.split_once(';').unwrap_or((offer, "q=1"));
         let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
@@ -26,13 +26,13 @@ pub fn accepts_gzip(asked: &HeaderMap) -> bool {
     })
 }
 
-/// Around routes whose answers are long texts. An answer is compressed as a whole,
-/// not while it is sent, so that its length is known and its reader holds up nothing.
-pub(crate) async fn compressed(request: Request, next: Next) -> Result<Response, Problem> {
-    let is_taken = accepts_gzip(request.headers());
+/// Middleware of routes with long responses. Compresses a response completely before it is
+/// sent, so that its length is known and a slow caller does not hold up the compression.
+pub(crate) async fn compress(request: Request, next: Next) -> Result<Response, Problem> {
+    let is_accepted = accepts_gzip(request.headers());
     let mut response = next.run(request).await;
     response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
-    if !is_taken || response.body().size_hint().lower() < SHORTEST {
+    if !is_accepted || response.body().size_hint().lower() < MIN_BYTES {
         return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
@@ -54,17 +54,17 @@ fn gzip(text: &Bytes) -> std::io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn asking(value: &'static str) -> HeaderMap {
+    fn accepting(value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))])
     }
 
     #[test]
-    fn gzip_is_sent_to_who_takes_it() {
-        for taken in ["gzip", "gzip, deflate, br", "br;q=1, GZIP;q=0.5"] {
-            assert!(accepts_gzip(&asking(taken)), "{taken}");
+    fn gzip_is_sent_only_to_callers_that_accept_it() {
+        for accepted in ["gzip", "gzip, deflate, br", "br;q=1, GZIP;q=0.5"] {
+            assert!(accepts_gzip(&accepting(accepted)), "{accepted}");
         }
-        for not_taken in ["", "br", "gzip;q=0", "identity, gzip; q=0.0"] {
-            assert!(!accepts_gzip(&asking(not_taken)), "{not_taken}");
+        for refused in ["", "br", "gzip;q=0", "identity, gzip; q=0.0"] {
+            assert!(!accepts_gzip(&accepting(refused)), "{refused}");
         }
         assert!(!accepts_gzip(&HeaderMap::new()));
     }

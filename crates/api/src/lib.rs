@@ -1,5 +1,5 @@
-//! The HTTP API, one axum router per function. The Lambdas serve one each, the
-//! local server merges them: one code path for both.
+//! The HTTP API: one axum router per Lambda function. The local server merges the routers, so
+//! both deployments run the same code.
 //!
 //! | routes | module | function |
 //! | --- | --- | --- |
@@ -31,17 +31,17 @@ use axum::response::Response;
 pub use gzip::accepts_gzip;
 pub use problem::Problem;
 
-/// Adds the answers for requests that no route takes, and keeps answers out of
-/// caches unless they say otherwise: a trigger must arrive, and answers hold
-/// results and webhook URLs. Browsers are told not to guess another type of content
-/// than the one that is stated, because answers quote other people's text.
+/// Adds the response for unknown paths and the headers of all responses.
+///
+/// `no-store` is the default for `Cache-Control`: a trigger must reach the server, and
+/// responses contain results and webhook URLs. `nosniff` keeps browsers from guessing
+/// another content type, because responses quote text of other people.
 pub fn app(routes: Router) -> Router {
     routes
-        .fallback(async || Problem::not_found("not_found", "There is nothing at this address"))
+        .fallback(async || Problem::not_found("not_found", "Path not found"))
         .layer(map_response(async |response| with_safe_headers(response)))
 }
 
-/// Neither stored nor sniffed.
 pub(crate) fn with_safe_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

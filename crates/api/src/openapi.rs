@@ -1,9 +1,9 @@
-//! The API described for programs: OpenAPI 3.1, made of the code's own types.
+//! The OpenAPI 3.1 document, generated from the types of the code.
 //!
-//! A handler's attribute says what it takes and what it answers when all is well;
-//! [`refusals`] adds what it refuses, with examples out of the real door for errors;
-//! [`shapes`] mends the few types that a derive cannot tell. The product never runs
-//! any of this: it serves the committed `openapi.json`, which a test compares.
+//! A handler's attribute describes its parameters and its successful response. [`refusals`]
+//! adds the errors, with examples made from the same types as the responses. [`shapes`]
+//! corrects schemas that a derive cannot express. The product runs none of this: it serves
+//! the committed `openapi.json`, and a test compares the two.
 
 pub(crate) mod parameters;
 mod refusals;
@@ -23,14 +23,14 @@ use shapes::Shapes;
     info(title = "Agent Webhooks", description = include_str!("openapi/about.md"), license(name = "Apache-2.0", identifier = "Apache-2.0")),
     servers((url = "/", description = "This deployment.")),
     tags(
-        (name = "Webhooks", description = "Trigger an agent, and learn what came of it. Whoever has the URL or the id may."),
-        (name = "Agents", description = "What answers, and where it is called."),
-        (name = "Tasks", description = "What agents were triggered with, and what came of it."),
-        (name = "Documents", description = "What agents answer from."),
-        (name = "Secrets", description = "What agents authenticate with, by name."),
-        (name = "Console sessions", description = "How the console's pages may manage."),
-        (name = "Audit log", description = "Who changed what, and what was refused."),
-        (name = "Service", description = "The service itself."),
+        (name = "Webhooks", description = "Trigger an agent and poll its task. The webhook URL or the task id is the only credential."),
+        (name = "Agents", description = "Agents and their webhook URLs."),
+        (name = "Tasks", description = "Tasks, their payloads and results, and statistics."),
+        (name = "Documents", description = "Documents that agents search."),
+        (name = "Secrets", description = "Named credentials that agents use."),
+        (name = "Console sessions", description = "Sign in to the console, and out."),
+        (name = "Audit log", description = "Changes and refused attempts."),
+        (name = "Service", description = "Health of the service."),
     ),
     security(("admin_token" = []), ("session" = [])),
     components(schemas(ProblemBody<'static>)),
@@ -54,8 +54,8 @@ use shapes::Shapes;
         tasks::show::show,
         tasks::stats::show,
         agents::secrets::list,
-        agents::secrets::keep,
-        agents::secrets::forget,
+        agents::secrets::store_secret,
+        agents::secrets::delete_secret,
         admin::session::show,
         admin::session::sign_in,
         admin::session::sign_out,
@@ -63,15 +63,15 @@ use shapes::Shapes;
         task_status::health,
     )
 )]
-struct Document;
+struct ApiDocument;
 
-/// The document, as pretty-printed JSON.
+/// The OpenAPI document, as pretty-printed JSON.
 pub fn document() -> Result<String, serde_json::Error> {
-    let json = serde_json::to_value(Document::openapi())?;
+    let json = serde_json::to_value(ApiDocument::openapi())?;
     Ok(serde_json::to_string_pretty(&json)? + "\n")
 }
 
-/// The two ways to be an admin.
+/// Adds the security schemes.
 struct Schemes;
 
 impl Modify for Schemes {
@@ -79,9 +79,9 @@ impl Modify for Schemes {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The admin token."));
         let cookie = ApiKeyValue::with_description(
             "__Host-agent_webhooks",
-            "The console's session, which `POST /api/session` begins; over plain http the cookie is called \
-             `agent_webhooks_` and the port. A change also needs the header `X-Console: 1`, \
-             and a `Sec-Fetch-Site` of `same-origin` or `none` if the browser sends one.",
+            "The console session from `POST /api/session`. Without TLS the name of the cookie is \
+             `agent_webhooks_` and the port. A change also needs the header `X-Console: 1`. \
+             If the browser sends `Sec-Fetch-Site`, it must be `same-origin` or `none`.",
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("admin_token", SecurityScheme::Http(bearer.build()));
@@ -96,7 +96,7 @@ mod tests {
     const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json");
 
     #[test]
-    fn the_committed_openapi_document_is_the_one_that_the_types_make() {
+    fn the_committed_openapi_document_matches_the_types() {
         let document = document().unwrap();
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
             std::fs::write(COMMITTED, &document).unwrap();

@@ -1,8 +1,8 @@
-//! The one door for errors: whatever goes wrong becomes a [`Problem`], and a
-//! problem becomes `{"success":false,"message":…,"code":…}`.
+//! Error responses. Every error becomes a [`Problem`], and a problem becomes
+//! `{"success":false,"message":…,"code":…}`.
 //!
-//! The caller gets a code and a sentence; for faults of ours also a reference,
-//! under which the log has the whole chain of causes.
+//! The caller gets an error code and a message. A server error also has a reference, under
+//! which the log has the whole chain of causes.
 
 use std::error::Error;
 
@@ -14,10 +14,9 @@ use serde::Serialize;
 use store::{StoreError, error_chain};
 use utoipa::ToSchema;
 
-/// Seconds after which a caller who met an overload may come again, at most.
-const LONGEST_REST: u16 = 5;
+/// The longest `Retry-After` of an overload, in seconds.
+const MAX_RETRY_AFTER_SECONDS: u16 = 5;
 
-/// An answer other than success.
 #[derive(Debug)]
 pub struct Problem {
     pub(crate) status: StatusCode,
@@ -27,26 +26,25 @@ pub struct Problem {
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What went wrong, for a program and for a person.
+/// An error, for programs and for people.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
     /// Always `false`.
     success: bool,
-    /// A sentence that says what to change.
+    /// What is wrong and what to change.
     message: &'a str,
-    /// For programs.
+    /// The error code, for programs.
     #[schema(pattern = "^[a-z_]+$")]
     code: &'a str,
-    /// Of a fault of ours: under this id the log has the details.
+    /// Only for server errors: the log has the details under this id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reference: Option<String>,
 }
 
 impl Problem {
-    /// Whether it is no fault of the caller's.
-    pub(crate) const fn is_ours(&self) -> bool {
+    pub(crate) const fn is_server_error(&self) -> bool {
         self.cause.is_some()
     }
 
@@ -54,26 +52,26 @@ impl Problem {
         ProblemBody { success: false, message: &self.message, code: self.code, reference }
     }
 
-    /// The caller must change something.
-    pub(crate) fn caller(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    /// An error that the caller can fix.
+    pub(crate) fn client_error(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), header: None, cause: None }
     }
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
-        Self::caller(StatusCode::BAD_REQUEST, code, message)
+        Self::client_error(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// Nothing is there.
     pub fn not_found(code: &'static str, message: &str) -> Self {
-        Self::caller(StatusCode::NOT_FOUND, code, message)
+        Self::client_error(StatusCode::NOT_FOUND, code, message)
     }
 
-    /// With `Allow` (RFC 9110 section 15.5.6); the router adds it where it knows better.
+    /// A 405 needs an `Allow` header (RFC 9110 section 15.5.6). Without `allow`, the router adds
+    /// the methods of the route.
     pub fn method_not_allowed(allow: Option<&'static str>) -> Self {
         let message = "The method is not allowed for the requested URL";
         Self {
             header: allow.map(|methods| (ALLOW, HeaderValue::from_static(methods))),
-            ..Self::caller(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            ..Self::client_error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         }
     }
 
@@ -82,36 +80,36 @@ impl Problem {
         self
     }
 
-    /// Our storage or queue cannot take it: asking again is safe with a key.
+    /// Our storage or queue is unavailable. Retrying with an idempotency key is safe.
     pub fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "unavailable",
-            message: "The service cannot take this right now; try again in a moment, with the same Idempotency-Key if you sent one".into(),
+            message: "The service is temporarily unavailable; try again, with the same Idempotency-Key if you sent one".into(),
             header: Some((RETRY_AFTER, HeaderValue::from_static("1"))),
             cause: Some(Box::new(cause)),
         }
     }
 
-    /// More requests at once than are worked on; this one had no effect. Callers
-    /// who were refused together are asked back at different times.
+    /// Too many concurrent requests. This one had no effect. `Retry-After` is random, so that
+    /// callers that were refused together return at different times.
     pub fn overloaded(cause: impl Error + Send + Sync + 'static) -> Self {
         let mut entropy = [0];
-        // Without randomness they come back together.
+        // Without randomness they return together.
         let _ = getrandom::fill(&mut entropy);
-        let seconds = 1 + u16::from(entropy[0]) % LONGEST_REST;
+        let seconds = 1 + u16::from(entropy[0]) % MAX_RETRY_AFTER_SECONDS;
         Self {
             code: "overloaded",
             header: Some((RETRY_AFTER, seconds.into())),
-            message: "The service has more requests than it can work on; try again in a moment".into(),
+            message: "The service has too many concurrent requests; try again in a few seconds".into(),
             ..Self::unavailable(cause)
         }
     }
 
-    /// The body did not arrive in time. What is left of it would be taken for
-    /// the next request, so the connection ends.
+    /// The body did not arrive in time. The rest of it would be parsed as the next request,
+    /// so the connection closes.
     pub fn body_too_slow() -> Self {
-        Self::caller(
+        Self::client_error(
             StatusCode::REQUEST_TIMEOUT,
             "request_timeout",
             "The request body did not arrive in time",
@@ -119,19 +117,19 @@ impl Problem {
         .with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// RFC 9112 section 3.2. Another server could read the request in another way,
-    /// so the connection ends.
+    /// RFC 9112 section 3.2. Another server could parse the request differently, so the
+    /// connection closes.
     pub fn invalid_host() -> Self {
         Self::bad_request("invalid_host", "The request must have exactly one valid Host header")
             .with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// A fault of ours that trying again will not mend.
+    /// A server error that a retry does not fix.
     pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             code: "internal",
-            message: "Something went wrong on our side; the reference finds it in the log".into(),
+            message: "Internal error; the log has the details under this reference".into(),
             header: None,
             cause: Some(Box::new(cause)),
         }
@@ -142,10 +140,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } | StoreError::Newer { .. } => Self::unavailable(error),
-            StoreError::BeingDeleted => Self::caller(
+            StoreError::BeingDeleted => Self::client_error(
                 StatusCode::CONFLICT,
                 "secret_being_deleted",
-                "A secret of this name is being deleted; try again in a minute. A secret that was deleted in Secrets Manager with a recovery window keeps its name for 7 to 30 days: delete it here to free the name, restore it there, or use another name",
+                "A secret with this name is being deleted; try again in a minute. If it was deleted in Secrets Manager with a recovery window, its name is blocked for 7 to 30 days: delete the secret here to free the name, restore it in Secrets Manager, or use another name",
             ),
             StoreError::Damaged { .. } => Self::internal(error),
         }
@@ -154,7 +152,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let reference = self.is_ours().then(reference);
+        let reference = self.is_server_error().then(reference);
         if let (Some(cause), Some(reference)) = (&self.cause, &reference) {
             let status = self.status.as_u16();
             tracing::error!(reference, status, error = error_chain(cause.as_ref()), "request failed");
@@ -163,15 +161,15 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
-        // The server's edge and the gateway answer some requests before any route.
+        // The local server and the gateway respond to some requests without calling a route.
         crate::with_safe_headers(response)
     }
 }
 
-/// Links an answer to its line in the log.
+/// Links a response to its log line.
 fn reference() -> String {
     let mut entropy = [0; 8];
-    // Without randomness the reference is useless, not wrong.
+    // Without randomness the reference is not unique, but the response is still valid.
     let _ = getrandom::fill(&mut entropy);
     format!("{:016x}", u64::from_be_bytes(entropy))
 }

@@ -1,34 +1,34 @@
-//! Query strings whose every parameter is known.
+//! Parses query strings. Unknown and repeated parameters are errors.
 
 use std::borrow::Cow;
 
 use crate::Problem;
 
-/// Longest piece of an unknown name that is shown.
-const SHOWN: usize = 40;
+/// How many characters of an unknown name an error shows.
+const MAX_SHOWN: usize = 40;
 
-/// The parameters of a request, each given once.
+/// The parameters of a request.
 #[derive(Debug)]
 pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// What is wrong with a query.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {
-    #[error("`{name}` is no parameter of this call; it takes {}", allowed.join(", "))]
+    #[error("Unknown parameter `{name}`; expected one of `{}`", allowed.join("`, `"))]
     Unknown { name: String, allowed: &'static [&'static str] },
-    #[error("`{0}` was given more than once")]
+    #[error("`{0}` is given more than once")]
     Repeated(String),
     #[error("`{name}` must be {wanted}")]
     Malformed { name: &'static str, wanted: &'static str },
 }
 
 impl<'a> Query<'a> {
-    /// Reads a query that may have these parameters. One without a value is not given.
-    pub(crate) fn read(text: Option<&'a str>, allowed: &'static [&'static str]) -> Result<Self, QueryError> {
+    /// Parses a query that may have the `allowed` parameters. A parameter with an empty value
+    /// counts as absent.
+    pub(crate) fn parse(text: Option<&'a str>, allowed: &'static [&'static str]) -> Result<Self, QueryError> {
         let mut given: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
             if !allowed.contains(&name.as_ref()) {
-                return Err(QueryError::Unknown { name: name.chars().take(SHOWN).collect(), allowed });
+                return Err(QueryError::Unknown { name: name.chars().take(MAX_SHOWN).collect(), allowed });
             }
             if given.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(QueryError::Repeated(name.into_owned()));
@@ -39,7 +39,7 @@ impl<'a> Query<'a> {
         Ok(Self(given))
     }
 
-    /// The parameter as `parse` reads it, if it was given.
+    /// The parsed parameter, or `None` if it is absent.
     pub(crate) fn get<T>(
         &self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! `GET /api/task_status?task_id=…`: how a task stands. `GET /api/health`.
+//! `GET /api/task_status?task_id=…`: a task's status. `GET /api/health`.
 
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
@@ -11,62 +11,60 @@ use serde::Serialize;
 use store::{Clock, StoreError, Tasks};
 use utoipa::ToSchema;
 
-use crate::openapi::parameters::TaskInQuery;
+use crate::openapi::parameters::TaskStatusParams;
 use crate::{Problem, cors};
 
-/// What reading a status needs.
+/// Dependencies of the status route.
 #[derive(Clone, Debug)]
 pub struct Statuses {
-    /// Where tasks are read.
     pub tasks: Tasks,
-    /// Tells the time.
     pub clock: Clock,
 }
 
-/// How a task stands.
+/// The status of a task.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskStatus<'a> {
-    /// Never changes again once it is `SUCCESS` or `FAILURE`.
+    /// `SUCCESS` and `FAILURE` are final.
     status: Status,
-    /// Of a SUCCESS the answer, of a FAILURE a sentence.
+    /// The answer of a SUCCESS, or the error message of a FAILURE.
     #[schema(required = true)]
     result: Option<TaskResult<'a>>,
     /// The task's id.
     #[schema(format = "uuid")]
     task_id: String,
-    /// Whose task it is.
+    /// The agent's id.
     #[schema(format = "uuid")]
     agent_id: String,
-    /// How often a run of it was begun.
+    /// Number of attempts that were started.
     attempt: u32,
-    /// When it was triggered.
+    /// When the task was triggered.
     #[schema(format = "date-time")]
     created_at: String,
-    /// When its first run began.
+    /// When the first attempt started.
     #[schema(format = "date-time", required = true)]
     started_at: Option<String>,
-    /// When it ended.
+    /// When the task ended.
     #[schema(format = "date-time", required = true)]
     finished_at: Option<String>,
-    /// Of a FAILURE, why.
+    /// The error of a FAILURE.
     #[schema(required = true)]
     error: Option<&'a Failure>,
-    /// What the model's server counted, for failures too; `null` if no model was asked.
+    /// Token counts from the model provider, also of a FAILURE. `null` if no model was called.
     #[schema(required = true)]
     usage: Option<&'a Usage>,
 }
 
-/// What came of a task.
+/// The result of a task.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum TaskResult<'a> {
-    /// An answer.
+    /// The answer of a SUCCESS.
     Answered(Answered<'a>),
-    /// Why there is none.
+    /// The error message of a FAILURE.
     Failed(&'a str),
 }
 
-/// What an agent answered, in DocsGPT's wrapping.
+/// An agent's answer, in the format of DocsGPT.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Answered<'a> {
     /// Always `success`.
@@ -75,16 +73,15 @@ pub(crate) struct Answered<'a> {
     result: &'a Answer,
 }
 
-/// The service answers.
+/// The health of the service.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
     /// Always `ok`.
     status: &'static str,
-    /// The version of the product.
+    /// The version of Agent Webhooks.
     version: &'static str,
 }
 
-/// Why there is no status.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
     #[error("Task ID is required")]
@@ -95,7 +92,7 @@ pub(crate) enum StatusError {
     Store(#[from] StoreError),
 }
 
-/// The routes, for any page.
+/// The routes, for pages of any origin.
 pub fn router(statuses: Statuses) -> Router {
     Router::new()
         .route("/api/task_status", get(task_status))
@@ -105,13 +102,13 @@ pub fn router(statuses: Statuses) -> Router {
         .layer(cors::any_origin())
 }
 
-/// Tells how a task stands.
+/// Returns the status of a task.
 ///
-/// While it has not ended, `Retry-After` says when to ask again.
+/// Until the task has ended, `Retry-After` says when to poll again.
 #[utoipa::path(get, path = "/api/task_status", tag = "Webhooks", operation_id = "get_task_status",
-    params(TaskInQuery),
-    responses((status = 200, description = "How it stands.", body = TaskStatus,
-        headers(("Retry-After" = u32, description = "Seconds until asking again makes sense; absent once the task has ended.")))),
+    params(TaskStatusParams),
+    responses((status = 200, description = "The status.", body = TaskStatus,
+        headers(("Retry-After" = u32, description = "Seconds until the next poll. Absent once the task has ended.")))),
     security(()))]
 pub(crate) async fn task_status(
     State(statuses): State<Statuses>,
@@ -120,7 +117,7 @@ pub(crate) async fn task_status(
     let id = task_id(query.as_deref().unwrap_or_default())?;
     let task = statuses.tasks.get(id).await.map_err(StatusError::Store)?;
     let task = task.filter(|task| task.is_visible(id, statuses.clock.now())).ok_or(StatusError::NotFound)?;
-    let mut response = Json(TaskStatus::of(&task)).into_response();
+    let mut response = Json(TaskStatus::from_task(&task)).into_response();
     if !task.status.has_ended() {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -135,10 +132,10 @@ fn task_id(query: &str) -> Result<TaskId, StatusError> {
 }
 
 impl<'a> TaskStatus<'a> {
-    pub(crate) fn of(task: &'a Task) -> Self {
+    pub(crate) fn from_task(task: &'a Task) -> Self {
         let (result, error) = match task.ended.as_ref().map(|ended| &ended.outcome) {
             None => (None, None),
-            Some(Outcome::Success(answer)) => (Some(TaskResult::Answered(Answered::with(answer))), None),
+            Some(Outcome::Success(answer)) => (Some(TaskResult::Answered(Answered::new(answer))), None),
             Some(Outcome::Failure(failure)) => (Some(TaskResult::Failed(&failure.message)), Some(failure)),
         };
         Self {
@@ -157,14 +154,14 @@ impl<'a> TaskStatus<'a> {
 }
 
 impl<'a> Answered<'a> {
-    const fn with(result: &'a Answer) -> Self {
+    const fn new(result: &'a Answer) -> Self {
         Self { status: "success", result }
     }
 }
 
-/// Tells that the service answers, and its version.
+/// Returns the health and the version of the service.
 #[utoipa::path(get, path = "/api/health", tag = "Service", operation_id = "get_health",
-    responses((status = 200, description = "It does.", body = Health)),
+    responses((status = 200, description = "The service is available.", body = Health)),
     security(()))]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })

@@ -24,47 +24,41 @@ use crate::Problem;
 use crate::cors::{self, IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED};
 pub(crate) use body::BodyError;
 
-/// When a token that does not work is answered, from the beginning of its lookup. The
-/// lookup of a disabled or expired token reads an item and that of an unknown one finds
-/// none, which takes some microseconds less: without this, 1,000 requests would tell
-/// them apart. On AWS a read takes longer, and varies by more than that.
+/// How long after the start of the lookup an invalid token gets its response. The lookup of
+/// a disabled or expired token reads an item. The lookup of an unknown one finds none, which
+/// is some microseconds faster. Without this delay, 1,000 requests would show the difference.
+/// On AWS a read takes longer, and its time varies by more than that.
 const UNKNOWN_AGENT_AFTER: Duration = Duration::from_millis(2);
 
-/// What triggering needs.
+/// Dependencies of the webhook route.
 #[derive(Clone, Debug)]
 pub struct Triggers {
-    /// Finds the agent of a token.
     pub agents: Arc<Agents>,
-    /// Where tasks are admitted.
     pub tasks: Tasks,
-    /// Where their ids are sent.
     pub queue: Arc<Queue>,
-    /// Tells the time.
     pub clock: Clock,
-    /// See [`max_body_bytes`].
     pub max_body_bytes: usize,
 }
 
-/// `AGENT_WEBHOOKS_MAX_BODY_BYTES`: the largest body taken; 1 MiB by default,
-/// at most 4 MiB, which is what a Lambda can be handed.
+/// `AGENT_WEBHOOKS_MAX_BODY_BYTES`: the limit for request bodies. The default is 1 MiB. The
+/// maximum is 4 MiB, because a Lambda function cannot receive more.
 pub fn max_body_bytes(env: &Env) -> Result<usize, EnvError> {
     env.number("AGENT_WEBHOOKS_MAX_BODY_BYTES", 1024 * 1024, 1, 4 * 1024 * 1024)
 }
 
-/// A trigger that is stored and queued: nothing loses it now.
+/// A trigger that is stored and queued.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Accepted {
     /// Always `true`.
     success: bool,
-    /// What its status is asked by. A repeat of an `Idempotency-Key` has the first one's.
+    /// The task's id, for polling. A repeated `Idempotency-Key` returns the first task's id.
     #[schema(format = "uuid")]
     task_id: String,
 }
 
-/// Why a trigger is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TriggerError {
-    #[error("method not allowed")]
+    #[error("Method not allowed")]
     Method,
     #[error("Agent not found")]
     UnknownAgent,
@@ -72,15 +66,16 @@ pub(crate) enum TriggerError {
     Key(#[from] domain::KeyError),
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error("This agent takes no more triggers in this minute; try again in {} s", whole_seconds(*retry_after))]
+    #[error("Rate limit exceeded; try again in {} s", whole_seconds(*retry_after))]
     RateExceeded { retry_after: Duration },
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("failed to draw random bits")]
+    #[error("failed to read random bytes from the operating system")]
     Entropy(#[from] getrandom::Error),
 }
 
-/// The route, for any page and any method: looking at a URL (HEAD) never runs an agent.
+/// The route, for pages of any origin. It takes any method, so that the handler can return 405
+/// for HEAD: otherwise link checkers would run the agent.
 pub fn router(triggers: Triggers) -> Router {
     Router::new()
         .route("/api/webhooks/agents/{token}", any(trigger))
@@ -96,17 +91,18 @@ async fn trigger(
     if !matches!(*request.method(), Method::GET | Method::POST) {
         return Err(TriggerError::Method.into());
     }
-    let agent = triggers.agent(token.ok()).await?;
+    let agent = triggers.find_agent(token.ok()).await?;
     let (parts, body) = request.into_parts();
     let key = idempotency_key(&parts)?;
-    let payload = body::payload(&parts, body, triggers.max_body_bytes).await.map_err(TriggerError::Body)?;
+    let payload =
+        body::parse_payload(&parts, body, triggers.max_body_bytes).await.map_err(TriggerError::Body)?;
     let id = TaskId::new(triggers.clock.now(), task_key(&agent, key.as_ref())?);
     let admission = triggers.admit(id, &agent, &payload, key.is_some()).await?;
     Ok(triggers.accept(admission, id, agent.agent_id, key.is_some()).await?)
 }
 
 impl Triggers {
-    async fn agent(&self, token: Option<Path<String>>) -> Result<TokenRecord, TriggerError> {
+    async fn find_agent(&self, token: Option<Path<String>>) -> Result<TokenRecord, TriggerError> {
         let token =
             token.and_then(|Path(text)| WebhookToken::parse(&text)).ok_or(TriggerError::UnknownAgent)?;
         let answer_at = Instant::now() + UNKNOWN_AGENT_AFTER;
@@ -117,46 +113,46 @@ impl Triggers {
         Err(TriggerError::UnknownAgent)
     }
 
-    /// Stores the task if its agent's rate allows. A repeat of a key is answered
-    /// also when it does not: its caller may be one whose answer was lost.
+    /// Stores the task if its agent's rate limit allows it. A repeated key gets its task even
+    /// over the limit, because the first response may have been lost.
     async fn admit(
         &self,
         id: TaskId,
         agent: &TokenRecord,
         payload: &Payload,
-        keyed: bool,
+        has_key: bool,
     ) -> Result<Admission, TriggerError> {
         if let Some(limit) = agent.triggers_per_minute
             && let Rate::Exceeded { retry_after } =
                 self.tasks.count_trigger(agent.agent_id, limit, id.created_at()).await?
         {
-            let earlier = if keyed { self.tasks.named_by(id.key(), id.created_at()).await? } else { None };
+            let earlier =
+                if has_key { self.tasks.find_by_key(id.key(), id.created_at()).await? } else { None };
             return earlier.ok_or(TriggerError::RateExceeded { retry_after });
         }
         Ok(self.tasks.admit(id, agent.agent_id, payload).await?)
     }
 
-    /// Queues the task and answers its id. A repeat that finds its task PENDING
-    /// queues it again, in case the first trigger could not: harmless, and what
-    /// makes retrying after a 503 safe.
+    /// Queues the task and responds with its id. A repeated trigger whose task is PENDING
+    /// queues it again, because the first trigger may have failed to do so. A duplicate message
+    /// is harmless, so a retry after a 503 is safe.
     async fn accept(
         &self,
         admission: Admission,
         offered: TaskId,
         agent: AgentId,
-        keyed: bool,
+        has_key: bool,
     ) -> Result<Response, TriggerError> {
         let (id, is_queued) = match admission {
             Admission::Created => (offered, false),
-            // One that waits for a run slot has a message on its way.
+            // A task that waits for a run slot has a message in the queue.
             Admission::Repeated { id, status, waits } => (id, waits || status != Status::Pending),
         };
         if !is_queued {
             self.queue.send(id, agent).await?;
         }
-        // Without a key only our own put, tried again after a lost answer, can
-        // have been there before.
-        let replayed = keyed && matches!(admission, Admission::Repeated { .. });
+        // Without a key, a repeat can only be our own write, retried after a lost response.
+        let replayed = has_key && matches!(admission, Admission::Repeated { .. });
         tracing::info!(task_id = %id, agent_id = %agent, replayed, "trigger accepted");
         let mut response = Json(Accepted { success: true, task_id: id.to_string() }).into_response();
         if replayed {
@@ -194,7 +190,7 @@ impl From<TriggerError> for Problem {
             TriggerError::Key(error) => Self::bad_request("invalid_idempotency_key", error.to_string()),
             TriggerError::Body(error) => error.into(),
             TriggerError::RateExceeded { retry_after } => {
-                Self::caller(StatusCode::TOO_MANY_REQUESTS, "rate_limited", error.to_string())
+                Self::client_error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", error.to_string())
                     .with_header(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)))
             }
             TriggerError::Store(error) => error.into(),

@@ -1,8 +1,8 @@
 //! Entries of the audit log: which management change was made, by whom and from where.
 //!
-//! An entry names the fields that changed. It shows values only where they say where
-//! data goes or whether the agent runs, and of a URL only its origin: a path or a query
-//! can contain a key.
+//! An entry names the changed fields. It shows their values only if they determine where data is
+//! sent or whether the agent runs. Of a URL it shows only the origin, because a path or a query can
+//! contain a key.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use utoipa::ToSchema;
 
 use crate::AgentDraft;
 
-/// Most fields that one entry names, so that an entry stays small.
+/// Limits the number of named fields, so that an entry stays small.
 const MAX_FIELDS: usize = 200;
-/// Most fields whose values one entry shows.
+/// Limits the number of fields whose values are shown.
 const MAX_SHOWN: usize = 100;
 /// Longest value that an entry shows: a scheme, a host name of 253 characters and a port.
 const MAX_SHOWN_CHARS: usize = 272;
 
-/// What happened.
+/// The kind of an event in the audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditEvent {
@@ -52,11 +52,11 @@ pub enum AuditEvent {
     SignInFailed,
     /// A management request with a wrong admin token.
     TokenRejected,
-    /// A wrong admin token from an address that had sent too many; answered 429.
+    /// A wrong admin token from an address that had sent too many. The response was 429.
     AttemptsLimited,
     /// A change with a console session that may have come from another site.
     CrossOriginRefused,
-    /// How many refused attempts of a minute have no entry of their own.
+    /// The number of refused attempts in a minute that have no entry of their own.
     AttemptsOmitted,
     /// An event that this version does not know.
     #[serde(other)]
@@ -88,7 +88,7 @@ impl AuditEvent {
         }
     }
 
-    /// Whether a request was refused, which callers without any right can cause.
+    /// Whether a request was refused. Unauthenticated callers can cause these events.
     pub const fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -100,8 +100,8 @@ impl AuditEvent {
         )
     }
 
-    /// The event of an agent's change, by the names of the fields that changed.
-    pub fn of_update(fields: &[String], is_enabled: bool) -> Self {
+    /// The event of an update, derived from the names of the fields that changed.
+    pub fn for_update(fields: &[String], is_enabled: bool) -> Self {
         match (fields, is_enabled) {
             ([field], true) if field == "enabled" => Self::AgentEnabled,
             ([field], false) if field == "enabled" => Self::AgentDisabled,
@@ -110,7 +110,7 @@ impl AuditEvent {
     }
 }
 
-/// By what right a change was made.
+/// How the caller of a change was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditActor {
@@ -118,7 +118,7 @@ pub enum AuditActor {
     AdminToken,
     /// A console session.
     Session,
-    /// None: the attempt was refused.
+    /// Not authenticated: the attempt was refused.
     Unauthenticated,
     /// The server itself.
     Server,
@@ -156,12 +156,12 @@ pub struct FieldChange {
 pub struct AuditEntry {
     /// The entry's id, which is also in its log line.
     pub id: String,
-    /// When it happened.
+    /// The time of the event.
     #[schema(format = "date-time")]
     pub at: String,
-    /// What happened.
+    /// The kind of event.
     pub event: AuditEvent,
-    /// By what right.
+    /// How the caller was authenticated.
     pub actor: AuditActor,
     /// The public id of the console session, which cannot be used as a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,11 +191,11 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub title: Option<String>,
-    /// Bytes of the document.
+    /// The size of the document, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub bytes: Option<u64>,
-    /// Passages of the document.
+    /// The number of passages of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub passages: Option<u32>,
@@ -206,22 +206,22 @@ pub struct AuditEntry {
     /// The paths of the fields that changed, such as `prompt` or `tools.shop.headers`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
-    /// Those of them whose values are shown.
+    /// The old and new values of changed fields whose values may be shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
-    /// How many refused attempts the entry stands for.
+    /// The number of refused attempts that the entry represents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub attempts: Option<u64>,
-    /// From how many addresses those attempts came.
+    /// The number of addresses that those attempts came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub addresses: Option<u32>,
 }
 
 impl AuditEntry {
-    /// An entry of this event, all else to be filled in.
-    pub fn of(event: AuditEvent) -> Self {
+    /// An entry of this event. The caller fills in the other fields.
+    pub fn new(event: AuditEvent) -> Self {
         Self {
             id: String::new(),
             at: String::new(),
@@ -244,7 +244,7 @@ impl AuditEntry {
         }
     }
 
-    /// The same entry with what differs between two definitions of its agent.
+    /// The same entry with the differences between two definitions of its agent.
     #[must_use]
     pub fn with_differences(self, old: Option<&AgentDraft>, new: &AgentDraft) -> Self {
         let (old, new) = (old.map(fields_of).unwrap_or_default(), fields_of(new));
@@ -263,8 +263,8 @@ impl AuditEntry {
     }
 }
 
-/// The fields of a definition by their paths. Lists other than the tools are one field
-/// each, and so is everything that the agent's owner names, such as headers.
+/// The fields of a definition by their paths. Each list except `tools` is one field, and so is each
+/// object whose keys the agent's owner chooses, such as headers.
 fn fields_of(draft: &AgentDraft) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::new();
     // A definition has no keys that are not strings.
@@ -288,7 +288,7 @@ fn fields_of(draft: &AgentDraft) -> BTreeMap<String, Value> {
 fn add_tool(fields: &mut BTreeMap<String, Value>, tool: Value) {
     let name = ["name", "type"].into_iter().find_map(|key| tool.get(key).and_then(Value::as_str));
     let first = format!("tools.{}", name.unwrap_or_default());
-    // Two tools of one name are two sets of fields.
+    // Two tools with the same name are two sets of fields.
     let is_free = |path: &String| !fields.contains_key(&format!("{path}.type"));
     let numbered = (2..).map(|number| format!("{first}#{number}"));
     let path = std::iter::once(first.clone()).chain(numbered).find(is_free).unwrap_or(first.clone());
@@ -296,7 +296,7 @@ fn add_tool(fields: &mut BTreeMap<String, Value>, tool: Value) {
     fields.extend(parts.into_iter().map(|(part, value)| (format!("{path}.{part}"), value)));
 }
 
-/// Whether the field says where data goes or whether the agent runs.
+/// Whether the field determines where data is sent or whether the agent runs.
 fn shows_value(path: &str) -> bool {
     matches!(path, "enabled" | "model.provider") || is_address(path)
 }
@@ -316,7 +316,7 @@ fn shown(path: &str, value: &Value) -> Option<String> {
     Some(text.chars().take(MAX_SHOWN_CHARS).collect())
 }
 
-/// Scheme, host and port, which contain no secret; nothing else of the URL.
+/// Only scheme, host and port of the URL, which contain no secret.
 fn origin(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) if url.has_host() => url.origin().ascii_serialization(),
@@ -335,7 +335,7 @@ mod tests {
     }
 
     fn differences(old: Value, new: Value) -> AuditEntry {
-        AuditEntry::of(AuditEvent::AgentUpdated).with_differences(Some(&draft(old)), &draft(new))
+        AuditEntry::new(AuditEvent::AgentUpdated).with_differences(Some(&draft(old)), &draft(new))
     }
 
     #[test]
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tools_of_one_name_hide_no_change_of_each_other() {
+    fn two_tools_with_the_same_name_do_not_hide_changes_of_each_other() {
         let tools = |first: &str, second: &str| {
             let tool = |url| json!({ "type": "mcp", "name": "shop", "url": url, "allow": ["x"] });
             json!({ "name": "a", "tools": [tool(first), tool(second)] })
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn enabling_alone_is_an_event_of_its_own() {
         let event = |fields: &[&str], is_enabled| {
-            AuditEvent::of_update(
+            AuditEvent::for_update(
                 &fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>(),
                 is_enabled,
             )
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_one_name_everywhere_and_one_of_a_later_version_is_unknown() {
+    fn an_event_has_one_name_everywhere_and_an_event_of_a_later_version_is_unknown() {
         let event = AuditEvent::AttemptsOmitted;
         assert_eq!(serde_json::to_value(event).unwrap(), event.as_str());
         let later: AuditEvent = serde_json::from_value(json!("agent_copied")).unwrap();
@@ -406,7 +406,7 @@ mod tests {
     fn an_entry_is_bounded_whatever_the_definition_holds() {
         let tool = |n: usize| json!({ "type": "mcp", "name": format!("tool-{n}"), "url": format!("http://{n}.example"), "allow": ["x"] });
         let tools: Vec<Value> = (0..300).map(tool).collect();
-        let entry = AuditEntry::of(AuditEvent::AgentCreated)
+        let entry = AuditEntry::new(AuditEvent::AgentCreated)
             .with_differences(None, &draft(json!({ "name": "a", "tools": tools })));
         assert_eq!((entry.fields.len(), entry.changes.len()), (MAX_FIELDS, MAX_SHOWN));
     }

@@ -1,10 +1,13 @@
 //! The documents of one agent, as its record lists them.
 //!
-//! What a document says lies elsewhere, under a name that is never used twice. The
-//! record is written before and after: a content is announced, then written, then
-//! listed; it is unlisted, then deleted, then forgotten. So whatever dies on the
-//! way, nothing is listed that is not there, and nothing is there that the record
-//! does not name.
+//! The content of a document is stored elsewhere, under a name that is never used twice. The
+//! record is written before and after:
+//!
+//! - To add a document, its content is announced, then written, then listed.
+//! - To delete one, its content is unlisted, then deleted, then forgotten.
+//!
+//! So after a crash at any step, every listed content exists, and the record names every
+//! content that exists.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -12,126 +15,114 @@ use std::time::Duration;
 
 use crate::Moment;
 
-/// Most documents of one agent.
 const MAX_DOCUMENTS: usize = 200;
-/// Most text of all documents of one agent: with its index half as much again is
-/// in memory while it runs.
+/// Text of all documents of one agent, in bytes. With the index, 1.5 times as much is in
+/// memory during a run.
 const MAX_TEXT_BYTES: u64 = 16 * 1024 * 1024;
-/// Most bytes of a title.
 const MAX_TITLE_BYTES: usize = 200;
-/// Most bytes of a source's name.
 const MAX_SOURCE_BYTES: usize = 500;
-/// Most bytes of all titles and names, which share an item with the agent.
+/// Bytes of all titles and names. They share a DynamoDB item with the agent.
 const MAX_NAMES_BYTES: usize = 32 * 1024;
-/// Longer than any upload takes: what was announced before and is not listed
-/// belongs to nobody.
+/// Longer than any upload takes. A content that was announced earlier and is still not listed
+/// is abandoned.
 const UPLOAD_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// The documents of an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalogue {
     #[serde(default)]
-    documents: Vec<Listed>,
+    documents: Vec<ListedDocument>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     leftovers: Vec<Leftover>,
 }
 
-/// One document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
-    /// What answers call it.
+pub struct ListedDocument {
+    /// The title that answers cite.
     pub title: String,
-    /// Where it comes from: a URL or a file name. An agent has one document of a name.
+    /// The origin: a URL or a file name. Unique within the agent.
     pub source: String,
-    /// Bytes of the file.
+    /// Size of the file.
     pub bytes: u64,
-    /// Bytes of its text.
+    /// Size of its text.
     pub text_bytes: u64,
-    /// Pieces that it was cut into.
     pub passages: u32,
-    /// When it was uploaded, in milliseconds since 1970.
+    /// The time of the upload, in milliseconds since 1970.
     pub created_at: u64,
-    /// Where its content lies.
-    pub content: Content,
+    pub content: DocumentContent,
 }
 
-/// Where the content of a document lies.
+/// Where the content of a document is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Content {
-    /// A name that is never used twice.
+pub struct DocumentContent {
+    /// Never used twice.
     pub name: String,
-    /// In how many parts.
+    /// The number of blobs that hold it.
     pub parts: u32,
 }
 
-/// A content that may lie there and that no document has.
+/// A content that may exist but is not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Leftover {
-    content: Content,
-    /// When it was announced, if it was not listed since.
+    content: DocumentContent,
+    /// Set if it was announced but never listed, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     announced_at: Option<u64>,
 }
 
-/// Why an agent does not get a document, in words for its owner.
+/// Why a document is refused. The texts are for the agent's owner.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogueError {
-    /// The title is too long.
     #[error("`title` must have 1 to 200 bytes")]
     Title,
-    /// The name is too long.
     #[error("`source` must have 1 to 500 bytes without control characters")]
     Source,
-    /// There are too many.
-    #[error("The agent has 200 documents, the most there can be; delete some, or put several into one file")]
-    TooManyDocuments,
-    /// They say too much.
     #[error(
-        "The agent's documents would hold more than 16777216 bytes of text; delete some, or spread them over several agents"
+        "The agent has 200 documents, which is the maximum; delete some, or combine several into one file"
+    )]
+    TooManyDocuments,
+    #[error(
+        "The agent's documents would contain more than 16777216 bytes of text; delete some, or distribute them over several agents"
     )]
     TooMuchText,
-    /// Their names and titles are too long together.
-    #[error(
-        "The names and titles of the agent's documents would take more than 32768 bytes; give shorter ones"
-    )]
+    #[error("The names and titles of the agent's documents would have more than 32768 bytes; shorten them")]
     NamesTooLong,
-    /// It took so long that its content may be gone.
+    /// The content may have been deleted in the meantime.
     #[error("The upload took too long; try again")]
     TooLate,
 }
 
-impl Listed {
-    /// Under which it is managed: the same for the same source.
+impl ListedDocument {
+    /// The id in the API, derived from `source`.
     pub fn id(&self) -> String {
         Sha256::digest(&self.source).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 impl Catalogue {
-    /// Whether the agent never had any, or has none and leaves nothing behind.
+    /// Whether there are no documents and no leftover contents.
     pub const fn is_empty(&self) -> bool {
         self.documents.is_empty() && self.leftovers.is_empty()
     }
 
-    /// The documents, in the order in which they were first uploaded.
-    pub fn documents(&self) -> &[Listed] {
+    /// In the order in which the documents were first uploaded.
+    pub fn documents(&self) -> &[ListedDocument] {
         &self.documents
     }
 
-    /// The document of this id.
-    pub fn find(&self, id: &str) -> Option<&Listed> {
+    pub fn find(&self, id: &str) -> Option<&ListedDocument> {
         self.documents.iter().find(|document| document.id() == id)
     }
 
-    /// Before a content is written.
+    /// Call this before a content is written.
     #[must_use]
-    pub fn announced(mut self, content: Content, now: Moment) -> Self {
+    pub fn announced(mut self, content: DocumentContent, now: Moment) -> Self {
         self.leftovers.push(Leftover { content, announced_at: Some(now.millis()) });
         self
     }
 
-    /// Whether there is room for a document, in place of the one of the same name.
-    pub fn check_room(&self, document: &Listed) -> Result<(), CatalogueError> {
+    /// Checks that the document fits the limits. It replaces a document with the same source.
+    pub fn check_room(&self, document: &ListedDocument) -> Result<(), CatalogueError> {
         if !(1..=MAX_TITLE_BYTES).contains(&document.title.len()) {
             return Err(CatalogueError::Title);
         }
@@ -151,9 +142,9 @@ impl Catalogue {
         if names > MAX_NAMES_BYTES { Err(CatalogueError::NamesTooLong) } else { Ok(()) }
     }
 
-    /// With a document whose content is written. The one of the same name gives
-    /// it its place.
-    pub fn with(mut self, document: Listed) -> Result<Self, CatalogueError> {
+    /// Lists a document whose content was written. It replaces a document with the same
+    /// source.
+    pub fn with(mut self, document: ListedDocument) -> Result<Self, CatalogueError> {
         self.check_room(&document)?;
         let announced = self.leftovers.iter().position(|leftover| leftover.content == document.content);
         self.leftovers.remove(announced.ok_or(CatalogueError::TooLate)?);
@@ -167,45 +158,45 @@ impl Catalogue {
         Ok(self)
     }
 
-    /// Without the document of this id, if there is one.
+    /// Removes the document with this id, if there is one.
     #[must_use]
     pub fn without(mut self, id: &str) -> Self {
-        let (gone, kept) = self.documents.into_iter().partition(|document| document.id() == id);
-        self.documents = kept;
-        self.leave(gone);
+        let (removed, remaining) = self.documents.into_iter().partition(|document| document.id() == id);
+        self.documents = remaining;
+        self.add_leftovers(removed);
         self
     }
 
-    /// Without documents, for an agent that is to be deleted: what was announced
-    /// will never be listed.
+    /// Removes all documents, for an agent that is being deleted. Announced contents will
+    /// never be listed.
     #[must_use]
     pub fn emptied(mut self) -> Self {
-        let gone = std::mem::take(&mut self.documents);
-        self.leave(gone);
+        let removed = std::mem::take(&mut self.documents);
+        self.add_leftovers(removed);
         for leftover in &mut self.leftovers {
             leftover.announced_at = None;
         }
         self
     }
 
-    fn leave(&mut self, gone: Vec<Listed>) {
+    fn add_leftovers(&mut self, removed: Vec<ListedDocument>) {
         self.leftovers.extend(
-            gone.into_iter().map(|document| Leftover { content: document.content, announced_at: None }),
+            removed.into_iter().map(|document| Leftover { content: document.content, announced_at: None }),
         );
     }
 
-    /// What can be deleted.
-    pub fn deletable(&self, now: Moment) -> Vec<Content> {
-        let is_left = |leftover: &&Leftover| match leftover.announced_at {
+    /// The contents that can be deleted.
+    pub fn deletable(&self, now: Moment) -> Vec<DocumentContent> {
+        let is_deletable = |leftover: &&Leftover| match leftover.announced_at {
             None => true,
             Some(at) => now.since(Moment::from_millis(at)) > UPLOAD_TIME,
         };
-        self.leftovers.iter().filter(is_left).map(|leftover| leftover.content.clone()).collect()
+        self.leftovers.iter().filter(is_deletable).map(|leftover| leftover.content.clone()).collect()
     }
 
-    /// Once these are deleted.
+    /// Call this after these contents were deleted.
     #[must_use]
-    pub fn forgotten(mut self, deleted: &[Content]) -> Self {
+    pub fn forgotten(mut self, deleted: &[DocumentContent]) -> Self {
         self.leftovers.retain(|leftover| !deleted.contains(&leftover.content));
         self
     }
@@ -217,12 +208,12 @@ mod tests {
 
     const NOW: Moment = Moment::from_millis(1_767_225_600_000);
 
-    fn content(name: &str) -> Content {
-        Content { name: name.to_owned(), parts: 2 }
+    fn content(name: &str) -> DocumentContent {
+        DocumentContent { name: name.to_owned(), parts: 2 }
     }
 
-    fn document(source: &str, name: &str) -> Listed {
-        Listed {
+    fn document(source: &str, name: &str) -> ListedDocument {
+        ListedDocument {
             title: "T".to_owned(),
             source: source.to_owned(),
             bytes: 10,
@@ -238,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_of_the_same_name_takes_the_place_of_the_earlier_one_and_its_id() {
+    fn a_document_with_the_same_source_replaces_the_earlier_one_and_has_its_id() {
         let first = with(with(Catalogue::default(), "a.md", "1"), "b.md", "2");
         let id = first.documents()[0].id();
         let second = with(first, "a.md", "3");
@@ -250,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn whatever_dies_on_the_way_every_content_is_listed_or_left_over() {
+    fn after_a_crash_at_any_step_every_content_is_listed_or_a_leftover() {
         let announced = Catalogue::default().announced(content("1"), NOW);
         assert!(!announced.is_empty());
-        assert_eq!(announced.deletable(NOW), [], "it may be under way");
+        assert_eq!(announced.deletable(NOW), [], "it may be in progress");
         assert_eq!(announced.deletable(NOW.plus(UPLOAD_TIME + Duration::from_millis(1))), [content("1")]);
         let listed = announced.with(document("a", "1")).unwrap();
         let gone = listed.clone().without(&document("a", "1").id());
@@ -271,17 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn every_limit_says_what_to_do_and_replacing_needs_no_room() {
+    fn every_limit_is_enforced_and_replacing_a_document_is_always_possible() {
         let mut full = Catalogue::default();
         for n in 0..MAX_DOCUMENTS {
             full = with(full, &format!("{n}.md"), &n.to_string());
         }
         assert_eq!(full.check_room(&document("other", "x")), Err(CatalogueError::TooManyDocuments));
         assert_eq!(full.check_room(&document("7.md", "x")), Ok(()));
-        let large = Listed { text_bytes: MAX_TEXT_BYTES - 10, ..document("large", "l") };
+        let large = ListedDocument { text_bytes: MAX_TEXT_BYTES - 10, ..document("large", "l") };
         let large = Catalogue::default().announced(content("l"), NOW).with(large).unwrap();
         assert_eq!(large.check_room(&document("small", "s")), Ok(()));
-        let one_more = Listed { text_bytes: 11, ..document("small", "s") };
+        let one_more = ListedDocument { text_bytes: 11, ..document("small", "s") };
         assert_eq!(large.check_room(&one_more), Err(CatalogueError::TooMuchText));
         let none = Catalogue::default();
         for (title, source, error) in [
@@ -291,7 +282,8 @@ mod tests {
             ("t", "a\nb", CatalogueError::Source),
             ("t", &"s".repeat(501), CatalogueError::Source),
         ] {
-            let document = Listed { title: title.to_owned(), source: source.to_owned(), ..document("", "x") };
+            let document =
+                ListedDocument { title: title.to_owned(), source: source.to_owned(), ..document("", "x") };
             assert_eq!(none.check_room(&document), Err(error));
         }
         let mut named = Catalogue::default();

@@ -1,67 +1,62 @@
-//! What befell a task, for people.
+//! The history of a task.
 
 use crate::{ErrorType, Moment, Task};
 
-/// Events beyond this many are not kept. Attempts are few; only a server that is
-/// stopped in the middle of one run again and again comes near it.
+/// Maximum number of stored events. A task has few attempts, so only a server that is stopped
+/// repeatedly during the same run reaches this.
 pub const MAX_EVENTS: usize = 40;
-/// Most bytes kept of why an attempt was given back.
+/// Stored bytes of the reason why an attempt was released.
 pub const MAX_EVENT_MESSAGE_BYTES: usize = 300;
 
-/// One thing that befell a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// What.
-    pub kind: EventKind,
-    /// When, by the clock of who did it.
+pub struct HistoryEvent {
+    pub kind: HistoryEventKind,
+    /// By the clock of the process that caused it.
     pub at: Moment,
-    /// Which attempt it belongs to.
+    /// The attempt's number, from 1.
     pub attempt: Option<u32>,
 }
 
-/// The kinds of things that befall a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// It was triggered.
+pub enum HistoryEventKind {
     Created,
-    /// A runner took it.
     Claimed,
-    /// The runner gave it back, or was found dead.
+    /// The runner released the task, or its worker was lost.
     Released {
-        /// Why; `None` if its server stopped in good order, and the attempt does
-        /// not count.
+        /// `None` if the server shut down gracefully. The attempt then does not count.
         fault: Option<(ErrorType, String)>,
-        /// When the next attempt may begin, if not at once.
+        /// The earliest start of the next attempt. `None` if it may start immediately.
         resumes_at: Option<Moment>,
     },
-    /// It ended.
     Finished,
 }
 
-/// All that befell a task, of which its record keeps claims and releases, without
-/// the numbers of their attempts. What runners of an earlier release did is missing
-/// but for the first claim.
-pub fn history(task: &Task, kept: Vec<(EventKind, Moment)>) -> Vec<Event> {
-    let mut events = vec![Event { kind: EventKind::Created, at: task.id.created_at(), attempt: None }];
-    let first = kept.first().map(|(_, at)| *at);
+/// The events of a task, oldest first.
+///
+/// `stored` are the claims and releases in its record, without attempt numbers. Of the events
+/// caused by runners of an earlier release, only the first claim is known.
+pub fn task_history(task: &Task, stored: Vec<(HistoryEventKind, Moment)>) -> Vec<HistoryEvent> {
+    let mut events =
+        vec![HistoryEvent { kind: HistoryEventKind::Created, at: task.id.created_at(), attempt: None }];
+    let first = stored.first().map(|(_, at)| *at);
     if let Some(at) = task.started_at.filter(|at| first.is_none_or(|first| *at < first)) {
-        events.push(Event { kind: EventKind::Claimed, at, attempt: Some(1) });
+        events.push(HistoryEvent { kind: HistoryEventKind::Claimed, at, attempt: Some(1) });
     }
-    let steps = |kind: &EventKind| match kind {
-        EventKind::Claimed => 1,
-        EventKind::Released { fault: None, .. } => -1,
-        EventKind::Created | EventKind::Released { .. } | EventKind::Finished => 0,
+    let steps = |kind: &HistoryEventKind| match kind {
+        HistoryEventKind::Claimed => 1,
+        HistoryEventKind::Released { fault: None, .. } => -1,
+        HistoryEventKind::Created | HistoryEventKind::Released { .. } | HistoryEventKind::Finished => 0,
     };
-    // Counted back from the number that the task has now.
-    let mut attempt = i64::from(task.attempt) - kept.iter().map(|(kind, _)| steps(kind)).sum::<i64>();
-    for (kind, at) in kept {
+    // Counted back from the task's current attempt number.
+    let mut attempt = i64::from(task.attempt) - stored.iter().map(|(kind, _)| steps(kind)).sum::<i64>();
+    for (kind, at) in stored {
         let number = attempt.max(attempt + steps(&kind));
         attempt += steps(&kind);
-        events.push(Event { kind, at, attempt: u32::try_from(number).ok() });
+        events.push(HistoryEvent { kind, at, attempt: u32::try_from(number).ok() });
     }
     if let Some(at) = task.finished_at {
         let attempt = Some(task.attempt).filter(|attempt| *attempt > 0);
-        events.push(Event { kind: EventKind::Finished, at, attempt });
+        events.push(HistoryEvent { kind: HistoryEventKind::Finished, at, attempt });
     }
     events
 }
@@ -89,32 +84,32 @@ mod tests {
         }
     }
 
-    fn told(task: &Task, kept: &[(&str, u64)]) -> Vec<String> {
-        let kept = kept.iter().map(|(what, at)| {
+    fn describe_history(task: &Task, stored: &[(&str, u64)]) -> Vec<String> {
+        let stored = stored.iter().map(|(what, at)| {
             let fault = (*what == "faulted").then(|| (ErrorType::ModelError, String::new()));
             let kind = match *what {
-                "claimed" => EventKind::Claimed,
-                _ => EventKind::Released { fault, resumes_at: None },
+                "claimed" => HistoryEventKind::Claimed,
+                _ => HistoryEventKind::Released { fault, resumes_at: None },
             };
             (kind, Moment::from_millis(*at))
         });
-        let told = |event: Event| {
+        let describe = |event: HistoryEvent| {
             let kind = match event.kind {
-                EventKind::Created => "created",
-                EventKind::Claimed => "claimed",
-                EventKind::Released { fault: Some(_), .. } => "faulted",
-                EventKind::Released { fault: None, .. } => "stopped",
-                EventKind::Finished => "finished",
+                HistoryEventKind::Created => "created",
+                HistoryEventKind::Claimed => "claimed",
+                HistoryEventKind::Released { fault: Some(_), .. } => "faulted",
+                HistoryEventKind::Released { fault: None, .. } => "stopped",
+                HistoryEventKind::Finished => "finished",
             };
             let attempt = event.attempt.map_or_else(String::new, |attempt| format!(" {attempt}"));
             format!("{kind}{attempt} at {}", event.at.millis())
         };
-        history(task, kept.collect()).into_iter().map(told).collect()
+        task_history(task, stored.collect()).into_iter().map(describe).collect()
     }
 
     #[test]
-    fn attempts_are_numbered_and_one_that_was_broken_off_in_good_order_is_not_counted() {
-        let kept = [
+    fn attempts_are_numbered_and_one_that_a_graceful_shutdown_ended_does_not_count() {
+        let stored = [
             ("claimed", 110),
             ("faulted", 120),
             ("claimed", 130),
@@ -132,17 +127,17 @@ mod tests {
             "claimed 3 at 160",
             "finished 3 at 170",
         ];
-        assert_eq!(told(&task(3, Some(110), Some(170)), &kept), expected);
+        assert_eq!(describe_history(&task(3, Some(110), Some(170)), &stored), expected);
     }
 
     #[test]
-    fn what_an_earlier_release_did_not_keep_is_told_as_far_as_the_record_knows_it() {
-        assert_eq!(told(&task(0, None, None), &[]), ["created at 100"]);
+    fn events_that_an_earlier_release_did_not_store_are_derived_from_the_record() {
+        assert_eq!(describe_history(&task(0, None, None), &[]), ["created at 100"]);
         let ended = ["created at 100", "claimed 1 at 110", "finished 1 at 120"];
-        assert_eq!(told(&task(1, Some(110), Some(120)), &[]), ended);
+        assert_eq!(describe_history(&task(1, Some(110), Some(120)), &[]), ended);
         let taken_over = ["created at 100", "claimed 1 at 110", "claimed 3 at 130"];
-        assert_eq!(told(&task(3, Some(110), None), &[("claimed", 130)]), taken_over);
+        assert_eq!(describe_history(&task(3, Some(110), None), &[("claimed", 130)]), taken_over);
         let never_run = ["created at 100", "finished at 120"];
-        assert_eq!(told(&task(0, None, Some(120)), &[]), never_run);
+        assert_eq!(describe_history(&task(0, None, Some(120)), &[]), never_run);
     }
 }

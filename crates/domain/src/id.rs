@@ -8,20 +8,18 @@ use uuid::Uuid;
 
 use crate::{IdempotencyKey, Moment, Salt};
 
-/// A task's id: a UUIDv7 (RFC 9562 section 5.7), its time the task's creation,
-/// its 74 other bits the [`TaskKey`] under which the task is stored. Ids sort by
-/// creation, as text too.
+/// A task's id: a UUIDv7 (RFC 9562 section 5.7). Its timestamp is the task's creation time.
+/// Its other 74 bits are the [`TaskKey`] under which the task is stored. Ids sort by creation
+/// time, also as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Uuid);
 
-/// The part of a task id that finds the task: drawn at random, or, when the
-/// caller gave an idempotency key, derived from it, so that the same key finds
-/// the same item.
+/// The part of a task id by which the task is stored. It is random, or derived from the
+/// caller's idempotency key so that the same key finds the same item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskKey([u8; 10]);
 
 impl TaskId {
-    /// The id of a task created `at` this moment under `key`.
     pub fn new(at: Moment, key: TaskKey) -> Self {
         let mut bytes = [0; 16];
         let (time, rest) = bytes.split_at_mut(6);
@@ -31,8 +29,8 @@ impl TaskId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Reads an id in its hyphenated form, upper or lower case. `None` for
-    /// anything that this product never gave out.
+    /// Parses an id in its hyphenated form, in upper or lower case. `None` for any text that
+    /// this product does not generate.
     pub fn parse(text: &str) -> Option<Self> {
         let uuid = Uuid::try_parse(text).ok()?;
         let ours =
@@ -40,7 +38,7 @@ impl TaskId {
         ours.then_some(Self(uuid))
     }
 
-    /// The text that all ids of tasks created from `at` on sort after.
+    /// A lower bound, as text, of the ids of all tasks created at `at` or later.
     pub fn floor(at: Moment) -> String {
         Uuid::from_u128(u128::from(at.millis()) << 80).hyphenated().to_string()
     }
@@ -50,14 +48,12 @@ impl TaskId {
         Uuid::from_u128(self.0.as_u128().saturating_sub(1)).hyphenated().to_string()
     }
 
-    /// When the task was created.
     pub fn created_at(self) -> Moment {
         let mut millis = [0; 8];
         millis.split_at_mut(2).1.copy_from_slice(self.0.as_bytes().split_at(6).0);
         Moment::from_millis(u64::from_be_bytes(millis))
     }
 
-    /// Where the task is stored.
     pub fn key(self) -> TaskKey {
         let mut key = [0; 10];
         key.copy_from_slice(self.0.as_bytes().split_at(6).1);
@@ -66,11 +62,11 @@ impl TaskId {
 }
 
 impl TaskKey {
-    /// Lists per agent. DynamoDB takes 1,000 writes a second under one index key,
-    /// and no more into the table than into its index.
+    /// Index shards per agent. DynamoDB accepts 1,000 writes a second per index key, and an
+    /// index that is full also limits writes to the table.
     pub const SHARDS: u8 = 4;
 
-    /// From 80 random bits, six of which give way to the UUID's version and variant.
+    /// From 80 random bits. Six of them are replaced by the UUID's version and variant.
     pub const fn random(entropy: [u8; 10]) -> Self {
         let mut key = entropy;
         key[0] = (key[0] & 0x0f) | 0x70;
@@ -78,8 +74,8 @@ impl TaskKey {
         Self(key)
     }
 
-    /// The one key of (agent, idempotency key). HMAC under the agent's salt, so
-    /// that who knows an idempotency key still cannot compute the task's id.
+    /// The key for this agent and idempotency key. It is an HMAC under the agent's salt, so
+    /// that a caller who knows the idempotency key cannot calculate the task's id.
     pub fn derived(salt: &Salt, key: &IdempotencyKey) -> Self {
         // HMAC takes keys of any length (RFC 2104 section 2).
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt.bytes()) else {
@@ -92,13 +88,12 @@ impl TaskKey {
         Self::random(entropy)
     }
 
-    /// Which of its agent's lists a task is in: one of four by chance, since the
-    /// key is random.
+    /// The index shard of the task. Uniformly distributed, because the key is random.
     pub const fn shard(self) -> u8 {
         self.0[9] % Self::SHARDS
     }
 
-    /// Reads what [`Self::as_hex`] wrote.
+    /// Parses the result of [`Self::as_hex`].
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = (text.len() == 20).then_some(text)?;
         let number = u128::from_str_radix(digits, 16).ok()?;
@@ -129,7 +124,7 @@ impl AgentId {
         Self(uuid::Builder::from_random_bytes(entropy).into_uuid())
     }
 
-    /// Reads an id in its hyphenated form, upper or lower case.
+    /// Parses an id in its hyphenated form, in upper or lower case.
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 36).then(|| Uuid::try_parse(text).ok().map(Self)).flatten()
     }
@@ -149,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_task_id_keeps_its_time_and_its_key(millis in 0_u64..1 << 48, entropy: [u8; 10]) {
+        fn a_task_id_contains_its_time_and_its_key(millis in 0_u64..1 << 48, entropy: [u8; 10]) {
             let id = TaskId::new(Moment::from_millis(millis), TaskKey::random(entropy));
             prop_assert_eq!(id.created_at().millis(), millis);
             prop_assert_eq!(id.key(), TaskKey::random(entropy));
@@ -178,7 +173,7 @@ mod tests {
 
     #[test]
     fn only_a_hyphenated_uuid_of_version_7_is_a_task_id() {
-        for stranger in [
+        for invalid in [
             "",
             "deduplicated",
             "051dc3fa-82c5-49a7-9d0e-24427aa4a6fb",
@@ -186,13 +181,13 @@ mod tests {
             "{018f3f3e-0000-7abc-8def-0123456789ab}",
             "urn:uuid:018f3f3e-0000-7abc-8def-0123456789ab",
         ] {
-            assert_eq!(TaskId::parse(stranger), None, "{stranger}");
+            assert_eq!(TaskId::parse(invalid), None, "{invalid}");
         }
         assert!(TaskId::parse("018f3f3e-0000-7abc-8def-0123456789ab").is_some());
     }
 
     #[test]
-    fn a_derived_task_key_is_74_bits_each_of_which_is_one_as_often_as_zero() {
+    fn a_derived_task_key_has_74_uniform_bits() {
         const KEYS: u32 = 20_000;
         let salt = Salt::new([1; 32]);
         let mut seen = std::collections::HashSet::new();
@@ -212,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn one_idempotency_key_has_one_task_key_per_agent() {
+    fn an_idempotency_key_has_one_task_key_per_agent() {
         let key = IdempotencyKey::parse([b"order-42".as_slice()]).unwrap().unwrap();
         let other = IdempotencyKey::parse([b"order-43".as_slice()]).unwrap().unwrap();
         let (ours, theirs) = (Salt::new([1; 32]), Salt::new([2; 32]));

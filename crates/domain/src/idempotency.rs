@@ -2,24 +2,21 @@
 
 use std::fmt;
 
-/// Most characters an idempotency key may have.
 const MAX_KEY_CHARS: usize = 256;
 
-/// A caller's name for one trigger: 1 to 256 characters, case-sensitive,
-/// surrounding white space removed.
+/// A caller's key for one trigger: 1 to 256 characters, case-sensitive, without surrounding
+/// white space.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
-/// Why a header is not an idempotency key.
+/// Why a header is not a valid idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Over [`MAX_KEY_CHARS`].
     #[error("Idempotency-Key exceeds maximum length of 256 characters")]
     TooLong,
-    /// The header's bytes are not UTF-8.
     #[error("Idempotency-Key must be UTF-8 text")]
     NotUtf8,
-    /// Two headers, which API Gateway would join with a comma.
+    /// API Gateway would join two headers with a comma.
     #[error("Send one Idempotency-Key header, not several")]
     Several,
 }
@@ -40,7 +37,6 @@ impl IdempotencyKey {
         Ok((!key.is_empty()).then(|| Self(key.to_owned())))
     }
 
-    /// The key's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -61,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_header_is_no_key() {
+    fn a_blank_header_means_that_there_is_none() {
         assert_eq!(IdempotencyKey::parse([]), Ok(None));
         assert_eq!(parse(""), Ok(None));
         assert_eq!(parse(" \t "), Ok(None));
@@ -85,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn several_headers_are_refused_even_if_they_are_alike() {
+    fn several_headers_are_refused_even_if_they_are_equal() {
         assert_eq!(IdempotencyKey::parse([&b"a"[..], b"a"]), Err(KeyError::Several));
         assert_eq!(IdempotencyKey::parse([&b""[..], b""]), Err(KeyError::Several));
     }

@@ -1,30 +1,28 @@
-//! JSON from other people's servers, which is counted before it becomes a [`Value`].
+//! Counts the values of untrusted JSON before it is parsed to a [`Value`].
 //!
-//! A `Value` takes up to 300 bytes for each value in the text, so that 4 MB of
-//! `[[0],[0],…]` would take half a gigabyte. Whatever becomes a `Value` is therefore
-//! bounded in bytes by its source, and here in the number of its values.
+//! A `Value` takes up to 300 bytes for each JSON value in the text: 4 MB of `[[0],[0],…]`
+//! would take half a gigabyte. Callers limit the bytes of such a text, and this module limits
+//! the number of its values.
 //!
 //! [`Value`]: serde_json::Value
 
 use serde::de::DeserializeOwned;
 
-/// Most values in the arguments of a call, in an answer that has a schema, and in a
-/// message that its provider wants back: some 6 MB as `Value`. A model would have to
-/// write twice as many tokens.
+/// Values in the arguments of a call, in an answer with a schema, and in a message that its
+/// provider wants back. As a `Value` they take about 6 MB. A model would need twice as many
+/// tokens to write them.
 pub const MAX_JSON_VALUES: usize = 20_000;
 
-/// Why JSON is not read.
+/// Why JSON cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum ForeignJsonError {
-    /// It has too many values.
     #[error("more than {0} JSON values")]
     TooManyValues(usize),
-    /// It is not valid.
     #[error(transparent)]
     Invalid(#[from] serde_json::Error),
 }
 
-/// Parses JSON that has at most `most` values.
+/// Parses JSON with at most `most` values.
 pub fn parse_foreign_json<T: DeserializeOwned>(json: &str, most: usize) -> Result<T, ForeignJsonError> {
     match count_json_values(json.as_bytes()) > most {
         true => Err(ForeignJsonError::TooManyValues(most)),
@@ -32,11 +30,11 @@ pub fn parse_foreign_json<T: DeserializeOwned>(json: &str, most: usize) -> Resul
     }
 }
 
-/// How many values a JSON text has: scalars, arrays and objects, the outermost
-/// included. Allocates nothing. Of a text that is not valid JSON, it counts at least
-/// those that a parser would make before it finds the error.
+/// Counts the values of a JSON text: scalars, arrays and objects, including the outermost.
+/// Allocates nothing. For invalid JSON, the result is at least the number of values that a
+/// parser creates before it reports the error.
 pub fn count_json_values(json: &[u8]) -> usize {
-    // The outermost value, one behind each comma, and the first one in each container.
+    // The outermost value, one after each comma, and the first one in each container.
     let mut values: usize = 1;
     let mut is_container_empty = false;
     let mut bytes = json.iter();
@@ -80,7 +78,7 @@ mod tests {
         }
     }
 
-    /// Any JSON, with brackets, commas, quotes and backslashes in its texts.
+    /// Any JSON, with brackets, commas, quotes and backslashes in its strings.
     fn any_json() -> impl Strategy<Value = Value> {
         let text = r#"[\[\]{},:"\\a\n ]{0,8}"#;
         let leaf = prop_oneof![
@@ -100,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn values_are_counted_as_a_parser_makes_them(value in any_json(), is_pretty in any::<bool>()) {
+        fn values_are_counted_as_a_parser_creates_them(value in any_json(), is_pretty in any::<bool>()) {
             let json = match is_pretty {
                 true => serde_json::to_string_pretty(&value).unwrap(),
                 false => value.to_string(),
@@ -118,12 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn json_of_too_many_values_is_not_parsed() {
+    fn json_with_too_many_values_is_not_parsed() {
         assert_eq!(parse_foreign_json::<Value>("[1, [2]]", 4).unwrap(), json!([1, [2]]));
         let too_many = parse_foreign_json::<Value>("[1, [2]]", 3).unwrap_err();
         assert_eq!(too_many.to_string(), "more than 3 JSON values");
         assert!(matches!(parse_foreign_json::<Value>("[", 3), Err(ForeignJsonError::Invalid(_))));
-        // One long text is one value.
+        // One long string is one value.
         let long = format!("\"{}\"", "[[0],".repeat(1_000_000));
         assert!(parse_foreign_json::<Value>(&long, 1).is_ok());
     }

@@ -1,64 +1,56 @@
-//! Lists of tasks, newest first: each agent has several, and what people see is
-//! all of them as one.
+//! Lists of tasks, newest first. Each agent has several index shards, which are merged into
+//! one list.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::{AgentId, Failure, Moment, Outcome, Status, Task, TaskId, Usage};
 
-/// A task's place in a list.
+/// A task in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Which task.
+pub struct TaskEntry {
     pub id: TaskId,
-    /// It ended as FAILURE.
+    /// Whether the task ended as FAILURE.
     pub failed: bool,
 }
 
 /// The part of a list to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Tasks created at this moment or later.
+pub struct ListRange {
+    /// Only tasks created at this moment or later.
     pub from: Moment,
-    /// Tasks that come after this one, newest first; all of them if there is none.
+    /// Only tasks older than this one. `None` starts with the newest task.
     pub before: Option<TaskId>,
 }
 
-/// What was read of one list, newest first.
+/// A part of a list, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
-    /// The tasks found.
-    pub entries: Vec<Entry>,
-    /// The last one looked at, if there may be more behind it.
+pub struct ListPage {
+    pub entries: Vec<TaskEntry>,
+    /// The last task that was read. `None` at the end of the list.
     pub reached: Option<TaskId>,
 }
 
-/// A task without what it was given and what it answered.
+/// A task without its payload and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Brief {
-    /// Its id, which holds its creation time.
+pub struct TaskBrief {
     pub id: TaskId,
-    /// Whose it is.
     pub agent_id: AgentId,
-    /// Where it stands.
     pub status: Status,
-    /// How often it was claimed.
+    /// The number of claims.
     pub attempt: u32,
-    /// The first claim.
+    /// The time of the first claim.
     pub started_at: Option<Moment>,
-    /// The end.
     pub finished_at: Option<Moment>,
-    /// Why it failed, without the tools it had called.
+    /// Without tool calls.
     pub failure: Option<Failure>,
-    /// Tokens spent.
     pub usage: Option<Usage>,
-    /// When readers stop seeing it.
+    /// When the task stops being visible.
     pub expires_at: Moment,
 }
 
-impl Brief {
-    /// What there is to say of this task in a list.
-    pub fn of(task: Task) -> Self {
+impl TaskBrief {
+    pub fn from_task(task: Task) -> Self {
         let (outcome, usage) = task.ended.map(|ended| (ended.outcome, ended.usage)).unzip();
         let failure = match outcome {
             Some(Outcome::Failure(failure)) => Some(failure.in_brief()),
@@ -77,37 +69,36 @@ impl Brief {
         }
     }
 
-    /// From the trigger to the first run.
+    /// From the trigger to the first claim.
     pub fn waited(&self) -> Option<Duration> {
         Some(self.started_at?.since(self.id.created_at()))
     }
 
-    /// From the first run to the end, pauses between attempts included.
+    /// From the first claim to the end, including pauses between attempts.
     pub fn ran(&self) -> Option<Duration> {
         Some(self.finished_at?.since(self.started_at?))
     }
 }
 
-impl Span {
-    /// Every task.
+impl ListRange {
     pub const ALL: Self = Self { from: Moment::from_millis(0), before: None };
 }
 
-/// The newest `most` of what was read of several lists, and the task after which
-/// to read on, if there may be more. What lies behind the end of any one stretch
-/// waits, since that list may hold tasks between.
-pub fn newest(stretches: Vec<Stretch>, most: usize) -> Stretch {
-    let seen_to = stretches.iter().filter_map(|stretch| stretch.reached).max();
-    let mut entries: Vec<Entry> = stretches
+/// Merges pages of several lists and returns the newest `most` tasks, and the task after which
+/// to continue. Tasks older than the end of any incomplete page are left for the next call,
+/// because that list may have tasks in between.
+pub fn merge_newest(pages: Vec<ListPage>, most: usize) -> ListPage {
+    let seen_to = pages.iter().filter_map(|page| page.reached).max();
+    let mut entries: Vec<TaskEntry> = pages
         .into_iter()
-        .flat_map(|stretch| stretch.entries)
+        .flat_map(|page| page.entries)
         .filter(|entry| seen_to.is_none_or(|seen_to| seen_to <= entry.id))
         .collect();
     entries.sort_unstable_by_key(|entry| Reverse(entry.id));
-    let left_over = entries.len() > most;
+    let has_more = entries.len() > most;
     entries.truncate(most);
-    let reached = if left_over { entries.last().map(|entry| entry.id) } else { seen_to };
-    Stretch { entries, reached }
+    let reached = if has_more { entries.last().map(|entry| entry.id) } else { seen_to };
+    ListPage { entries, reached }
 }
 
 #[cfg(test)]
@@ -119,14 +110,18 @@ mod tests {
     use super::*;
     use crate::TaskKey;
 
-    /// As the index answers: `limit` looked at, those that fit handed out.
-    fn read(list: &BTreeSet<TaskId>, before: Option<TaskId>, limit: usize) -> Stretch {
-        let mut left = list.iter().rev().copied().filter(|id| before.is_none_or(|before| *id < before));
-        let looked_at: Vec<TaskId> = left.by_ref().take(limit).collect();
-        let fits = |id: &TaskId| !id.created_at().millis().is_multiple_of(3);
-        Stretch {
+    /// Like the index: reads `limit` tasks and returns those that match a filter.
+    fn read_list(list: &BTreeSet<TaskId>, before: Option<TaskId>, limit: usize) -> ListPage {
+        let mut rest = list.iter().rev().copied().filter(|id| before.is_none_or(|before| *id < before));
+        let looked_at: Vec<TaskId> = rest.by_ref().take(limit).collect();
+        let matches = |id: &TaskId| !id.created_at().millis().is_multiple_of(3);
+        ListPage {
             reached: looked_at.last().copied().filter(|_| looked_at.len() == limit),
-            entries: looked_at.into_iter().filter(fits).map(|id| Entry { id, failed: false }).collect(),
+            entries: looked_at
+                .into_iter()
+                .filter(matches)
+                .map(|id| TaskEntry { id, failed: false })
+                .collect(),
         }
     }
 
@@ -138,14 +133,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pages_hold_every_task_that_fits_once_and_in_order(
+        fn pages_contain_every_matching_task_once_and_in_order(
             lists in proptest::collection::vec(proptest::collection::btree_set(task(), 0..12), 0..5),
             (limit, most) in (1_usize..6, 1_usize..8),
         ) {
             let (mut seen, mut before) = (Vec::new(), None);
             loop {
-                let stretches = lists.iter().map(|list| read(list, before, limit)).collect();
-                let page = newest(stretches, most);
+                let pages = lists.iter().map(|list| read_list(list, before, limit)).collect();
+                let page = merge_newest(pages, most);
                 prop_assert!(page.entries.len() <= most);
                 prop_assert!(page.reached.is_none_or(|next| before.is_none_or(|before| next < before)), "stuck");
                 seen.extend(page.entries.into_iter().map(|entry| entry.id));

@@ -1,44 +1,40 @@
-//! Instants as the product stores and shows them.
+//! Points in time.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// An instant in whole milliseconds since the Unix epoch.
+/// A point in time in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// From milliseconds since the epoch, as stored in the tables.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the epoch.
     pub const fn millis(self) -> u64 {
         self.0
     }
 
     /// Whole seconds since the epoch, the unit of DynamoDB's TTL attribute.
-    /// Rounded up, so that nothing is swept before it has expired.
+    /// Rounded up, so that no item is deleted before it has expired.
     pub const fn ttl_seconds(self) -> u64 {
         self.0.div_ceil(1000)
     }
 
-    /// This much later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
     }
 
-    /// This much earlier.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// The time from `earlier` to this moment, zero if that lies in the future.
+    /// The time from `earlier` to this moment. Zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -64,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_reads_as_rfc3339_in_utc_with_milliseconds() {
+    fn a_moment_is_formatted_as_rfc3339_in_utc_with_milliseconds() {
         assert_eq!(Moment::from_millis(0).rfc3339(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Moment::from_millis(1_767_225_600_042).rfc3339(), "2026-01-01T00:00:00.042Z");
     }
 
     #[test]
-    fn a_ttl_is_never_earlier_than_the_moment_it_stands_for() {
+    fn a_ttl_is_never_earlier_than_its_moment() {
         assert_eq!(Moment::from_millis(1001).ttl_seconds(), 2);
         assert_eq!(Moment::from_millis(2000).ttl_seconds(), 2);
     }

@@ -1,4 +1,4 @@
-//! How a task ends.
+//! The outcome of a task.
 
 use std::borrow::Cow;
 
@@ -8,99 +8,94 @@ use utoipa::ToSchema;
 use crate::cut;
 use crate::run::ToolCallRecord;
 
-/// The end of a task and what it cost. This is also how it is stored.
+/// The outcome of a task and its token usage. This is also the stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// SUCCESS or FAILURE with what belongs to it.
     pub outcome: Outcome,
-    /// Tokens spent, for failures too; `None` if no model was asked.
+    /// `None` if no model was called.
     pub usage: Option<Usage>,
 }
 
-/// A task ends exactly once, in one of two ways.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The agent answered.
     Success(Answer),
-    /// It did not, and why.
     Failure(Failure),
 }
 
-/// What an agent answered.
+/// The result of a successful task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
-    /// Never empty in a SUCCESS.
+    /// The answer. Never empty.
     pub answer: String,
-    /// The passages the answer was given on.
+    /// The passages of the agent's sources that the model was given or found.
     pub sources: Vec<Passage>,
-    /// The model's reasoning, if it gave any.
+    /// The model's reasoning. Empty if the provider returned none.
     pub thought: String,
-    /// The tools the agent called, in order.
+    /// The tool calls, in order.
     pub tool_calls: Vec<ToolCallRecord>,
 }
 
-/// A piece of a source.
+/// A passage of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Passage {
-    /// The source's title.
+    /// The title of the source.
     pub title: String,
-    /// The passage itself.
+    /// The text of the passage.
     pub text: String,
-    /// Where it comes from: a URL or a file name; of a text in the agent's own
-    /// definition, its title.
+    /// The origin: a URL or a file name. For a text in the agent's definition, its title.
     pub source: String,
 }
 
 /// Why a task failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
-    /// For programs.
+    /// The kind of failure, for programs.
     #[serde(rename = "type")]
     pub kind: ErrorType,
-    /// For people: one sentence without secrets.
+    /// What went wrong and what to do, for people. Contains no secrets.
     pub message: String,
-    /// The message as it is logged, if that differs: without words of a model or of its
-    /// server, which only the task's readers may see.
+    /// The message for the log, if it differs: without text from a model or its provider, which
+    /// only readers of the task may see.
     #[serde(skip)]
     #[schema(ignore)]
     pub log_message: Option<Cow<'static, str>>,
-    /// Whether triggering again, under another key, may succeed.
+    /// Whether a new trigger, with another idempotency key, may succeed.
     pub retryable: bool,
-    /// The tools the agent had called, in order.
+    /// The tool calls before the failure, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallRecord>,
 }
 
-/// Bytes of a failure's sentence in a list; our own are shorter.
+/// Bytes of a failure's message in a list. Our own messages are shorter.
 const LONGEST_MESSAGE: usize = 1000;
 
-/// The kinds of failure a caller can tell apart.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorType {
-    /// The time limit of the run is over.
+    /// The run exceeded its time limit.
     Timeout,
-    /// The model's server refused, failed or answered nonsense.
+    /// The model provider refused the request, failed or returned an unexpected response.
     ModelError,
-    /// A tool failed in a way the agent could not work around.
+    /// A tool failed and the agent could not work around it.
     ToolError,
-    /// The agent's definition cannot run, or the agent is gone.
+    /// The agent's definition cannot be run, or the agent was deleted.
     InvalidAgent,
     /// The run ended without an answer.
     EmptyAnswer,
-    /// A limit on turns or tokens was reached.
+    /// A limit on turns, tokens or sizes was reached.
     BudgetExceeded,
-    /// Somebody stopped the task.
+    /// The task was cancelled.
     Cancelled,
-    /// The runner died every time.
+    /// Every attempt lost its worker.
     WorkerLost,
-    /// A fault of ours.
+    /// An internal error.
     Internal,
 }
 
 impl Ended {
-    /// The end alone, for lists: without answer, sources and tools.
+    /// For lists: without answer, sources and tool calls.
     #[must_use]
     pub fn in_brief(&self) -> Self {
         let outcome = match &self.outcome {
@@ -112,7 +107,7 @@ impl Ended {
 }
 
 impl Failure {
-    /// Without the tools, and no longer than a list has room for.
+    /// For lists: without tool calls, and with a short message.
     #[must_use]
     pub fn in_brief(&self) -> Self {
         Self {
@@ -126,26 +121,25 @@ impl Failure {
 }
 
 impl Usage {
-    /// With a name that a list has room for: servers call themselves what they like.
+    /// For lists: with a short model name. Providers may return names of any length.
     #[must_use]
     pub fn in_brief(mut self) -> Self {
         self.model.truncate(self.model.floor_char_boundary(Self::LONGEST_NAME));
         self
     }
 
-    /// Bytes kept of a model's name: more than any model has.
+    /// Stored bytes of a model's name. No known model has a longer one.
     pub const LONGEST_NAME: usize = 256;
 }
 
 impl Answer {
-    /// Whether it says nothing.
     pub fn is_blank(&self) -> bool {
         self.answer.trim().is_empty()
     }
 }
 
 impl ErrorType {
-    /// As stored and answered.
+    /// As stored and as in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -160,7 +154,6 @@ impl ErrorType {
         }
     }
 
-    /// Reads what [`Self::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
         [
             Self::Timeout,
@@ -179,43 +172,42 @@ impl ErrorType {
 }
 
 impl Failure {
-    /// A failure that triggering again will not mend.
+    /// A failure that another trigger would repeat.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), log_message: None, retryable: false, tool_calls: Vec::new() }
     }
 
-    /// A failure that may pass.
-    pub fn passing(kind: ErrorType, message: impl Into<String>) -> Self {
+    /// A failure that another trigger may avoid.
+    pub fn transient(kind: ErrorType, message: impl Into<String>) -> Self {
         Self { retryable: true, ..Self::permanent(kind, message) }
     }
 
-    /// The same failure, which is logged as this.
+    /// The same failure with another message in the log.
     #[must_use]
     pub fn logged_as(self, message: impl Into<Cow<'static, str>>) -> Self {
         Self { log_message: Some(message.into()), ..self }
     }
 
-    /// What the log may say of it.
+    /// The message for the log.
     pub fn log_message(&self) -> &str {
         self.log_message.as_deref().unwrap_or(&self.message)
     }
 
-    /// The task whose runner was killed every time.
     pub fn worker_lost() -> Self {
-        Self::passing(ErrorType::WorkerLost, "No worker could bring this task to an end")
+        Self::transient(ErrorType::WorkerLost, "Every worker that ran this task was lost")
     }
 }
 
-/// What the model's server counted.
+/// Token usage, as the model provider counted it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
-    /// The model's name, as its server gives it.
+    /// The model's name, as returned by the provider.
     pub model: String,
-    /// Calls to the model.
+    /// The number of calls to the model.
     pub turns: u32,
-    /// Tokens read.
+    /// Input tokens.
     pub input_tokens: u64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: u64,
 }
 
@@ -224,9 +216,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_in_brief_is_short_whatever_servers_said() {
+    fn an_outcome_in_brief_is_short_whatever_the_provider_returned() {
         let usage = Usage { model: "é".repeat(500_000), turns: 1, input_tokens: 2, output_tokens: 3 };
-        let failure = Failure::passing(ErrorType::ToolError, "x".repeat(1_000_000));
+        let failure = Failure::transient(ErrorType::ToolError, "x".repeat(1_000_000));
         let ended = Ended { outcome: Outcome::Failure(failure), usage: Some(usage) };
         let brief = ended.in_brief();
         assert!(serde_json::to_vec(&brief).unwrap().len() < 2000);
@@ -234,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_type_is_logged_as_it_is_answered() {
+    fn an_error_type_has_the_same_name_in_the_log_and_in_the_api() {
         for kind in [ErrorType::Timeout, ErrorType::InvalidAgent, ErrorType::WorkerLost] {
             assert_eq!(serde_json::json!(kind), kind.as_str());
             assert_eq!(ErrorType::parse(kind.as_str()), Some(kind));

@@ -1,18 +1,18 @@
-//! What a trigger carries: one JSON value, kept as the text that was sent.
+//! The payload of a trigger: one JSON value, stored as the text that was sent.
 
 use std::fmt;
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-/// How deep arrays and objects may nest in a payload.
+/// Nesting of arrays and objects in a payload.
 const MAX_DEPTH: usize = 128;
 
 /// RFC 8259 section 2.
 const JSON_WHITE_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// Any JSON value but `null`, as sent: digits, key order and escapes are kept,
-/// because the text is never parsed into numbers and written back.
+/// Any JSON value except `null`, as sent. Digits, key order and escapes are unchanged, because
+/// the text is never parsed and serialized again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(String);
 
@@ -22,29 +22,27 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Why a body is not a payload, in words for the caller.
+/// Why a body is not a valid payload. The texts are for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     /// No bytes, or only white space.
     #[error("Invalid or missing JSON data in request body: the body is empty")]
     Empty,
-    /// The JSON value `null`.
     #[error("Invalid or missing JSON data in request body: null is not a payload")]
     Null,
-    /// Bytes that are no UTF-8 (RFC 8259 section 8.1 asks for it).
+    /// RFC 8259 section 8.1 requires UTF-8.
     #[error("The request body is not UTF-8; send JSON encoded as UTF-8")]
     NotUtf8,
-    /// No JSON; holds the line and column of the first fault.
+    /// With the location of the first error.
     #[error("The request body is not valid JSON: {fault} at line {line} column {column}")]
     NotJson {
-        /// What the parser stumbled over.
+        /// The error of the parser.
         fault: String,
         /// Counted from 1.
         line: usize,
         /// Counted from 1.
         column: usize,
     },
-    /// Deeper than [`MAX_DEPTH`].
     #[error("The request body nests arrays and objects deeper than 128 levels")]
     TooDeep,
 }
@@ -67,8 +65,8 @@ impl Payload {
         Ok(Self(json.to_owned()))
     }
 
-    /// From a query string or a form body: an object of strings; a name given
-    /// several times becomes an array, in the order of first appearance.
+    /// From a query string or a form body: an object of strings, in the order of first
+    /// appearance. Repeated names become an array.
     pub fn from_form(encoded: &[u8]) -> Self {
         let mut fields = Map::new();
         for (name, value) in form_urlencoded::parse(encoded) {
@@ -77,13 +75,12 @@ impl Payload {
         Self(Value::Object(fields).to_string())
     }
 
-    /// As read back from a record.
+    /// From a record.
     pub const fn from_stored(json: String) -> Self {
         Self(json)
     }
 
-    /// The text of every string in it, names of fields left out: what a payload
-    /// says in words.
+    /// The text of all strings in the payload, without field names. Used as a search query.
     pub fn words(&self) -> String {
         let mut words = String::new();
         let mut rest = self.0.as_str();
@@ -100,7 +97,6 @@ impl Payload {
         words
     }
 
-    /// The JSON text.
     pub fn as_json(&self) -> &str {
         &self.0
     }
@@ -116,7 +112,7 @@ fn add_field(fields: &mut Map<String, Value>, name: String, value: Value) {
     }
 }
 
-/// The length of the string literal that `json` begins with, quotes included.
+/// The length of the string literal at the start of `json`, including quotes.
 fn literal_len(json: &str) -> usize {
     let mut escaped = false;
     for (index, byte) in json.bytes().enumerate().skip(1) {
@@ -130,8 +126,8 @@ fn literal_len(json: &str) -> usize {
     json.len()
 }
 
-/// The deepest nesting of brackets outside strings. Counted apart from the
-/// parser, which reads what it ignores without limit.
+/// The deepest nesting of brackets outside strings. Counted separately, because the parser has
+/// no limit for values that it ignores.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_string, mut escaped) = (false, false);
@@ -194,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_payload_says_why() {
+    fn an_invalid_payload_is_refused_with_the_reason() {
         assert_eq!(json(""), Err(PayloadError::Empty));
         assert!(matches!(json("\u{a0}{}"), Err(PayloadError::NotJson { .. })));
         assert_eq!(json(" null "), Err(PayloadError::Null));
@@ -237,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_parser_of_the_runner_reads_is_accepted(value in any_json()) {
+        fn every_value_that_the_runner_can_parse_is_accepted(value in any_json()) {
             let text = value.to_string();
             prop_assert_eq!(json(&text).ok(), (!value.is_null()).then_some(text));
         }

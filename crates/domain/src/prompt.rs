@@ -1,7 +1,6 @@
 //! Prompts: Jinja templates over the payload.
 //!
-//! The payload is data: it is handed to the template as values and can never
-//! become template code.
+//! The payload is data. The template gets it as values, so it can never become template code.
 
 mod data;
 mod names;
@@ -22,55 +21,52 @@ use crate::{Agent, Moment, Payload, TaskId, count_json_values};
 use data::{Container, payload_value};
 use stack::{RECURSION_LIMIT, with_stack_for};
 
-/// What an agent without a prompt is told.
+/// The prompt of an agent that has none.
 const DEFAULT_PROMPT: &str = "You are {{ agent.name }}, an agent that is triggered by a webhook. \
 The user message is the JSON payload that the webhook received. \
 Do what it asks, and answer in plain text, briefly and to the point.";
 
-/// The same, for answers of a given form.
+/// The same for agents with an `output_schema`.
 const DEFAULT_PROMPT_FOR_JSON: &str = "You are {{ agent.name }}, an agent that is triggered by a webhook. \
 The user message is the JSON payload that the webhook received. \
-Do what it asks, and answer with JSON alone, in the form that is asked for.";
+Do what it asks, and answer only with JSON, in the requested form.";
 
-/// What the engine calls a template when it says in which line a fault is.
+/// The template's name in error messages of the engine, such as `in prompt:12`.
 const NAME: &str = "prompt";
 
-/// Instructions a template may execute, so that no loop runs away.
+/// Instructions that a template may execute. Limits loops.
 const FUEL: u64 = 1_000_000;
-/// Most bytes of a rendered prompt.
 const MAX_RENDERED_BYTES: usize = 1024 * 1024;
-/// Most bytes of all values a template writes: what blocks and macros write is
-/// kept aside first, and may not fill the memory there.
+/// Bytes of all values that a template writes. Blocks and macros write to buffers first, which
+/// must not fill the memory.
 const MAX_WRITTEN_BYTES: usize = 8 * MAX_RENDERED_BYTES;
 
-/// Most JSON values of a payload over which a prompt is plain: 2 MiB in memory.
+/// JSON values in a payload of a plain prompt. They take 2 MiB in memory.
 const MAX_PLAIN_VALUES: usize = 20_000;
 
 /// Why a prompt cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum PromptError {
-    /// An error in the template.
     #[error("{message}")]
     Template {
-        /// What the engine reports, with the line. It may quote the payload.
+        /// The error of the engine, with the line. It may quote the payload.
         message: String,
-        /// The kind of the error and its line only, for the log.
+        /// Only the kind of the error and its line, for the log.
         without_payload: String,
     },
-    /// The template made too much of the payload.
     #[error("the rendered prompt is larger than 1048576 bytes")]
     TooLarge,
-    /// Reading it takes more stack than there is.
+    /// Parsing or rendering needs too much stack.
     #[error(
-        "the prompt nests too much: split its longest {{{{ … }}}} tag, and use fewer {{% … %}} tags, \
+        "the prompt is nested too deeply: split its longest {{{{ … }}}} tag, and use fewer {{% … %}} tags, \
          and fewer brackets and filters beside macros"
     )]
     TooDeep,
 }
 
 impl PromptError {
-    /// What went wrong and where, for the log: without the engine's details, in
-    /// which it may quote the payload.
+    /// The error and its line, for the log. Omits the engine's details, which may quote the
+    /// payload.
     pub fn without_payload(&self) -> String {
         match self {
             Self::Template { without_payload, .. } => without_payload.clone(),
@@ -84,17 +80,19 @@ impl From<Error> for PromptError {
         let line = error.line().unwrap_or_default();
         let without_payload = format!("{} in line {line} of the prompt", error.kind());
         let advice = match error.kind() {
-            ErrorKind::OutOfFuel => ": it takes too many steps over this payload, use fewer or smaller loops",
+            ErrorKind::OutOfFuel => {
+                ": the prompt needs too many steps for this payload; use fewer or smaller loops"
+            }
             _ => "",
         };
         Self::Template { message: format!("{error}{advice}"), without_payload }
     }
 }
 
-/// Whether `template` can be compiled, and names only filters, tests and
-/// functions that exist. What it does with a payload only the payload can show.
+/// Checks that `template` compiles and that its filters, tests and functions exist.
 ///
-/// The template is not rendered: it could do anything.
+/// The template is not rendered, because rendering could be expensive. Errors that depend on the
+/// payload are only found at run time.
 pub fn check_template(template: &str) -> Result<(), PromptError> {
     with_stack_for(template, || {
         environment().template_from_named_str(NAME, template)?;
@@ -102,8 +100,7 @@ pub fn check_template(template: &str) -> Result<(), PromptError> {
     })?
 }
 
-/// An agent's prompt and all that it is rendered over, in a form that can be handed to
-/// another process.
+/// An agent's prompt and its variables, in a form that can be sent to another process.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Prompt<'a> {
     template: Cow<'a, str>,
@@ -115,12 +112,11 @@ pub struct Prompt<'a> {
 
 impl fmt::Debug for Prompt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Prompt({} bytes over {} bytes)", self.template.len(), self.payload.len())
+        write!(f, "Prompt({} bytes with a payload of {} bytes)", self.template.len(), self.payload.len())
     }
 }
 
 impl<'a> Prompt<'a> {
-    /// The agent's prompt over one payload.
     pub fn new(agent: &'a Agent, payload: &'a Payload, task: TaskId, now: Moment) -> Self {
         let default =
             if agent.draft().output_schema.is_some() { DEFAULT_PROMPT_FOR_JSON } else { DEFAULT_PROMPT };
@@ -133,14 +129,13 @@ impl<'a> Prompt<'a> {
         }
     }
 
-    /// Whether rendering is certain to be quick and small. Any other prompt belongs into a
-    /// process that can be ended. A level of a payload takes up to 45 times its text in memory
-    /// when the template looks into it, so the payload's values are bounded too.
+    /// Whether rendering certainly takes little time and memory. Any other prompt must be
+    /// rendered in a process that can be killed. The number of the payload's values is limited
+    /// too: accessing a level of a payload takes up to 45 times its text in memory.
     pub fn is_plain(&self) -> bool {
         plain::is_plain(&self.template) && count_json_values(self.payload.as_bytes()) <= MAX_PLAIN_VALUES
     }
 
-    /// Without references to what it was made of.
     pub fn into_owned(self) -> Prompt<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         Prompt {
@@ -151,7 +146,7 @@ impl<'a> Prompt<'a> {
         }
     }
 
-    /// The prompt's text. Missing fields render as nothing.
+    /// Renders the prompt. Missing fields render as nothing.
     pub fn render(&self) -> Result<String, PromptError> {
         let values = context! {
             payload => payload_value(&self.payload),
@@ -175,7 +170,7 @@ impl<'a> Prompt<'a> {
     }
 }
 
-/// Takes no more than a prompt may have.
+/// A buffer of at most [`MAX_RENDERED_BYTES`].
 #[derive(Default)]
 struct Bounded {
     text: Vec<u8>,
@@ -202,18 +197,18 @@ fn environment() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_LIMIT);
-    // A namespace can hold itself, or be nested anew by every turn of a loop, and
-    // to write such a value takes more stack than there is.
+    // A namespace can contain itself, or be nested deeper in every iteration of a loop.
+    // Writing such a value would overflow the stack.
     environment.remove_global("namespace");
     // Prompts are plain text: nothing is escaped for HTML.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    // And the payload is JSON, so its values are written as JSON writes them.
+    // The payload is JSON, so its values are written as JSON.
     let room = AtomicUsize::new(MAX_WRITTEN_BYTES);
     environment.set_formatter(move |out, _, value| {
         match value.kind() {
             ValueKind::Bool => write!(out, "{}", value.is_true()),
             ValueKind::None => out.write_str("null"),
-            // The engine takes fuel for a value once it is written: too late for a
+            // The engine consumes fuel only after a value is written. That is too late for a
             // list repeated a million times.
             _ => write!(Metered { out, room: &room }, "{value}"),
         }
@@ -236,8 +231,8 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// Fails if the value as JSON is larger than what is left of the room: the engine
-/// writes it in full, whatever a payload or `indent` makes of it.
+/// Fails if the value as JSON is larger than the remaining `room`. The engine would write it in
+/// full, however large the payload and `indent` make it.
 fn measure(room: &AtomicUsize, value: &Value, indent: Option<&Value>) -> Result<(), Error> {
     let indent = indent.and_then(|indent| usize::try_from(indent.clone()).ok()).unwrap_or(2);
     let indent = " ".repeat(indent.min(MAX_WRITTEN_BYTES));
@@ -254,7 +249,7 @@ fn spend(room: &AtomicUsize, bytes: usize) -> Result<(), fmt::Error> {
     room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).map(drop).map_err(|_| fmt::Error)
 }
 
-/// Keeps nothing, and takes as many bytes as there is room for.
+/// Discards its input. Fails if there is no room left.
 struct Measured<'a> {
     room: &'a AtomicUsize,
 }
@@ -270,7 +265,7 @@ impl io::Write for Measured<'_> {
     }
 }
 
-/// Hands on as many bytes as there is room for, and no more.
+/// Forwards its input. Fails if there is no room left.
 struct Metered<'a, W> {
     out: W,
     room: &'a AtomicUsize,
@@ -317,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_reads_the_payload_the_agent_and_the_task() {
+    fn a_prompt_can_use_the_payload_the_agent_and_the_task() {
         assert_eq!(
             render("{{ agent.name }}: {{ payload.order.id }} at {{ now }}", r#"{"order":{"id":7}}"#),
             "triage: 7 at 1970-01-01T00:00:00.000Z"
@@ -337,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_prompt_writes_of_the_payload_is_json() {
+    fn values_of_the_payload_are_written_as_json() {
         let payload = r#"{"order":{"z":1.10,"a":[true,null,"x"]},"ok":true,"no":null}"#;
         let order = r#"{"z":1.10,"a":[true,null,"x"]}"#;
         assert_eq!(render("{{ payload.order }}", payload), order);
@@ -356,20 +351,20 @@ mod tests {
     }
 
     #[test]
-    fn a_deep_payload_can_be_looked_into_and_written() {
+    fn a_deep_payload_can_be_accessed_and_written() {
         let deep = format!("{}\"x\"{}", "[".repeat(127), "]".repeat(127));
         let inside = format!("{{{{ payload{} }}}} {{{{ payload }}}}", "[0]".repeat(127));
         assert_eq!(render(&inside, &deep), format!("x {deep}"));
     }
 
     #[test]
-    fn a_filter_that_does_not_exist_is_noticed_before_any_payload() {
+    fn an_unknown_filter_is_detected_without_a_payload() {
         assert!(check_template("{{ payload.a | nofilter }}").is_err());
         assert!(check_template("{{ payload.a / payload.b }}").is_ok());
     }
 
     #[test]
-    fn unknown_names_are_found_wherever_they_are_and_with_their_line() {
+    fn unknown_names_are_detected_everywhere_and_reported_with_their_line() {
         for (template, name, line) in [
             ("a\n{% if false %}{{ x | nofilter }}{% endif %}", "nofilter", 2),
             ("{% filter nofilter %}x{% endfilter %}", "nofilter", 1),
@@ -393,7 +388,6 @@ mod tests {
         }
     }
 
-    /// Half a billion steps if each look at the object collected its 40,000 fields.
     #[test]
     fn missing_fields_render_as_nothing() {
         assert_eq!(render("[{{ payload.a.b.c }}]", r#"{"x":1}"#), "[]");
@@ -421,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_nested_without_end() {
+    fn values_cannot_be_nested_endlessly() {
         let itself = "{% set n = namespace() %}{% set n.x = n %}{{ n }}";
         let deeper = "{% set n = namespace(x=[]) %}{% for i in range(10000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}";
         for template in [itself, deeper] {
@@ -429,7 +423,7 @@ mod tests {
         }
     }
 
-    /// Templates of about so many tokens, each of which takes the engine deeper.
+    /// Templates of about this many tokens, each of which adds a level of recursion.
     fn chains(tokens: usize) -> [String; 12] {
         let chain = |link: &str, each: usize| link.repeat(tokens / each);
         [
@@ -451,13 +445,13 @@ mod tests {
     #[test]
     fn a_long_chain_does_not_exhaust_the_stack() {
         for template in chains(15_500) {
-            // Whatever comes of it, the process lives.
+            // The process must not crash. Any result is fine.
             assert!(!matches!(try_render(&template), Err(PromptError::TooDeep)), "{template:.60}");
         }
     }
 
     #[test]
-    fn a_chain_that_takes_more_stack_than_there_is_is_refused_in_a_sentence() {
+    fn a_chain_that_needs_too_much_stack_is_refused_with_an_explanation() {
         for template in chains(16_500) {
             assert!(matches!(check_template(&template), Err(PromptError::TooDeep)), "{template:.60}");
         }
@@ -465,13 +459,13 @@ mod tests {
         let [sums, ..] = chains(16_500);
         assert_eq!(
             render_for(&Agent::from_stored(AgentId::random([1; 16]), draft_with(&sums)), "{}"),
-            "error: the prompt nests too much: split its longest {{ … }} tag, and use fewer {% … %} tags, \
+            "error: the prompt is nested too deeply: split its longest {{ … }} tag, and use fewer {% … %} tags, \
              and fewer brackets and filters beside macros"
         );
     }
 
     #[test]
-    fn values_that_macros_and_loops_nest_anew_do_not_exhaust_the_stack() {
+    fn values_that_macros_and_loops_nest_repeatedly_do_not_exhaust_the_stack() {
         let levels = |count| "{%set x=[x]%}".repeat(count);
         let by_macro = |count| {
             format!(
@@ -487,7 +481,7 @@ mod tests {
             )
         };
         for template in [by_macro(400), by_loop(120)] {
-            // The engine may stop it, and the process lives.
+            // The engine may return an error, but the process must not crash.
             let rendered = try_render(&template);
             assert!(!matches!(rendered, Err(PromptError::TooDeep)), "{rendered:?}");
         }
@@ -505,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_measured_before_it_is_made() {
+    fn the_size_of_json_is_checked_before_it_is_written() {
         let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(200_000), "]".repeat(100));
         for template in [
             "{{ payload | tojson(2) | length }}",
@@ -539,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_template_makes_is_bounded_before_it_is_made() {
+    fn the_size_of_values_is_checked_before_they_are_created() {
         let payload = format!("[{}]", vec!["\"0123456789\""; 5000].join(","));
         for template in [
             "{% for a in payload %}{{ payload }}{% endfor %}",
@@ -555,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_repeated_without_measure_is_not_written_out() {
+    fn a_list_that_is_repeated_too_often_is_not_written() {
         let message = render("{{ payload * 60000 }}", &format!("[\"{}\"]", "x".repeat(1000)));
         assert_eq!(message, "error: the rendered prompt is larger than 1048576 bytes");
     }

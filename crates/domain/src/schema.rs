@@ -1,11 +1,12 @@
-//! JSON schemas: the form that an agent's answers must have, and the arguments of
-//! its tools.
+//! JSON schemas of an agent's answers and of the arguments of its tools.
 //!
-//! Whoever describes agents writes schemas, or takes them from somebody's document,
-//! but what they are held against comes from a model. So a schema may refer to
-//! nothing outside of itself and not to itself either, its patterns are matched in
-//! linear time, and what looks at values again and again is refused: how long a
-//! check can take is bounded by the schema and the value.
+//! The agent's owner writes a schema, or imports it from another party. The validated values
+//! come from a model. So the time of a validation must be bounded by the sizes of the schema and
+//! the value:
+//!
+//! - A schema has no external and no recursive references.
+//! - Patterns are matched in linear time.
+//! - Keywords that may check a value repeatedly are refused.
 
 use std::borrow::Cow;
 
@@ -14,134 +15,125 @@ use serde_json::Value;
 
 use crate::{ForeignJsonError, MAX_JSON_VALUES, cut, parse_foreign_json};
 
-/// Most bytes of a schema, as JSON.
+/// Bytes of a schema as JSON.
 const MAX_BYTES: usize = 32 * 1024;
-/// Most subschemas, those that are referred to counted each time.
+/// Subschemas, counted once per reference to them.
 const MAX_SUBSCHEMAS: usize = 4096;
-/// Most references in a row: each is a step deeper into the stack.
+/// Length of a chain of references. Each one adds a level of recursion.
 const MAX_REFERENCES: usize = 32;
-/// The drafts in which `$id` alone moves what `$ref` is relative to.
+/// The drafts in which only `$id` changes the base of `$ref`.
 const DRAFTS: [&str; 4] = ["2020-12", "2019-09", "draft-07", "draft-06"];
-/// Most bytes of a compiled pattern.
+/// Bytes of a compiled pattern.
 const MAX_PATTERN_BYTES: usize = 1024 * 1024;
-/// Most bytes of an answer that is held against a schema: a fault in each of many
-/// small values takes hundreds of times their size.
+/// Bytes of an answer that is validated. An error in each of many small values takes hundreds
+/// of times their size.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
-/// Most bytes of a fault that a model is told.
+/// Bytes of an error message that a model sees.
 const MAX_FAULT_BYTES: usize = 300;
 
-/// A schema that answers can be held against.
+/// A schema of answers.
 #[derive(Debug)]
 pub struct AnswerSchema {
     json: Value,
     validator: BoundedValidator,
 }
 
-/// Holds values against a schema, at a cost that is bounded by both.
+/// Validates values in a time that is bounded by the sizes of schema and value.
 #[derive(Debug)]
 pub(crate) struct BoundedValidator {
     validator: Validator,
     subschemas: usize,
 }
 
-/// What is wrong with a schema, in words for its owner.
+/// Why a schema is not supported. The texts are for the agent's owner.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// No object.
-    #[error("it must be a JSON schema, an object")]
+    #[error("it must be a JSON object")]
     NotAnObject,
-    /// Too long.
     #[error("it is longer than 32768 bytes")]
     TooLong,
-    /// Of an older or an unknown kind.
-    #[error("`$schema` may name draft-06, draft-07, 2019-09 or 2020-12, which it is without it")]
+    #[error("`$schema` must be draft-06, draft-07, 2019-09 or 2020-12 (the default)")]
     Draft,
-    /// References outside, into the void, or of a kind that is not followed.
-    #[error("`$ref` may only point into the schema itself, as \"#/$defs/name\": {0}")]
+    /// A reference to another document, to nothing, or of a kind that is not supported.
+    #[error("`$ref` must point into the schema itself, like \"#/$defs/name\": {0}")]
     Reference(String),
-    /// A schema within itself.
-    #[error("it refers to itself, at {0}; write out as many levels as answers need")]
+    #[error("it refers to itself, at {0}; write out as many levels as needed")]
     Recursive(String),
-    /// Keywords whose check costs twice as much with every level.
+    /// Keywords whose cost doubles with every level.
     #[error("`{0}` is not supported; use `additionalProperties` or `items`")]
     Unevaluated(String),
-    /// Too many subschemas, references resolved.
     #[error(
-        "it has more than 4096 subschemas, counting those referred to each time, or 32 references in a row"
+        "it has more than 4096 subschemas, counted once per reference, or more than 32 references in a row"
     )]
     TooLarge,
-    /// No JSON schema.
     #[error("{0}")]
     Invalid(String),
 }
 
-/// Why an answer does not fit.
+/// Why an answer does not match the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// In words for the model that gave it, which quote it.
+pub struct SchemaMismatch {
+    /// For the model. May quote the answer.
     pub for_model: String,
-    /// In words for whoever reads the task, which do not.
+    /// For readers of the task and for the log. Does not quote the answer.
     pub for_reader: String,
 }
 
 impl AnswerSchema {
-    /// Reads a schema.
     pub fn parse(json: &Value) -> Result<Self, SchemaError> {
         Ok(Self { json: json.clone(), validator: bounded_validator(json)? })
     }
 
-    /// How many bytes of JSON take about as long to parse as an answer of so many bytes
-    /// takes to be held against this, at most.
+    /// An upper bound for the time to validate an answer of this many bytes, measured as the
+    /// number of bytes of JSON that take as long to parse.
     pub const fn cost(&self, bytes: usize) -> usize {
         self.validator.cost(bytes)
     }
 
-    /// As it was written.
     pub const fn json(&self) -> &Value {
         &self.json
     }
 
-    /// The JSON in an answer that fits, without the fence that models like to put
-    /// around it.
-    pub fn read<'a>(&self, answer: &'a str) -> Result<&'a str, Misfit> {
+    /// Validates an answer and returns its JSON, without a code fence around it.
+    pub fn validate_answer<'a>(&self, answer: &'a str) -> Result<&'a str, SchemaMismatch> {
         let text = unfenced(answer);
         if text.len() > MAX_ANSWER_BYTES {
             let too_long = format!("it is longer than {MAX_ANSWER_BYTES} bytes");
-            return Err(Misfit { for_model: too_long.clone(), for_reader: too_long });
+            return Err(SchemaMismatch { for_model: too_long.clone(), for_reader: too_long });
         }
         let value = parse_foreign_json(text, MAX_JSON_VALUES).map_err(|error| match error {
             ForeignJsonError::TooManyValues(_) => {
                 let too_many = format!("it has {error}");
-                Misfit { for_model: too_many.clone(), for_reader: too_many }
+                SchemaMismatch { for_model: too_many.clone(), for_reader: too_many }
             }
-            ForeignJsonError::Invalid(error) => Misfit {
-                for_model: format!("It is not JSON alone: {error}"),
-                for_reader: "it is no JSON".to_owned(),
+            ForeignJsonError::Invalid(error) => SchemaMismatch {
+                for_model: format!("It must contain only JSON: {error}"),
+                for_reader: "it is not valid JSON".to_owned(),
             },
         })?;
         match self.validator.validate(&value) {
             Ok(()) => Ok(text),
-            Err(error) => Err(Misfit {
+            Err(error) => Err(SchemaMismatch {
                 for_model: fault(&error),
-                for_reader: format!("it breaks the schema{}", at(error.schema_path().as_str())),
+                for_reader: format!("it violates the schema{}", at(error.schema_path().as_str())),
             }),
         }
     }
 }
 
 impl BoundedValidator {
-    /// See [`AnswerSchema::cost`]: each subschema may look at each value.
+    /// See [`AnswerSchema::cost`]. Each subschema may check each value.
     pub(crate) const fn cost(&self, bytes: usize) -> usize {
         bytes.saturating_mul(self.subschemas)
     }
 
-    /// The first fault alone: all of them would take hundreds of times the value's size.
+    /// Returns only the first error. All of them would take hundreds of times the value's size.
     pub(crate) fn validate<'v>(&self, value: &'v Value) -> Result<(), ValidationError<'v>> {
         self.validator.validate(value)
     }
 }
 
-/// The validator of a schema that is small and plain enough.
+/// Builds the validator of a supported schema.
 pub(crate) fn bounded_validator(json: &Value) -> Result<BoundedValidator, SchemaError> {
     if !json.is_object() {
         return Err(SchemaError::NotAnObject);
@@ -173,19 +165,20 @@ fn at(place: &str) -> Cow<'static, str> {
     if place.is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!(" at {place}")) }
 }
 
-/// The text between a fence's lines, if the whole answer is fenced.
+/// The content of the code fence, if the whole answer is fenced.
 fn unfenced(answer: &str) -> &str {
     let answer = answer.trim();
     let inner = answer.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
     let inner = inner.and_then(|inner| inner.split_once('\n'));
-    // What stands behind the opening fence names the language.
+    // The opening fence may be followed by the name of a language.
     inner.filter(|(language, _)| !language.contains(['{', '[', '"'])).map_or(answer, |(_, text)| text.trim())
 }
 
-/// Follows references as a check would. Whatever has the shape of one is taken for
-/// one, wherever it stands.
+/// Follows references as the validator would. Everything that looks like a reference is treated
+/// as one.
 struct Walk<'a> {
     root: &'a Value,
+    /// The remaining part of [`MAX_SUBSCHEMAS`].
     left: usize,
     /// The references that led here.
     path: Vec<&'a str>,
@@ -257,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_fits_is_the_json_alone() {
+    fn a_valid_answer_is_returned_as_json_without_a_fence() {
         let schema = order();
         for answer in [
             r#"{"total":1.50}"#,
@@ -265,29 +258,33 @@ mod tests {
             "```json\n{\"total\":1.50}\n```",
             "```\n{\"total\":1.50}\n```\n",
         ] {
-            assert_eq!(schema.read(answer), Ok(r#"{"total":1.50}"#), "{answer}");
+            assert_eq!(schema.validate_answer(answer), Ok(r#"{"total":1.50}"#), "{answer}");
         }
         let text = AnswerSchema::parse(&json!({ "type": "string" })).unwrap();
-        assert_eq!(text.read("\"```\""), Ok("\"```\""));
+        assert_eq!(text.validate_answer("\"```\""), Ok("\"```\""));
     }
 
     #[test]
-    fn what_does_not_fit_is_told_to_the_model_and_not_quoted_to_the_reader() {
+    fn a_mismatch_is_quoted_to_the_model_but_not_to_the_reader() {
         let schema = order();
-        let misfit = schema.read(r#"{"total":"secret","lines":[1,-2],"more":1}"#).unwrap_err();
+        let mismatch = schema.validate_answer(r#"{"total":"secret","lines":[1,-2],"more":1}"#).unwrap_err();
         let says = ["at /total", "at /lines/1", "more"];
-        assert!(says.iter().any(|says| misfit.for_model.contains(says)), "{}", misfit.for_model);
-        assert!(!misfit.for_reader.contains("secret"), "{}", misfit.for_reader);
-        assert!(misfit.for_reader.contains(" at /"), "{}", misfit.for_reader);
+        assert!(says.iter().any(|says| mismatch.for_model.contains(says)), "{}", mismatch.for_model);
+        assert!(!mismatch.for_reader.contains("secret"), "{}", mismatch.for_reader);
+        assert!(mismatch.for_reader.contains(" at /"), "{}", mismatch.for_reader);
         for answer in ["It is 1.50.", "{\"total\":1} and so on", "```json\n{\"total\":1}", ""] {
-            assert_eq!(schema.read(answer).unwrap_err().for_reader, "it is no JSON", "{answer}");
+            assert_eq!(
+                schema.validate_answer(answer).unwrap_err().for_reader,
+                "it is not valid JSON",
+                "{answer}"
+            );
         }
     }
 
     #[test]
-    fn a_schema_that_is_none_is_refused_with_what_is_wrong() {
+    fn an_invalid_schema_is_refused_with_the_reason() {
         for (schema, says) in [
-            (json!([]), "it must be a JSON schema, an object"),
+            (json!([]), "it must be a JSON object"),
             (json!({ "type": 7 }), "at /type"),
             (json!({ "type": "objekt" }), "objekt"),
             (json!({ "pattern": "(" }), "regex"),
@@ -303,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_refers_to_nothing_outside_of_itself_and_not_to_itself() {
+    fn external_and_recursive_references_are_refused() {
         let within = |properties: Value| {
             json!({ "properties": properties, "$defs": {
                 "a": { "allOf": [{ "$ref": "#/$defs/b" }] },
@@ -311,11 +308,11 @@ mod tests {
             } })
         };
         for (schema, says) in [
-            (json!({ "$ref": "https://example.com/schema.json" }), "only point into"),
-            (json!({ "$ref": "file:///etc/passwd" }), "only point into"),
-            (json!({ "$ref": "#/$defs/gone" }), "only point into"),
-            (json!({ "$id": "http://x/", "type": "object" }), "only point into"),
-            (json!({ "$dynamicRef": "#x" }), "only point into"),
+            (json!({ "$ref": "https://example.com/schema.json" }), "must point into"),
+            (json!({ "$ref": "file:///etc/passwd" }), "must point into"),
+            (json!({ "$ref": "#/$defs/gone" }), "must point into"),
+            (json!({ "$id": "http://x/", "type": "object" }), "must point into"),
+            (json!({ "$dynamicRef": "#x" }), "must point into"),
             (json!({ "$ref": "#" }), "refers to itself"),
             (within(json!({ "x": { "$ref": "#/$defs/a" } })), "refers to itself"),
             (within(json!({ "$defs": { "$ref": "#/$defs/b" } })), "refers to itself"),
@@ -326,7 +323,7 @@ mod tests {
         }
     }
 
-    /// Each level asks for the next one twice, or once.
+    /// Each level refers to the next one twice, or once.
     fn chain(levels: usize, twice: bool) -> Value {
         let mut defs = serde_json::Map::new();
         for level in 0..levels {
@@ -339,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_twice_as_much_with_every_level_is_refused() {
+    fn keywords_whose_cost_doubles_with_every_level_are_refused() {
         for keyword in ["unevaluatedProperties", "unevaluatedItems"] {
             let message = refusal(&json!({ "allOf": [{ keyword: false }] }));
             assert!(message.contains(keyword), "{message}");
@@ -347,25 +344,25 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_many_small_faults_is_told_by_one_of_them() {
+    fn only_one_error_of_many_is_reported() {
         let items = json!({ "anyOf": [{ "type": "integer" }, { "type": "object" }] });
         let schema = AnswerSchema::parse(&json!({ "type": "array", "items": items })).unwrap();
         let answer = |count: usize| format!("[{}[]]", "[],".repeat(count));
-        let misfit = schema.read(&answer(MAX_JSON_VALUES - 2)).unwrap_err();
-        assert!(misfit.for_model.contains("at /0"), "{}", misfit.for_model);
-        assert!(misfit.for_model.len() < 400, "{}", misfit.for_model);
-        let misfit = schema.read(&answer(MAX_JSON_VALUES - 1)).unwrap_err();
-        assert_eq!(misfit.for_reader, "it has more than 20000 JSON values");
-        assert!(schema.read(&answer(200_000)).unwrap_err().for_reader.contains("262144 bytes"));
+        let mismatch = schema.validate_answer(&answer(MAX_JSON_VALUES - 2)).unwrap_err();
+        assert!(mismatch.for_model.contains("at /0"), "{}", mismatch.for_model);
+        assert!(mismatch.for_model.len() < 400, "{}", mismatch.for_model);
+        let mismatch = schema.validate_answer(&answer(MAX_JSON_VALUES - 1)).unwrap_err();
+        assert_eq!(mismatch.for_reader, "it has more than 20000 JSON values");
+        assert!(schema.validate_answer(&answer(200_000)).unwrap_err().for_reader.contains("262144 bytes"));
     }
 
     #[test]
-    fn a_schema_that_would_take_for_ever_or_too_deep_is_refused() {
+    fn a_schema_that_is_too_slow_or_too_deep_is_refused() {
         assert!(refusal(&chain(30, true)).contains("more than 4096 subschemas"));
         assert!(refusal(&chain(600, false)).contains("32 references in a row"));
-        assert!(AnswerSchema::parse(&chain(30, false)).unwrap().read("{}").is_ok());
+        assert!(AnswerSchema::parse(&chain(30, false)).unwrap().validate_answer("{}").is_ok());
         let slow = AnswerSchema::parse(&json!({ "type": "string", "pattern": "^(a+)+$" })).unwrap();
         let answer = json!("a".repeat(100_000) + "b").to_string();
-        assert!(slow.read(&answer).is_err());
+        assert!(slow.validate_answer(&answer).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A console session: what a browser holds instead of the admin token.
+//! Console sessions. A browser stores a session instead of the admin token.
 
 use std::time::Duration;
 
@@ -8,53 +8,52 @@ use sha2::Sha256;
 use crate::Moment;
 use crate::token::hex;
 
-/// So that one sign-in is enough for a working day.
-const LASTS: Duration = Duration::from_secs(12 * 3600);
+/// One sign-in is enough for a working day.
+const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-/// Each HMAC has a label of its own, so that one cannot be used as the other.
+/// Each HMAC has its own label, so that one cannot be used as the other.
 const SEAL: &str = "console-session/1";
 const PUBLIC_ID: &str = "console-session-id/1";
-/// Enough to tell the sessions of one deployment apart.
+/// Enough to distinguish the sessions of one deployment.
 const PUBLIC_ID_DIGITS: usize = 12;
 
-/// Proof that the browser's user gave the admin token, valid until it expires. The server
-/// stores nothing of it: the seal is an HMAC under the admin token, so a new admin token
-/// ends every session.
+/// Proves, until it expires, that the browser's user entered the admin token. The server does not
+/// store sessions. The seal is an HMAC under the admin token, so a new admin token ends every
+/// session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     expires_at: Moment,
 }
 
 impl Session {
-    /// One that begins now.
-    pub fn begun(now: Moment) -> Self {
-        Self { expires_at: now.plus(LASTS) }
+    /// A session that begins now.
+    pub fn new(now: Moment) -> Self {
+        Self { expires_at: now.plus(LIFETIME) }
     }
 
-    /// When it ends.
     pub const fn expires_at(self) -> Moment {
         self.expires_at
     }
 
-    /// Names the session in the audit log. Derived like the seal but under another label,
-    /// so the id says nothing about the seal.
+    /// Identifies the session in the audit log. It is derived like the seal but with another
+    /// label, so it reveals nothing about the seal.
     pub fn public_id(self, admin_token: &[u8]) -> String {
         let mac = self.mac(PUBLIC_ID, admin_token).finalize().into_bytes();
         hex(&mac).chars().take(PUBLIC_ID_DIGITS).collect()
     }
 
-    /// How it is handed to the browser: `<expiry in milliseconds>.<HMAC-SHA-256>`.
+    /// The value of the session cookie: `<expiry in milliseconds>.<HMAC-SHA-256>`.
     pub fn sealed(self, admin_token: &[u8]) -> String {
         let seal = self.mac(SEAL, admin_token).finalize().into_bytes();
         format!("{}.{}", self.expires_at.millis(), hex(&seal))
     }
 
-    /// The session that was sealed, unless it has expired or the seal is wrong.
-    /// Without an admin token there are no sessions.
+    /// Parses and verifies a session. `None` if it has expired, if the seal is wrong, or if no
+    /// admin token is configured.
     pub fn unsealed(text: &str, admin_token: &[u8], now: Moment) -> Option<Self> {
         let (expiry, seal) = text.split_once('.')?;
         let session = Self { expires_at: Moment::from_millis(expiry.parse().ok()?) };
-        // In constant time; the text is compared whole, so that it has one spelling.
+        // In constant time. The whole text is compared, so that only one spelling is valid.
         let sealed = crate::is_secret(text.as_bytes(), session.sealed(admin_token).as_bytes());
         (sealed && !seal.is_empty() && !admin_token.is_empty() && now < session.expires_at).then_some(session)
     }
@@ -79,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_session_lasts_twelve_hours() {
-        let session = Session::begun(NOW);
+        let session = Session::new(NOW);
         let sealed = session.sealed(b"the admin token");
         let end = NOW.plus(Duration::from_secs(12 * 3600));
         let at = |now| Session::unsealed(&sealed, b"the admin token", now);
@@ -90,14 +89,14 @@ mod tests {
 
     #[test]
     fn another_admin_token_ends_every_session() {
-        let sealed = Session::begun(NOW).sealed(b"the admin token");
+        let sealed = Session::new(NOW).sealed(b"the admin token");
         assert_eq!(Session::unsealed(&sealed, b"another", NOW), None);
-        assert_eq!(Session::unsealed(&Session::begun(NOW).sealed(b""), b"", NOW), None);
+        assert_eq!(Session::unsealed(&Session::new(NOW).sealed(b""), b"", NOW), None);
     }
 
     #[test]
-    fn the_public_id_of_a_session_names_it_and_contains_nothing_of_its_seal() {
-        let (session, later) = (Session::begun(NOW), Session::begun(NOW.plus(Duration::from_millis(1))));
+    fn the_public_id_identifies_a_session_and_contains_no_part_of_its_seal() {
+        let (session, later) = (Session::new(NOW), Session::new(NOW.plus(Duration::from_millis(1))));
         let id = session.public_id(b"the admin token");
         assert_eq!(id, session.public_id(b"the admin token"));
         assert_ne!(id, later.public_id(b"the admin token"));
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_session_cannot_be_prolonged() {
-        let sealed = Session::begun(NOW).sealed(b"the admin token");
+        let sealed = Session::new(NOW).sealed(b"the admin token");
         let (expiry, seal) = sealed.split_once('.').unwrap();
         let later = expiry.parse::<u64>().unwrap() + 1;
         for forged in
@@ -122,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_is_a_session(text in "\\PC{0,80}|[0-9]{1,25}\\.[0-9a-f]{0,64}") {
+        fn arbitrary_text_is_not_a_session(text in "\\PC{0,80}|[0-9]{1,25}\\.[0-9a-f]{0,64}") {
             prop_assert_eq!(Session::unsealed(&text, b"the admin token", NOW), None);
         }
     }

@@ -4,16 +4,15 @@
 //!            claim (attempt + 1)            finish
 //! PENDING ───────────────────────▶ STARTED ───────▶ SUCCESS | FAILURE
 //!    ▲                               │ │
-//!    └── release (a passing fault) ──┘ └─ lease over: claimed anew
+//!    └── release (transient error) ──┘ └─ lease over: claimed again
 //! ```
-//! A claim holds a lease until its runner's own deadline: past it the runner is
-//! dead. A release leaves a lease that nobody holds for as long as the task is
-//! to rest, so that a second message cannot cut the pause short. `attempt` is the
-//! fencing token: only the holder of the latest attempt can finish or release.
-//! Past the last attempt the task ends as `worker_lost`.
+//! A claim holds a lease until its runner's own deadline. After that, the runner is dead. A
+//! release sets a lease without a holder until the end of the pause, so that a second message
+//! cannot shorten the pause. `attempt` is the fencing token: only the holder of the latest
+//! attempt can finish or release. After the last attempt the task ends as `worker_lost`.
 //!
-//! A task that is STARTED although its lease is over has lost its worker. It may be
-//! what ended that worker, so from then on it is claimed only to run [alone](Isolation::Alone).
+//! A task that is STARTED after its lease is over has lost its worker. The task may have killed
+//! that worker, so from then on it is claimed only to run [alone](Isolation::Alone).
 
 use std::time::Duration;
 
@@ -22,32 +21,32 @@ use utoipa::ToSchema;
 
 use crate::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, TaskId};
 
-/// One idempotency key is one task for this long after the first trigger.
+/// Triggers with the same idempotency key return the same task for this long.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
-/// A task that never ended is swept after this long: beyond the longest time a
-/// queue can hold its message (SQS: 14 days).
-const UNENDED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
+/// A task that never ends expires after this time. It is longer than a queue can hold the task's
+/// message (SQS: 14 days).
+const UNFINISHED_TTL: Duration = Duration::from_secs(15 * 24 * 3600);
 
-/// A task that waits this long for a run slot of its agent, or to run alone, ends.
+/// A task that waits this long for a run slot of its agent, or to run alone, fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// The four states a caller sees.
+/// The status of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Status {
-    /// Stored and queued.
+    /// Queued, or waiting for the next attempt.
     Pending,
-    /// Held by a runner.
+    /// Running.
     Started,
     /// Ended with an answer.
     Success,
-    /// Ended without.
+    /// Ended without an answer.
     Failure,
 }
 
 impl Status {
-    /// As stored and answered.
+    /// As stored and as in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -57,48 +56,40 @@ impl Status {
         }
     }
 
-    /// Reads a stored status.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Pending, Self::Started, Self::Success, Self::Failure]
             .into_iter()
             .find(|status| status.as_str() == text)
     }
 
-    /// Whether it never changes again.
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Success | Self::Failure)
     }
 }
 
-/// A task as its record has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// Its id, which holds its creation time.
     pub id: TaskId,
-    /// Whose it is.
     pub agent_id: AgentId,
-    /// Where it stands.
     pub status: Status,
-    /// How often it was claimed; the fencing token.
+    /// The number of claims. It is the fencing token.
     pub attempt: u32,
-    /// The first claim.
+    /// The time of the first claim.
     pub started_at: Option<Moment>,
-    /// The end.
     pub finished_at: Option<Moment>,
-    /// Until when nobody may claim it: its runner may be alive, or its last
-    /// attempt asked for a pause.
+    /// The task cannot be claimed before this time: its runner may be alive, or its last
+    /// attempt ended with a pause.
     pub lease_until: Option<Moment>,
-    /// Time budget used by attempts that were released.
+    /// The time budget used by released attempts.
     pub spent: Duration,
-    /// An attempt lost its worker, as the record says. See [`Self::must_run_alone`].
+    /// Whether the record says that an attempt lost its worker. See [`Self::must_run_alone`].
     pub worker_lost: bool,
-    /// How it ended.
     pub ended: Option<Ended>,
-    /// When readers stop seeing it.
+    /// When the task stops being visible.
     pub expires_at: Moment,
 }
 
-/// Whether other runs share the worker process with a run.
+/// Whether a run shares its worker process with other runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
     /// Others may run at the same time.
@@ -110,34 +101,34 @@ pub enum Isolation {
 /// Why a task was not claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimRefusal {
-    /// There is no such task any more: drop the message.
+    /// The task no longer exists. Delete the message.
     Gone,
-    /// It has ended already: drop the message.
+    /// The task has already ended. Delete the message.
     Ended,
-    /// A runner may still hold it, or it is to rest: leave the message.
+    /// A runner may still hold the task, or the task is paused. Leave the message in the queue.
     Held {
-        /// The lease's end.
+        /// The end of the lease.
         until: Moment,
     },
-    /// An attempt lost its worker: claim it to run [alone](Isolation::Alone).
+    /// An attempt lost its worker. Claim the task to run [alone](Isolation::Alone).
     MustRunAlone,
-    /// Every attempt was used and lost: end it as `worker_lost`.
+    /// All attempts were used and lost. End the task as `worker_lost`.
     Exhausted,
 }
 
 impl Task {
-    /// When a task created now is swept if it never ends.
+    /// When a task expires that never ends.
     pub fn initial_expiry(created_at: Moment) -> Moment {
-        created_at.plus(UNENDED_TTL)
+        created_at.plus(UNFINISHED_TTL)
     }
 
-    /// When a task that ends now stops being visible: after the retention, but
-    /// never before its idempotency key is free.
+    /// When a task expires that has ended: after the retention, but not before the end of the
+    /// idempotency window.
     pub fn final_expiry(created_at: Moment, finished_at: Moment, retention: Duration) -> Moment {
         finished_at.plus(retention).max(created_at.plus(IDEMPOTENCY_WINDOW))
     }
 
-    /// What a claim that the store refused means, given the record it found.
+    /// Why the store refused a claim, given the record that it found.
     pub fn claim_refusal(
         found: Option<&Self>,
         wanted: TaskId,
@@ -154,15 +145,15 @@ impl Task {
         }
     }
 
-    /// Whether the next attempt runs alone: an earlier one lost its worker. This stays
-    /// true when a later attempt is released, because that one may have ended before it
-    /// came to what took the worker down.
+    /// Whether the next attempt must run alone, because an earlier one lost its worker. This
+    /// stays true after a later attempt is released: that attempt may have ended before it
+    /// reached the step that killed the worker.
     pub fn must_run_alone(&self, now: Moment) -> bool {
         let lost_now = self.status == Status::Started && self.lease_until.is_none_or(|until| until <= now);
         self.worker_lost || lost_now
     }
 
-    /// What a write that demands a task without a lease means, when the store refused it.
+    /// Why the store refused a write that requires a task without a lease.
     pub fn refusal(found: Option<&Self>, wanted: TaskId, now: Moment) -> ClaimRefusal {
         match found {
             Some(task) if task.id == wanted => match (task.status, task.lease_until) {
@@ -174,81 +165,75 @@ impl Task {
         }
     }
 
-    /// Whether a task of this status can have ended like this. A record that says
-    /// otherwise is damaged: a SUCCESS has an answer, and nothing else has one.
+    /// Whether an outcome is consistent with a status: a SUCCESS has a non-empty answer, and no
+    /// other status has an answer. Any other record is damaged.
     pub fn can_have_ended(status: Status, ended: Option<&Ended>) -> bool {
         let answered =
             !matches!(ended.map(|ended| &ended.outcome), Some(Outcome::Success(answer)) if answer.is_blank());
         answered && ended.map(Ended::status) == status.has_ended().then_some(status)
     }
 
-    /// Whether readers may still see it.
+    /// Whether the API still returns the task.
     pub fn is_visible(&self, wanted: TaskId, now: Moment) -> bool {
         self.id == wanted && now < self.expires_at
     }
 }
 
-/// A fault of one attempt.
+/// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// May pass: another attempt is worth it, not before `retry_after`.
-    Passing {
-        /// What the task ends with if no attempt is left.
+    /// A transient error. Another attempt may succeed, but not before `retry_after`.
+    Transient {
+        /// The outcome of the task if no attempt is left.
         failure: Failure,
-        /// What the model's server asked for.
+        /// The pause that the model provider requested.
         retry_after: Option<Duration>,
     },
-    /// Will not pass.
     Permanent(Failure),
 }
 
 impl Fault {
-    /// What kind of failure it would be.
     pub const fn kind(&self) -> ErrorType {
         match self {
-            Self::Permanent(failure) | Self::Passing { failure, .. } => failure.kind,
+            Self::Permanent(failure) | Self::Transient { failure, .. } => failure.kind,
         }
     }
 
-    /// A fault that trying again will not mend.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
         Self::Permanent(Failure::permanent(kind, message))
     }
 
-    /// A fault that may pass on its own.
-    pub fn passing(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self::Passing { failure: Failure::passing(kind, message), retry_after: None }
+    pub fn transient(kind: ErrorType, message: impl Into<String>) -> Self {
+        Self::Transient { failure: Failure::transient(kind, message), retry_after: None }
     }
 }
 
-/// How an attempt goes on after a fault.
+/// What happens after a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// Give the task back and come again after a while.
+    /// Release the task and retry after a pause.
     Release {
-        /// How long it rests.
         pause: Duration,
-        /// Why.
         why: Failure,
     },
-    /// The task ends.
     Fail(Failure),
 }
 
-/// What bounds the retries of one task.
+/// The limits of one task's retries.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryPolicy {
-    /// Claims a task may have in all.
+    /// The maximum number of claims.
     pub max_attempts: u32,
     /// The agent's time limit.
     pub timeout: Duration,
 }
 
-/// Retry or end: one budget for all retries, the task's attempts and its time.
+/// Decides between a retry and the end of the task. The number of attempts and the time budget
+/// apply to all retries together.
 pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPolicy) -> AttemptEnd {
     match fault {
         Fault::Permanent(failure) => AttemptEnd::Fail(failure),
-        Fault::Passing { failure, retry_after } => {
+        Fault::Transient { failure, retry_after } => {
             let pause = retry_after.unwrap_or_default().max(back_off(attempt));
             if attempt >= policy.max_attempts || spent.saturating_add(pause) >= policy.timeout {
                 AttemptEnd::Fail(failure)
@@ -259,14 +244,14 @@ pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPol
     }
 }
 
-/// When a task that waits for a run slot of its agent, or to run alone, looks again:
-/// after 1 to 15 s by `chance`, whatever its age, so that no task has more looks than
-/// another.
+/// The pause before a waiting task tries again to get a run slot of its agent, or to run alone:
+/// 1 to 15 s, selected by `chance`. It does not depend on the task's age, so that all tasks try
+/// equally often.
 pub fn wait_pause(chance: u16) -> Duration {
     Duration::from_millis(1000 + 14_000 * u64::from(chance) / u64::from(u16::MAX))
 }
 
-/// Whether a task that has waited for so long ends.
+/// Whether a task has waited too long and fails.
 pub fn gives_up_waiting(waited: Duration) -> bool {
     waited >= LONGEST_WAIT
 }
@@ -277,7 +262,6 @@ fn back_off(attempt: u32) -> Duration {
 }
 
 impl Ended {
-    /// SUCCESS or FAILURE.
     pub const fn status(&self) -> Status {
         match self.outcome {
             Outcome::Success(_) => Status::Success,
@@ -285,31 +269,30 @@ impl Ended {
         }
     }
 
-    /// An end before any model was asked.
+    /// A failure before any call to a model.
     pub const fn without_usage(failure: Failure) -> Self {
         Self { outcome: Outcome::Failure(failure), usage: None }
     }
 }
 
 impl Failure {
-    /// The task whose agent was busy with others for too long.
     pub fn no_slot() -> Self {
         let hours = LONGEST_WAIT.as_secs() / 3600;
-        let message = format!("The agent was busy with other tasks for {hours} hours");
-        Self::passing(ErrorType::Timeout, message)
+        let message = format!(
+            "The task waited {hours} hours for a run slot of its agent; raise limits.max_concurrent_runs"
+        );
+        Self::transient(ErrorType::Timeout, message)
     }
 
-    /// The task that lost a worker and found no time to run alone.
     pub fn never_alone() -> Self {
         let hours = LONGEST_WAIT.as_secs() / 3600;
-        let message = format!("The task lost its worker, and could not run again, alone, for {hours} hours");
-        Self::passing(ErrorType::WorkerLost, message)
+        let message = format!("The task lost its worker and waited {hours} hours to run again alone");
+        Self::transient(ErrorType::WorkerLost, message)
     }
 
-    /// The run that took longer than its agent allows.
     pub fn timeout(limit: Duration) -> Self {
-        let message = format!("The run took longer than its limit of {} s", limit.as_secs());
-        Self::passing(ErrorType::Timeout, message)
+        let message = format!("The run exceeded its time limit of {} s", limit.as_secs());
+        Self::transient(ErrorType::Timeout, message)
     }
 }
 
@@ -352,10 +335,10 @@ mod tests {
         assert_eq!(refusal(&task(Status::Started, Some(earlier))), ClaimRefusal::Exhausted);
         assert_eq!(refusal(&task(Status::Pending, None)), ClaimRefusal::Exhausted);
         assert_eq!(refusal(&task(Status::Pending, Some(later))), ClaimRefusal::Held { until: later });
-        let stranger = TaskId::new(Moment::from_millis(2), TaskKey::random([0; 10]));
+        let other = TaskId::new(Moment::from_millis(2), TaskKey::random([0; 10]));
         let found = task(Status::Pending, None);
-        assert_eq!(Task::claim_refusal(Some(&found), stranger, NOW, 1), ClaimRefusal::Gone);
-        assert_eq!(Task::claim_refusal(None, stranger, NOW, 1), ClaimRefusal::Gone);
+        assert_eq!(Task::claim_refusal(Some(&found), other, NOW, 1), ClaimRefusal::Gone);
+        assert_eq!(Task::claim_refusal(None, other, NOW, 1), ClaimRefusal::Gone);
     }
 
     #[test]
@@ -367,14 +350,14 @@ mod tests {
         assert_eq!(refusal(&lost, 1), ClaimRefusal::Exhausted);
         let released = Task { worker_lost: true, ..task(Status::Pending, Some(earlier)) };
         assert_eq!(refusal(&released, 2), ClaimRefusal::MustRunAlone);
-        let resting = Task { worker_lost: true, ..task(Status::Pending, Some(later)) };
-        assert_eq!(refusal(&resting, 2), ClaimRefusal::Held { until: later });
+        let paused = Task { worker_lost: true, ..task(Status::Pending, Some(later)) };
+        assert_eq!(refusal(&paused, 2), ClaimRefusal::Held { until: later });
         assert!(!task(Status::Started, Some(later)).must_run_alone(NOW));
         assert!(!task(Status::Pending, Some(earlier)).must_run_alone(NOW));
     }
 
     #[test]
-    fn an_end_fits_its_status_and_a_success_answers_something() {
+    fn an_outcome_is_consistent_with_its_status_and_a_success_has_an_answer() {
         let answered = |text: &str| Ended {
             outcome: Outcome::Success(Answer { answer: text.to_owned(), ..Answer::default() }),
             usage: None,
@@ -391,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_kept_for_the_retention_and_never_frees_its_key_early() {
+    fn a_result_is_stored_for_the_retention_and_at_least_for_the_idempotency_window() {
         let created = Moment::from_millis(0);
         let hour = Duration::from_secs(3600);
         let short = Task::final_expiry(created, created.plus(hour), hour);
@@ -401,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_looks_for_a_slot_again_at_any_age_alike_and_not_for_ever() {
+    fn a_task_waits_for_a_slot_at_a_constant_rate_and_not_for_ever() {
         assert_eq!(
             [0, u16::MAX / 2, u16::MAX].map(|chance| wait_pause(chance).as_millis()),
             [1000, 7999, 15_000]
@@ -416,8 +399,8 @@ mod tests {
             attempt in 1_u32..20, max_attempts in 1_u32..10,
             spent in 0_u64..400, timeout in 1_u64..300, retry_after in proptest::option::of(0_u64..400),
         ) {
-            let failure = Failure::passing(ErrorType::ModelError, "busy");
-            let fault = Fault::Passing {
+            let failure = Failure::transient(ErrorType::ModelError, "busy");
+            let fault = Fault::Transient {
                 failure: failure.clone(),
                 retry_after: retry_after.map(Duration::from_secs),
             };

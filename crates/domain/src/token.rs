@@ -9,15 +9,15 @@ use subtle::ConstantTimeEq;
 
 use crate::AgentId;
 
-/// The secret in a webhook URL. Never stored and never logged: records hold its
-/// [`TokenHash`]. Case does not matter.
+/// The secret in a webhook URL. Never stored and never logged: records contain its
+/// [`TokenHash`]. Case-insensitive.
 #[derive(Clone)]
 pub struct WebhookToken(String);
 
 impl WebhookToken {
-    /// The token of this version of the agent's webhook, derived from the
-    /// deployment's signing secret: it can be shown again without being stored.
-    /// 160 bits of HMAC-SHA-256 as 40 hexadecimal digits.
+    /// Derives the token of this version of the agent's webhook from the deployment's signing
+    /// secret, so that it can be shown again without being stored. 160 bits of HMAC-SHA-256 as 40
+    /// hexadecimal digits.
     pub fn derive(signing_secret: &[u8], agent: AgentId, version: u32) -> Self {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(signing_secret) else {
             unreachable!("HMAC takes keys of any length")
@@ -27,20 +27,19 @@ impl WebhookToken {
         Self(hex(mac.finalize().into_bytes().split_at(20).0))
     }
 
-    /// Reads a token from a URL: 16 to 128 letters, digits, `-` and `_`. `None`
-    /// for anything that no agent can have.
+    /// Parses a token from a URL: 16 to 128 letters, digits, `-` and `_`.
     pub fn parse(text: &str) -> Option<Self> {
         let well_formed = (16..=128).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         well_formed.then(|| Self(text.to_ascii_lowercase()))
     }
 
-    /// What records know of the token.
+    /// The hash that records contain.
     pub fn hash(&self) -> TokenHash {
         TokenHash(hex(&Sha256::digest(self.0.as_bytes())))
     }
 
-    /// The token itself, for the webhook URL shown to the agent's owner.
+    /// The token, for the webhook URL that the agent's owner sees.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -61,18 +60,17 @@ impl fmt::Debug for WebhookToken {
     }
 }
 
-/// SHA-256 of a webhook token in lower-case hexadecimal. Tokens carry at least
-/// 16 characters of the owner's choice or 160 random bits, so a plain hash does.
+/// SHA-256 of a webhook token in lower-case hexadecimal. A plain hash is sufficient: tokens have
+/// 160 random bits, or at least 16 characters of the owner's choice.
 #[derive(Clone)]
 pub struct TokenHash(String);
 
 impl TokenHash {
-    /// As read back from a record.
     pub const fn from_stored(hex: String) -> Self {
         Self(hex)
     }
 
-    /// As kept in a record.
+    /// As stored in a record.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -85,38 +83,37 @@ impl fmt::Debug for TokenHash {
 }
 
 impl PartialEq for TokenHash {
-    /// In constant time, so that a near miss cannot be told from a far one.
+    /// In constant time, so that the response time does not reveal how many characters match.
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 }
 
-/// Whether this is the secret, in constant time. Both are hashed first, so that the time
-/// does not depend on the secret's length either. Nothing matches an empty secret.
+/// Compares with a secret in constant time. Both are hashed first, so that the time does not
+/// depend on the secret's length either. No value matches an empty secret.
 pub fn is_secret(given: &[u8], secret: &[u8]) -> bool {
     let equal = Sha256::digest(given).ct_eq(&Sha256::digest(secret));
     !secret.is_empty() && bool::from(equal)
 }
 
-/// Fewest characters of an admin token. 16 random hexadecimal digits, at 500 guesses
-/// a second, are found after half a billion years on average.
+/// Characters. At 500 guesses per second, 16 random hexadecimal digits are found after half a
+/// billion years on average.
 const MIN_ADMIN_TOKEN: usize = 16;
 
-/// An admin token that is too easily guessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "an admin token must have at least {MIN_ADMIN_TOKEN} characters; make one with `openssl rand -hex 32`"
+    "an admin token must have at least {MIN_ADMIN_TOKEN} characters; generate one with `openssl rand -hex 32`"
 )]
 pub struct WeakAdminToken;
 
-/// Refuses an admin token that is short enough to be guessed.
+/// Refuses an admin token that is easy to guess.
 pub fn check_admin_token(token: &str) -> Result<(), WeakAdminToken> {
     if token.trim().chars().count() < MIN_ADMIN_TOKEN { Err(WeakAdminToken) } else { Ok(()) }
 }
 
 impl Eq for TokenHash {}
 
-/// An agent's own random bytes, under which its idempotency keys become task keys.
+/// Random bytes of an agent. Task keys are derived from them and from idempotency keys.
 #[derive(Clone)]
 pub struct Salt([u8; 32]);
 
@@ -126,7 +123,7 @@ impl Salt {
         Self(bytes)
     }
 
-    /// As kept in a record.
+    /// As stored in a record.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -155,7 +152,7 @@ mod tests {
     const AGENT: AgentId = AgentId::random([7; 16]);
 
     #[test]
-    fn a_token_is_the_same_every_time_until_its_version_changes() {
+    fn a_token_is_constant_until_its_version_changes() {
         let first = WebhookToken::derive(b"secret", AGENT, 1);
         assert_eq!(first, WebhookToken::derive(b"secret", AGENT, 1));
         assert_ne!(first, WebhookToken::derive(b"secret", AGENT, 2));
@@ -165,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_160_bits_each_of_which_is_one_as_often_as_zero() {
+    fn tokens_have_160_uniform_bits() {
         const TOKENS: u32 = 20_000;
         let mut seen = HashSet::new();
         let mut ones = [0_u32; 160];
@@ -186,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_secret_itself_matches_and_nothing_matches_an_empty_one() {
+    fn only_the_secret_itself_matches_and_an_empty_secret_never_matches() {
         assert!(is_secret(b"the admin token", b"the admin token"));
         for given in ["", "the admin toke", "the admin token2", "The admin token"] {
             assert!(!is_secret(given.as_bytes(), b"the admin token"), "{given}");
@@ -210,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn malformed_tokens_are_nobodys() {
+    fn malformed_tokens_are_refused() {
         for text in ["", "nope", "a\0bcdefghijklmnop", "é123456789012345", &"x".repeat(129)] {
             assert!(WebhookToken::parse(text).is_none(), "{text}");
         }
     }
 
     #[test]
-    fn a_token_does_not_show_itself_in_a_debug_print() {
+    fn debug_output_does_not_contain_the_token() {
         let token = WebhookToken::parse("abcdef0123456789").unwrap();
         assert_eq!(format!("{token:?}"), "WebhookToken(…)");
         assert_eq!(format!("{:?}", Salt::new([7; 32])), "Salt(…)");

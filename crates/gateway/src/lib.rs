@@ -20,7 +20,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Error, LambdaEvent};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// The longest time for one request. API Gateway waits 30 s, a cold start included. The
+/// The longest time for one request. API Gateway waits 30 s, including a cold start. The
 /// calls of a request, each with its retries, can take longer. The caller then gets our
 /// 503 with a reference instead of API Gateway's
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>).
@@ -55,27 +55,26 @@ const NOT_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
 /// `%` stays as it is.
 const NOT_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// Where a path with a `.` or `..` segment leads: no route is there, so the answer is
-/// 404. Percent-encoding does not protect these segments, because URL parsers resolve
-/// `%2e%2e` as well (WHATWG URL Standard, "double-dot URL path segment").
+/// Replaces a path with a `.` or `..` segment. It has no route, so the response is 404.
+/// Percent-encoding does not protect these segments, because URL parsers resolve `%2e%2e`
+/// as well (WHATWG URL Standard, "double-dot URL path segment").
 const NO_ROUTE: &str = "/api/no-such-path";
 
-/// A request took longer than [`REQUEST_TIMEOUT`].
 #[derive(Debug, thiserror::Error)]
-#[error("the request was not answered within {} s", REQUEST_TIMEOUT.as_secs())]
-struct TimedOut;
+#[error("the request took longer than {} s", REQUEST_TIMEOUT.as_secs())]
+struct RequestTimedOut;
 
 /// Serves the routes until Lambda ends the process.
 pub async fn serve(routes: Router) -> Result<(), Error> {
-    let routes = routes.layer(from_fn(answer_in_time));
+    let routes = routes.layer(from_fn(with_timeout));
     let handler = ServiceBuilder::new().map_request(with_encoded_path).service(Adapter::from(routes));
     lambda_runtime::run(handler).await
 }
 
-async fn answer_in_time(request: Request, next: Next) -> Response {
+async fn with_timeout(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::unavailable(TimedOut).into_response(),
+        Err(_) => Problem::unavailable(RequestTimedOut).into_response(),
     }
 }
 
@@ -88,9 +87,9 @@ fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambd
     event
 }
 
-/// API Gateway replaces bytes that are not UTF-8 by U+FFFD, so that two keys could become
-/// one: such a key is refused as one that is not UTF-8. And it joins repeated headers with
-/// commas: of two blank headers a comma is left, which is not a key.
+/// API Gateway replaces bytes that are not UTF-8 by U+FFFD, so two keys could become the same
+/// key. Such a key is refused like a key that is not UTF-8. API Gateway also joins repeated
+/// headers with commas. Two blank headers become a comma, which is not a key.
 fn restore_idempotency_key(headers: &mut HeaderMap) {
     let Some(key) = headers.get(IDEMPOTENCY_KEY).map(|value| value.as_bytes().to_vec()) else { return };
     if String::from_utf8_lossy(&key).contains(char::REPLACEMENT_CHARACTER)
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_arrives_damaged_is_refused_and_two_blank_ones_are_none() {
+    fn a_key_that_api_gateway_damaged_is_refused_and_two_blank_keys_are_ignored() {
         let key = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(value).unwrap());
@@ -177,18 +176,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_hangs_is_answered_503_before_api_gateway_gives_up() {
+    async fn a_request_that_hangs_gets_503_before_api_gateway_gives_up() {
         let hangs = || async { std::future::pending::<()>().await };
-        let mut routes = Router::new().route("/", get(hangs)).layer(from_fn(answer_in_time));
+        let mut routes = Router::new().route("/", get(hangs)).layer(from_fn(with_timeout));
         let began = tokio::time::Instant::now();
         let response = routes.call(Request::<axum::body::Body>::default()).await.unwrap();
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
-        assert!(began.elapsed() < Duration::from_secs(29), "the function's own time-out");
+        assert!(began.elapsed() < Duration::from_secs(29), "the function's own timeout");
     }
 
     #[test]
-    fn a_path_with_dot_segments_leads_nowhere() {
+    fn a_path_with_dot_segments_has_no_route() {
         for decoded in
             ["/api/agents/../session", "/api/agents/..", "/./api/session", "/api/agents/..\\session"]
         {

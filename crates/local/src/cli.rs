@@ -1,4 +1,4 @@
-//! What can be typed.
+//! The command line: commands, options and their help texts.
 
 mod tool;
 
@@ -12,7 +12,7 @@ pub use tool::{AddTool, ToolCommand};
 
 /// A secret webhook URL for every AI agent.
 ///
-/// Without a command it serves: `agent-webhooks` is `agent-webhooks serve`.
+/// Without a command, `agent-webhooks` runs `agent-webhooks serve`.
 #[derive(Debug, Parser)]
 #[command(
     name = "agent-webhooks",
@@ -22,70 +22,66 @@ pub use tool::{AddTool, ToolCommand};
     args_conflicts_with_subcommands = true
 )]
 pub struct Cli {
-    /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
     command: Option<Command>,
-    /// Options of `serve`, which need not be said.
     #[command(flatten)]
     serve: ServeArgs,
 }
 
-/// What the command can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run everything in this process: webhooks, agents, task status and storage
+    /// Run the local server: webhooks, agents, task status and storage in one process
     Serve(ServeArgs),
-    /// Make, show, change and delete agents
+    /// Create, list, show, update and delete agents
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// Keep, list and delete secrets that agents refer to as {"secret": "NAME"}
+    /// Store, list and delete secrets that agents refer to as {"secret": "NAME"}
     #[command(subcommand)]
     Secret(SecretCommand),
     /// Trigger an agent's webhook
     Trigger(TriggerArgs),
-    /// Show how a task stands
+    /// Show the status and the result of a task
     Status(StatusArgs),
 }
 
 /// Options of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// Address to listen on, HOST:PORT; port 0 picks a free one
+    /// Address to listen on, HOST:PORT; port 0 selects a free port
     #[arg(long, value_name = "ADDR", env = "AGENT_WEBHOOKS_LISTEN", default_value = "127.0.0.1:7091")]
     pub listen: String,
     /// Folder for the database, the secrets and the admin token
     #[arg(long, value_name = "DIR", env = "AGENT_WEBHOOKS_DATA_DIR", default_value = ".agent-webhooks")]
     pub data_dir: PathBuf,
-    /// URL under which callers reach this server [default: http://ADDR]
-    #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_PUBLIC_URL", value_parser = http_url)]
+    /// Base URL at which callers reach this server [default: http://ADDR]
+    #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_PUBLIC_URL", value_parser = parse_http_url)]
     pub public_url: Option<String>,
-    /// How the log on stderr reads
+    /// Format of the log on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// How log lines read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people
+    /// Plain text for a terminal
     Text,
     /// One JSON object per line
     Json,
 }
 
-/// Which deployment a client command talks to.
+/// The deployment that a client command calls.
 #[derive(Args, Clone)]
 pub struct Deployment {
-    /// The deployment's URL [default: the local server's]
+    /// URL of the deployment [default: the local server's]
     #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_URL")]
     pub url: Option<String>,
-    /// Its admin token [default: the local server's]
+    /// Admin token of the deployment [default: the local server's]
     #[arg(long, value_name = "TOKEN", env = "AGENT_WEBHOOKS_ADMIN_TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,
-    /// Folder of the local server
+    /// Data folder of the local server
     #[arg(long, value_name = "DIR", env = "AGENT_WEBHOOKS_DATA_DIR", default_value = ".agent-webhooks")]
     pub data_dir: PathBuf,
-    /// Print JSON alone
+    /// Print only JSON on stdout
     #[arg(long)]
     pub json: bool,
 }
@@ -96,174 +92,158 @@ impl fmt::Debug for Deployment {
     }
 }
 
-/// What can be done with agents.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
-    /// Make an agent and print its webhook URL
+    /// Create an agent and print its webhook URL
     Create {
-        /// Its definition
         #[command(flatten)]
         definition: Definition,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
     /// List all agents
     List {
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
     /// Show an agent with its webhook URL
     Show {
-        /// Its id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
-    /// Change an agent; what is not named stays
+    /// Update an agent; fields without an option stay unchanged
     Update {
-        /// Its id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// What changes
         #[command(flatten)]
         definition: Definition,
-        /// Let its webhook take triggers again
+        /// Enable the webhook
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
-        /// Let its webhook answer 404
+        /// Disable the webhook: it answers 404
         #[arg(long)]
         disable: bool,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
-    /// Add, list and remove what an agent may use
+    /// Add, list and remove the tools of an agent
     #[command(subcommand)]
     Tool(ToolCommand),
     /// Give an agent a new webhook URL
     Rotate {
-        /// Its id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// Seconds for which the old URL works on
+        /// Seconds for which the old URL still works
         #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
         overlap: u64,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
-    /// Add, list and delete the documents that an agent answers from
+    /// Add, list and delete the documents that an agent can search
     #[command(subcommand)]
     Source(SourceCommand),
     /// Delete an agent, its webhook URL and its documents
     Delete {
-        /// Its id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
 }
 
-/// What can be done with secrets.
 #[derive(Debug, Subcommand)]
 pub enum SecretCommand {
-    /// Keep a secret, or replace its value; the value is read from standard input
+    /// Store a secret, or replace its value; reads the value from standard input
     Set {
-        /// Letters, digits and - _ . /
+        /// Name of the secret: letters, digits and - _ . /
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
     /// List the names of all secrets
     List {
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
     /// Delete a secret that no agent refers to
     Delete {
-        /// Its name
+        /// Name of the secret
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
 }
 
-/// What can be done with the documents of an agent.
 #[derive(Debug, Subcommand)]
 pub enum SourceCommand {
-    /// Add documents: text, Markdown, HTML or PDF; one of the same name is replaced
+    /// Add documents (text, Markdown, HTML or PDF); a document of the same name is replaced
     Add {
-        /// The agent's id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// The files
+        /// Files to add
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
-        /// What answers call the document [default: what it calls itself, or its file's name]
+        /// Title of the document [default: the title in the document, or the file's name]
         #[arg(long, value_name = "TITLE")]
         title: Option<String>,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
     /// List the documents of an agent
     List {
-        /// The agent's id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
     /// Delete a document
     Delete {
-        /// The agent's id or name
+        /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// The document's id, as `list` shows it
+        /// Id of the document, as shown by `agent source list`
         #[arg(value_name = "SOURCE_ID")]
         source: String,
-        /// Where
         #[command(flatten)]
         deployment: Deployment,
     },
 }
 
-/// An agent's definition, by flags or from a file.
+/// An agent's definition, from options or from a file.
 #[derive(Args, Clone, Debug)]
 pub struct Definition {
-    /// Its name
+    /// Name of the agent
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Its prompt, a Jinja template over `payload`
+    /// Prompt of the agent: a Jinja template with the variable `payload`
     #[arg(long, value_name = "TEXT|@FILE")]
     pub prompt: Option<String>,
-    /// How the model is asked: openai, anthropic, bedrock or extractive
-    /// [default: openai, for a server that speaks its protocol]
-    #[arg(long, value_name = "PROVIDER", value_parser = provider)]
+    /// Model provider: openai (any server with an OpenAI-compatible API), anthropic, bedrock
+    /// or extractive [default: openai if --model-url is given]
+    #[arg(long, value_name = "PROVIDER", value_parser = parse_provider)]
     pub model_provider: Option<Provider>,
-    /// Base URL of the model's server, such as http://127.0.0.1:8080/v1
+    /// Base URL of the model provider, such as http://127.0.0.1:8080/v1
     #[arg(long, value_name = "URL")]
     pub model_url: Option<String>,
-    /// The model's name on that server
+    /// Name of the model at the provider
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Read the API key of the model's server from standard input
+    /// Read the model's API key from standard input
     #[arg(long)]
     pub api_key_stdin: bool,
-    /// A file with the definition as JSON, such as limits and sources
-    /// (README, Agents); of an update, what changes, `null` removing; flags win over it
+    /// JSON file with the definition, for example with limits and sources (see docs/agents/).
+    /// `agent update` changes only the fields in the file, and `null` removes a field. Options
+    /// override the file
     #[arg(long, value_name = "FILE.json")]
     pub from: Option<PathBuf>,
 }
@@ -271,19 +251,18 @@ pub struct Definition {
 /// Options of `trigger`.
 #[derive(Args, Clone, Debug)]
 pub struct TriggerArgs {
-    /// The agent's id or name, or its webhook URL
+    /// Id, name or webhook URL of the agent
     #[arg(value_name = "ID|NAME|WEBHOOK_URL")]
     pub agent: String,
-    /// The payload: JSON, @FILE, or - for standard input
+    /// Payload: JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
     pub data: String,
-    /// Idempotency key: the same key triggers one task within 24 hours
+    /// Idempotency key: within 24 hours, triggers with the same key start one task
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Wait for the task's end and print its result
+    /// Wait until the task has ended, and print its result
     #[arg(long)]
     pub wait: bool,
-    /// Where
     #[command(flatten)]
     pub deployment: Deployment,
 }
@@ -291,31 +270,30 @@ pub struct TriggerArgs {
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// The task's id
+    /// Id of the task
     #[arg(value_name = "TASK_ID")]
     pub task: String,
-    /// Wait for the task's end
+    /// Wait until the task has ended
     #[arg(long)]
     pub wait: bool,
-    /// Where
     #[command(flatten)]
     pub deployment: Deployment,
 }
 
-fn provider(text: &str) -> Result<Provider, String> {
+fn parse_provider(text: &str) -> Result<Provider, String> {
     let names = Provider::ALL.map(Provider::as_str).join(", ");
-    Provider::parse(text).ok_or_else(|| format!("it must be one of {names}"))
+    Provider::parse(text).ok_or_else(|| format!("must be one of {names}"))
 }
 
-fn http_url(text: &str) -> Result<String, &'static str> {
+fn parse_http_url(text: &str) -> Result<String, &'static str> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
-        _ => Err("it must begin with http:// or https://"),
+        _ => Err("must start with http:// or https://"),
     }
 }
 
 impl Cli {
-    /// The command, `serve` with its defaults if none is given.
+    /// Without a command it is `serve` with the options given.
     pub fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }

@@ -1,15 +1,13 @@
-//! The `agent-webhooks` command: everything in one process, and the client
-//! commands.
+//! The `agent-webhooks` command: the local server and the client commands.
 //!
-//! [`serve::Server`] is the three functions, the management API, an embedded
-//! DynamoDB, a queue and a poller in one process. [`client`] talks to any
-//! deployment over HTTP.
+//! [`serve::Server`] runs the four functions, an embedded DynamoDB, a queue and its
+//! pollers in one process. [`client`] calls any deployment over HTTP.
 
 pub mod cli;
 pub mod client;
 mod data_dir;
-mod say;
+mod output;
 pub mod serve;
 
 pub use data_dir::{DataDir, DataDirError, TrustError};
-pub use say::{fail, say};
+pub use output::{eprint_line, print_line};

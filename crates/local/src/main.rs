@@ -1,12 +1,12 @@
-//! Parses what was typed and turns the outcome into an exit code: 0 done, 1 the
-//! task failed or the server refused, 2 wrong usage.
+//! Parses the command line, runs the command and returns its exit code: 0 success, 1 the
+//! task failed or another error, 2 wrong usage.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use local::cli::{Cli, Command, LogFormat, ServeArgs};
 use local::client::{self, ClientError};
-use local::fail;
+use local::eprint_line;
 use local::serve::{ServeError, Settings, serve};
 use store::env::Env;
 use store::error_chain;
@@ -19,20 +19,20 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            fail(format!("error: failed to start: {error}"));
+            eprint_line(format!("error: failed to start: {error}"));
             return ExitCode::FAILURE;
         }
     };
     let code = runtime.block_on(run());
-    // What cannot be broken off, such as deleting expired items, may be cut short: it
-    // survives a kill as well.
+    // Does not wait for blocking work, such as the deletion of expired items. Such work can
+    // also be interrupted by a kill.
     runtime.shutdown_background();
     code
 }
 
 async fn run() -> ExitCode {
     let outcome = match Cli::parse().command() {
-        Command::Serve(args) => return served(traced(args).await),
+        Command::Serve(args) => return serve_exit_code(serve_with_traces(args).await),
         Command::Agent(command) => client::agent::run(command).await,
         Command::Secret(command) => client::secret::run(command).await,
         Command::Trigger(args) => client::trigger::run(args).await,
@@ -40,17 +40,17 @@ async fn run() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // Its result is printed already.
+        // The result is printed already.
         Err(ClientError::TaskFailed) => ExitCode::FAILURE,
         Err(error) => {
-            fail(format!("error: {}", error_chain(&error)));
+            eprint_line(format!("error: {}", error_chain(&error)));
             ExitCode::from(if matches!(error, ClientError::Usage(_)) { 2 } else { 1 })
         }
     }
 }
 
-/// Serves, and exports traces meanwhile if the environment says where to.
-async fn traced(args: ServeArgs) -> Result<(), ServeError> {
+/// Runs the server, and exports traces if the environment names a collector.
+async fn serve_with_traces(args: ServeArgs) -> Result<(), ServeError> {
     let env = Env::process();
     let traces = Traces::from_env(&env, None)?;
     match args.log_format {
@@ -61,11 +61,11 @@ async fn traced(args: ServeArgs) -> Result<(), ServeError> {
     traces.export_during(serve(args, settings)).await
 }
 
-fn served(outcome: Result<(), ServeError>) -> ExitCode {
+fn serve_exit_code(outcome: Result<(), ServeError>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            fail(format!("error: {}", error_chain(&error)));
+            eprint_line(format!("error: {}", error_chain(&error)));
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,4 @@
-//! A log line: what its spans say, what the event says on top, and on AWS the
-//! metrics that are in it.
+//! A log line: the fields of its spans and of its event and, on AWS, metrics.
 
 use std::fmt;
 use std::io::Write as _;
@@ -16,8 +15,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::Metrics;
 
-/// Writes every event as one line of JSON. `tracing_subscriber`'s own format
-/// nests spans, so that a task's id would have two names.
+/// Writes every event as one line of JSON. The format of `tracing_subscriber` nests spans, so the
+/// task id would have different names in different lines.
 pub(crate) struct JsonLines<W> {
     writer: W,
     clock: Clock,
@@ -40,7 +39,7 @@ where
     W: for<'writer> MakeWriter<'writer> + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = SpanFields::default();
         attributes.record(&mut fields);
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(fields);
@@ -49,7 +48,7 @@ where
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+            && let Some(fields) = span.extensions_mut().get_mut::<SpanFields>()
         {
             values.record(fields);
         }
@@ -57,38 +56,38 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let now = self.clock.now();
-        let mut line = Fields::default();
+        let mut line = SpanFields::default();
         line.put("timestamp", now.rfc3339());
         line.put("level", event.metadata().level().as_str());
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(Fields(fields)) = span.extensions().get() {
+            if let Some(SpanFields(fields)) = span.extensions().get() {
                 line.0.extend(fields.clone());
             }
         }
         event.record(&mut line);
-        let Fields(mut line) = line;
+        let SpanFields(mut line) = line;
         if let (Some(metrics), Metrics::TARGET) = (&self.metrics, event.metadata().target()) {
             metrics.embed(&mut line, now);
         }
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        // One write, so that no other line comes between. There is nowhere to
-        // report that a log cannot be written.
+        // One write, so that lines are not interleaved. An error is ignored because there is no
+        // other place to report it.
         let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
     }
 }
 
 /// The fields of a span or an event, as JSON.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct SpanFields(Map<String, Value>);
 
-impl Fields {
+impl SpanFields {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    /// As our lines name it: the Lambda runtime's span speaks another dialect, and
-    /// its trace id leads nowhere, because nothing here is traced.
+    /// Renames the fields of the Lambda runtime's span. Its X-Ray trace id is dropped because
+    /// X-Ray tracing is off.
     fn put_field(&mut self, field: &Field, value: impl Into<Value>) {
         match field.name() {
             "requestId" => self.put("request_id", value),
@@ -98,7 +97,7 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for SpanFields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put_field(field, value);
     }
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_flat_and_says_what_its_spans_say_under_our_names() {
+    fn a_line_is_flat_and_has_the_fields_of_its_spans_under_our_names() {
         let written = lines(
             |layer| layer,
             || {
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_told_as_a_metric_becomes_one_and_only_on_aws() {
+    fn only_events_with_the_metrics_target_become_metrics_and_only_on_aws() {
         let events = || {
             tracing::info!(target: "metrics", outcome = "success", total_ms = 5, "task ended");
             tracing::info!(outcome = "success", "something else");
@@ -212,7 +211,7 @@ mod tests {
         let has_metrics = |lines: Vec<Value>| -> Vec<bool> {
             lines.iter().map(|line| line.get("_aws").is_some()).collect()
         };
-        let metrics = Some(Metrics::of_stack("agents"));
+        let metrics = Some(Metrics::for_stack("agents"));
         assert_eq!(has_metrics(lines(|layer| layer.with_metrics(metrics), events)), [true, false]);
         assert_eq!(has_metrics(lines(|layer| layer, events)), [false, false]);
     }

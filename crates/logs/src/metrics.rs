@@ -1,20 +1,18 @@
-//! Metrics in CloudWatch's embedded metric format: the line that tells how a
-//! task ended is the log event and the metrics at once, so its bytes are paid
-//! once and the two cannot disagree.
+//! Metrics in CloudWatch's embedded metric format. The log line of a finished task is both the
+//! log event and the metrics, so its bytes are paid once and the two cannot disagree.
 //!
-//! The format: "Specification: Embedded metric format", Amazon CloudWatch User
-//! Guide. What is named under `_aws` must stand beside it: a metric as a number,
-//! a dimension as text.
+//! The format: "Specification: Embedded metric format", Amazon CloudWatch User Guide. Every name
+//! under `_aws` must be a field of the line: a metric as a number, a dimension as a string.
 
 use domain::Moment;
 use serde_json::{Map, Value, json};
 use store::env::Env;
 
-/// Where the metrics are found in CloudWatch.
+/// The namespace in CloudWatch.
 const NAMESPACE: &str = "AgentWebhooks";
 
-/// CloudWatch charges every name with every set of dimension values ($0.30 a
-/// month), so these have one, and only the count of tasks is split by outcome.
+/// CloudWatch charges $0.30 a month for each combination of a name and dimension values. So only
+/// the number of tasks is split by outcome.
 const BY_STACK: &[(&str, &str)] = &[
     ("queue_ms", "Milliseconds"),
     ("run_ms", "Milliseconds"),
@@ -24,35 +22,34 @@ const BY_STACK: &[(&str, &str)] = &[
 ];
 const BY_STACK_AND_OUTCOME: &[(&str, &str)] = &[("tasks", "Count")];
 
-/// Makes events of the target [`Metrics::TARGET`] metrics of a stack.
+/// Converts events of the target [`Metrics::TARGET`] to metrics of a stack.
 ///
-/// | metric | unit | of |
+/// | metric | unit | meaning |
 /// | --- | --- | --- |
 /// | `tasks` | Count | tasks that ended, by `outcome`: `success` or the error type |
 /// | `queue_ms` | Milliseconds | from the trigger to the first attempt |
 /// | `run_ms` | Milliseconds | the last attempt |
 /// | `total_ms` | Milliseconds | from the trigger to the end |
-/// | `input_tokens`, `output_tokens` | Count | what the model's server counted |
+/// | `input_tokens`, `output_tokens` | Count | as counted by the model provider |
 #[derive(Clone, Debug)]
 pub struct Metrics {
     stack: String,
 }
 
 impl Metrics {
-    /// The `target` of an event that is a metric too.
+    /// The `target` of events that are also metrics.
     pub const TARGET: &'static str = "metrics";
 
-    /// `AGENT_WEBHOOKS_METRICS_STACK`: the stack they are told of; unset, none are.
+    /// From `AGENT_WEBHOOKS_METRICS_STACK`, the name of the stack. `None` if it is not set.
     pub fn from_env(env: &Env) -> Option<Self> {
-        env.optional("AGENT_WEBHOOKS_METRICS_STACK").map(Self::of_stack)
+        env.optional("AGENT_WEBHOOKS_METRICS_STACK").map(Self::for_stack)
     }
 
-    /// The metrics of this stack.
-    pub fn of_stack(stack: impl Into<String>) -> Self {
+    pub fn for_stack(stack: impl Into<String>) -> Self {
         Self { stack: stack.into() }
     }
 
-    /// Makes a line a metric: what CloudWatch shall read of it goes under `_aws`.
+    /// Adds metrics to a log line, under `_aws`.
     pub(crate) fn embed(&self, line: &mut Map<String, Value>, now: Moment) {
         line.insert("stack".to_owned(), self.stack.as_str().into());
         line.insert("tasks".to_owned(), 1.into());
@@ -65,8 +62,8 @@ impl Metrics {
     }
 }
 
-/// Names those of `metrics` that the line has: a task that never began has waited
-/// for no attempt, and a run without a model has no tokens.
+/// Lists the metrics that are fields of the line. A task that never started has no `queue_ms`, and
+/// a run without a model has no tokens.
 fn directive(dimensions: &[&str], metrics: &[(&str, &str)], line: &Map<String, Value>) -> Value {
     let metrics: Vec<Value> = metrics
         .iter()
@@ -81,8 +78,8 @@ mod tests {
     use super::*;
 
     fn embedded(line: Value) -> Value {
-        let Value::Object(mut line) = line else { panic!("no object") };
-        Metrics::of_stack("agents").embed(&mut line, Moment::from_millis(1_767_225_600_042));
+        let Value::Object(mut line) = line else { panic!("not an object") };
+        Metrics::for_stack("agents").embed(&mut line, Moment::from_millis(1_767_225_600_042));
         Value::Object(line)
     }
 
@@ -93,7 +90,7 @@ mod tests {
         })
     }
 
-    /// The rules of the specification, for every metric of a line.
+    /// Checks a line against the specification.
     fn check(line: &Value) {
         assert!(line["_aws"]["Timestamp"].is_u64(), "milliseconds since 1970");
         assert!(line.to_string().len() < 256 * 1024, "the smallest limit documented for an event");
@@ -120,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_ended_is_one_count_by_outcome_and_five_measures_of_the_stack() {
+    fn a_finished_task_has_one_count_by_outcome_and_five_metrics_of_the_stack() {
         let line = embedded(a_task_with_everything());
         check(&line);
         assert_eq!(
@@ -151,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_task_has_not_is_not_named() {
+    fn missing_fields_are_not_listed() {
         let line = embedded(json!({ "outcome": "worker_lost", "total_ms": 50 }));
         check(&line);
         let measures = &line["_aws"]["CloudWatchMetrics"][1]["Metrics"];
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_stays_what_it_was() {
+    fn the_fields_of_the_event_are_unchanged() {
         let line = embedded(a_task_with_everything());
         for (name, value) in a_task_with_everything().as_object().unwrap() {
             assert_eq!(&line[name], value);

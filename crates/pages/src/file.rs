@@ -1,4 +1,4 @@
-//! One file of `web/dist` as an answer.
+//! Responds with a file of `web/dist`.
 
 use std::io::Read as _;
 use std::sync::{LazyLock, OnceLock};
@@ -10,46 +10,46 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flate2::read::GzDecoder;
 
-/// As `build.rs` packed it.
-struct File {
+/// A file that `build.rs` compressed.
+struct PackedFile {
     name: &'static str,
     gzip: &'static [u8],
     etag: &'static str,
-    /// For who takes no gzip; one for all of them, made when the first one asks.
+    /// For callers that do not accept gzip. Decompressed at the first such request, then shared.
     plain: OnceLock<Vec<u8>>,
 }
 
-static FILES: LazyLock<Vec<File>> = LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/files.rs")));
+static FILES: LazyLock<Vec<PackedFile>> = LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/files.rs")));
 
-/// Among the extensions of an answer whose body is the program's own: there is one
-/// of it, however many read it.
+/// Extension of a response whose body is static data of the program. All concurrent
+/// responses share that memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Shared;
+pub struct StaticBody;
 
-/// A year, which is as long as caches keep anything.
-const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-/// Kept, but asked for each time: its name stays when it changes.
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+/// A year: caches store nothing longer.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+/// Browsers store the file and revalidate it each time: its name does not change with its content.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
-pub(super) fn answer(name: &str, asked: &HeaderMap) -> Response {
+pub(super) fn respond(name: &str, headers: &HeaderMap) -> Response {
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
-        return Problem::not_found("not_found", "There is nothing at this address").into_response();
+        return Problem::not_found("not_found", "Path not found").into_response();
     };
-    let mut response = match has(asked, file.etag) {
+    let mut response = match matches_etag(headers, file.etag) {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => file.content(accepts_gzip(asked)),
+        false => file.content(accepts_gzip(headers)),
     };
     let is_hashed = name.contains("assets/");
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, if is_hashed { FOR_EVER } else { ASK_AGAIN });
+    headers.insert(CACHE_CONTROL, if is_hashed { IMMUTABLE } else { REVALIDATE });
     headers.insert(ETAG, HeaderValue::from_static(file.etag));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     response
 }
 
-impl File {
+impl PackedFile {
     fn content(&'static self, as_gzip: bool) -> Response {
-        let kind = (Extension(Shared), [(CONTENT_TYPE, media_type(self.name))]);
+        let kind = (Extension(StaticBody), [(CONTENT_TYPE, media_type(self.name))]);
         if as_gzip {
             return (kind, [(CONTENT_ENCODING, "gzip")], self.gzip).into_response();
         }
@@ -69,8 +69,8 @@ impl File {
     }
 }
 
-fn has(asked: &HeaderMap, etag: &str) -> bool {
-    let known = asked.get_all(IF_NONE_MATCH).into_iter().filter_map(|header| header.to_str().ok());
+fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|header| header.to_str().ok());
     known.flat_map(|header| header.split(',')).any(|known| {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
@@ -95,16 +95,16 @@ fn media_type(name: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn asking(name: &'static str, value: &'static str) -> HeaderMap {
+    fn headers_with(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_static(value))])
     }
 
     #[test]
-    fn every_file_has_a_media_type_and_comes_out_as_it_went_in() {
+    fn every_file_has_a_media_type_and_can_be_decompressed() {
         for file in FILES.iter() {
             assert_ne!(media_type(file.name), "application/octet-stream", "{}", file.name);
             assert_eq!(file.content(false).status(), StatusCode::OK, "{}", file.name);
-            assert!(has(&asking("if-none-match", file.etag), file.etag));
+            assert!(matches_etag(&headers_with("if-none-match", file.etag), file.etag));
         }
         assert!(FILES.iter().any(|file| file.name == "index.html"));
     }

@@ -1,18 +1,19 @@
-//! The console's pages and the page of the API documentation, out of this program.
+//! Serves the console and the API documentation. Their files are part of this program.
 //!
-//! | address | file of `web/dist` |
+//! | path | file of `web/dist` |
 //! | --- | --- |
-//! | `/` | none: it leads to `/console/` |
-//! | `/console/assets/…` | `assets/…`, for ever: their names change with what they hold |
-//! | `/console`, `/console/…` | `index.html`, whose script knows what to show |
-//! | `/api/openapi.json` | none: the file of this name at the top of the repository |
-//! | `/api/docs`, `/api/docs/assets/…` | `docs/index.html`, `docs/assets/…` |
+//! | `/` | none: redirects to `/console/` |
+//! | `/console/assets/…` | `assets/…`, cached for a year: their names have a hash of the content |
+//! | `/console`, `/console/…` | `index.html`, whose script does the routing |
+//! | `/api/openapi.json` | none: `openapi.json` in the root folder of the repository |
+//! | `/api/docs` | `index.html` in `docs` |
+//! | `/api/docs/assets/…` | `assets/…` in `docs` |
 //!
-//! They hold no secret: everything secret comes from the API.
+//! The files contain no secrets, so these routes need no authentication.
 
 mod file;
 
-pub use file::Shared;
+pub use file::StaticBody;
 
 use api::Problem;
 use axum::Router;
@@ -25,13 +26,12 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Nothing but our own files, and no script or style that is not in one.
+/// Only our own files, and no inline scripts or styles.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 
-/// The routes, for anybody.
 pub fn router() -> Router {
     Router::new()
         .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/console/")]).into_response()))
@@ -43,33 +43,33 @@ pub fn router() -> Router {
         .route("/api/docs/", get(docs))
         .route("/api/docs/assets/{name}", get(docs_asset))
         .method_not_allowed_fallback(async || Problem::method_not_allowed(Some("GET, HEAD")))
-        .layer(map_response(guarded))
+        .layer(map_response(with_security_headers))
 }
 
 async fn console(headers: HeaderMap) -> Response {
-    file::answer("index.html", &headers)
+    file::respond("index.html", &headers)
 }
 
 async fn page(Path(path): Path<String>, headers: HeaderMap) -> Response {
     match path.starts_with("assets/") {
-        true => file::answer(&path, &headers),
+        true => file::respond(&path, &headers),
         false => console(headers).await,
     }
 }
 
 async fn document(headers: HeaderMap) -> Response {
-    file::answer("openapi.json", &headers)
+    file::respond("openapi.json", &headers)
 }
 
 async fn docs(headers: HeaderMap) -> Response {
-    file::answer("docs/index.html", &headers)
+    file::respond("docs/index.html", &headers)
 }
 
 async fn docs_asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    file::answer(&format!("docs/assets/{name}"), &headers)
+    file::respond(&format!("docs/assets/{name}"), &headers)
 }
 
-async fn guarded(mut response: Response) -> Response {
+async fn with_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,5 +1,5 @@
-//! A batch of queue messages: run side by side, each succeeding or returning
-//! to the queue on its own.
+//! Runs the messages of a batch in parallel. Each succeeds or returns to the queue
+//! independently of the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,17 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use crate::gate::EnteredAlone;
+use crate::gate::ExclusiveRunPermit;
 use crate::task::{Disposition, RunEntry};
-use crate::{Runner, told};
+use crate::{Runner, log};
 
-/// When our own storage fails, the message comes back after this long, doubled each time
-/// up to [`LONGEST_PAUSE`]. That is short because receives also count throttling and
-/// looks for a run slot: a message that was received often may meet its first failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A task of a newer version is looked at again after this long.
+/// When our storage fails, the message is received again after this long, doubled each time
+/// up to [`LONGEST_STORAGE_PAUSE`]. The pauses are short because receives also count
+/// throttling and looks for a run slot: a message that was received often may meet its
+/// first failure.
+const FIRST_STORAGE_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_STORAGE_PAUSE: Duration = Duration::from_secs(60);
+/// A task that a newer version wrote is tried again after this long.
 const NEWER_VERSION_PAUSE: Duration = Duration::from_secs(900);
 /// How often a message may be received before it becomes a dead letter: the most that
 /// SQS allows. Attempts are bounded by the task's record; receives also count messages
@@ -29,43 +30,43 @@ const NEWER_VERSION_PAUSE: Duration = Duration::from_secs(900);
 /// `template.yaml` has the same number in the queue's `RedrivePolicy`
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html>).
 pub const MAX_RECEIVES: u32 = 1000;
-/// A message that must come again after this many receives is replaced by a new one,
-/// because waiting must not make it a dead letter. A task that waits for a run slot is
-/// received every 8 s on average. That is 13 sends in the 24 hours that it may wait: below
-/// the 16 after which Lambda stops a chain from a function to its own queue
+/// A message that must be received again after this many receives is replaced by a new
+/// one, so that waiting does not make it a dead letter. A task that waits for a run slot is
+/// received every 8 s on average, which is 13 sends in the 24 hours that it may wait. Lambda
+/// stops a function that sends to its own queue after 16
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html>).
 pub const RECEIVES_BEFORE_RESEND: u32 = 800;
-/// A send that failed is tried again this many receives later, and not at each one: an
-/// invocation that dies after its send would otherwise add a message each time.
+/// A send that failed is tried again this many receives later, not at each receive.
+/// Otherwise an invocation that dies after its send would add a message each time.
 const RECEIVES_BETWEEN_RESENDS: u32 = 50;
-/// A task that must run alone lets the rest of its batch go first, and comes back if too
-/// little of the invocation is left then. With a long run and ever more batches that could
-/// go on for a day, so at every so many receives it goes first.
+/// A task that must run alone lets the rest of its batch run first, and is received again
+/// if the rest of the invocation is then too short. With long runs and many batches that
+/// could repeat for a day, so the task runs first at every so many receives.
 const RECEIVES_BETWEEN_FIRST_TURNS: u32 = 10;
-/// The others of its batch come back later if it has not ended after this long. That is
-/// enough to find out that it may not run at all.
+/// The others of its batch are received again later if it has not ended after this long.
+/// This is long enough to find out that it may not run at all.
 const FIRST_TURN: Duration = Duration::from_secs(1);
 
-/// One message, as the event source hands it over.
+/// One message from the event source.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Names the message in the batch's answer.
+    /// Identifies the message in the batch's response.
     pub id: String,
-    /// For changing its visibility.
+    /// The receipt handle, for changes of the visibility timeout.
     pub receipt: String,
-    /// A task id.
+    /// The task id.
     pub body: String,
-    /// Whose task it is, as the message's group says. If nothing says it, the
-    /// task's record is asked.
+    /// The task's agent, from the message group. Without it, the agent is read from the
+    /// task's record.
     pub agent: Option<AgentId>,
-    /// How often it was received, this time included.
+    /// How often the message was received, including this time.
     pub receives: u32,
-    /// It comes from the dead-letter queue.
+    /// Whether the message comes from the dead-letter queue.
     pub dead_lettered: bool,
 }
 
-/// Runs every message of a batch and returns the ids of those that must come
-/// again. All others are done with. `deadline` is when this process may die.
+/// Runs every message of a batch. Returns the ids of the messages that must be received
+/// again; all others can be deleted. `deadline` is when this process may be stopped.
 pub async fn run_batch(
     runner: &Arc<Runner>,
     queue: &Arc<Queue>,
@@ -79,7 +80,7 @@ pub async fn run_batch(
     if let Some((delivery, alone)) = first {
         runs.push(start(runner, queue, delivery, Some(RunEntry::Alone(alone)), deadline));
     }
-    // All of them enter before any goes on: a task that must run alone lets the rest go first.
+    // All of them enter before any of them runs: a task that must run alone runs last.
     let mut entries = Vec::with_capacity(deliveries.len());
     for delivery in &deliveries {
         entries.push(enter(runner, delivery, enter_until).await);
@@ -90,8 +91,8 @@ pub async fn run_batch(
     outcomes
         .into_iter()
         .filter_map(|(id, outcome)| match outcome {
-            Ok(Verdict::Done) => None,
-            Ok(Verdict::Again) => Some(id),
+            Ok(DeliveryResult::Ack) => None,
+            Ok(DeliveryResult::Retry) => Some(id),
             Err(panic) => {
                 tracing::error!(message_id = id, error = %panic, "run panicked");
                 Some(id)
@@ -100,9 +101,12 @@ pub async fn run_batch(
         .collect()
 }
 
-/// Takes from a batch the task that goes first, if there is one, and lets it enter alone.
-/// Its record is read for that.
-async fn take_first(runner: &Runner, deliveries: &mut Vec<Delivery>) -> Option<(Delivery, EnteredAlone)> {
+/// Removes from the batch the task that must run first, if there is one, and lets it enter
+/// alone. Reads the task's record to find out.
+async fn take_first(
+    runner: &Runner,
+    deliveries: &mut Vec<Delivery>,
+) -> Option<(Delivery, ExclusiveRunPermit)> {
     let has_others = deliveries.len() > 1;
     for (place, delivery) in deliveries.iter().enumerate() {
         let is_its_turn = has_others && !delivery.dead_lettered && is_first_turn(delivery.receives);
@@ -117,13 +121,13 @@ async fn take_first(runner: &Runner, deliveries: &mut Vec<Delivery>) -> Option<(
 }
 
 async fn must_run_alone(runner: &Runner, id: TaskId) -> bool {
-    // A task that cannot be read does not go first: its own run reports why.
+    // A task that cannot be read does not run first: its own run reports the reason.
     let Ok(task) = runner.tasks.get(id).await else { return false };
     let (now, max_attempts) = (runner.clock.now(), runner.settings.max_attempts);
     Task::claim_refusal(task.as_ref(), id, now, max_attempts) == ClaimRefusal::MustRunAlone
 }
 
-/// None for a dead letter: to end its task is no run.
+/// Returns `None` for a dead letter, whose task is ended without a run.
 async fn enter(runner: &Runner, delivery: &Delivery, until: Option<Instant>) -> Option<RunEntry> {
     if delivery.dead_lettered {
         return None;
@@ -140,26 +144,26 @@ async fn enter(runner: &Runner, delivery: &Delivery, until: Option<Instant>) -> 
     })
 }
 
-/// Starts the run of a message. It is a task of its own: a panic in one run must not end
-/// the others. It does not outlive the batch: its event source takes a batch that is
-/// broken off for dead.
+/// Starts the run of a message in a tokio task of its own, so that a panic in one run does
+/// not end the others. The run does not outlive the batch: the event source treats a batch
+/// that is cancelled as failed.
 fn start(
     runner: &Arc<Runner>,
     queue: &Arc<Queue>,
     delivery: Delivery,
     entry: Option<RunEntry>,
     deadline: Moment,
-) -> impl Future<Output = (String, Result<Verdict, JoinError>)> + use<> {
+) -> impl Future<Output = (String, Result<DeliveryResult, JoinError>)> + use<> {
     let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
-    let (id, span) = (delivery.id.clone(), told::span(&delivery));
+    let (id, span) = (delivery.id.clone(), log::task_span(&delivery));
     let run = async move { deliver(&runner, &queue, delivery, entry, deadline).await };
     let run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
     async move { (id, run.await) }
 }
 
-enum Verdict {
-    Done,
-    Again,
+enum DeliveryResult {
+    Ack,
+    Retry,
 }
 
 async fn deliver(
@@ -168,42 +172,45 @@ async fn deliver(
     delivery: Delivery,
     entry: Option<RunEntry>,
     deadline: Moment,
-) -> Verdict {
+) -> DeliveryResult {
     let Some(id) = TaskId::parse(&delivery.body) else {
-        // Nothing of ours sends this, and it will not read better next time.
-        tracing::warn!(message_id = delivery.id, "dropped a message that is no task id");
-        return Verdict::Done;
+        // We never send this, and receiving it again would not help.
+        tracing::warn!(message_id = delivery.id, "dropped malformed queue message");
+        return DeliveryResult::Ack;
     };
     let disposition = match entry {
         Some(entry) => runner.run(id, delivery.agent, entry, deadline).await,
-        None => runner.bury(id).await,
+        None => runner.end_worker_lost(id).await,
     };
-    let is_worn_out = !delivery.dead_lettered && is_worn_out(delivery.receives);
+    let is_due_for_resend = !delivery.dead_lettered && is_due_for_resend(delivery.receives);
     let (pause, is_replaced) = match disposition {
-        Ok(Disposition::Done) => return Verdict::Done,
-        Ok(Disposition::ComeBackIn(pause)) => (pause, is_worn_out),
+        Ok(Disposition::Ack) => return DeliveryResult::Ack,
+        Ok(Disposition::RetryAfter(pause)) => (pause, is_due_for_resend),
         Err(error @ StoreError::Newer { .. }) => {
-            tracing::warn!(error = error_chain(&error), "task left alone for the newer version");
-            (NEWER_VERSION_PAUSE, is_worn_out)
+            tracing::warn!(
+                error = error_chain(&error),
+                "task deferred: its record was written by a newer version"
+            );
+            (NEWER_VERSION_PAUSE, is_due_for_resend)
         }
         Err(error) => {
             let error = error_chain(&error);
             tracing::error!(error, "task returns to the queue");
-            // A record that never works must become a dead letter, or it would not end.
+            // A record that always fails must become a dead letter, or the task would never end.
             (storage_pause(delivery.receives), false)
         }
     };
     if is_replaced && resend(runner, queue, id, &delivery, pause).await {
-        return Verdict::Done;
+        return DeliveryResult::Ack;
     }
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
-        // It comes back all the same, when its visibility timeout is over.
-        tracing::warn!(error = error_chain(&error), "visibility unchanged");
+        // The message is received again anyway, after its visibility timeout.
+        tracing::warn!(error = error_chain(&error), "could not change message visibility");
     }
-    Verdict::Again
+    DeliveryResult::Retry
 }
 
-/// Replaces the message by a new one. Returns whether the old one can be deleted.
+/// Sends a new message for the task. Returns whether the old message can be deleted.
 async fn resend(runner: &Runner, queue: &Queue, id: TaskId, delivery: &Delivery, pause: Duration) -> bool {
     let sent = async {
         let agent = match delivery.agent {
@@ -216,12 +223,12 @@ async fn resend(runner: &Runner, queue: &Queue, id: TaskId, delivery: &Delivery,
         }
     };
     sent.await.unwrap_or_else(|error| {
-        tracing::warn!(error = error_chain(&error), "message kept, because no new one could be sent");
+        tracing::warn!(error = error_chain(&error), "message not replaced: no new one could be sent");
         false
     })
 }
 
-fn is_worn_out(receives: u32) -> bool {
+fn is_due_for_resend(receives: u32) -> bool {
     receives.checked_sub(RECEIVES_BEFORE_RESEND).is_some_and(|more| more % RECEIVES_BETWEEN_RESENDS == 0)
 }
 
@@ -230,5 +237,5 @@ const fn is_first_turn(receives: u32) -> bool {
 }
 
 fn storage_pause(receives: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+    FIRST_STORAGE_PAUSE.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(LONGEST_STORAGE_PAUSE)
 }

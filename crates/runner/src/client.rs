@@ -1,16 +1,16 @@
 //! The HTTP client for calls to models and tools.
 //!
-//! Lambda freezes a process between two invocations. A frozen process misses that a
-//! server has closed a connection, and the next request over it fails. The client's own
-//! idle timeout does not help where the monotonic clock stands still during a freeze, so
-//! a client whose process was frozen is replaced, with all its connections.
+//! Lambda freezes a process between two invocations. A frozen process does not see that a
+//! server has closed a connection, and the next request over it fails. The client's idle
+//! timeout does not help where the monotonic clock stops during a freeze. So after a freeze
+//! the client is replaced, with all its connections.
 //!
-//! Connections are read on threads of their own. hyper reads interim responses (1xx) for as
-//! long as more of them are there: up to 128 times 400 KB before another task of the thread
-//! has its turn. A server that sends nothing else holds up such a thread until the time
-//! limit of the call, and never one that answers callers. The calls of an agent share the
-//! threads of one group, so with two such servers it holds up a quarter of the agents, and
-//! no others. A connection that another agent uses again stays with the group that opened it.
+//! Connections are read on separate threads. hyper reads interim responses (1xx) for as long
+//! as more of them arrive: up to 128 times 400 KB before another task of the thread runs. A
+//! server that sends nothing else blocks such a thread until the time limit of the call, but
+//! never a thread that serves callers. The calls of an agent share the threads of one group,
+//! so with two such servers an agent delays a quarter of the agents and no others. A
+//! connection that another agent reuses stays with the group that opened it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::resume_unwind;
@@ -26,22 +26,22 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::PrivateHosts;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A server that is gone without closing the connection is noticed after a few of these.
-/// A server that is only slow has the run's whole time.
+/// A server that disappeared without closing the connection is detected after a few of these.
+/// A slow server may use the whole time limit of the run.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-/// A connection that was idle for this long is not used again.
+/// A connection that was idle for this long is not reused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Groups of threads for connections. A group is started by its first call.
+/// Groups of threads for connections. The first call of a group starts its threads.
 const CONNECTION_GROUPS: usize = 4;
-/// With one thread, a single server could hold up a group.
+/// With one thread, a single server could block a group.
 const THREADS_OF_A_GROUP: usize = 2;
-/// A tenth of the processor time of a thread that answers callers, where both want it.
+/// About a tenth of the processor time of a thread that serves callers, when both are busy.
 #[cfg(target_os = "linux")]
 const CONNECTION_NICENESS: i32 = 10;
 /// The clocks of one process may drift apart by less than this without a freeze.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// Reaches public hosts and the private ones that are allowed.
+/// Reaches public hosts and the allowed private hosts.
 #[derive(Clone, Debug)]
 pub(crate) struct OutgoingClient {
     current: Arc<Mutex<Current>>,
@@ -55,7 +55,7 @@ struct Current {
     built_at: Clocks,
 }
 
-/// One moment by the clock that goes on during a freeze and by the one that may not.
+/// One moment on the clock that continues during a freeze and on the one that may stop.
 #[derive(Clone, Copy, Debug)]
 struct Clocks {
     wall: SystemTime,
@@ -68,7 +68,7 @@ impl OutgoingClient {
         Ok(Self { current: Arc::new(Mutex::new(current)), private_hosts })
     }
 
-    /// A client none of whose connections has lived through a freeze.
+    /// Returns a client without connections from before a freeze.
     pub(crate) fn get(&self) -> Client {
         self.get_at(Clocks::now())
     }
@@ -117,8 +117,8 @@ fn build(private_hosts: &PrivateHosts) -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Sends a request on the threads for connections of this agent, on which the response is
-/// read as well. The request ends when this is dropped.
+/// Sends a request on the connection threads of this agent, which also read the response.
+/// The request is cancelled when the future is dropped.
 pub(crate) async fn on_connection_threads<T: Send + 'static>(
     agent: Option<AgentId>,
     request: impl Future<Output = T> + Send + 'static,
@@ -141,12 +141,12 @@ pub(crate) async fn on_connection_threads<T: Send + 'static>(
     }
 }
 
-/// With the CA certificates of the system, which are read once in a process: that takes
-/// longer than everything else here, and a client is replaced after every freeze.
+/// Uses the CA certificates of the system. They are read once per process, because reading
+/// them takes longest here, and a client is replaced after every freeze.
 fn tls() -> ClientConfig {
     static TLS: OnceLock<ClientConfig> = OnceLock::new();
     let read = || {
-        // Installed once in a process; a second time it is there already.
+        // Fails if it is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = store::trusted_certificates();
         let mut config = ClientConfig::builder().with_root_certificates(certificates).with_no_client_auth();
@@ -159,14 +159,14 @@ fn tls() -> ClientConfig {
 fn start_threads() -> Option<Runtime> {
     let mut threads = Builder::new_multi_thread();
     threads.worker_threads(THREADS_OF_A_GROUP).thread_name("connections").enable_io().enable_time();
-    // On other systems this is the priority of the whole process.
+    // On other systems this would set the priority of the whole process.
     #[cfg(target_os = "linux")]
     threads.on_thread_start(|| {
-        // Where it fails, they get as much time as all other threads.
+        // If this fails, the threads have the same priority as all others.
         let _ = rustix::process::setpriority_process(None, CONNECTION_NICENESS);
     });
     let started = threads.build();
-    started.inspect_err(|error| tracing::error!(%error, "threads for connections not started")).ok()
+    started.inspect_err(|error| tracing::error!(%error, "connection threads not started")).ok()
 }
 
 #[cfg(test)]
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_was_frozen_if_only_the_wall_clock_went_on() {
+    fn a_process_was_frozen_if_only_the_wall_clock_advanced() {
         let before = Clocks::now();
         assert!(before.was_frozen_until(before.after(600, 0)));
         assert!(before.was_frozen_until(before.after(600, 590)));
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_are_used_again_unless_the_process_was_frozen() {
+    async fn connections_are_reused_unless_the_process_was_frozen() {
         let (url, connections) = server();
         let outgoing = OutgoingClient::new(PrivateHosts::any()).unwrap();
         let now = Clocks::now();

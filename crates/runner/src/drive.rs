@@ -1,4 +1,4 @@
-//! Performs what the agent loop asks for.
+//! Performs the steps of the agent loop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,44 +13,42 @@ use store::{AgentRecord, Claimed, Finish, error_chain};
 use subprocess::RenderError;
 
 use crate::memory::RunMemory;
-use crate::model::Question;
+use crate::model::ModelCall;
 use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::tools::Toolbox;
 use crate::{Runner, traced};
 
 /// How one attempt at a run went.
 #[derive(Debug)]
-pub(crate) enum Attempt {
-    /// The task ends like this.
+pub(crate) enum AttemptOutcome {
     Ended(Ended),
-    /// It met a fault; whether it is tried again is not decided here.
+    /// The attempt failed. The caller decides whether the task is tried again.
     Faulted {
-        /// What went wrong.
         fault: Fault,
-        /// How far it has come.
+        /// The progress so far.
         run: Box<Run>,
     },
-    /// A newer attempt holds the task, or it has ended: this one is void.
+    /// A newer attempt holds the task, or the task has ended. This attempt has no effect.
     Fenced,
 }
 
-/// What a model's server wants back may be this long: counting it takes as long as reading
-/// it.
+/// The assumed size of what goes back to a model provider, because counting its bytes would
+/// take as long as scrubbing it.
 const ECHO_BYTES: usize = 1024 * 1024;
 
-/// Why an attempt breaks off.
-enum Break {
+/// Why an attempt stops.
+enum AttemptError {
     Fault(Fault),
     Fenced,
 }
 
-impl From<Fault> for Break {
+impl From<Fault> for AttemptError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-/// One attempt, within `budget`, from where an earlier one had come to.
+/// Makes one attempt within `budget`, starting from the state that an earlier one saved.
 pub(crate) async fn attempt(
     runner: &Runner,
     record: &AgentRecord,
@@ -58,27 +56,27 @@ pub(crate) async fn attempt(
     payload: &Payload,
     earlier: Option<Run>,
     budget: Duration,
-) -> Attempt {
+) -> AttemptOutcome {
     let model = record.agent.draft().model.as_ref().unwrap_or(&runner.settings.default_model);
     let secrets = &RunSecrets::default();
-    let mut driver = Driver { runner, record, claimed, payload, secrets, is_written: earlier.is_some() };
+    let mut driver = Driver { runner, record, claimed, payload, secrets, is_checkpointed: earlier.is_some() };
     let mut run = earlier.unwrap_or_default();
-    // On the heap: it is moved into each future around it, which would fill a stack.
+    // Boxed, because it is moved into each future around it, which could overflow the stack.
     let attempt = Box::pin(async {
         let mut toolbox = None;
         let attempted = tokio::time::timeout(budget, driver.drive(&mut run, &mut toolbox)).await;
-        // On no budget: a run that ended in time has.
+        // Outside the budget: a run that ended in time stays successful.
         if let Some(toolbox) = toolbox {
             toolbox.close().await;
         }
         match attempted {
-            Ok(Ok(ended)) => Attempt::Ended(ended),
-            Ok(Err(Break::Fault(mut fault))) => {
+            Ok(Ok(ended)) => AttemptOutcome::Ended(ended),
+            Ok(Err(AttemptError::Fault(mut fault))) => {
                 secrets.scrubber().scrub_fault(&mut fault);
-                Attempt::Faulted { fault, run: Box::new(run) }
+                AttemptOutcome::Faulted { fault, run: Box::new(run) }
             }
-            Ok(Err(Break::Fenced)) => Attempt::Fenced,
-            Err(_) => Attempt::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
+            Ok(Err(AttemptError::Fenced)) => AttemptOutcome::Fenced,
+            Err(_) => AttemptOutcome::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
         }
     });
     let memory = RunMemory::new(runner.models.memory(), record.agent.id());
@@ -91,24 +89,27 @@ struct Driver<'a> {
     record: &'a AgentRecord,
     claimed: &'a Claimed,
     payload: &'a Payload,
-    /// All that this attempt sends, so that they can be removed from all that comes back.
+    /// All secrets that this attempt sends, to remove them from everything that it receives.
     secrets: &'a RunSecrets,
-    /// Whether the run is in the task's record as it stands.
-    is_written: bool,
+    /// Whether the task's record contains the current state of the run.
+    is_checkpointed: bool,
 }
 
 impl<'a> Driver<'a> {
-    async fn drive(&mut self, run: &mut Run, toolbox: &mut Option<Toolbox<'a>>) -> Result<Ended, Break> {
+    async fn drive(
+        &mut self,
+        run: &mut Run,
+        toolbox: &mut Option<Toolbox<'a>>,
+    ) -> Result<Ended, AttemptError> {
         let draft = self.record.agent.draft();
         let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
-        if !self.is_written {
-            *run = Run::new(
-                self.runner.sources.best(self.record, self.payload.words()).await.map_err(Fault::from)?,
-            );
+        if !self.is_checkpointed {
+            let passages = self.runner.sources.best_passages(self.record, self.payload.words()).await;
+            *run = Run::new(passages.map_err(Fault::from)?);
         }
-        let schema = answer_schema(draft.output_schema.as_ref(), model.provider)?.map(Arc::new);
-        let system = system_message(self.prompt().await?, run.context());
-        let mut api_key = api_key(self.runner, model).await?;
+        let schema = parse_answer_schema(draft.output_schema.as_ref(), model.provider)?.map(Arc::new);
+        let system = system_message(self.render_prompt().await?, run.context());
+        let mut api_key = model_api_key(self.runner, model).await?;
         self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
         let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record, self.secrets).await?);
@@ -118,24 +119,24 @@ impl<'a> Driver<'a> {
             match run.next() {
                 Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
                 Step::CallModel => {
-                    let question = Question {
+                    let model_call = ModelCall {
                         model,
                         api_key: api_key.as_deref(),
                         system: &system,
                         payload: self.payload,
-                        talk: run.talk(),
+                        messages: run.messages(),
                         tools: toolbox.specs(),
                         schema: draft.output_schema.as_ref(),
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
-                    let asked = async {
-                        let reply = self.runner.models.ask(&question).await?;
-                        let reply = without_secrets(self.secrets, reply).await?;
-                        checked(schema.as_ref(), reply).await
+                    let call = async {
+                        let reply = self.runner.models.call_model(&model_call).await?;
+                        let reply = scrub_model_reply(self.secrets, reply).await?;
+                        check_answer(schema.as_ref(), reply).await
                     };
-                    let reply = match traced::chat(model, turn, question.max_output_tokens, asked).await {
-                        // Asked again once with the key that replaced the refused one.
+                    let reply = match traced::chat(model, turn, model_call.max_output_tokens, call).await {
+                        // Retried once with the API key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
                             let newer = replaced_key(self.runner, model, api_key.as_deref()).await;
@@ -146,10 +147,10 @@ impl<'a> Driver<'a> {
                         reply => reply?,
                     };
                     run.model_replied(reply, rules);
-                    self.is_written = false;
+                    self.is_checkpointed = false;
                 }
                 Step::CallTools(turn) => {
-                    self.write_down(run).await?;
+                    self.save_checkpoint(run).await?;
                     let called = toolbox.call_all(self.claimed.task.id, &turn).await;
                     run.tools_replied(&turn, called);
                 }
@@ -158,14 +159,14 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn prompt(&self) -> Result<String, Fault> {
+    async fn render_prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
         let prompt = Prompt::new(&self.record.agent, self.payload, self.claimed.task.id, now);
         self.runner.subprocesses.render_prompt(self.record.agent.id(), prompt).await.map_err(|error| {
             match error {
                 RenderError::System(error) => {
                     tracing::error!(error = error_chain(&error), "prompt not rendered");
-                    Fault::passing(ErrorType::Internal, "The agent's prompt could not be rendered")
+                    Fault::transient(ErrorType::Internal, "The agent's prompt could not be rendered")
                 }
                 error => {
                     let reason = match &error {
@@ -182,56 +183,59 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// Before tools are called, so that whoever takes the run up again makes the
-    /// same calls under the same keys, and a void attempt makes none.
-    async fn write_down(&mut self, run: &Run) -> Result<(), Break> {
-        if self.is_written {
+    /// Saves the run before tools are called. A later attempt then makes the same calls under
+    /// the same idempotency keys, and a superseded attempt makes none.
+    async fn save_checkpoint(&mut self, run: &Run) -> Result<(), AttemptError> {
+        if self.is_checkpointed {
             return Ok(());
         }
         match self.runner.tasks.checkpoint(self.claimed, run).await {
             Ok(Finish::Recorded) => {
-                self.is_written = true;
+                self.is_checkpointed = true;
                 Ok(())
             }
-            Ok(Finish::Fenced) => Err(Break::Fenced),
+            Ok(Finish::Fenced) => Err(AttemptError::Fenced),
             Err(error) => {
-                tracing::error!(error = error_chain(&error), "run not written down");
-                Err(Fault::passing(ErrorType::Internal, "The run could not be written down").into())
+                tracing::error!(error = error_chain(&error), "checkpoint not saved");
+                Err(Fault::transient(ErrorType::Internal, "The state of the run could not be saved").into())
             }
         }
     }
 }
 
-/// What a model said, as it may leave the run.
-async fn without_secrets(secrets: &RunSecrets, reply: ModelReply) -> Result<ModelReply, Fault> {
+/// Removes secrets from a model's reply.
+async fn scrub_model_reply(secrets: &RunSecrets, reply: ModelReply) -> Result<ModelReply, Fault> {
     let calls: usize =
         reply.calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
     let echo = if reply.echo.is_some() { ECHO_BYTES } else { 0 };
     let bytes = reply.text.len() + reply.thought.len() + calls + echo;
     let scrubbed = secrets.scrubber().scrub_off_workers(bytes, reply, SecretScrubber::scrub_reply).await;
     scrubbed.map_err(|error| {
-        tracing::error!(%error, "reply of a model not searched for secrets");
-        Fault::permanent(ErrorType::Internal, "The reply of the model could not be searched for secrets")
+        tracing::error!(%error, "model reply not searched for secrets");
+        Fault::permanent(ErrorType::Internal, "The model's reply could not be searched for secrets")
     })
 }
 
-/// A reply whose answer has been held against its schema.
-async fn checked(schema: Option<&Arc<AnswerSchema>>, mut reply: ModelReply) -> Result<ModelReply, Fault> {
+/// Checks the answer of a reply against its schema.
+async fn check_answer(
+    schema: Option<&Arc<AnswerSchema>>,
+    mut reply: ModelReply,
+) -> Result<ModelReply, Fault> {
     let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else { return Ok(reply) };
     let cost = schema.cost(reply.text.len());
     let check = move || {
         reply.check(&schema);
         reply
     };
-    RunMemory::of_this_run().off_workers(cost, check).await.map_err(|error| {
-        tracing::error!(%error, "reply of a model not held against its schema");
-        Fault::permanent(ErrorType::Internal, "The answer could not be held against its schema")
+    RunMemory::current().off_workers(cost, check).await.map_err(|error| {
+        tracing::error!(%error, "model reply not checked against its schema");
+        Fault::permanent(ErrorType::Internal, "The answer could not be checked against its schema")
     })
 }
 
-/// What the answer must fit. It was checked when the agent was made, if not for
-/// the model that the deployment has by default.
-fn answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<AnswerSchema>, Fault> {
+/// The schema that the answer must match. It was checked when the agent was created, but not
+/// for the default model of the deployment.
+fn parse_answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<AnswerSchema>, Fault> {
     let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
     match schema {
         None => Ok(None),
@@ -245,7 +249,7 @@ fn answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<An
     }
 }
 
-/// The rendered prompt, followed by what the agent's sources say on the payload.
+/// The rendered prompt, followed by the passages of the agent's sources.
 fn system_message(prompt: String, passages: &[domain::Passage]) -> String {
     if passages.is_empty() {
         return prompt;
@@ -257,7 +261,7 @@ fn system_message(prompt: String, passages: &[domain::Passage]) -> String {
     message
 }
 
-async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>, Fault> {
+async fn model_api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>, Fault> {
     match &model.api_key {
         None => Ok(None),
         Some(ApiKey::Inline(key)) => Ok(Some(key.clone())),
@@ -268,20 +272,23 @@ async fn api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>,
     }
 }
 
-/// The key that has replaced `refused` in the secret store. A process caches keys for some
-/// minutes, and tasks should not fail because their key was replaced in that time.
+/// The API key that has replaced `refused` in the secret store. A process caches keys for
+/// some minutes, and tasks should not fail because their key was replaced in that time.
 async fn replaced_key(runner: &Runner, model: &ModelConfig, refused: Option<&str>) -> Option<String> {
     let (Some(ApiKey::Stored(name)), Some(refused)) = (&model.api_key, refused) else { return None };
-    let current = runner.secrets.replaced(&name.secret, refused).await;
+    let current = runner.secrets.get_if_replaced(&name.secret, refused).await;
     let newer = current.unwrap_or_else(|error| {
         tracing::warn!(error = error_chain(&error), "cannot check whether the refused key was replaced");
         None
     })?;
-    tracing::info!(secret = name.secret, "model asked again with the key that replaced the refused one");
+    tracing::info!(
+        secret = name.secret,
+        "retrying the model call with the key that replaced the refused one"
+    );
     Some(newer)
 }
 
-/// What the secret store has under a name that an agent's definition gives.
+/// Reads a secret that an agent's definition refers to.
 pub(crate) async fn stored_secret(
     runner: &Runner,
     name: &str,
@@ -290,12 +297,12 @@ pub(crate) async fn stored_secret(
     match runner.secrets.get(name).await {
         Ok(Some(secret)) => Ok(secret),
         Ok(None) => {
-            tracing::error!(secret = name, "a secret that an agent names does not exist");
+            tracing::error!(secret = name, "a secret that the agent refers to does not exist");
             Err(Fault::permanent(ErrorType::InvalidAgent, missing))
         }
         Err(error) => {
             tracing::error!(error = error_chain(&error), "secret store failed");
-            Err(Fault::passing(ErrorType::Internal, "The secret store could not be read"))
+            Err(Fault::transient(ErrorType::Internal, "The secret store could not be read"))
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Where calls to the outside may go: not to private addresses, unless the
-//! operator named the host, and never to the services that hold this machine's
-//! credentials or run this process.
+//! Decides which addresses outgoing calls may reach. Private addresses are refused unless the
+//! operator allows the host. Services that provide this machine's credentials or run this
+//! process are always refused.
 //!
-//! The check is made on the addresses a name resolves to, by the resolver that
-//! the connection itself uses, so a name cannot mean one thing to the check and
-//! another to the connection (DNS rebinding).
+//! The check runs in the resolver that the connection uses, on the addresses that a name
+//! resolves to. So a name cannot resolve differently for the check and for the connection
+//! (DNS rebinding).
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,9 +14,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use store::env::{Env, EnvError};
 use url::{Host, Url};
 
-/// What hands out credentials to whoever can reach it, on machines of large clouds:
-/// the instance metadata service (EC2, Azure, Google), containers' credentials (ECS,
-/// then EKS), and the metadata service of Alibaba Cloud.
+/// Services of cloud providers that return credentials to every caller: the instance metadata
+/// service (EC2, Azure, Google), the credentials of containers (ECS, then EKS), and the
+/// metadata service of Alibaba Cloud.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>,
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html>,
 /// <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>
@@ -28,8 +28,8 @@ const CREDENTIAL_SERVICES: [IpAddr; 6] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
 ];
-/// Where the environment names services of this process: Lambda's Runtime and
-/// Extensions APIs, the X-Ray daemon, and a server of credentials.
+/// Variables with the addresses of services of this process: Lambda's Runtime and Extensions
+/// APIs, the X-Ray daemon, and credential providers.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const OWN_SERVICES: [&str; 4] = [
     "AWS_LAMBDA_RUNTIME_API",
@@ -40,7 +40,7 @@ const OWN_SERVICES: [&str; 4] = [
 
 const ALLOWED_PRIVATE_HOSTS: &str = "AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS";
 
-/// Hosts that may be reached though their addresses are private.
+/// The private hosts that outgoing calls may reach.
 #[derive(Clone, Debug)]
 pub struct PrivateHosts {
     allowed: Allowed,
@@ -53,35 +53,33 @@ enum Allowed {
     Listed(Arc<[AllowedHost]>),
 }
 
-/// One entry of the operator's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct AllowedHost {
-    /// As in a URL, but without the brackets of an IPv6 address.
+    /// As in a URL, without the brackets of an IPv6 address.
     host: String,
-    /// `None`: every port.
+    /// `None` allows every port.
     port: Option<u16>,
 }
 
-/// A service that runs this process. Whoever reaches it can take its events, answer
-/// in its name or read its credentials.
+/// A service that runs this process. A caller that reaches it can take the events of this
+/// process, respond to them or read its credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct OwnService {
-    /// `None`: any private address, because only a name is known.
+    /// `None` means any private address, because only the name is known.
     address: Option<IpAddr>,
     port: u16,
 }
 
-/// A call to an address that is not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum RefusedAddress {
     #[error("{0} is a private address; allow it with AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS")]
     Private(String),
     #[error("{0} may be a service that holds credentials or runs this process; it cannot be allowed")]
     Reserved(String),
 }
 
-/// The refusal among an error's causes, if it is one.
-pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Refused> {
+/// Finds a refusal among the causes of an error.
+pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e RefusedAddress> {
     match error.downcast_ref() {
         Some(refused) => Some(refused),
         None => refused_in(error.source()?),
@@ -90,7 +88,7 @@ pub(crate) fn refused_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ref
 
 impl PrivateHosts {
     /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`: `host` or `host:port`, comma-separated, or
-    /// `*` for all; what `unset` allows if it is not set.
+    /// `*` for all. `unset` applies if the variable is not set.
     pub fn from_env(env: &Env, unset: Self) -> Result<Self, EnvError> {
         let allowed = match env.optional(ALLOWED_PRIVATE_HOSTS) {
             Some(list) => Allowed::parse(&list)?,
@@ -100,19 +98,18 @@ impl PrivateHosts {
         Ok(Self { allowed, own_services: named.flat_map(|text| OwnService::parse(&text)).collect() })
     }
 
-    /// All of them: for a server on the operator's own machine.
+    /// Allows all private hosts, for a server on the operator's machine.
     pub fn any() -> Self {
         Self { allowed: Allowed::Any, own_services: Arc::new([]) }
     }
 
-    /// No private host at all.
     pub fn none() -> Self {
         Self { allowed: Allowed::Listed(Arc::new([])), own_services: Arc::new([]) }
     }
 
-    /// Refuses a URL that names a private address outright. Names are checked
-    /// when they are resolved.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), Refused> {
+    /// Refuses a URL whose host is a private address. Names are checked when they are
+    /// resolved.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), RefusedAddress> {
         let port = url.port_or_known_default();
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
@@ -122,26 +119,26 @@ impl PrivateHosts {
         };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         if CREDENTIAL_SERVICES.contains(&address) || self.is_own_service(address, port) {
-            return Err(Refused::Reserved(host.to_owned()));
+            return Err(RefusedAddress::Reserved(host.to_owned()));
         }
         if is_private(address) && !self.allowed.allows(host, port) {
-            return Err(Refused::Private(host.to_owned()));
+            return Err(RefusedAddress::Private(host.to_owned()));
         }
         Ok(())
     }
 
-    /// A name that is listed for one port only is refused at any other; whether
-    /// its address is private shows when it is resolved. The port does not show
-    /// there, so a name that may be private is refused at an own service's port.
-    fn check_name(&self, name: &str, port: Option<u16>) -> Result<(), Refused> {
+    /// A name that is allowed for one port only is refused at any other port. Whether its
+    /// address is private is known only when it is resolved. The resolver does not know the
+    /// port, so a name that may be private is refused here at the port of an own service.
+    fn check_name(&self, name: &str, port: Option<u16>) -> Result<(), RefusedAddress> {
         if !self.allowed.allows(name, None) {
             return Ok(());
         }
         if self.own_services.iter().any(|service| Some(service.port) == port) {
-            return Err(Refused::Reserved(name.to_owned()));
+            return Err(RefusedAddress::Reserved(name.to_owned()));
         }
         if !self.allowed.allows(name, port) {
-            return Err(Refused::Private(name.to_owned()));
+            return Err(RefusedAddress::Private(name.to_owned()));
         }
         Ok(())
     }
@@ -179,10 +176,10 @@ impl Allowed {
 }
 
 impl AllowedHost {
-    /// Read as in a URL, so that all spellings of an address are one.
+    /// Parsed as in a URL, so that all spellings of an address are equal.
     fn parse(entry: &str) -> Option<Self> {
         let named = |host: &str, port| {
-            // A name in a URL may hold one.
+            // A name in a URL may contain an asterisk.
             let host = Host::parse(host).ok().filter(|_| !host.contains('*'))?.to_string();
             Some(Self { host: host.trim_matches(['[', ']']).to_owned(), port })
         };
@@ -198,15 +195,15 @@ impl AllowedHost {
         }
     }
 
-    /// Without a `port`, whether the host is allowed at any.
+    /// Without a `port`, whether the host is allowed at any port.
     fn matches(&self, host: &str, port: Option<u16>) -> bool {
         self.host == host && (self.port.is_none() || port.is_none() || self.port == port)
     }
 }
 
 impl OwnService {
-    /// From `host:port`, a URL, or several with spaces between them and `tcp:` or
-    /// `udp:` before each, as the X-Ray daemon may be named.
+    /// Parses `host:port`, a URL, or several of them separated by spaces, each with `tcp:` or
+    /// `udp:` in front, as for the X-Ray daemon.
     fn parse(text: &str) -> Vec<Self> {
         let addresses = text.split_whitespace();
         let addresses = addresses.map(|text| text.trim_start_matches("tcp:").trim_start_matches("udp:"));
@@ -227,7 +224,7 @@ impl OwnService {
         Some(Self { address, port: url.port_or_known_default()? })
     }
 
-    /// The unspecified address leads to loopback (`ip(7)`), and all of 127.0.0.0/8 is
+    /// The unspecified address connects to loopback (`ip(7)`), and all of 127.0.0.0/8 is
     /// loopback.
     fn may_be_at(&self, address: IpAddr) -> bool {
         match self.address {
@@ -251,7 +248,7 @@ impl Resolve for PrivateHosts {
     }
 }
 
-fn check_resolved(allowed: &Allowed, host: &str, found: &[SocketAddr]) -> Result<(), Refused> {
+fn check_resolved(allowed: &Allowed, host: &str, found: &[SocketAddr]) -> Result<(), RefusedAddress> {
     let addresses = || {
         found.iter().map(|address| match address.ip() {
             IpAddr::V6(address) => unmapped(address),
@@ -259,10 +256,10 @@ fn check_resolved(allowed: &Allowed, host: &str, found: &[SocketAddr]) -> Result
         })
     };
     if addresses().any(|address| CREDENTIAL_SERVICES.contains(&address)) {
-        return Err(Refused::Reserved(host.to_owned()));
+        return Err(RefusedAddress::Reserved(host.to_owned()));
     }
     if addresses().any(is_private) && !allowed.allows(host, None) {
-        return Err(Refused::Private(host.to_owned()));
+        return Err(RefusedAddress::Private(host.to_owned()));
     }
     Ok(())
 }
@@ -272,9 +269,8 @@ fn unmapped(address: Ipv6Addr) -> IpAddr {
     embedded_v4(address).map_or(IpAddr::V6(address), IpAddr::V4)
 }
 
-/// Loopback, private, link-local (with the cloud's metadata service), shared,
-/// and whatever else is not an address of the public Internet
-/// (IANA special-purpose registries, RFC 6890).
+/// Loopback, private, link-local (with the cloud's metadata service), shared, and all other
+/// addresses that are not on the public Internet (IANA special-purpose registries, RFC 6890).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
@@ -296,8 +292,8 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || (first == 198 && (18..20).contains(&second))
 }
 
-/// Only 2000::/3 is given out as public (RFC 4291 section 2.4), and of it neither
-/// 2001::/23 (protocols, with Teredo) nor the documentation's ranges.
+/// Only 2000::/3 is public (RFC 4291 section 2.4), except 2001::/23 (protocols, with Teredo)
+/// and the ranges for documentation.
 fn is_private_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     first & 0xe000 != 0x2000
@@ -348,7 +344,7 @@ mod tests {
             "http://[2002:7f00:1::]/",
             "http://[fd00::1]/",
             "http://[fe80::1]/",
-            // Written otherwise.
+            // Other spellings.
             "http://0177.0.0.1/",
             "http://127.1/",
             "http://127.0.0.1./",
@@ -363,8 +359,8 @@ mod tests {
         assert!(check("https://api.example.com/v1", ""));
     }
 
-    /// The ends of each block of the IANA special-purpose address registries that
-    /// is not globally reachable, and what else stands for such an address
+    /// The first and last address of each block of the IANA special-purpose address registries
+    /// that is not globally reachable, and of the blocks that embed such addresses
     /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>,
     /// <https://www.iana.org/assignments/iana-ipv6-special-registry>).
     #[test]
@@ -442,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_malformed_is_refused_with_the_part_that_is() {
+    fn a_malformed_list_is_refused_with_its_malformed_entry() {
         for malformed in [
             "10.0.0.0/8",
             "a b",
@@ -473,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_credentials_is_refused_whatever_is_allowed() {
+    fn a_credential_service_is_refused_whatever_is_allowed() {
         for host in [
             "169.254.169.254",
             "2852039166",
@@ -497,11 +493,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_resolves_to_a_service_of_credentials_is_refused_whatever_is_allowed() {
+    fn a_name_that_resolves_to_a_credential_service_is_refused_whatever_is_allowed() {
         for address in ["169.254.169.254:0", "[fd00:ec2::254]:0", "[::ffff:169.254.170.2]:0"] {
             let found = ["10.0.0.1:0".parse().unwrap(), address.parse().unwrap()];
             let refused = check_resolved(&Allowed::Any, "metadata.example", &found);
-            assert_eq!(refused, Err(Refused::Reserved("metadata.example".to_owned())), "{address}");
+            assert_eq!(refused, Err(RefusedAddress::Reserved("metadata.example".to_owned())), "{address}");
         }
         assert_eq!(check_resolved(&Allowed::Any, "a.example", &["10.0.0.1:0".parse().unwrap()]), Ok(()));
     }
@@ -523,7 +519,7 @@ mod tests {
                 "http://[::1]:9001/",
                 "http://[::]:9001/",
                 "http://[::ffff:127.0.0.1]:9001/",
-                // A name may lead there.
+                // A name may resolve to the service.
                 "http://localhost:9001/",
                 "http://LOCALHOST:9001/",
                 "http://model.internal:9001/",
@@ -533,7 +529,7 @@ mod tests {
                 "http://127.0.0.1:9002/keys",
                 "http://10.0.0.1:9002/keys",
             ] {
-                assert!(matches!(check(url), Err(Refused::Reserved(_))), "{url} with {allowed}");
+                assert!(matches!(check(url), Err(RefusedAddress::Reserved(_))), "{url} with {allowed}");
             }
             for url in [
                 "http://127.0.0.1:8080/v1",

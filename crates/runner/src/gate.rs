@@ -1,15 +1,16 @@
-//! Runs share the worker process, except for a task that lost its worker: it starts when
-//! no other run is in progress, and holds up the others for a while.
+//! Runs share the worker process, except for a task that lost its worker. That task starts
+//! when no other run is in progress, and delays the others for a while.
 //!
 //! | what | bound |
 //! | --- | --- |
-//! | tasks that wait to run alone, or do | one at a time in a process |
-//! | a start of others held up until runs in progress have ended | 1 minute; doubled, up to 15 minutes, each time that this was too short |
-//! | a start of others held up while the task runs | 1 minute; then others run beside it |
-//! | time that others have between two such waits | as long as they were held up, if any of them are there |
+//! | tasks that wait to run alone, or run alone | one at a time in a process |
+//! | delay of others until runs in progress have ended | 1 minute; doubled, up to 15 minutes, each time that this was too short |
+//! | delay of others while the task runs | 1 minute; then others run in parallel with it |
+//! | time for others between two such delays | as long as the delay, if others are waiting or running |
 //!
-//! A task never starts to run alone beside another one that lost its worker. So a task
-//! takes any other task with it once at most: after that the other one runs alone, too.
+//! A task never starts to run alone while another task that lost its worker runs. So a task
+//! that kills its worker can affect any other task at most once: after that the other task
+//! runs alone, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,56 +19,56 @@ use domain::Isolation;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, timeout};
 
-/// How long others may be held up until runs in progress have ended, at first.
-const FIRST_HOLD: Duration = Duration::from_secs(60);
-/// As long as any run may take.
-const LONGEST_HOLD: Duration = Duration::from_secs(900);
-/// How long others are held up by a run. Most runs end within it; a longer one must not
-/// stop the rest, which is why it does not stay alone to its end.
+/// How long others are first delayed while runs in progress end.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest time limit of a run.
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
+/// How long a run that runs alone delays others. Most runs end within it. A longer run must
+/// not block the others, so they start beside it.
 const ALONE_FOR: Duration = Duration::from_secs(60);
 
-/// Who may start a run in this process.
+/// Decides which runs may start in this process.
 #[derive(Debug)]
 pub struct RunGate {
-    runs: watch::Sender<Runs>,
-    /// Held by the one task that waits to run alone, or does. Until this instant
-    /// others go first.
+    runs: watch::Sender<RunCounts>,
+    /// Locked by the one task that waits to run alone, or runs alone. Until this instant
+    /// others take precedence.
     turn: Arc<Mutex<Instant>>,
 }
 
 #[derive(Debug, Default)]
-struct Runs {
+struct RunCounts {
     in_progress: usize,
-    /// Runs that are held up.
+    /// Runs that are delayed.
     waiting: usize,
-    is_held: bool,
+    is_paused: bool,
     is_closed: bool,
 }
 
-/// A run in progress.
+/// Held while a run is in progress.
 #[derive(Debug)]
-pub(crate) struct Entered(watch::Sender<Runs>);
+pub(crate) struct RunPermit(watch::Sender<RunCounts>);
 
-/// A run that started when no other was in progress.
+/// Held by a run that started when no other run was in progress.
 #[derive(Debug)]
-pub(crate) struct EnteredAlone {
-    /// Dropped first: runs that the end of the hold lets in find this one ended.
-    _run: Entered,
-    hold: Hold,
+pub(crate) struct ExclusiveRunPermit {
+    /// Dropped first, so that the end of the pause admits others after this run has ended.
+    _run: RunPermit,
+    pause: AdmissionPause,
 }
 
-/// The turn of one task, in which it can hold up others.
+/// The turn of one task, in which it can delay others.
 #[derive(Debug)]
-struct Hold {
-    runs: watch::Sender<Runs>,
+struct AdmissionPause {
+    runs: watch::Sender<RunCounts>,
     turn: OwnedMutexGuard<Instant>,
-    /// Set while others are held up.
+    /// Set while others are delayed.
     since: Option<Instant>,
 }
 
-/// Counts a run that is held up.
+/// Counts a run that is delayed.
 #[derive(Debug)]
-struct Waiting<'a>(&'a RunGate);
+struct WaitingRun<'a>(&'a RunGate);
 
 impl Default for RunGate {
     fn default() -> Self {
@@ -76,7 +77,7 @@ impl Default for RunGate {
 }
 
 impl RunGate {
-    /// Starts no run any more, and lets none wait: the process is about to stop.
+    /// Refuses all further runs, also those that wait: the process is about to stop.
     pub fn close(&self) {
         self.runs.send_modify(|runs| runs.is_closed = true);
     }
@@ -85,48 +86,49 @@ impl RunGate {
         self.runs.borrow().is_closed
     }
 
-    /// Begins a run beside others; waits while they are held up. None when closed.
-    pub(crate) async fn enter(&self) -> Option<Entered> {
-        let may_begin = |runs: &Runs| !runs.is_held;
+    /// Starts a run beside others. Waits while runs are delayed. Returns `None` when closed.
+    pub(crate) async fn enter(&self) -> Option<RunPermit> {
+        let may_begin = |runs: &RunCounts| !runs.is_paused;
         if self.try_enter(may_begin, Isolation::Shared) {
-            return Some(Entered(self.runs.clone()));
+            return Some(RunPermit(self.runs.clone()));
         }
-        let _waiting = Waiting::new(self);
-        self.entered(may_begin, Isolation::Shared).await.then(|| Entered(self.runs.clone()))
+        let _waiting = WaitingRun::new(self);
+        self.wait_to_enter(may_begin, Isolation::Shared).await.then(|| RunPermit(self.runs.clone()))
     }
 
-    /// Begins a run as soon as no other is in progress, within `patience`. None if that
-    /// is too short, when closed, or if another task waits to run alone or does.
-    pub(crate) async fn enter_alone(&self, patience: Duration) -> Option<EnteredAlone> {
+    /// Starts a run as soon as no other is in progress. Returns `None` if that takes longer
+    /// than `patience`, when closed, or if another task waits to run alone or runs alone.
+    pub(crate) async fn enter_alone(&self, patience: Duration) -> Option<ExclusiveRunPermit> {
         let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
         timeout(patience, self.wait_to_be_alone(turn)).await.ok().flatten()
     }
 
-    async fn wait_to_be_alone(&self, turn: OwnedMutexGuard<Instant>) -> Option<EnteredAlone> {
+    async fn wait_to_be_alone(&self, turn: OwnedMutexGuard<Instant>) -> Option<ExclusiveRunPermit> {
         let mut others_first = turn.saturating_duration_since(Instant::now());
-        let mut longest_hold = FIRST_HOLD;
-        let mut hold = Hold { runs: self.runs.clone(), turn, since: None };
+        let mut longest_pause = FIRST_PAUSE;
+        let mut pause = AdmissionPause { runs: self.runs.clone(), turn, since: None };
         loop {
-            let idle = self.entered(|runs| runs.in_progress == 0 && runs.waiting == 0, Isolation::Alone);
-            if let Ok(has_entered) = timeout(others_first, idle).await {
-                let run = has_entered.then(|| Entered(self.runs.clone()))?;
-                hold.since = Some(Instant::now());
-                return Some(EnteredAlone { _run: run, hold });
+            let idle =
+                self.wait_to_enter(|runs| runs.in_progress == 0 && runs.waiting == 0, Isolation::Alone);
+            if let Ok(has_permit) = timeout(others_first, idle).await {
+                let run = has_permit.then(|| RunPermit(self.runs.clone()))?;
+                pause.since = Some(Instant::now());
+                return Some(ExclusiveRunPermit { _run: run, pause });
             }
-            hold.begin();
-            let all_ended = self.entered(|runs| runs.in_progress == 0, Isolation::Alone);
-            if let Ok(has_entered) = timeout(longest_hold, all_ended).await {
-                let run = has_entered.then(|| Entered(self.runs.clone()))?;
-                return Some(EnteredAlone { _run: run, hold });
+            pause.begin();
+            let all_ended = self.wait_to_enter(|runs| runs.in_progress == 0, Isolation::Alone);
+            if let Ok(has_permit) = timeout(longest_pause, all_ended).await {
+                let run = has_permit.then(|| RunPermit(self.runs.clone()))?;
+                return Some(ExclusiveRunPermit { _run: run, pause });
             }
-            hold.end();
-            others_first = longest_hold;
-            longest_hold = (2 * longest_hold).min(LONGEST_HOLD);
+            pause.end();
+            others_first = longest_pause;
+            longest_pause = (2 * longest_pause).min(LONGEST_PAUSE);
         }
     }
 
-    /// Waits until a run may begin, and counts it. False when closed.
-    async fn entered(&self, may_begin: impl Fn(&Runs) -> bool, isolation: Isolation) -> bool {
+    /// Waits until a run may begin, and counts it. Returns false when closed.
+    async fn wait_to_enter(&self, may_begin: impl Fn(&RunCounts) -> bool, isolation: Isolation) -> bool {
         let mut changes = self.runs.subscribe();
         loop {
             if self.try_enter(&may_begin, isolation) {
@@ -139,62 +141,62 @@ impl RunGate {
         }
     }
 
-    fn try_enter(&self, may_begin: impl Fn(&Runs) -> bool, isolation: Isolation) -> bool {
+    fn try_enter(&self, may_begin: impl Fn(&RunCounts) -> bool, isolation: Isolation) -> bool {
         self.runs.send_if_modified(|runs| {
             let begins = !runs.is_closed && may_begin(runs);
             runs.in_progress += usize::from(begins);
-            runs.is_held |= begins && isolation == Isolation::Alone;
+            runs.is_paused |= begins && isolation == Isolation::Alone;
             begins
         })
     }
 }
 
-impl EnteredAlone {
+impl ExclusiveRunPermit {
     /// Performs the run. After a while others may run beside it.
     pub(crate) async fn perform<T>(mut self, mut run: impl Future<Output = T> + Unpin) -> T {
         if let Ok(done) = timeout(ALONE_FOR, &mut run).await {
             return done;
         }
-        self.hold.end();
+        self.pause.end();
         run.await
     }
 }
 
-impl Drop for Entered {
+impl Drop for RunPermit {
     fn drop(&mut self) {
         self.0.send_modify(|runs| runs.in_progress -= 1);
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingRun<'a> {
     fn new(gate: &'a RunGate) -> Self {
         gate.runs.send_modify(|runs| runs.waiting += 1);
         Self(gate)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingRun<'_> {
     fn drop(&mut self) {
         self.0.runs.send_modify(|runs| runs.waiting -= 1);
     }
 }
 
-impl Hold {
+impl AdmissionPause {
     fn begin(&mut self) {
         self.since = Some(Instant::now());
-        self.runs.send_modify(|runs| runs.is_held = true);
+        self.runs.send_modify(|runs| runs.is_paused = true);
     }
 
-    /// Lets others in, who then go first for as long as they were held up.
+    /// Admits others, which then take precedence for as long as they were delayed.
     fn end(&mut self) {
         if let Some(since) = self.since.take() {
             *self.turn = Instant::now() + since.elapsed();
-            self.runs.send_modify(|runs| runs.is_held = false);
+            self.runs.send_modify(|runs| runs.is_paused = false);
         }
     }
 }
 
-impl Drop for Hold {
+impl Drop for AdmissionPause {
     fn drop(&mut self) {
         self.end();
     }
@@ -221,7 +223,7 @@ mod tests {
         let (first, second) = (gate.enter().await.unwrap(), gate.enter().await.unwrap());
         let mut alone = pin!(gate.enter_alone(FOREVER));
         assert!(alone.as_mut().now_or_never().is_none());
-        assert!(gate.enter().now_or_never().is_none(), "held up until the first two have ended");
+        assert!(gate.enter().now_or_never().is_none(), "delayed until the first two have ended");
         drop((first, second));
         let alone = alone.await.unwrap();
         assert!(gate.enter().now_or_never().is_none());
@@ -230,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_run_alone_holds_up_others_for_a_minute_and_another_one_alone_until_its_end() {
+    async fn a_long_run_alone_delays_others_for_a_minute_and_another_one_alone_until_its_end() {
         let gate = RunGate::default();
         let started = Instant::now();
         let long =
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn others_go_first_for_as_long_as_they_were_held_up() {
+    async fn others_take_precedence_for_as_long_as_they_were_delayed() {
         let gate = Arc::new(RunGate::default());
         let alone = gate.enter_alone(FOREVER).await.unwrap();
         alone
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hold_that_was_too_short_is_doubled_after_a_rest() {
+    async fn a_pause_that_was_too_short_is_doubled_after_an_equal_time_for_others() {
         let gate = RunGate::default();
         let started = Instant::now();
         let long = async {
@@ -284,18 +286,18 @@ mod tests {
         let other = async {
             tokio::time::sleep(seconds(1)).await;
             let _run = gate.enter().await.unwrap();
-            assert_eq!(started.elapsed(), FIRST_HOLD);
+            assert_eq!(started.elapsed(), FIRST_PAUSE);
         };
         let alone = async {
             let _alone = gate.enter_alone(FOREVER).await.unwrap();
-            // Held up for 60 s, let in for 60 s, then held up to the end of the long one.
+            // Others are delayed for 60 s, admitted for 60 s, then delayed until the long run ends.
             assert_eq!(started.elapsed(), seconds(200));
         };
         tokio::join!(long, alone, other);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_impatient_one_gives_up_and_lets_others_in() {
+    async fn a_task_whose_patience_ends_gives_up_and_admits_others() {
         let gate = RunGate::default();
         let _run = gate.enter().await.unwrap();
         assert!(gate.enter_alone(seconds(5)).await.is_none());
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_lets_nobody_in_and_keeps_nobody_waiting() {
+    async fn a_closed_gate_admits_no_run_and_ends_all_waits() {
         let gate = RunGate::default();
         let run = gate.enter().await.unwrap();
         let close = async { gate.close() };

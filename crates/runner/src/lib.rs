@@ -2,14 +2,15 @@
 //! loop, and records how each task ended.
 //!
 //! Reading order: [`run_batch`] takes messages, [`Runner`] claims and finishes
-//! one task, `drive` performs what the loop in `domain` asks for, `model` speaks
-//! the providers' protocols.
+//! one task, `drive` performs what the loop in `domain` asks for, `model`
+//! implements the providers' protocols.
 
 mod batch;
 mod client;
 mod drive;
 mod egress;
 mod gate;
+mod log;
 mod memory;
 mod model;
 mod scrub;
@@ -17,7 +18,6 @@ mod settings;
 mod slots;
 mod sources;
 mod task;
-mod told;
 mod tools;
 mod traced;
 

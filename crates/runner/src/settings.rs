@@ -1,4 +1,4 @@
-//! How runs are run.
+//! The settings of runs.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use domain::agent::{ApiKey, SecretName};
 use domain::{ModelConfig, Provider};
 use store::env::{Env, EnvError};
 
-/// The operator's choices, from the environment.
+/// Read from the environment.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
-    /// `AGENT_WEBHOOKS_MAX_ATTEMPTS`: claims a task may have in all, 1 to 9; 5 by default.
-    /// Below the queue's limit on receives, so that a task ends by its own rules.
+    /// `AGENT_WEBHOOKS_MAX_ATTEMPTS`: how often a task may be claimed, 1 to 9, 5 by default.
+    /// Below the queue's limit on receives, so that the task ends before its message becomes a
+    /// dead letter.
     pub max_attempts: u32,
     /// `AGENT_WEBHOOKS_RESULT_TTL_SECONDS`: how long an ended task can be read,
     /// 60 s to 30 days; 86400 by default.
     pub retention: Duration,
-    /// `AGENT_WEBHOOKS_MODEL_*`: the model of agents that name none.
+    /// `AGENT_WEBHOOKS_MODEL_*`: the model of agents that configure none.
     pub default_model: ModelConfig,
 }
 
 impl RunSettings {
-    /// Reads them.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         let retention = env.number("AGENT_WEBHOOKS_RESULT_TTL_SECONDS", 86_400, 60, 2_592_000)?;
         Ok(Self {
@@ -32,9 +32,9 @@ impl RunSettings {
 }
 
 /// `AGENT_WEBHOOKS_MODEL_PROVIDER` (`openai`, `anthropic`, `bedrock`, `extractive`),
-/// `…_BASE_URL`, `…_NAME`, and the key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name
-/// in the secret store. Without a provider it is `openai` if there is a base URL,
-/// else `extractive`.
+/// `…_BASE_URL`, `…_NAME`, and the API key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name
+/// in the secret store. The default provider is `openai` if there is a base URL, otherwise
+/// `extractive`.
 fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     const PROVIDER: &str = "AGENT_WEBHOOKS_MODEL_PROVIDER";
     let base_url = env.optional("AGENT_WEBHOOKS_MODEL_BASE_URL");
@@ -57,8 +57,8 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     };
     domain::agent::check_model(&model).map_err(|error| EnvError::Malformed {
         name: "AGENT_WEBHOOKS_MODEL_BASE_URL",
-        expected: format!("one that fits AGENT_WEBHOOKS_MODEL_NAME and …_PROVIDER ({error})"),
-        // It may carry a credential, which is why it is refused.
+        expected: format!("a URL that fits AGENT_WEBHOOKS_MODEL_NAME and …_PROVIDER ({error})"),
+        // The URL may contain a credential, which would be the reason for the refusal.
         found: "a URL that is not shown".to_owned(),
     })?;
     Ok(model)

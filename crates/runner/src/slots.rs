@@ -1,5 +1,5 @@
-//! Run slots: an agent that limits its runs has so many at a time, over all
-//! functions. Others of its tasks wait, without a claim and without an attempt.
+//! Run slots limit how many runs of an agent are in progress at a time, across all
+//! functions. Further tasks of the agent wait without being claimed.
 
 use std::time::Duration;
 
@@ -7,59 +7,60 @@ use domain::agent::Limits;
 use domain::{AgentId, Failure, Moment, TaskId, gives_up_waiting, wait_pause};
 use store::{Slot, SlotAnswer, StoreError, Wait, error_chain};
 
-use crate::task::{Disposition, leave};
-use crate::{Runner, told};
+use crate::task::{Disposition, defer_refused};
+use crate::{Runner, log};
 
-/// Pauses between tries to give a run slot back.
-const GIVE_BACK_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(1000)];
-/// Left free at the end of an invocation, so that the batch is answered.
+/// Pauses between the attempts to release a run slot.
+const RELEASE_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(1000)];
+/// Reserved at the end of an invocation to return the result of the batch.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 /// Whether a task may run now.
-pub(crate) enum Turn {
-    /// It may; holding this slot, if its agent limits its runs.
-    Go(Option<Slot>),
-    /// Its agent is busy.
+pub(crate) enum SlotDecision {
+    /// The task may run. It holds this slot, if its agent limits its runs.
+    Run(Option<Slot>),
+    /// All run slots of this agent are taken.
     Wait(AgentId),
 }
 
 impl Runner {
     /// Takes a run slot for the task, if its agent limits its runs.
-    pub(crate) async fn turn(
+    pub(crate) async fn acquire_slot(
         &self,
         id: TaskId,
         agent: Option<AgentId>,
         lease_until: Moment,
-    ) -> Result<Turn, StoreError> {
-        let Some((agent, slots)) = self.limited(id, agent).await? else { return Ok(Turn::Go(None)) };
+    ) -> Result<SlotDecision, StoreError> {
+        let Some((agent, slots)) = self.run_limit(id, agent).await? else {
+            return Ok(SlotDecision::Run(None));
+        };
         match self.tasks.take_slot(agent, slots, self.clock.now(), lease_until).await? {
-            SlotAnswer::Taken(slot) => Ok(Turn::Go(Some(slot))),
-            SlotAnswer::Full => Ok(Turn::Wait(agent)),
+            SlotAnswer::Taken(slot) => Ok(SlotDecision::Run(Some(slot))),
+            SlotAnswer::Full => Ok(SlotDecision::Wait(agent)),
         }
     }
 
-    /// The task's agent and how many runs it may have, if it says so. What is wrong
-    /// with a task or an agent is for its run to find out.
-    async fn limited(
+    /// The task's agent and how many runs it may have, if it limits them. Problems with the
+    /// task or the agent are ignored here: the run reports them.
+    async fn run_limit(
         &self,
         id: TaskId,
         agent: Option<AgentId>,
     ) -> Result<Option<(AgentId, u32)>, StoreError> {
-        let Some((agent, limits)) = self.limits(id, agent).await? else { return Ok(None) };
+        let Some((agent, limits)) = self.agent_limits(id, agent).await? else { return Ok(None) };
         Ok(limits.max_concurrent_runs.map(|slots| (agent, slots)))
     }
 
-    /// How long a run of the task may take.
-    pub(crate) async fn longest_run(
+    pub(crate) async fn run_timeout(
         &self,
         id: TaskId,
         agent: Option<AgentId>,
     ) -> Result<Duration, StoreError> {
-        let limits = self.limits(id, agent).await?;
+        let limits = self.agent_limits(id, agent).await?;
         Ok(limits.map_or(Duration::ZERO, |(_, limits)| limits.timeout()))
     }
 
-    async fn limits(
+    async fn agent_limits(
         &self,
         id: TaskId,
         agent: Option<AgentId>,
@@ -69,44 +70,44 @@ impl Runner {
             None => self.tasks.owner(id).await?,
         };
         let Some(agent) = agent else { return Ok(None) };
-        match self.agents.remembered(agent).await {
+        match self.agents.get_cached(agent).await {
             Ok(record) => Ok(record.map(|record| (agent, record.agent.draft().limits.clone()))),
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Lets the task wait, or ends it if it has waited for too long. A message
-    /// whose task has ended does not go round for ever.
+    /// Defers the task, or ends it if it has waited for too long. The message of a task that
+    /// has ended is deleted.
     pub(crate) async fn wait_for_slot(&self, id: TaskId, agent: AgentId) -> Result<Disposition, StoreError> {
         let (now, pause) = (self.clock.now(), random_wait_pause());
         match self.tasks.wait_for_slot(id, now, now.plus(pause)).await? {
             Wait::Since(since) if gives_up_waiting(now.since(since)) => {
-                self.end_unheld(id, Failure::no_slot()).await
+                self.end_abandoned(id, Failure::no_slot()).await
             }
             Wait::Since(_) => {
-                told::no_slot(agent, pause);
-                Ok(Disposition::ComeBackIn(pause))
+                log::log_waits_for_slot(agent, pause);
+                Ok(Disposition::RetryAfter(pause))
             }
-            Wait::Refused(refusal) => Ok(leave(refusal, now)),
+            Wait::Refused(refusal) => Ok(defer_refused(refusal, now)),
         }
     }
 
-    /// A slot that is not given back is blocked until its lease ends, and the item of an
-    /// agent with thousands of waiting tasks may be throttled.
-    pub(crate) async fn give_back(&self, slot: Option<Slot>, deadline: Moment) {
+    /// Retries, because a slot that is not released is blocked until its lease ends, and the
+    /// item of an agent with thousands of waiting tasks may be throttled.
+    pub(crate) async fn release_slot(&self, slot: Option<Slot>, deadline: Moment) {
         let Some(slot) = slot else { return };
-        let left = deadline.minus(ANSWER_MARGIN).since(self.clock.now());
-        if tokio::time::timeout(left, self.try_to_give_back(&slot)).await.is_err() {
+        let remaining = deadline.minus(ANSWER_MARGIN).since(self.clock.now());
+        if tokio::time::timeout(remaining, self.try_release_slot(&slot)).await.is_err() {
             tracing::error!("run slot blocked until its lease ends, because the invocation ends");
         }
     }
 
-    async fn try_to_give_back(&self, slot: &Slot) {
-        for pause in GIVE_BACK_PAUSES {
+    async fn try_release_slot(&self, slot: &Slot) {
+        for pause in RELEASE_PAUSES {
             match self.tasks.free_slot(slot).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(error = error_chain(&error), "run slot not given back yet"),
+                Err(error) => tracing::warn!(error = error_chain(&error), "run slot not released yet"),
             }
             tokio::time::sleep(pause).await;
         }
@@ -116,10 +117,10 @@ impl Runner {
     }
 }
 
-/// How long a task that waits is left alone.
+/// How long a waiting task is deferred.
 pub(crate) fn random_wait_pause() -> Duration {
     let mut chance = [0; 2];
-    // Without randomness all look again after the same time: crowded, not wrong.
+    // Without randomness all of them try again at the same time, which only costs throughput.
     let _ = getrandom::fill(&mut chance);
     wait_pause(u16::from_be_bytes(chance))
 }

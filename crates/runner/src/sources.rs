@@ -1,53 +1,48 @@
-//! What an agent can look up: its documents and the texts of its definition.
+//! The sources of agents: their documents and the texts of their definitions.
 //!
-//! The record of the agent says which documents it has, so a run that finds them
-//! in memory reads nothing.
+//! The agent's record lists its documents. A run that finds them in memory reads nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::{AgentId, Content, ErrorType, Fault, Passage};
+use domain::{AgentId, DocumentContent, ErrorType, Fault, Passage};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use sources::{Document, IndexError, Library, UnreadableDocument, Volume};
+use sources::{Document, IndexError, IndexedDocument, Library, UnreadableDocument};
 use store::{AgentRecord, Agents, Documents, StoreError, error_chain};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
-/// What is kept in memory of all agents' documents together. The function has
-/// more for the runs themselves; an agent's documents take up to a third of this.
-const MOST_BYTES: usize = 96 * 1024 * 1024;
-/// What a library takes beside its documents.
+/// The memory for the documents of all agents. The function has more for the runs
+/// themselves. The documents of one agent take up to a third of this.
+const MAX_BYTES: usize = 96 * 1024 * 1024;
+/// The memory of a library without its documents.
 const LIBRARY_BYTES: usize = 64 * 1024;
-/// Documents read at a time.
-const AT_ONCE: usize = 8;
-/// How often documents may change under a search before it gives up.
-const MOST_CHANGES: usize = 3;
+/// How many documents are read in parallel.
+const PARALLEL_READS: usize = 8;
+/// How often documents may change during a search before it gives up.
+const MAX_CHANGES: usize = 3;
 
 /// The sources of all agents.
 #[derive(Debug)]
 pub struct Sources {
     agents: Arc<Agents>,
     documents: Documents,
-    shelves: Mutex<Shelves>,
+    cache: Mutex<LibraryCache>,
 }
 
 /// Why an agent's sources cannot be searched.
 #[derive(Debug, thiserror::Error)]
 pub enum SourcesError {
-    /// They cannot be read.
     #[error("failed to read the agent's documents")]
     Store(#[from] StoreError),
-    /// A document is not what was written.
-    #[error("a document cannot be read back")]
+    #[error("a stored document is corrupt")]
     Unreadable(#[from] UnreadableDocument),
-    /// The engine failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// They changed again and again while they were read.
     #[error("the agent's documents keep changing")]
     Changing,
-    /// A search panicked, or the process ends.
-    #[error("a search broke off")]
+    /// The search panicked, or the process is stopping.
+    #[error("the search was interrupted")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
@@ -59,7 +54,7 @@ impl From<SourcesError> for Fault {
             SourcesError::Store(
                 StoreError::Unavailable { .. } | StoreError::Newer { .. } | StoreError::BeingDeleted,
             )
-            | SourcesError::Changing => Self::passing(ErrorType::Internal, message),
+            | SourcesError::Changing => Self::transient(ErrorType::Internal, message),
             SourcesError::Store(StoreError::Damaged { .. })
             | SourcesError::Unreadable(_)
             | SourcesError::Index(_)
@@ -68,42 +63,45 @@ impl From<SourcesError> for Fault {
     }
 }
 
-/// Libraries by agent, and which was used last.
+/// The libraries of agents. The least recently used ones are evicted.
 #[derive(Debug, Default)]
-struct Shelves {
-    by_agent: HashMap<AgentId, Shelf>,
+struct LibraryCache {
+    by_agent: HashMap<AgentId, LibrarySlot>,
     uses: u64,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
-    /// Held while the library is read, so that runs that start together read it once.
-    place: Arc<AsyncMutex<Option<Shelved>>>,
+struct LibrarySlot {
+    /// Locked while the library is loaded, so that runs that start together load it once.
+    library: Arc<AsyncMutex<Option<CachedLibrary>>>,
     bytes: usize,
     used: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Shelved {
+struct CachedLibrary {
     revision: u64,
     library: Arc<Library>,
-    contents: HashMap<Content, Arc<Document>>,
+    contents: HashMap<DocumentContent, Arc<Document>>,
 }
 
 impl Sources {
-    /// The documents of these agents.
     pub fn new(agents: Arc<Agents>, documents: Documents) -> Self {
-        Self { agents, documents, shelves: Mutex::default() }
+        Self { agents, documents, cache: Mutex::default() }
     }
 
-    /// The passages that speak to a payload: what a model is given unasked, and
-    /// what answers without one.
-    pub async fn best(&self, record: &AgentRecord, question: String) -> Result<Vec<Passage>, SourcesError> {
+    /// The passages that match a payload best. The model gets them with the prompt. Without a
+    /// model they are the answer.
+    pub async fn best_passages(
+        &self,
+        record: &AgentRecord,
+        query: String,
+    ) -> Result<Vec<Passage>, SourcesError> {
         let Some(library) = self.library(record).await? else { return Ok(Vec::new()) };
-        Ok(spawn_blocking(move || library.best(&question)).await??)
+        Ok(spawn_blocking(move || library.best_passages(&query)).await??)
     }
 
-    /// Up to `limit` passages for a query, best first: the tool `search_sources`.
+    /// Up to `limit` passages for a query, best first. Used by the tool `search_sources`.
     pub async fn search(
         &self,
         record: &AgentRecord,
@@ -120,44 +118,48 @@ impl Sources {
             return Ok(None);
         }
         let id = record.agent.id();
-        let place = self.place(id);
-        let mut shelved = place.lock().await;
-        if let Some(found) = shelved.as_ref().filter(|found| found.revision >= record.revision) {
+        let cell = self.library_cell(id);
+        let mut cached = cell.lock().await;
+        if let Some(found) = cached.as_ref().filter(|found| found.revision >= record.revision) {
             return Ok(Some(Arc::clone(&found.library)));
         }
-        let read = self.read(record, shelved.take()).await?;
-        let library = Arc::clone(&read.library);
-        *shelved = Some(read);
-        self.keep(id, LIBRARY_BYTES + library.bytes());
+        let loaded = self.load(record, cached.take()).await?;
+        let library = Arc::clone(&loaded.library);
+        *cached = Some(loaded);
+        self.record_size(id, LIBRARY_BYTES + library.bytes());
         Ok(Some(library))
     }
 
-    /// Reads what is not in memory yet. A document that was replaced or deleted
-    /// since the record was read is looked for in the record as it is now.
-    async fn read(&self, record: &AgentRecord, known: Option<Shelved>) -> Result<Shelved, SourcesError> {
-        let known = known.map(|shelved| shelved.contents).unwrap_or_default();
+    /// Reads the documents that are not in memory yet. If one was replaced or deleted since the
+    /// record was read, reads the record again.
+    async fn load(
+        &self,
+        record: &AgentRecord,
+        known: Option<CachedLibrary>,
+    ) -> Result<CachedLibrary, SourcesError> {
+        let known = known.map(|cached| cached.contents).unwrap_or_default();
         let mut record = record.clone();
-        for _ in 0..MOST_CHANGES {
-            if let Some(contents) = self.contents(&record, &known).await? {
-                return spawn_blocking(move || shelved(&record, contents)).await?;
+        for _ in 0..MAX_CHANGES {
+            if let Some(contents) = self.load_contents(&record, &known).await? {
+                return spawn_blocking(move || build_library(&record, contents)).await?;
             }
             match self.agents.get(record.agent.id()).await? {
                 Some(now) => record = now,
-                // Deleted with its documents, while a run of it goes on.
+                // The agent and its documents were deleted during the run.
                 None => record.catalogue = record.catalogue.emptied(),
             }
         }
         Err(SourcesError::Changing)
     }
 
-    /// Every document of the record, or nothing if one is gone.
-    async fn contents(
+    /// Every document of the record, or `None` if one of them is missing.
+    async fn load_contents(
         &self,
         record: &AgentRecord,
-        known: &HashMap<Content, Arc<Document>>,
-    ) -> Result<Option<HashMap<Content, Arc<Document>>>, SourcesError> {
+        known: &HashMap<DocumentContent, Arc<Document>>,
+    ) -> Result<Option<HashMap<DocumentContent, Arc<Document>>>, SourcesError> {
         let id = record.agent.id();
-        let read = async |content: Content| {
+        let read = async |content: DocumentContent| {
             if let Some(document) = known.get(&content) {
                 return Ok(Some((content, Arc::clone(document))));
             }
@@ -168,34 +170,34 @@ impl Sources {
         };
         let listed = record.catalogue.documents().iter();
         let reads: Vec<_> = listed.map(|listed| read(listed.content.clone())).collect();
-        let read: Vec<Option<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let read: Vec<Option<_>> = stream::iter(reads).buffered(PARALLEL_READS).try_collect().await?;
         Ok(read.into_iter().collect())
     }
 
-    fn place(&self, id: AgentId) -> Arc<AsyncMutex<Option<Shelved>>> {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        shelves.uses += 1;
-        let used = shelves.uses;
-        let shelf = shelves.by_agent.entry(id).or_default();
-        shelf.used = used;
-        Arc::clone(&shelf.place)
+    fn library_cell(&self, id: AgentId) -> Arc<AsyncMutex<Option<CachedLibrary>>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.uses += 1;
+        let used = cache.uses;
+        let slot = cache.by_agent.entry(id).or_default();
+        slot.used = used;
+        Arc::clone(&slot.library)
     }
 
-    /// Notes what a library takes, and puts others away until all have room.
-    fn keep(&self, id: AgentId, bytes: usize) {
-        let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shelf) = shelves.by_agent.get_mut(&id) {
-            shelf.bytes = bytes;
+    /// Records the size of a library, and evicts others until all fit.
+    fn record_size(&self, id: AgentId, bytes: usize) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = cache.by_agent.get_mut(&id) {
+            slot.bytes = bytes;
         }
-        shelves.make_room(id);
+        cache.make_room(id);
     }
 }
 
-impl Shelves {
+impl LibraryCache {
     fn make_room(&mut self, for_agent: AgentId) {
-        while self.by_agent.values().map(|shelf| shelf.bytes).sum::<usize>() > MOST_BYTES {
-            let others = self.by_agent.iter().filter(|(id, shelf)| **id != for_agent && shelf.bytes > 0);
-            let Some(oldest) = others.min_by_key(|(_, shelf)| shelf.used).map(|(id, _)| *id) else { return };
+        while self.by_agent.values().map(|slot| slot.bytes).sum::<usize>() > MAX_BYTES {
+            let others = self.by_agent.iter().filter(|(id, slot)| **id != for_agent && slot.bytes > 0);
+            let Some(oldest) = others.min_by_key(|(_, slot)| slot.used).map(|(id, _)| *id) else { return };
             self.by_agent.remove(&oldest);
         }
     }
@@ -205,22 +207,25 @@ fn has_sources(record: &AgentRecord) -> bool {
     !record.agent.draft().sources.is_empty() || !record.catalogue.documents().is_empty()
 }
 
-/// The documents and the definition's own texts, side by side.
-fn shelved(record: &AgentRecord, contents: HashMap<Content, Arc<Document>>) -> Result<Shelved, SourcesError> {
+/// Combines the documents and the texts of the definition in one library.
+fn build_library(
+    record: &AgentRecord,
+    contents: HashMap<DocumentContent, Arc<Document>>,
+) -> Result<CachedLibrary, SourcesError> {
     let texts = &record.agent.draft().sources;
-    let mut volumes = Vec::new();
+    let mut documents = Vec::new();
     if !texts.is_empty() {
-        let document = Arc::new(Document::of_texts(texts)?);
-        volumes.push(Volume { title: String::new(), source: String::new(), document });
+        let document = Arc::new(Document::from_texts(texts)?);
+        documents.push(IndexedDocument { title: String::new(), source: String::new(), document });
     }
     for listed in record.catalogue.documents() {
         if let Some(document) = contents.get(&listed.content) {
             let (title, source) = (listed.title.clone(), listed.source.clone());
-            volumes.push(Volume { title, source, document: Arc::clone(document) });
+            documents.push(IndexedDocument { title, source, document: Arc::clone(document) });
         }
     }
-    let library = Arc::new(Library::new(volumes)?);
-    Ok(Shelved { revision: record.revision, library, contents })
+    let library = Arc::new(Library::new(documents)?);
+    Ok(CachedLibrary { revision: record.revision, library, contents })
 }
 
 #[cfg(test)]
@@ -228,22 +233,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_libraries_used_longest_ago_make_room_and_never_the_one_that_needs_it() {
+    fn the_least_recently_used_libraries_are_evicted_and_never_the_one_in_use() {
         let id = |n| AgentId::random([n; 16]);
-        let shelf = |used, bytes| Shelf { used, bytes, ..Shelf::default() };
-        let mut shelves = Shelves::default();
+        let slot = |used, bytes| LibrarySlot { used, bytes, ..LibrarySlot::default() };
+        let mut cache = LibraryCache::default();
         for (n, used) in [(1, 30), (2, 10), (3, 20)] {
-            shelves.by_agent.insert(id(n), shelf(used, MOST_BYTES / 3));
+            cache.by_agent.insert(id(n), slot(used, MAX_BYTES / 3));
         }
-        shelves.make_room(id(2));
-        assert_eq!(shelves.by_agent.len(), 3);
-        shelves.by_agent.insert(id(4), shelf(40, MOST_BYTES / 2));
-        shelves.make_room(id(2));
-        let mut left: Vec<u64> = shelves.by_agent.values().map(|shelf| shelf.used).collect();
-        left.sort_unstable();
-        assert_eq!(left, [10, 40]);
-        shelves.by_agent.insert(id(5), shelf(50, 2 * MOST_BYTES));
-        shelves.make_room(id(5));
-        assert_eq!(shelves.by_agent.len(), 1);
+        cache.make_room(id(2));
+        assert_eq!(cache.by_agent.len(), 3);
+        cache.by_agent.insert(id(4), slot(40, MAX_BYTES / 2));
+        cache.make_room(id(2));
+        let mut remaining: Vec<u64> = cache.by_agent.values().map(|slot| slot.used).collect();
+        remaining.sort_unstable();
+        assert_eq!(remaining, [10, 40]);
+        cache.by_agent.insert(id(5), slot(50, 2 * MAX_BYTES));
+        cache.make_room(id(5));
+        assert_eq!(cache.by_agent.len(), 1);
     }
 }

@@ -1,17 +1,16 @@
-//! Measures reading, indexing, loading and searching on a corpus of HTML pages, and
-//! how well searching finds what the corpus's own index says.
+//! Measures the speed of reading, indexing, loading and searching with a corpus of HTML pages, and
+//! the quality of search results against the corpus's own index.
 //!
 //! ```sh
 //! apt-get download postgresql-doc-15 && dpkg-deb -x postgresql-doc-15_*.deb /tmp/pg
 //! cargo run --release -p sources --example measure -- /tmp/pg/usr/share/doc/postgresql-doc-15/html
 //! ```
 //!
-//! Pages are joined into documents of about 80 KB of text, as an agent has 200
-//! documents at most. If a page is called `bookindex.html`, as in DocBook's HTML, each of
-//! its entries is a question, and the pages it points to are the right answers;
-//! this page itself is not searched.
+//! Pages are joined to documents of about 80 KB of text, because an agent has at most 200
+//! documents. If there is a page `bookindex.html`, as in DocBook's HTML, each of its entries is a
+//! query, and the pages that it links to are the correct results. This page is not searched.
 
-#![expect(clippy::print_stdout, clippy::expect_used, reason = "a tool for people, that may fail")]
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a command-line tool, which may panic")]
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -22,16 +21,16 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
-use sources::{Document, Format, Library, Reading, Volume};
+use sources::{Document, DocumentFormat, DocumentText, IndexedDocument, Library};
 
 const DOCUMENT_BYTES: usize = 80_000;
 const BOOK_INDEX: &str = "bookindex.html";
-/// As the tool `search_sources` asks for.
+/// As in the tool `search_sources`.
 const LIMIT: usize = 5;
 
 struct Page {
     name: String,
-    reading: Reading,
+    reading: DocumentText,
 }
 
 fn main() {
@@ -39,7 +38,7 @@ fn main() {
     let mut files: Vec<PathBuf> = folders.iter().flat_map(|folder| html_files(folder)).collect();
     files.sort();
     let started = Instant::now();
-    let pages: Vec<Page> = files.iter().filter_map(|file| read(file)).collect();
+    let pages: Vec<Page> = files.iter().filter_map(|file| read_page(file)).collect();
     let text: usize = pages.iter().map(|page| page.reading.text.len()).sum();
     println!("read: {} pages, {text} bytes of text, {:?}", pages.len(), started.elapsed());
 
@@ -62,9 +61,9 @@ fn html_files(folder: &Path) -> Vec<PathBuf> {
     paths.flat_map(of_path).collect()
 }
 
-fn read(file: &Path) -> Option<Page> {
+fn read_page(file: &Path) -> Option<Page> {
     let name = file.file_name()?.to_str()?.to_owned();
-    let reading = sources::read(&std::fs::read(file).ok()?, Format::Html, None).ok()?;
+    let reading = sources::read_document(&std::fs::read(file).ok()?, DocumentFormat::Html, None).ok()?;
     (name != BOOK_INDEX).then_some(Page { name, reading })
 }
 
@@ -142,22 +141,22 @@ fn quality(pages: &[Page], entries: &[(String, BTreeSet<String>)]) {
     }
     let [first, third, tenth] = found.map(|count| 100.0 * f64::from(count) / entries.len() as f64);
     println!(
-        "quality: {} questions from the book's index; a right page is first for {first:.1} %, among 3 passages for {third:.1} %, among 10 for {tenth:.1} %",
+        "quality: {} queries from the book's index; a correct page is first for {first:.1} %, among 3 passages for {third:.1} %, among 10 for {tenth:.1} %",
         entries.len()
     );
 }
 
 fn library(documents: impl Iterator<Item = (String, Document)>) -> Library {
-    let volume = |(source, document): (String, Document)| Volume {
+    let indexed = |(source, document): (String, Document)| IndexedDocument {
         title: source.clone(),
         source,
         document: Arc::new(document),
     };
-    Library::new(documents.map(volume).collect()).expect("documents are opened")
+    Library::new(documents.map(indexed).collect()).expect("documents are opened")
 }
 
-/// The entries of an index as DocBook writes it: a term, under its broader terms,
-/// and the pages that it points to.
+/// The entries of an index in DocBook's HTML: a term with its broader terms, and the pages that it
+/// links to.
 fn entries(index: &str) -> Vec<(String, BTreeSet<String>)> {
     let (mut entries, mut above) = (Vec::new(), Vec::<String>::new());
     for piece in index.split("<dt").skip(1) {
@@ -198,7 +197,7 @@ fn inflated(bytes: &[u8]) -> Vec<u8> {
     content
 }
 
-/// Kilobytes of this process in memory.
+/// The resident memory of this process, in kilobytes.
 fn resident() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -1,9 +1,8 @@
 //! The index of passages: BM25, by tantivy.
 //!
-//! Each document is a segment of its own, built once, when it is uploaded. To
-//! search, the segments of an agent's documents are put side by side in memory
-//! under a `meta.json` that names them; nothing is indexed then, and the words of
-//! all documents are weighed together.
+//! Each document is a segment, built once at upload. For a search, the segments of an agent's
+//! documents are combined in memory with a `meta.json` that lists them. Nothing is indexed at that
+//! time, and word frequencies are those of all documents together.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,12 +24,12 @@ use tantivy::{Directory, Index, IndexSettings, ReloadPolicy, Searcher, TantivyDo
 
 use crate::words::Words;
 
-/// What another analyzer, or another form of the files, made is made anew.
-pub(crate) const FORM: &str = "tantivy-7-english-1";
+/// Changes with the analyzer and the file format. An index with another value is rebuilt.
+pub(crate) const INDEX_FORMAT: &str = "tantivy-7-english-1";
 const ANALYZER: &str = "passages";
-/// What the engine begins with; its tables grow with the document.
+/// The engine's initial memory. It grows with the document.
 const WRITER_BYTES: usize = 1_000_000;
-/// No word that is searched for is longer.
+/// Bytes. Longer words are not indexed.
 const LONGEST_WORD: usize = 60;
 const META: &str = "meta.json";
 
@@ -38,33 +37,33 @@ const META: &str = "meta.json";
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     pub(crate) meta: SegmentMeta,
-    /// By the endings of their names.
+    /// By file extension.
     pub(crate) files: Vec<(String, OwnedBytes)>,
 }
 
-/// What `meta.json` says of a segment.
+/// The entry of a segment in `meta.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SegmentMeta {
     pub(crate) id: String,
     pub(crate) passages: u32,
 }
 
-struct Fields {
+struct IndexFields {
     schema: Schema,
     text: Field,
 }
 
-/// Words and how often they occur, without their places: no phrases are searched for.
-static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+/// Words and their frequencies. Positions are not stored because there are no phrase queries.
+static FIELDS: LazyLock<IndexFields> = LazyLock::new(|| {
     let indexing =
         TextFieldIndexing::default().set_tokenizer(ANALYZER).set_index_option(IndexRecordOption::WithFreqs);
     let mut schema = Schema::builder();
     let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
-    Fields { schema: schema.build(), text }
+    IndexFields { schema: schema.build(), text }
 });
 
-/// Words without case and accents, without those that say nothing, by their English
-/// stems. Words of other languages mostly keep theirs.
+/// Removes case, accents and English stop words, and reduces words to their English stems. Words of
+/// other languages are mostly unchanged.
 pub(crate) fn analyzer() -> TextAnalyzer {
     let words = TextAnalyzer::builder(Words)
         .filter(RemoveLongFilter::limit(LONGEST_WORD))
@@ -109,7 +108,7 @@ pub(crate) fn build<'a>(passages: impl Iterator<Item = (&'a str, &'a String)>) -
     Ok(Segment { meta, files })
 }
 
-/// Opens the segments side by side.
+/// Opens the segments as one index.
 pub(crate) fn open<'a>(segments: impl Iterator<Item = &'a Segment> + Clone) -> tantivy::Result<Searcher> {
     let mut files = HashMap::from([(PathBuf::from(META), OwnedBytes::new(meta_json(segments.clone())?))]);
     for segment in segments {
@@ -117,7 +116,7 @@ pub(crate) fn open<'a>(segments: impl Iterator<Item = &'a Segment> + Clone) -> t
             files.insert(format!("{}.{ending}", segment.meta.id).into(), bytes.clone());
         }
     }
-    let mut index = Index::open(Shelf(Arc::new(files)))?;
+    let mut index = Index::open(MemoryDirectory(Arc::new(files)))?;
     index.set_tokenizers(tokenizers());
     let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
     Ok(reader.searcher())
@@ -128,7 +127,7 @@ pub(crate) fn text_field() -> Field {
     FIELDS.text
 }
 
-/// Nothing is kept in the engine's own store: passages lie beside the index.
+/// Nothing is stored in the engine's document store. The passages are stored beside the index.
 fn settings() -> IndexSettings {
     IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() }
 }
@@ -143,11 +142,11 @@ fn meta_json<'a>(segments: impl Iterator<Item = &'a Segment>) -> tantivy::Result
     Ok(serde_json::to_vec(&meta).map_err(io::Error::from)?)
 }
 
-/// Files in memory, shared with whoever else searches them, and never written.
+/// Read-only files in memory, shared by concurrent searches.
 #[derive(Clone, Debug)]
-struct Shelf(Arc<HashMap<PathBuf, OwnedBytes>>);
+struct MemoryDirectory(Arc<HashMap<PathBuf, OwnedBytes>>);
 
-impl Shelf {
+impl MemoryDirectory {
     fn file(&self, path: &Path) -> Result<&OwnedBytes, OpenReadError> {
         self.0.get(path).ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))
     }
@@ -157,7 +156,7 @@ fn read_only() -> io::Error {
     io::ErrorKind::ReadOnlyFilesystem.into()
 }
 
-impl Directory for Shelf {
+impl Directory for MemoryDirectory {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
         Ok(Arc::new(self.file(path)?.clone()))
     }
@@ -170,7 +169,7 @@ impl Directory for Shelf {
         Ok(self.file(path)?.to_vec())
     }
 
-    /// What nobody writes needs no lock.
+    /// Read-only files need no lock.
     fn acquire_lock(&self, _: &Lock) -> Result<DirectoryLock, LockError> {
         Ok(DirectoryLock::from(Box::new(())))
     }

@@ -1,8 +1,8 @@
-//! An agent's sources: documents of all formats become text, text becomes
-//! passages, passages become an index, and a question finds the best of them.
+//! An agent's sources. Documents are converted to text, split into passages and indexed. A search
+//! returns the best passages for a query.
 //!
-//! Nothing here does I/O. Reading order: [`read()`] turns a file into text,
-//! [`Document`] is its passages and their index, a [`Library`] searches several.
+//! This crate does no I/O. Reading order: [`read_document`] converts a file to text, a [`Document`]
+//! has its passages and their index, and a [`Library`] searches several documents.
 
 mod document;
 mod index;
@@ -12,10 +12,10 @@ mod read;
 mod words;
 
 pub use document::{Document, IndexError, UnreadableDocument};
-pub use library::{Library, Volume};
-pub use read::{Format, MAX_FILE_BYTES, MAX_TEXT_BYTES, ReadError, Reading, read};
+pub use library::{IndexedDocument, Library};
+pub use read::{DocumentFormat, DocumentText, MAX_FILE_BYTES, MAX_TEXT_BYTES, ReadError, read_document};
 
-/// A number that the same bytes have again.
+/// A CRC-32 checksum.
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }

@@ -1,4 +1,4 @@
-//! The documents of one agent, searched together.
+//! Searches the documents of one agent together.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
@@ -14,26 +14,24 @@ use crate::Document;
 use crate::document::IndexError;
 use crate::index;
 
-/// Passages handed to the model unasked, or given as the answer.
-const MOST: usize = 3;
-/// Of the best passage's score; weaker ones speak of something else.
-const WORTH_TELLING: f32 = 0.5;
-/// A search looks up each word of its question once a document; a payload of
-/// megabytes would hold up other runs.
-const QUESTION_BYTES: usize = 8 * 1024;
+/// Passages that the model gets with the prompt, or that are the answer without a model.
+const MAX_BEST_PASSAGES: usize = 3;
+/// Relative to the best passage's score. Passages with a lower score are usually off topic.
+const MIN_RELATIVE_SCORE: f32 = 0.5;
+/// A search looks up each word of its query once per document. A payload of megabytes would delay
+/// other runs.
+const MAX_QUERY_BYTES: usize = 8 * 1024;
 
-/// A document, and what answers call it.
+/// A document with the title and the source that answers cite.
 #[derive(Clone, Debug)]
-pub struct Volume {
-    /// Its title.
+pub struct IndexedDocument {
     pub title: String,
-    /// Where it comes from: a URL or a file name.
+    /// A URL or a file name.
     pub source: String,
-    /// Its passages and their index.
     pub document: Arc<Document>,
 }
 
-impl Volume {
+impl IndexedDocument {
     fn passage(&self, number: usize) -> Option<Passage> {
         let Document { passages, titles, .. } = self.document.as_ref();
         let text = passages.get(number)?.clone();
@@ -45,52 +43,51 @@ impl Volume {
     }
 }
 
-/// Documents that are searched together.
+/// The documents of one agent.
 pub struct Library {
-    volumes: Vec<Volume>,
+    documents: Vec<IndexedDocument>,
     searcher: Searcher,
-    /// Which volume each segment of the searcher is.
-    volume_of: Vec<usize>,
+    /// The index of the document of each segment of the searcher.
+    document_of_segment: Vec<usize>,
 }
 
 impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Library").field("volumes", &self.volumes.len()).finish_non_exhaustive()
+        f.debug_struct("Library").field("documents", &self.documents.len()).finish_non_exhaustive()
     }
 }
 
 impl Library {
-    /// Puts them side by side. What is in them was indexed before.
-    pub fn new(volumes: Vec<Volume>) -> Result<Self, IndexError> {
-        let searcher = index::open(volumes.iter().map(|volume| &volume.document.segment))?;
-        let volume_of = searcher.segment_readers().iter().map(|reader| {
+    /// Combines the indexes of the documents.
+    pub fn new(documents: Vec<IndexedDocument>) -> Result<Self, IndexError> {
+        let searcher = index::open(documents.iter().map(|indexed| &indexed.document.segment))?;
+        let document_of_segment = searcher.segment_readers().iter().map(|reader| {
             let id = reader.segment_id().uuid_string();
-            volumes.iter().position(|volume| volume.document.segment.meta.id == id).unwrap_or(usize::MAX)
+            documents.iter().position(|indexed| indexed.document.segment.meta.id == id).unwrap_or(usize::MAX)
         });
-        let volume_of = volume_of.collect();
-        Ok(Self { volumes, searcher, volume_of })
+        let document_of_segment = document_of_segment.collect();
+        Ok(Self { documents, searcher, document_of_segment })
     }
 
-    /// About how much memory it takes.
+    /// The approximate size in memory.
     pub fn bytes(&self) -> usize {
-        self.volumes.iter().map(|volume| volume.document.bytes()).sum()
+        self.documents.iter().map(|indexed| indexed.document.bytes()).sum()
     }
 
-    /// The passages that speak to a question, best first: those that are given
-    /// to a model unasked.
-    pub fn best(&self, question: &str) -> Result<Vec<Passage>, IndexError> {
-        let found = self.scored(question, MOST)?;
-        let enough = found.first().map_or(0.0, |(best, _)| best * WORTH_TELLING);
-        Ok(found.into_iter().filter(|(score, _)| *score >= enough).map(|(_, passage)| passage).collect())
+    /// The passages that match a query well, best first. The model gets them with the prompt.
+    pub fn best_passages(&self, query: &str) -> Result<Vec<Passage>, IndexError> {
+        let found = self.search_scored(query, MAX_BEST_PASSAGES)?;
+        let min_score = found.first().map_or(0.0, |(best, _)| best * MIN_RELATIVE_SCORE);
+        Ok(found.into_iter().filter(|(score, _)| *score >= min_score).map(|(_, passage)| passage).collect())
     }
 
-    /// Up to `limit` passages that share a word with the question, best first.
-    pub fn search(&self, question: &str, limit: usize) -> Result<Vec<Passage>, IndexError> {
-        Ok(self.scored(question, limit)?.into_iter().map(|(_, passage)| passage).collect())
+    /// Up to `limit` passages that share a word with the query, best first.
+    pub fn search(&self, query: &str, limit: usize) -> Result<Vec<Passage>, IndexError> {
+        Ok(self.search_scored(query, limit)?.into_iter().map(|(_, passage)| passage).collect())
     }
 
-    fn scored(&self, question: &str, limit: usize) -> Result<Vec<(f32, Passage)>, IndexError> {
-        let words = words(&bounded(question));
+    fn search_scored(&self, query: &str, limit: usize) -> Result<Vec<(f32, Passage)>, IndexError> {
+        let words = words(&bounded(query));
         if words.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
@@ -102,32 +99,31 @@ impl Library {
         let query = BooleanQuery::union(query.collect());
         let found = self.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
         let passage = |(score, at): (f32, tantivy::DocAddress)| {
-            let volume = self.volumes.get(*self.volume_of.get(at.segment_ord as usize)?)?;
-            Some((score, volume.passage(at.doc_id as usize)?))
+            let indexed = self.documents.get(*self.document_of_segment.get(at.segment_ord as usize)?)?;
+            Some((score, indexed.passage(at.doc_id as usize)?))
         };
         Ok(found.into_iter().filter_map(passage).collect())
     }
 }
 
-/// The words of a question as the index knows them, each once.
-fn words(question: &str) -> BTreeSet<String> {
+/// The unique words of a query, as in the index.
+fn words(query: &str) -> BTreeSet<String> {
     let (mut analyzer, mut words) = (index::analyzer(), BTreeSet::new());
-    let mut stream = analyzer.token_stream(question);
+    let mut stream = analyzer.token_stream(query);
     while let Some(word) = stream.next() {
         words.insert(word.text.clone());
     }
     words
 }
 
-/// A question as it is, or of a long one its words, each once, as many as there is
-/// room for.
-fn bounded(question: &str) -> Cow<'_, str> {
-    if question.len() <= QUESTION_BYTES {
-        return question.into();
+/// The query itself or, if it is long, as many of its unique words as fit in [`MAX_QUERY_BYTES`].
+fn bounded(query: &str) -> Cow<'_, str> {
+    if query.len() <= MAX_QUERY_BYTES {
+        return query.into();
     }
     let (mut seen, mut words) = (HashSet::new(), String::new());
-    for word in question.split_whitespace() {
-        if words.len() + word.len() < QUESTION_BYTES && seen.insert(word) {
+    for word in query.split_whitespace() {
+        if words.len() + word.len() < MAX_QUERY_BYTES && seen.insert(word) {
             words.push_str(word);
             words.push(' ');
         }
@@ -140,21 +136,21 @@ mod tests {
     use super::*;
 
     fn library(documents: &[(&str, &str)]) -> Library {
-        let volume = |(title, text): &(&str, &str)| Volume {
+        let indexed = |(title, text): &(&str, &str)| IndexedDocument {
             title: (*title).to_owned(),
             source: format!("{title}.md"),
             document: Arc::new(Document::new(title, text).unwrap()),
         };
-        Library::new(documents.iter().map(volume).collect()).unwrap()
+        Library::new(documents.iter().map(indexed).collect()).unwrap()
     }
 
     #[test]
-    fn the_passage_that_speaks_to_the_question_comes_first() {
+    fn the_best_match_comes_first() {
         let library = library(&[
             ("Shipping", "Orders ship within two days.\n\n# Abroad\n\nCustoms may add a week."),
             ("Returns", "Goods can be returned within 30 days."),
         ]);
-        let found = library.best("How do I return goods?").unwrap();
+        let found = library.best_passages("How do I return goods?").unwrap();
         let returns = Passage {
             title: "Returns".into(),
             text: "Goods can be returned within 30 days.".into(),
@@ -166,64 +162,67 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_a_definition_are_called_by_their_own_titles() {
+    fn passages_of_a_definition_have_the_titles_of_their_texts() {
         let text = |title: &str, text: &str| domain::Source { title: title.into(), text: text.into() };
         let texts = [text("Shipping", "Two days."), text("Empty", ""), text("Returns", "Within 30 days.")];
-        let document = Arc::new(Document::of_texts(&texts).unwrap());
-        let library = Library::new(vec![Volume { title: "-".into(), source: "-".into(), document }]).unwrap();
-        let found = &library.best("returns").unwrap()[0];
+        let document = Arc::new(Document::from_texts(&texts).unwrap());
+        let library =
+            Library::new(vec![IndexedDocument { title: "-".into(), source: "-".into(), document }]).unwrap();
+        let found = &library.best_passages("returns").unwrap()[0];
         assert_eq!((found.title.as_str(), found.source.as_str()), ("Returns", "Returns"));
     }
 
     #[test]
-    fn a_question_in_a_script_without_spaces_finds_its_passage() {
+    fn a_query_in_a_script_without_spaces_matches() {
         let library = library(&[("政策", "购买后三十天内可以退货。"), ("时间", "商店上午九点开门。")]);
-        assert_eq!(library.best("可以退货吗").unwrap()[0].title, "政策");
-        assert_eq!(library.best("几点开门").unwrap()[0].title, "时间");
+        assert_eq!(library.best_passages("可以退货吗").unwrap()[0].title, "政策");
+        assert_eq!(library.best_passages("几点开门").unwrap()[0].title, "时间");
     }
 
     #[test]
-    fn nothing_is_found_where_nothing_speaks_to_the_question() {
+    fn no_passage_is_returned_if_none_matches() {
         let returns = library(&[("Returns", "Within 30 days.")]);
         for question in ["zebra", " ", "the of and", ""] {
-            assert_eq!(returns.best(question).unwrap(), [], "{question:?}");
+            assert_eq!(returns.best_passages(question).unwrap(), [], "{question:?}");
         }
-        assert_eq!(library(&[]).best("anything").unwrap(), []);
+        assert_eq!(library(&[]).best_passages("anything").unwrap(), []);
         assert_eq!(returns.search("days", 0).unwrap(), []);
     }
 
     #[test]
-    fn a_long_question_is_heard_to_its_end_and_costs_no_more_than_a_short_one() {
+    fn a_long_query_is_used_to_its_end_and_has_a_bounded_cost() {
         let long = format!("{} zebra", "lorem ipsum ".repeat(100_000));
         assert_eq!(bounded(&long), "lorem ipsum zebra ");
         let words: String = (0..400_000).map(|n| format!("w{n} ")).collect();
-        assert!(bounded(&words).len() <= QUESTION_BYTES);
+        assert!(bounded(&words).len() <= MAX_QUERY_BYTES);
         assert!(bounded(&"x".repeat(100_000)).is_empty());
 
         let text = "a sentence about many things\n\n".repeat(8000);
         let library = library(&[("Things", &text), ("Zoo", "The zebra is fed at noon.")]);
-        assert_eq!(library.best(&long).unwrap()[0].title, "Zoo");
-        assert!(library.best(&words).unwrap().is_empty());
+        assert_eq!(library.best_passages(&long).unwrap()[0].title, "Zoo");
+        assert!(library.best_passages(&words).unwrap().is_empty());
     }
 
     #[test]
-    fn a_document_is_searched_after_it_was_bytes_as_before() {
+    fn a_stored_document_is_searchable() {
         let text = "# Zoo\n\nThe zebra is fed at noon.\n\n# Shop\n\nIt opens at nine.";
         let bytes = Document::new("Zoo", text).unwrap().to_bytes("Zoo");
-        // An index of another form is made anew.
-        let other_form =
+        // An index of another format is rebuilt.
+        let other_format =
             String::from_utf8_lossy(&bytes[8..]).replacen("tantivy-7", "tantivy-6", 1).into_bytes();
-        let other_form = [format!("{:08x}", crc32fast::hash(&other_form)).as_bytes(), &other_form].concat();
-        for bytes in [bytes, other_form] {
+        let other_format =
+            [format!("{:08x}", crc32fast::hash(&other_format)).as_bytes(), &other_format].concat();
+        for bytes in [bytes, other_format] {
             let document = Document::from_bytes(bytes).unwrap();
-            let volume = Volume { title: "Z".into(), source: "z".into(), document: Arc::new(document) };
-            let found = Library::new(vec![volume]).unwrap().best("When is the zebra fed?").unwrap();
+            let indexed =
+                IndexedDocument { title: "Z".into(), source: "z".into(), document: Arc::new(document) };
+            let found = Library::new(vec![indexed]).unwrap().best_passages("When is the zebra fed?").unwrap();
             assert_eq!(found[0].text, "# Zoo\n\nThe zebra is fed at noon.");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_document_or_were_changed_are_refused() {
+    fn corrupt_documents_are_refused() {
         let bytes = Document::new("Zoo", "The zebra is fed at noon.").unwrap().to_bytes("Zoo");
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();

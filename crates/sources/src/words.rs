@@ -1,18 +1,16 @@
-//! Text as words.
+//! Splits text into words.
 //!
-//! Letters and digits make a word. Where a script writes no spaces, such as
-//! Chinese, Japanese or Thai, each two neighbours make one.
+//! A word consists of letters and digits. In scripts without spaces, such as Chinese, Japanese or
+//! Thai, every pair of adjacent characters is a word.
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-/// Cuts a text into words.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Words;
 
-/// The words of one text.
 pub(crate) struct WordStream<'a> {
     text: &'a str,
-    /// How much of the text was read.
+    /// The number of bytes of the text that were read.
     read: usize,
     token: Token,
 }
@@ -49,7 +47,7 @@ impl TokenStream for WordStream<'_> {
     }
 }
 
-/// How long the first word is, and after how much the next may begin.
+/// The length of the first word, and the offset at which the next may start.
 fn extent(text: &str) -> (usize, usize) {
     let mut letters = text.char_indices().take_while(|(_, c)| c.is_alphanumeric()).peekable();
     let Some((_, first)) = letters.next() else { return (0, 0) };
@@ -62,7 +60,7 @@ fn extent(text: &str) -> (usize, usize) {
     match letters.next() {
         Some((at, second)) if writes_no_spaces(second) => {
             let end = at + second.len_utf8();
-            // The second letter begins the next pair, if a third follows it.
+            // The second letter starts the next pair, if a third follows.
             let goes_on = letters.next().is_some_and(|(_, third)| writes_no_spaces(third));
             (end, if goes_on { after } else { end })
         }
@@ -70,7 +68,7 @@ fn extent(text: &str) -> (usize, usize) {
     }
 }
 
-/// Thai to Burmese, Khmer, kana, and the ideographs.
+/// Thai to Burmese, Khmer, kana and ideographs.
 const fn writes_no_spaces(c: char) -> bool {
     matches!(c,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}'
@@ -91,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_and_digits_make_words() {
+    fn words_consist_of_letters_and_digits() {
         assert_eq!(
             words("work_mem = 4MB; asyncio.gather(x)"),
             ["work", "mem", "4MB", "asyncio", "gather", "x"]
@@ -101,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_without_spaces_are_cut_into_pairs() {
+    fn scripts_without_spaces_are_split_into_pairs() {
         assert_eq!(words("退货政策"), ["退货", "货政", "政策"]);
         assert_eq!(words("a退b 猫。30日以内"), ["a", "退", "b", "猫", "30", "日以", "以内"]);
     }

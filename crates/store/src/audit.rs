@@ -17,36 +17,36 @@ use domain::{AuditEntry, Moment};
 use crate::StoreError;
 use crate::agents::Agents;
 use crate::blob;
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 
-/// The latest form of a page that this version reads.
+/// The newest version of a page that this release can read.
 const VERSION: u64 = 1;
-/// How long an entry can be read.
+/// How long entries are stored.
 const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
 /// A page of this many entries is full.
 const PAGE_ENTRIES: usize = 50;
 /// A page of this many bytes of JSON is full. With one more entry it still fits a
 /// DynamoDB item of 400 KB, even uncompressed.
 const PAGE_BYTES: usize = 64 * 1024;
-/// How often an entry is tried again because another process stored one first.
+/// How often storing an entry is retried after another process stored one first.
 const MAX_CONFLICTS: u32 = 10;
 
-/// A list of entries with bounds of its own.
+/// A list of entries with its own limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditStream {
-    /// What admins changed.
+    /// Changes by admins.
     Changes,
-    /// What was refused.
+    /// Refused attempts.
     Refusals,
 }
 
 /// An entry's place in its stream: later entries have greater ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditPosition {
-    /// Which page, counted from the first one ever.
+    /// Counts all pages ever written to the stream.
     pub page: u64,
-    /// Which entry of the page.
+    /// The entry's index in its page.
     pub index: u32,
 }
 
@@ -67,7 +67,7 @@ impl AuditStream {
         }
     }
 
-    /// Full pages that are kept: 10,000 changes and 1,000 refusals of usual size.
+    /// How many full pages are stored: 10,000 changes and 1,000 refusals of usual size.
     const fn slots(self) -> u64 {
         match self {
             Self::Changes => 200,
@@ -94,7 +94,7 @@ impl Agents {
         for conflicts in 0..=MAX_CONFLICTS {
             tokio::time::sleep(Duration::from_millis(u64::from(conflicts) * 10)).await;
             let newest = self.newest_page(stream).await?;
-            // An earlier try of ours may have been stored although its answer was lost.
+            // An earlier try may have been stored although its response was lost.
             if newest.entries.iter().any(|stored| stored.id == entry.id) {
                 return Ok(());
             }
@@ -104,10 +104,10 @@ impl Agents {
                 return Ok(());
             }
         }
-        Err(StoreError::unavailable("store the audit entry")("other processes stored theirs first".into()))
+        Err(StoreError::unavailable("store the audit entry")("too many concurrent updates".into()))
     }
 
-    /// Up to `limit` entries older than `before`, newest first, without expired ones.
+    /// Returns up to `limit` entries older than `before`, newest first, without expired ones.
     pub async fn audit_entries(
         &self,
         stream: AuditStream,
@@ -125,7 +125,7 @@ impl Agents {
                 if before.is_some_and(|before| position >= before) {
                     continue;
                 }
-                // The text of a time sorts as the time does.
+                // RFC 3339 times sort correctly as text.
                 if entry.at < oldest_at || found.len() == limit {
                     return Ok(found);
                 }
@@ -141,19 +141,19 @@ impl Agents {
     }
 
     async fn newest_page(&self, stream: AuditStream) -> Result<AuditPage, StoreError> {
-        let found = self.read(stream.key().to_owned()).await?;
-        found.as_ref().map_or_else(|| Ok(AuditPage::default()), read_page)
+        let found = self.read_item(stream.key().to_owned()).await?;
+        found.as_ref().map_or_else(|| Ok(AuditPage::default()), parse_page)
     }
 
-    /// A full page, unless its slot holds another one.
+    /// Returns a full page, unless its slot has another one.
     async fn full_page(&self, stream: AuditStream, number: u64) -> Result<Option<AuditPage>, StoreError> {
-        let found = self.read(stream.slot_key(number)).await?;
-        let page = found.as_ref().map(read_page).transpose()?;
+        let found = self.read_item(stream.slot_key(number)).await?;
+        let page = found.as_ref().map(parse_page).transpose()?;
         Ok(page.filter(|page| page.number == number))
     }
 
-    /// The newest page with one more entry. A full page is stored in its slot first. Several
-    /// processes may do that at once: all of them write the same page.
+    /// Returns the newest page with one more entry. A full page is stored in its slot first.
+    /// Several processes may do that at once: all of them write the same page.
     async fn with_entry(
         &self,
         stream: AuditStream,
@@ -213,7 +213,7 @@ impl AuditPage {
 }
 
 fn entries_json(entries: &[AuditEntry]) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(entries).attempt("write the audit entries as JSON")
+    serde_json::to_vec(entries).attempt("serialize the audit entries")
 }
 
 fn page_item(key: String, page: &AuditPage, now: Moment) -> Result<Item, StoreError> {
@@ -230,8 +230,8 @@ fn page_item(key: String, page: &AuditPage, now: Moment) -> Result<Item, StoreEr
     ))
 }
 
-fn read_page(found: &Item) -> Result<AuditPage, StoreError> {
-    let reader = Reader(found).of_version(VERSION)?;
+fn parse_page(found: &Item) -> Result<AuditPage, StoreError> {
+    let reader = ItemReader(found).require_version(VERSION)?;
     let json = blob::unpack(reader.bytes("entries")?).ok_or_else(|| reader.damaged("entries"))?;
     let entries = serde_json::from_slice(&json).map_err(|_| reader.damaged("entries"))?;
     Ok(AuditPage { number: reader.number("page")?, revision: reader.number("revision")?, entries })

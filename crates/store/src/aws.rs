@@ -1,6 +1,5 @@
-//! The AWS clients, built by hand from what the Lambda runtime puts in the
-//! environment: resolving credentials and region the general way costs a cold
-//! start about a millisecond and finds the same values.
+//! The AWS clients, configured from the environment variables of the Lambda runtime. The
+//! SDK's default chain finds the same values, but adds about a millisecond to a cold start.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,34 +18,29 @@ use aws_types::sdk_config::Builder;
 use crate::env::{Env, EnvError};
 use crate::https::Https;
 
-/// One try of one call. DynamoDB and SQS answer in a few milliseconds.
+/// For one attempt. DynamoDB and SQS respond in a few milliseconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// All tries of one call together: well under API Gateway's 30 s.
+/// For all attempts together: well below API Gateway's 30 s.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 const MAX_ATTEMPTS: u32 = 3;
 
-/// What the Lambda runtime tells a function about its AWS account
+/// The environment variables of the Lambda runtime
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>).
 #[derive(Clone)]
 pub struct AwsSettings {
-    /// `AWS_REGION`.
     pub region: String,
-    /// `AWS_ACCESS_KEY_ID`.
     pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: String,
-    /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
-    /// `AWS_ENDPOINT_URL`: an emulator's address; AWS itself if unset.
+    /// `AWS_ENDPOINT_URL`: the address of an emulator. Unset means AWS.
     pub endpoint_url: Option<String>,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, before the one for all.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, which takes precedence over `AWS_ENDPOINT_URL`.
     pub dynamodb_url: Option<String>,
-    /// `AWS_ENDPOINT_URL_SQS`, likewise.
+    /// `AWS_ENDPOINT_URL_SQS`, which takes precedence over `AWS_ENDPOINT_URL`.
     pub sqs_url: Option<String>,
 }
 
 impl AwsSettings {
-    /// What the Lambda runtime has set.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
             region: env.required("AWS_REGION")?,
@@ -60,25 +54,25 @@ impl AwsSettings {
     }
 }
 
-/// Every client of one process shares this.
+/// The configuration that all clients of the process share.
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: SdkConfig,
     https: Https,
-    /// `None` if an embedded engine answers.
-    dynamodb_at: Option<Address>,
-    sqs_at: Option<Address>,
-    /// Made once for all tables: making one takes hundreds of allocations.
+    /// `None` for the embedded engine.
+    dynamodb_at: Option<FixedEndpoint>,
+    sqs_at: Option<FixedEndpoint>,
+    /// Created once for all tables, because creating a client takes hundreds of allocations.
     dynamodb: Arc<OnceLock<aws_sdk_dynamodb::Client>>,
 }
 
 impl Aws {
-    /// Clients that speak HTTPS to AWS, or to the emulator at `endpoint_url`.
+    /// Connects to AWS over HTTPS, or to the emulator at `endpoint_url`.
     pub fn new(settings: AwsSettings) -> Self {
         let https = Https::default();
         let at = |service, own: Option<String>| {
             let url = own.or_else(|| settings.endpoint_url.clone());
-            Address::new(url.unwrap_or_else(|| service_url(service, &settings.region)))
+            FixedEndpoint::new(url.unwrap_or_else(|| service_url(service, &settings.region)))
         };
         let dynamodb_at = Some(at("dynamodb", settings.dynamodb_url));
         let sqs_at = Some(at("sqs", settings.sqs_url));
@@ -95,9 +89,8 @@ impl Aws {
         Self { config: config.build(), https, dynamodb_at, sqs_at, dynamodb: Arc::default() }
     }
 
-    /// Clients whose requests `engine` answers in this process. No answer of its
-    /// is ever lost on the way, so one try has all the time there is: a second
-    /// one would only wait behind the first.
+    /// Sends all requests to `engine` in this process. Its responses cannot be lost, so
+    /// there is no timeout for one attempt: a retry would only wait for the first attempt.
     pub fn embedded(engine: impl HttpClient + 'static) -> Self {
         let config = base(engine)
             .timeout_config(TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build())
@@ -114,38 +107,37 @@ impl Aws {
         Self { config: config.build(), https, dynamodb_at: None, sqs_at: None, dynamodb: Arc::default() }
     }
 
-    /// Opens a connection to DynamoDB, so that the first request finds one. To be
-    /// awaited before the first invocation: until then Lambda lends a function a
-    /// whole processor, and afterwards what its memory pays for.
+    /// Opens a connection to DynamoDB for the first request. Call it before the first
+    /// invocation: until then Lambda gives a function a whole CPU, afterwards only the
+    /// share that its memory setting pays for.
     pub async fn reach_dynamodb(&self) {
         self.reach(self.dynamodb_at.as_ref()).await;
     }
 
-    /// The same for SQS.
+    /// Opens a connection to SQS, see [`Self::reach_dynamodb`].
     pub async fn reach_sqs(&self) {
         self.reach(self.sqs_at.as_ref()).await;
     }
 
-    async fn reach(&self, address: Option<&Address>) {
-        if let Some(Address(endpoint)) = address {
+    async fn reach(&self, address: Option<&FixedEndpoint>) {
+        if let Some(FixedEndpoint(endpoint)) = address {
             self.https.open(endpoint.url()).await;
         }
     }
 
-    /// A DynamoDB client.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let make = || aws_sdk_dynamodb::Client::from_conf(self.for_dynamodb().build());
+        let make = || aws_sdk_dynamodb::Client::from_conf(self.dynamodb_config().build());
         self.dynamodb.get_or_init(make).clone()
     }
 
-    /// One whose calls take the time they take.
-    pub(crate) fn patient_dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let patience =
+    /// For operations that can take minutes.
+    pub(crate) fn dynamodb_without_timeouts(&self) -> aws_sdk_dynamodb::Client {
+        let no_timeouts =
             TimeoutConfig::builder().disable_operation_attempt_timeout().disable_operation_timeout().build();
-        aws_sdk_dynamodb::Client::from_conf(self.for_dynamodb().timeout_config(patience).build())
+        aws_sdk_dynamodb::Client::from_conf(self.dynamodb_config().timeout_config(no_timeouts).build())
     }
 
-    fn for_dynamodb(&self) -> aws_sdk_dynamodb::config::Builder {
+    fn dynamodb_config(&self) -> aws_sdk_dynamodb::config::Builder {
         let config = aws_sdk_dynamodb::config::Builder::from(&self.config);
         match &self.dynamodb_at {
             Some(address) => config.endpoint_resolver(address.clone()),
@@ -153,7 +145,6 @@ impl Aws {
         }
     }
 
-    /// An SQS client.
     pub fn sqs(&self) -> aws_sdk_sqs::Client {
         let mut config = aws_sdk_sqs::config::Builder::from(&self.config);
         if let Some(address) = &self.sqs_at {
@@ -167,18 +158,18 @@ impl Aws {
     }
 }
 
-/// Where a service is, known before there is a request that the SDK's rules could
-/// tell it for.
+/// The endpoint of a service. The SDK's own rules resolve an endpoint only for a request,
+/// but we connect before the first request.
 #[derive(Clone, Debug)]
-struct Address(Endpoint);
+struct FixedEndpoint(Endpoint);
 
-impl Address {
+impl FixedEndpoint {
     fn new(url: String) -> Self {
         Self(Endpoint::builder().url(url).build())
     }
 }
 
-impl aws_sdk_dynamodb::config::endpoint::ResolveEndpoint for Address {
+impl aws_sdk_dynamodb::config::endpoint::ResolveEndpoint for FixedEndpoint {
     fn resolve_endpoint<'a>(
         &'a self,
         _: &'a aws_sdk_dynamodb::config::endpoint::Params,
@@ -187,16 +178,16 @@ impl aws_sdk_dynamodb::config::endpoint::ResolveEndpoint for Address {
     }
 }
 
-impl aws_sdk_sqs::config::endpoint::ResolveEndpoint for Address {
+impl aws_sdk_sqs::config::endpoint::ResolveEndpoint for FixedEndpoint {
     fn resolve_endpoint<'a>(&'a self, _: &'a aws_sdk_sqs::config::endpoint::Params) -> EndpointFuture<'a> {
         EndpointFuture::ready(Ok(self.0.clone()))
     }
 }
 
-/// The regional address of a service, in every partition of AWS (`partitions.json` of
-/// the SDKs).
+/// Returns the regional endpoint of a service, for all partitions of AWS (`partitions.json`
+/// of the SDKs).
 pub(crate) fn service_url(service: &str, region: &str) -> String {
-    const ELSEWHERE: [(&str, &str); 6] = [
+    const OTHER_PARTITIONS: [(&str, &str); 6] = [
         ("cn-", "amazonaws.com.cn"),
         ("us-iso-", "c2s.ic.gov"),
         ("us-isob-", "sc2s.sgov.gov"),
@@ -204,7 +195,7 @@ pub(crate) fn service_url(service: &str, region: &str) -> String {
         ("eu-isoe-", "cloud.adc-e.uk"),
         ("eusc-", "amazonaws.eu"),
     ];
-    let partition = ELSEWHERE.iter().find(|(prefix, _)| region.starts_with(prefix));
+    let partition = OTHER_PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
     let suffix = partition.map_or("amazonaws.com", |(_, suffix)| suffix);
     format!("https://{service}.{region}.{suffix}")
 }
@@ -230,7 +221,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn services_are_where_the_sdk_finds_them() {
+    async fn endpoints_are_those_of_the_sdk() {
         let regions = [
             "us-east-1",
             "eu-central-1",
@@ -243,14 +234,14 @@ mod tests {
             "eusc-de-east-1",
         ];
         for region in regions {
-            let of_dynamodb = dynamodb::Params::builder().region(region).build().unwrap();
-            let of_sqs = sqs::Params::builder().region(region).build().unwrap();
-            let found = [
-                ("dynamodb", dynamodb::DefaultResolver::new().resolve_endpoint(&of_dynamodb).await),
-                ("sqs", sqs::DefaultResolver::new().resolve_endpoint(&of_sqs).await),
+            let dynamodb_params = dynamodb::Params::builder().region(region).build().unwrap();
+            let sqs_params = sqs::Params::builder().region(region).build().unwrap();
+            let endpoints = [
+                ("dynamodb", dynamodb::DefaultResolver::new().resolve_endpoint(&dynamodb_params).await),
+                ("sqs", sqs::DefaultResolver::new().resolve_endpoint(&sqs_params).await),
             ];
-            for (service, found) in found {
-                assert_eq!(service_url(service, region), found.unwrap().url());
+            for (service, endpoint) in endpoints {
+                assert_eq!(service_url(service, region), endpoint.unwrap().url());
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Where Amazon Bedrock is, and how requests to it are signed. The requests
-//! themselves are the runner's: the SDK's client for them would have an HTTP client,
-//! retries and time-outs of its own, and no limit on what it reads.
+//! The endpoint of Amazon Bedrock, and the signature of requests to it. The runner sends the
+//! requests, because the SDK's client would add another HTTP client with its own retries and
+//! timeouts, and would not limit the size of a response.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::Clock;
 use crate::aws::{AwsSettings, service_url};
 use crate::env::Env;
 
-/// Bedrock in one region, asked in the name of this process's role.
+/// Bedrock in one region, with the credentials of this process.
 #[derive(Clone)]
 pub struct Bedrock {
     endpoint: String,
@@ -29,20 +29,17 @@ impl fmt::Debug for Bedrock {
     }
 }
 
-/// A request could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// Something about the signer is missing.
-    #[error("the signer is incomplete")]
+    #[error("a setting for the signature is missing")]
     Signer(#[from] v4::signing_params::BuildError),
-    /// The request cannot be signed.
     #[error("the request cannot be signed")]
     Request(#[from] SigningError),
 }
 
 impl Bedrock {
-    /// `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, or what `AWS_ENDPOINT_URL` names, or the
-    /// region's own address. `None` where region and credentials are not set.
+    /// The endpoint is `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, else `AWS_ENDPOINT_URL`, else the
+    /// one of the region. Returns `None` if the region or credentials are not set.
     pub fn from_env(env: &Env) -> Option<Self> {
         let settings = AwsSettings::from_env(env).ok()?;
         let own = env.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or(settings.endpoint_url);
@@ -58,17 +55,16 @@ impl Bedrock {
         Some(Self { endpoint, region, identity: credentials.into(), clock: Clock::system() })
     }
 
-    /// Its base URL.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The token of temporary credentials, which is sent with every request.
+    /// The session token of temporary credentials. Every request must send it.
     pub fn session_token(&self) -> Option<&str> {
         self.identity.data::<Credentials>()?.session_token()
     }
 
-    /// The headers that sign a POST of `body` with these other headers.
+    /// Returns the headers that sign a POST request.
     pub fn sign<'a>(
         &self,
         url: &'a str,
@@ -109,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn bedrock_is_where_the_environment_says() {
+    fn the_endpoint_comes_from_the_environment() {
         let endpoint = |more| bedrock(more).map(|bedrock| bedrock.endpoint);
         assert_eq!(endpoint(&[]).as_deref(), Some("https://bedrock-runtime.eu-west-1.amazonaws.com"));
         assert_eq!(endpoint(&[("AWS_ENDPOINT_URL", "http://e")]).as_deref(), Some("http://e"));
@@ -118,14 +114,14 @@ mod tests {
         assert_eq!(endpoint(&[("AWS_REGION", "")]), None);
     }
 
-    /// What botocore 1.43 makes of the same request.
+    /// The signature of botocore 1.43 for the same request.
     const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
         Credential=AKIDEXAMPLE/20260101/eu-west-1/bedrock/aws4_request, \
         SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, \
         Signature=3382a5ab1ca38d5433ebbc76b4aba6d32362ac62c248c258c9da730500aa2381";
 
     #[test]
-    fn requests_are_signed_as_the_sdks_sign_them() {
+    fn a_signature_equals_the_one_of_the_sdk() {
         let mut bedrock = bedrock(&[("AWS_SESSION_TOKEN", "the-token")]).unwrap();
         bedrock.clock = Clock::new(|| Moment::from_millis(1_767_225_600_000));
         let url = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/anthropic.claude-v1%3A0/converse";

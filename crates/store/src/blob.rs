@@ -1,9 +1,9 @@
-//! Payloads and results as attributes: compressed when that helps, and spilled
-//! into items of their own when they would make every update of the task dear.
+//! Payloads and results as attributes. They are compressed if that makes them smaller. Large
+//! ones are spilled into separate items.
 //!
-//! DynamoDB charges each update for the whole item, 1 KB a write unit, and a
-//! task is written three times. Past a few kilobytes it is cheaper to write the
-//! bytes once beside the task; past 400 KB it is the only way.
+//! An update in DynamoDB costs a write unit per KB of the whole item, and a task is written
+//! three times. Above a few kilobytes it is cheaper to write the content once, beside the
+//! task. Above 400 KB, the maximum size of an item, it is the only way.
 
 use std::io::{Read, Write};
 
@@ -16,27 +16,27 @@ use flate2::write::DeflateEncoder;
 use futures::future::try_join_all;
 
 use crate::StoreError;
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 
-/// Up to this many packed bytes stay in the task's own item.
+/// Up to this many packed bytes are stored in the task's own item.
 const INLINE_BYTES: usize = 8 * 1024;
-/// Bytes per spilled item, under DynamoDB's 400 KB with room for its other attributes.
+/// Bytes per spilled item: below DynamoDB's 400 KB, with room for the other attributes.
 pub(crate) const PART_BYTES: usize = 350 * 1024;
-/// Smaller texts are not worth the attempt to compress them.
+/// Shorter content is stored uncompressed.
 const COMPRESS_FROM: usize = 256;
-/// Most bytes read back: payloads end at 4 MiB, results at 4 MiB and their JSON escapes.
+/// Maximum size when read back: payloads have up to 4 MiB, results 4 MiB plus JSON escapes.
 const MAX_UNPACKED: usize = 32 * 1024 * 1024;
-/// Packing never makes content larger than this many parts can hold.
+/// Enough for the maximum size, because packing adds at most one byte.
 const MAX_PARTS: usize = MAX_UNPACKED / PART_BYTES + 1;
 
 const RAW: u8 = 0;
 const DEFLATE: u8 = 1;
 
-/// Stores `content` and returns the attribute that finds it. Spilled parts are
-/// written before anything refers to them, under a name of their own, so that a
-/// lost race for the task cannot damage the winner's; they expire on their own.
-pub(crate) async fn write(
+/// Stores `content` and returns the attribute that holds it or refers to it. Spilled parts
+/// are written first, under a random name, so that of two concurrent writers neither damages
+/// the other's content. Parts that no task refers to expire.
+pub(crate) async fn store_content(
     db: &Client,
     table: &str,
     content: &[u8],
@@ -56,30 +56,30 @@ pub(crate) async fn write(
             .item("expires_at", item::number(expires_at.ttl_seconds()))
             .send()
     });
-    try_join_all(writes).await.attempt("put a spilled part")?;
+    try_join_all(writes).await.attempt("store a part of a large payload or result")?;
     Ok(AttributeValue::M(Item::from([
         ("blob".to_owned(), item::text(blob)),
         ("parts".to_owned(), item::number(parts.len() as u64)),
     ])))
 }
 
-/// Reads back what [`write`] stored under the attribute `name`.
-pub(crate) async fn read(
+/// Reads the content that [`store_content`] stored in the attribute `name`.
+pub(crate) async fn load_content(
     db: &Client,
     table: &str,
     found: &Item,
     name: &'static str,
 ) -> Result<Vec<u8>, StoreError> {
-    let reader = Reader(found);
+    let reader = ItemReader(found);
     let packed = match found.get(name) {
         Some(AttributeValue::B(packed)) => packed.as_ref().to_vec(),
-        Some(AttributeValue::M(spilled)) => read_parts(db, table, Reader(spilled)).await?,
+        Some(AttributeValue::M(spilled)) => read_parts(db, table, ItemReader(spilled)).await?,
         _ => return Err(reader.damaged(name)),
     };
     unpack(&packed).ok_or_else(|| reader.damaged(name))
 }
 
-async fn read_parts(db: &Client, table: &str, spilled: Reader<'_>) -> Result<Vec<u8>, StoreError> {
+async fn read_parts(db: &Client, table: &str, spilled: ItemReader<'_>) -> Result<Vec<u8>, StoreError> {
     let blob = spilled.text("blob")?;
     let parts = usize::try_from(spilled.number("parts")?).unwrap_or(usize::MAX);
     if parts > MAX_PARTS {
@@ -93,10 +93,10 @@ async fn read_parts(db: &Client, table: &str, spilled: Reader<'_>) -> Result<Vec
             .send()
     });
     let mut packed = Vec::new();
-    for part in try_join_all(reads).await.attempt("get a spilled part")? {
+    for part in try_join_all(reads).await.attempt("read a part of a large payload or result")? {
         let missing = || StoreError::Damaged { id: blob.to_owned(), attribute: "part" };
         let part = part.item.ok_or_else(missing)?;
-        packed.extend_from_slice(Reader(&part).bytes("data")?);
+        packed.extend_from_slice(ItemReader(&part).bytes("data")?);
     }
     Ok(packed)
 }
@@ -105,10 +105,10 @@ fn part_id(blob: &str, index: usize) -> String {
     format!("{blob}.{index}")
 }
 
-/// A name that nobody else draws.
+/// Returns a unique name of 128 random bits.
 pub(crate) fn random_name(prefix: &str) -> Result<String, StoreError> {
     let mut entropy = [0; 16];
-    getrandom::fill(&mut entropy).attempt("draw random bits")?;
+    getrandom::fill(&mut entropy).attempt("get random bytes")?;
     Ok(format!("{prefix}{:032x}", u128::from_be_bytes(entropy)))
 }
 
@@ -130,7 +130,7 @@ pub(crate) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
         (&RAW, content) => Some(content.to_vec()),
         (&DEFLATE, deflated) => {
             let mut content = Vec::new();
-            // One byte more, to tell what is too large from what is just not.
+            // One more byte than allowed shows that the content is too large.
             let mut decoder = DeflateDecoder::new(deflated).take(MAX_UNPACKED as u64 + 1);
             decoder.read_to_end(&mut content).ok()?;
             (content.len() <= MAX_UNPACKED).then_some(content)
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_packed_is_unpacked() {
+    fn unpacking_returns_the_packed_content() {
         let noise: Vec<u8> = (0..5000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         for content in [b"".to_vec(), b"{}".to_vec(), b"a".repeat(100_000), noise] {
             let packed = pack(&content);
@@ -154,21 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_were_never_packed_are_noticed() {
+    fn bytes_that_were_never_packed_are_refused() {
         assert_eq!(unpack(b""), None);
         assert_eq!(unpack(b"\x07x"), None);
         assert_eq!(unpack(b"\x01\xff\xff\xff"), None);
     }
 
     #[test]
-    fn what_unpacks_to_more_than_was_ever_stored_is_refused_not_cut() {
+    fn content_over_the_maximum_size_is_refused_and_not_truncated() {
         let largest = vec![b'a'; MAX_UNPACKED];
         assert_eq!(unpack(&pack(&largest)).map(|content| content.len()), Some(MAX_UNPACKED));
         assert_eq!(unpack(&pack(&[&largest[..], b"a"].concat())), None);
     }
 
     #[test]
-    fn content_that_lost_its_end_is_noticed() {
+    fn truncated_content_is_refused() {
         let packed = pack(&b"{\"order\":7}".repeat(100));
         for length in 1..packed.len() {
             assert_eq!(unpack(&packed[..length]), None);

@@ -5,27 +5,27 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Most records kept; reaching it empties the cache.
+/// The maximum number of records. A full cache is emptied.
 const CAPACITY: usize = 1024;
 
-/// Values remembered for a fixed time after they were read.
+/// A cache whose values expire a fixed time after they were read.
 #[derive(Debug)]
 pub(crate) struct Cache<K, V> {
-    keep_for: Duration,
-    /// By the wall clock: the monotonic one may stand still while Lambda freezes the
-    /// process, and a disabled agent would be remembered for longer than promised.
+    ttl: Duration,
+    /// Uses the wall clock. The monotonic clock may stop while Lambda freezes the process,
+    /// and a disabled agent would stay cached for longer than documented.
     entries: Mutex<HashMap<K, (SystemTime, V)>>,
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    pub(crate) fn new(keep_for: Duration) -> Self {
-        Self { keep_for, entries: Mutex::default() }
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { ttl, entries: Mutex::default() }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (read_at, value) = entries.get(key)?;
-        read_at.elapsed().is_ok_and(|age| age < self.keep_for).then(|| value.clone())
+        read_at.elapsed().is_ok_and(|age| age < self.ttl).then(|| value.clone())
     }
 
     pub(crate) fn put(&self, key: K, value: V) {

@@ -1,4 +1,4 @@
-//! The one place that reads the time.
+//! The wall clock, which tests replace.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::Moment;
 
-/// Tells the time. Tests hand in their own.
+/// Returns the current time. Tests use their own clock.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Moment + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// The system's wall clock.
     pub fn system() -> Self {
         Self::new(|| {
             let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -19,12 +19,10 @@ impl Clock {
         })
     }
 
-    /// A clock that tells what `now` says.
     pub fn new(now: impl Fn() -> Moment + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time.
     pub fn now(&self) -> Moment {
         (self.0)()
     }

@@ -1,66 +1,64 @@
-//! The contents of agents' documents, in a table of their own: agents are listed
-//! by a scan, which would read them all. Nothing here expires; the agent's record
-//! names whatever lies here (`domain/src/catalogue.rs`).
+//! The content of agents' documents. It is in a separate table, because listing agents
+//! scans theirs and would read it all. Documents do not expire. The agent's record lists
+//! all content that is stored here (`domain/src/catalogue.rs`).
 
 use aws_sdk_dynamodb::Client;
-use domain::{AgentId, Content};
+use domain::{AgentId, DocumentContent};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::StoreError;
 use crate::aws::Aws;
 use crate::blob::{self, PART_BYTES};
 use crate::env::{Env, EnvError};
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 
-/// Parts written at a time: DynamoDB takes 1 MB a second of a table's partition.
+/// Parts written at once. DynamoDB accepts 1 MB per second for a partition.
 const WRITES_AT_ONCE: usize = 2;
-/// Parts read or deleted at a time.
+/// Parts read or deleted at once.
 const AT_ONCE: usize = 16;
-/// The latest form of a part that this version reads.
+/// The newest version of a part that this release can read.
 const VERSION: u64 = 1;
 
-/// The documents table.
 #[derive(Clone, Debug)]
 pub struct Documents {
     db: Client,
     table: String,
 }
 
-/// A content on its way into the table.
+/// Compressed content that is not stored yet.
 #[derive(Clone, Debug)]
-pub struct Packed {
-    content: Content,
+pub struct PackedDocument {
+    content: DocumentContent,
     bytes: Vec<u8>,
 }
 
-impl Packed {
-    /// Compresses a content and draws a name for it.
+impl PackedDocument {
+    /// Compresses the content and gives it a random name.
     pub fn new(content: &[u8]) -> Result<Self, StoreError> {
         let bytes = blob::pack(content);
         let parts = u32::try_from(bytes.len().div_ceil(PART_BYTES)).unwrap_or(u32::MAX);
-        Ok(Self { content: Content { name: blob::random_name("")?, parts }, bytes })
+        Ok(Self { content: DocumentContent { name: blob::random_name("")?, parts }, bytes })
     }
 
-    /// Where it will lie.
-    pub const fn content(&self) -> &Content {
+    /// The reference to store in the agent's record.
+    pub const fn content(&self) -> &DocumentContent {
         &self.content
     }
 }
 
 impl Documents {
-    /// The table of this name.
     pub fn new(aws: &Aws, table: impl Into<String>) -> Self {
         Self { db: aws.dynamodb(), table: table.into() }
     }
 
-    /// The table that `AGENT_WEBHOOKS_DOCUMENTS_TABLE` names.
+    /// Reads `AGENT_WEBHOOKS_DOCUMENTS_TABLE`.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
         Ok(Self::new(aws, env.required("AGENT_WEBHOOKS_DOCUMENTS_TABLE")?))
     }
 
-    /// Writes a content that the agent's record has announced.
-    pub async fn write(&self, agent: AgentId, packed: &Packed) -> Result<(), StoreError> {
+    /// Stores content. The agent's record must refer to it first.
+    pub async fn write(&self, agent: AgentId, packed: &PackedDocument) -> Result<(), StoreError> {
         let part = |(part, index): (&[u8], u32)| {
             self.db
                 .put_item()
@@ -72,11 +70,15 @@ impl Documents {
         };
         let writes: Vec<_> = packed.bytes.chunks(PART_BYTES).zip(0..).map(part).collect();
         let written: Result<Vec<_>, _> = stream::iter(writes).buffered(WRITES_AT_ONCE).try_collect().await;
-        written.attempt("put a part of a document").map(|_| ())
+        written.attempt("store a part of a document").map(|_| ())
     }
 
-    /// Reads a content back, unless it was deleted meanwhile.
-    pub async fn read(&self, agent: AgentId, content: &Content) -> Result<Option<Vec<u8>>, StoreError> {
+    /// Returns `None` if the content was deleted in the meantime.
+    pub async fn read(
+        &self,
+        agent: AgentId,
+        content: &DocumentContent,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let reads = (0..content.parts).map(|index| {
             self.db
                 .get_item()
@@ -87,16 +89,16 @@ impl Documents {
         });
         let parts: Result<Vec<_>, _> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
         let (mut packed, mut last) = (Vec::new(), Item::new());
-        for part in parts.attempt("get a part of a document")? {
+        for part in parts.attempt("read a part of a document")? {
             let Some(part) = part.item else { return Ok(None) };
-            packed.extend_from_slice(Reader(&part).of_version(VERSION)?.bytes("data")?);
+            packed.extend_from_slice(ItemReader(&part).require_version(VERSION)?.bytes("data")?);
             last = part;
         }
-        blob::unpack(&packed).map(Some).ok_or_else(|| Reader(&last).damaged("data"))
+        blob::unpack(&packed).map(Some).ok_or_else(|| ItemReader(&last).damaged("data"))
     }
 
-    /// Deletes a content, or what there is of it.
-    pub async fn delete(&self, agent: AgentId, content: &Content) -> Result<(), StoreError> {
+    /// Deletes all parts of the content that exist.
+    pub async fn delete(&self, agent: AgentId, content: &DocumentContent) -> Result<(), StoreError> {
         let deletions = (0..content.parts).map(|index| {
             self.db
                 .delete_item()

@@ -1,39 +1,28 @@
-//! What can go wrong between us and the stores.
+//! Errors of DynamoDB, SQS and the secret store.
 
 use std::error::Error;
 
-/// A store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It refused, failed or could not be reached. Asking again is harmless.
+    /// The service refused the request, failed or was unreachable. A retry is harmless.
     #[error("failed to {attempt}")]
     Unavailable {
-        /// What was attempted, as a verb phrase.
+        /// A verb phrase, such as "store the task".
         attempt: &'static str,
-        /// What the SDK or the file system said.
+        /// The error of the SDK or the file system.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A record of a form that came later than this version: after a rollback.
-    /// It is left alone until the newer version is back.
-    #[error("the record {id} was written by a newer version of this product")]
-    Newer {
-        /// The record's key.
-        id: String,
-    },
-    /// A secret of this name is being deleted, so its name cannot be used again yet.
-    #[error("a secret of this name is being deleted")]
+    /// After a rollback. The record is not changed until the newer release is deployed again.
+    #[error("the record {id} was written by a newer release; deploy that release again")]
+    Newer { id: String },
+    #[error("a secret of this name is being deleted, so the name cannot be used yet")]
     BeingDeleted,
-    /// A record does not read as this version writes it.
-    #[error("the record {id} has no readable {attribute}")]
-    Damaged {
-        /// The record's key.
-        id: String,
-        /// What is missing or malformed.
-        attribute: &'static str,
-    },
+    /// The record is not in the format that this release writes.
+    #[error("the attribute {attribute} of the record {id} is missing or malformed")]
+    Damaged { id: String, attribute: &'static str },
 }
 
-/// An error with all its causes in one line, for the log.
+/// Formats an error with all its causes on one line, for the log.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -51,12 +40,12 @@ impl StoreError {
     }
 }
 
-/// `.attempt("put the task")?` on an SDK result.
-pub(crate) trait Attempt<T> {
+/// Adds `.attempt("store the task")?` to SDK results.
+pub(crate) trait StoreAttempt<T> {
     fn attempt(self, what: &'static str) -> Result<T, StoreError>;
 }
 
-impl<T, E: Error + Send + Sync + 'static> Attempt<T> for Result<T, E> {
+impl<T, E: Error + Send + Sync + 'static> StoreAttempt<T> for Result<T, E> {
     fn attempt(self, what: &'static str) -> Result<T, StoreError> {
         self.map_err(|error| StoreError::unavailable(what)(Box::new(error)))
     }

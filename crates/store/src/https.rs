@@ -1,7 +1,7 @@
-//! The HTTP client below the AWS clients: HTTP/1.1, which is what the services speak,
-//! over rustls with `ring` and the system's roots. The SDK's own reads and parses all
-//! roots anew for every client that is made, brings HTTP/2 and proxies, and cannot open
-//! a connection before there is a request for it.
+//! The HTTP client of the AWS clients: HTTP/1.1, which is all that the services support,
+//! over rustls with `ring` and the system's CA certificates. The SDK's own client parses
+//! all CA certificates again for each service, includes HTTP/2 and proxies, and cannot
+//! connect before the first request.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,20 +29,19 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::roots;
+use crate::ca_certificates::trusted_certificates;
 
-/// To a connection that can be used.
+/// For DNS, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// To a connection that has ended its last exchange.
+/// How long an idle connection may take to finish its previous request.
 const READY_TIMEOUT: Duration = Duration::from_millis(50);
-/// Who answers may close a connection that nobody uses, and its word may get lost.
-const KEEP_IDLE: Duration = Duration::from_secs(60);
+/// Servers close idle connections, and we may miss the FIN.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections of one process; copies share them.
+/// A connection pool. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Https(Arc<Mutex<HashMap<Origin, Vec<Idle>>>>);
+pub(crate) struct Https(Arc<Mutex<HashMap<Origin, Vec<IdleConnection>>>>);
 
-/// Where a connection leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Origin {
     is_tls: bool,
@@ -50,69 +49,68 @@ struct Origin {
     port: u16,
 }
 
-struct Idle {
+struct IdleConnection {
     connection: SendRequest<SdkBody>,
-    /// By the clock that goes on while a function is frozen.
+    /// The wall clock, which continues while Lambda freezes the process.
     since: SystemTime,
 }
 
-/// A connection that was kept is in use: if nothing comes of it, those kept beside it
-/// are given up as well, which went the same way for as long.
-struct Doubt<'a> {
-    all: Option<&'a Https>,
+/// Guard for a request on a pooled connection. If the request fails, the other idle
+/// connections to this origin are evicted too, because they have been idle as long.
+struct EvictOnFailure<'a> {
+    pool: Option<&'a Https>,
     origin: &'a Origin,
 }
 
-/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 enum HttpsError {
-    #[error("the address has no host")]
+    #[error("the URL has no host")]
     NoHost,
     #[error("failed to connect within {CONNECT_TIMEOUT:?}")]
-    Slow,
+    ConnectTimeout,
     #[error("failed to connect")]
     Connect(#[source] io::Error),
-    #[error("the TLS is not set up")]
+    #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
-    #[error("failed to read the roots")]
-    Roots(#[source] JoinError),
-    #[error("failed to exchange messages")]
+    #[error("failed to read the CA certificates")]
+    CaCertificates(#[source] JoinError),
+    #[error("failed to send the request or read the response")]
     Exchange(#[source] hyper::Error),
 }
 
 impl Https {
-    /// Opens a connection, so that the first request finds one. If it cannot be
-    /// opened, the first request tries again, and tells its caller.
+    /// Opens a connection in advance. If that fails, the first request connects again and
+    /// returns the error.
     pub(crate) async fn open(&self, url: &str) {
         let Ok(uri) = url.parse() else { return };
-        if let Ok(origin) = Origin::of(&uri)
+        if let Ok(origin) = Origin::from_uri(&uri)
             && let Ok(connection) = connect(&origin).await
         {
-            self.keep(origin, connection);
+            self.store_idle(origin, connection);
         }
     }
 
     async fn exchange(&self, mut request: Request<SdkBody>) -> Result<Response<SdkBody>, HttpsError> {
-        let origin = Origin::of(request.uri())?;
-        address(&mut request, &origin);
+        let origin = Origin::from_uri(request.uri())?;
+        set_host(&mut request, &origin);
         loop {
-            let (mut connection, doubt) = match self.idle(&origin).await {
-                Some(connection) => (connection, Some(Doubt { all: Some(self), origin: &origin })),
+            let (mut connection, guard) = match self.reuse_idle(&origin).await {
+                Some(connection) => (connection, Some(EvictOnFailure { pool: Some(self), origin: &origin })),
                 None => (connect(&origin).await?, None),
             };
             match connection.try_send_request(request).await {
                 Ok(response) => {
-                    let answer = self.read(&origin, connection, response).await?;
-                    if let Some(doubt) = doubt {
-                        doubt.dispel();
+                    let response = self.read_response(&origin, connection, response).await?;
+                    if let Some(guard) = guard {
+                        guard.disarm();
                     }
-                    return Ok(answer);
+                    return Ok(response);
                 }
-                Err(mut failure) => match (failure.take_message(), doubt) {
-                    // It had been closed, as its neighbours need not be, and nothing of
-                    // the request has left.
-                    (Some(unsent), Some(doubt)) => {
-                        doubt.dispel();
+                Err(mut failure) => match (failure.take_message(), guard) {
+                    // The connection was closed before any of the request was sent. The
+                    // other idle connections may still be open.
+                    (Some(unsent), Some(guard)) => {
+                        guard.disarm();
                         request = unsent;
                     }
                     _ => return Err(HttpsError::Exchange(failure.into_error())),
@@ -121,8 +119,8 @@ impl Https {
         }
     }
 
-    /// Reads an answer whole, after which the connection is free.
-    async fn read(
+    /// Reads the whole body and returns the connection to the pool.
+    async fn read_response(
         &self,
         origin: &Origin,
         connection: SendRequest<SdkBody>,
@@ -130,70 +128,71 @@ impl Https {
     ) -> Result<Response<SdkBody>, HttpsError> {
         let (parts, body) = response.into_parts();
         let body = body.collect().await.map_err(HttpsError::Exchange)?.to_bytes();
-        // A server in trouble may have a neighbour that is not.
+        // After a 5xx, a new connection may reach a healthy host of the service.
         if !parts.status.is_server_error() {
-            self.keep(origin.clone(), connection);
+            self.store_idle(origin.clone(), connection);
         }
         Ok(Response::from_parts(parts, SdkBody::from(body)))
     }
 
-    fn keep(&self, origin: Origin, connection: SendRequest<SdkBody>) {
+    fn store_idle(&self, origin: Origin, connection: SendRequest<SdkBody>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = all.entry(origin).or_default();
-        idle.retain(Idle::is_young);
-        idle.push(Idle { connection, since: SystemTime::now() });
+        idle.retain(IdleConnection::is_fresh);
+        idle.push(IdleConnection { connection, since: SystemTime::now() });
     }
 
-    /// The connection used last, if it is still open.
-    async fn idle(&self, origin: &Origin) -> Option<SendRequest<SdkBody>> {
+    /// Returns the most recently used connection that is still open.
+    async fn reuse_idle(&self, origin: &Origin) -> Option<SendRequest<SdkBody>> {
         loop {
-            let mut idle = self.take(origin)?;
-            if !idle.is_young() {
+            let mut idle = self.take_idle(origin)?;
+            if !idle.is_fresh() {
                 continue;
             }
-            // One that was answered before it had sent all is never ready again.
+            // A connection never becomes ready again if the response came before the whole
+            // request was sent.
             if let Ok(Ok(())) = timeout(READY_TIMEOUT, idle.connection.ready()).await {
                 return Some(idle.connection);
             }
         }
     }
 
-    fn take(&self, origin: &Origin) -> Option<Idle> {
+    fn take_idle(&self, origin: &Origin) -> Option<IdleConnection> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get_mut(origin)?.pop()
     }
 }
 
-impl Idle {
-    fn is_young(&self) -> bool {
-        self.since.elapsed().is_ok_and(|age| age < KEEP_IDLE)
+impl IdleConnection {
+    fn is_fresh(&self) -> bool {
+        self.since.elapsed().is_ok_and(|age| age < IDLE_TIMEOUT)
     }
 }
 
-impl Doubt<'_> {
-    fn dispel(mut self) {
-        self.all = None;
+impl EvictOnFailure<'_> {
+    fn disarm(mut self) {
+        self.pool = None;
     }
 }
 
-impl Drop for Doubt<'_> {
+impl Drop for EvictOnFailure<'_> {
     fn drop(&mut self) {
-        if let Some(all) = self.all {
-            all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.origin);
+        if let Some(pool) = self.pool {
+            pool.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.origin);
         }
     }
 }
 
 impl Origin {
-    fn of(uri: &Uri) -> Result<Self, HttpsError> {
+    fn from_uri(uri: &Uri) -> Result<Self, HttpsError> {
         let is_tls = uri.scheme_str() != Some("http");
         let host = uri.host().ok_or(HttpsError::NoHost)?.to_owned();
         Ok(Self { is_tls, host, port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }) })
     }
 }
 
-/// As a server wants it that is asked directly.
-fn address(request: &mut Request<SdkBody>, origin: &Origin) {
+/// Sets the Host header and leaves only path and query, as servers expect without a proxy.
+fn set_host(request: &mut Request<SdkBody>, origin: &Origin) {
     let default_port = if origin.is_tls { 443 } else { 80 };
     let host = match origin.port == default_port {
         true => origin.host.clone(),
@@ -207,46 +206,46 @@ fn address(request: &mut Request<SdkBody>, origin: &Origin) {
 }
 
 async fn connect(origin: &Origin) -> Result<SendRequest<SdkBody>, HttpsError> {
-    timeout(CONNECT_TIMEOUT, connect_in_time(origin)).await.unwrap_or(Err(HttpsError::Slow))
+    timeout(CONNECT_TIMEOUT, connect_without_timeout(origin)).await.unwrap_or(Err(HttpsError::ConnectTimeout))
 }
 
-async fn connect_in_time(origin: &Origin) -> Result<SendRequest<SdkBody>, HttpsError> {
-    // An address of IPv6 stands in brackets in a URL, and nowhere else.
+async fn connect_without_timeout(origin: &Origin) -> Result<SendRequest<SdkBody>, HttpsError> {
+    // Only URLs have brackets around IPv6 addresses.
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
-    let reached = async {
+    let connected = async {
         let stream = TcpStream::connect((host, origin.port)).await.map_err(HttpsError::Connect)?;
         stream.set_nodelay(true).map_err(HttpsError::Connect)?;
         Ok(stream)
     };
     if !origin.is_tls {
-        return talk(reached.await?).await;
+        return handshake(connected.await?).await;
     }
-    let (stream, config) = tokio::try_join!(reached, tls())?;
+    let (stream, config) = tokio::try_join!(connected, tls_config())?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| HttpsError::NoHost)?;
-    talk(TlsConnector::from(config).connect(name, stream).await.map_err(HttpsError::Connect)?).await
+    handshake(TlsConnector::from(config).connect(name, stream).await.map_err(HttpsError::Connect)?).await
 }
 
-async fn talk<S>(stream: S) -> Result<SendRequest<SdkBody>, HttpsError>
+async fn handshake<S>(stream: S) -> Result<SendRequest<SdkBody>, HttpsError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(HttpsError::Exchange)?;
-    // What goes wrong with it, its requests are told.
+    // An error of the connection is also returned to its pending request.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
 }
 
-/// What all connections share. The roots are read once, on a thread of their own while
-/// the first connection finds its way.
-async fn tls() -> Result<Arc<ClientConfig>, HttpsError> {
+/// The configuration that all connections share. The CA certificates are read once, on
+/// another thread, while the first TCP connection is opened.
+async fn tls_config() -> Result<Arc<ClientConfig>, HttpsError> {
     static TLS: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
     let set_up = async || {
-        let roots = spawn_blocking(roots::trusted).await.map_err(HttpsError::Roots)?;
+        let certificates = spawn_blocking(trusted_certificates).await.map_err(HttpsError::CaCertificates)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(HttpsError::Tls)?
-            .with_root_certificates(roots)
+            .with_root_certificates(certificates)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
@@ -278,13 +277,13 @@ impl HttpConnector for Https {
 }
 
 impl From<HttpsError> for ConnectorError {
-    /// What another try may mend is `io` or `timeout`.
+    /// The SDK retries only `io` and `timeout` errors.
     fn from(error: HttpsError) -> Self {
         match &error {
             HttpsError::NoHost => Self::user(error.into()),
-            HttpsError::Slow => Self::timeout(error.into()),
-            HttpsError::Tls(_) | HttpsError::Roots(_) => Self::other(error.into(), None),
-            // As rustls names a certificate that it does not trust.
+            HttpsError::ConnectTimeout => Self::timeout(error.into()),
+            HttpsError::Tls(_) | HttpsError::CaCertificates(_) => Self::other(error.into(), None),
+            // rustls returns `InvalidData` for a certificate that is not trusted.
             HttpsError::Connect(cause) if cause.kind() == io::ErrorKind::InvalidData => {
                 Self::other(error.into(), None)
             }
@@ -305,12 +304,12 @@ mod tests {
 
     use super::*;
 
-    const KEPT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-    const CLOSED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
-    const BROKEN: &str = "HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno";
+    const KEEP_ALIVE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    const CLOSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+    const SERVER_ERROR: &str = "HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno";
 
-    /// A server that always answers the same, and how many connections it was asked for.
-    async fn server(answer: &'static str, hangs_up: bool) -> (String, Arc<AtomicUsize>) {
+    /// Starts a server that always sends the same response, and counts its connections.
+    async fn server(response: &'static str, hangs_up: bool) -> (String, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let connections = Arc::new(AtomicUsize::new(0));
@@ -322,7 +321,7 @@ mod tests {
                 tokio::spawn(async move {
                     let mut request = [0; 1024];
                     while stream.read(&mut request).await.unwrap_or_default() > 0 {
-                        stream.write_all(answer.as_bytes()).await.unwrap();
+                        stream.write_all(response.as_bytes()).await.unwrap();
                         if hangs_up {
                             return;
                         }
@@ -333,7 +332,7 @@ mod tests {
         (url, connections)
     }
 
-    async fn ask(https: &Https, url: &str) -> Result<u16, HttpsError> {
+    async fn get(https: &Https, url: &str) -> Result<u16, HttpsError> {
         let request = Request::get(format!("{url}/a?b=c")).body(SdkBody::empty()).unwrap();
         https.exchange(request).await.map(|response| response.status().as_u16())
     }
@@ -345,23 +344,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_share_a_connection_which_may_have_been_opened_before_them() {
-        let (url, connections) = server(KEPT, false).await;
+    async fn requests_share_a_connection_opened_in_advance() {
+        let (url, connections) = server(KEEP_ALIVE, false).await;
         let https = Https::default();
         https.open(&url).await;
         for _ in 0..3 {
-            assert_eq!(ask(&https, &url).await.unwrap(), 200);
+            assert_eq!(get(&https, &url).await.unwrap(), 200);
         }
         assert_eq!(connections.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_closed_meanwhile_is_replaced_unnoticed() {
-        for (answer, hangs_up) in [(CLOSED, false), (KEPT, true)] {
-            let (url, connections) = server(answer, hangs_up).await;
+    async fn a_request_on_a_closed_connection_is_sent_again_on_a_new_one() {
+        for (response, hangs_up) in [(CLOSE, false), (KEEP_ALIVE, true)] {
+            let (url, connections) = server(response, hangs_up).await;
             let https = Https::default();
             for _ in 0..3 {
-                assert_eq!(ask(&https, &url).await.unwrap(), 200);
+                assert_eq!(get(&https, &url).await.unwrap(), 200);
                 until_closed(&https).await;
             }
             assert_eq!(connections.load(Ordering::SeqCst), 3);
@@ -369,27 +368,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_in_trouble_is_asked_over_a_new_connection() {
-        let (url, connections) = server(BROKEN, false).await;
+    async fn after_a_server_error_the_next_request_uses_a_new_connection() {
+        let (url, connections) = server(SERVER_ERROR, false).await;
         let https = Https::default();
         for _ in 0..2 {
-            assert_eq!(ask(&https, &url).await.unwrap(), 500);
+            assert_eq!(get(&https, &url).await.unwrap(), 500);
         }
         assert_eq!(connections.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
-    async fn nobody_at_the_address_is_worth_another_try_and_no_end_of_the_process() {
+    async fn a_refused_connection_is_a_retryable_error() {
         let https = Https::default();
-        // The port of a listener that is gone.
+        // The port of a closed listener.
         let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         https.open(&format!("http://{gone}")).await;
-        let error = ask(&https, &format!("http://{gone}")).await.unwrap_err();
+        let error = get(&https, &format!("http://{gone}")).await.unwrap_err();
         assert!(ConnectorError::from(error).is_io());
     }
 
     #[tokio::test]
-    async fn a_certificate_that_no_root_vouches_for_is_refused_for_good() {
+    async fn a_certificate_of_an_unknown_issuer_is_a_permanent_error() {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -405,30 +404,30 @@ mod tests {
             let (stream, _) = listener.accept().await.unwrap();
             TlsAcceptor::from(Arc::new(config)).accept(stream).await.ok();
         });
-        let error = ask(&Https::default(), &format!("https://localhost:{port}")).await.unwrap_err();
+        let error = get(&Https::default(), &format!("https://localhost:{port}")).await.unwrap_err();
         let error = ConnectorError::from(error);
         assert!(error.is_other() && crate::error_chain(&error).contains("UnknownIssuer"), "{error:?}");
     }
 
-    /// As after a freeze during which the other side has forgotten its connections.
+    /// As after a freeze during which the server dropped its connections.
     #[tokio::test]
-    async fn connections_kept_beside_one_that_answers_no_more_are_given_up_with_it() {
+    async fn a_request_that_gets_no_response_evicts_the_other_idle_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (asked, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let (received, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(async move {
             for number in 0.. {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                let asked = asked.clone();
+                let received = received.clone();
                 tokio::spawn(async move {
                     let mut request = [0; 1024];
-                    // The first two answer once; whoever comes later is answered always.
+                    // The first two connections respond once, all later ones always.
                     while stream.read(&mut request).await.unwrap_or_default() > 0 {
-                        asked.send(number).unwrap();
-                        stream.write_all(KEPT.as_bytes()).await.unwrap();
+                        received.send(number).unwrap();
+                        stream.write_all(KEEP_ALIVE.as_bytes()).await.unwrap();
                         if number < 2 {
                             if stream.read(&mut request).await.unwrap_or_default() > 0 {
-                                asked.send(number).unwrap();
+                                received.send(number).unwrap();
                                 return std::future::pending().await;
                             }
                             return;
@@ -440,21 +439,21 @@ mod tests {
         let https = Https::default();
         https.open(&url).await;
         https.open(&url).await;
-        let both = [ask(&https, &url), ask(&https, &url)];
-        for answer in futures::future::join_all(both).await {
-            assert_eq!(answer.unwrap(), 200);
+        let both = [get(&https, &url), get(&https, &url)];
+        for status in futures::future::join_all(both).await {
+            assert_eq!(status.unwrap(), 200);
         }
-        let mut seen = [heard.recv().await, heard.recv().await];
+        let mut seen = [receiver.recv().await, receiver.recv().await];
         seen.sort();
         assert_eq!(seen, [Some(0), Some(1)]);
-        // Its caller loses patience once the request is with the other side.
+        // The caller gives up once the server has received the request.
         tokio::select! {
-            answer = ask(&https, &url) => panic!("{answer:?}"),
-            number = heard.recv() => assert!(number < Some(2)),
+            status = get(&https, &url) => panic!("{status:?}"),
+            number = receiver.recv() => assert!(number < Some(2)),
         }
-        // Its neighbour would not answer either.
-        let answer = tokio::time::timeout(Duration::from_secs(5), ask(&https, &url)).await;
-        assert_eq!(answer.unwrap().unwrap(), 200);
-        assert_eq!(heard.recv().await, Some(2));
+        // The other idle connection would not respond either.
+        let status = tokio::time::timeout(Duration::from_secs(5), get(&https, &url)).await;
+        assert_eq!(status.unwrap().unwrap(), 200);
+        assert_eq!(receiver.recv().await, Some(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading and writing DynamoDB items.
+//! Attributes of DynamoDB items.
 
 use std::collections::HashMap;
 
@@ -30,18 +30,18 @@ pub(crate) fn key(id: impl Into<String>) -> Item {
     HashMap::from([("id".to_owned(), text(id))])
 }
 
-/// Reads one item; a missing or malformed attribute names itself.
+/// Reads the attributes of an item. An error names the missing or malformed attribute.
 #[derive(Clone, Copy)]
-pub(crate) struct Reader<'a>(pub(crate) &'a Item);
+pub(crate) struct ItemReader<'a>(pub(crate) &'a Item);
 
-impl<'a> Reader<'a> {
+impl<'a> ItemReader<'a> {
     pub(crate) fn damaged(self, attribute: &'static str) -> StoreError {
         let id = self.0.get("id").and_then(|id| id.as_s().ok());
         StoreError::Damaged { id: id.cloned().unwrap_or_default(), attribute }
     }
 
-    /// Refuses a record of a form later than `known`; see ARCHITECTURE.md, "Records".
-    pub(crate) fn of_version(self, known: u64) -> Result<Self, StoreError> {
+    /// Refuses a record of a version newer than `known`; see docs/contributing/data-model.md.
+    pub(crate) fn require_version(self, known: u64) -> Result<Self, StoreError> {
         if self.number("v")? <= known {
             return Ok(self);
         }

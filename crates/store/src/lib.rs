@@ -1,18 +1,19 @@
-//! DynamoDB, SQS and the secret store: conditional writes that carry out what
-//! `domain` decided. Nothing here decides, and nothing outside names an SDK type.
+//! DynamoDB, SQS and the secret store. This crate carries out the decisions of `domain`
+//! as conditional writes. It makes no decisions, and no SDK type leaves it.
 //!
 //! - [`Tasks`]: one item is both the task and its idempotency record.
 //! - [`Agents`]: definitions, webhook tokens by their hash, and the audit log.
-//! - [`Documents`]: what agents' documents say, and its index.
-//! - [`Queue`]: task ids on their way to a runner.
+//! - [`Documents`]: the content of agents' documents, and its search index.
+//! - [`Queue`]: task ids for the workers.
 //! - [`Secrets`]: providers' API keys and imported tokens.
-//! - [`Bedrock`]: signs what the runner asks Amazon's models.
+//! - [`Bedrock`]: signs the requests that the runner sends to Amazon Bedrock.
 
 mod agents;
 mod audit;
 pub mod aws;
 mod bedrock;
 mod blob;
+mod ca_certificates;
 mod cache;
 mod clock;
 mod documents;
@@ -22,7 +23,6 @@ mod https;
 mod item;
 mod private_file;
 mod queue;
-mod roots;
 mod secrets;
 mod tables;
 mod tasks;
@@ -30,15 +30,15 @@ mod tasks;
 pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
 pub use audit::{AuditPosition, AuditStream};
 pub use bedrock::{Bedrock, SignError};
+pub use ca_certificates::trusted_certificates;
 pub use clock::Clock;
-pub use documents::{Documents, Packed};
+pub use documents::{Documents, PackedDocument};
 pub use error::{StoreError, error_chain};
 pub use private_file::write_private_file;
-pub use queue::{MemoryQueue, Message, Queue, SqsQueue};
-pub use roots::trusted as trusted_certificates;
+pub use queue::{MemoryQueue, Queue, QueueMessage, SqsQueue};
 pub use secrets::{Secrets, read_secret};
 pub use tables::{create_tables, index_tasks};
 pub use tasks::{
-    Admission, Burial, Claim, Claimed, Finish, Left, Pick, Rate, Release, Shown, Slot, SlotAnswer, Tasks,
-    Unended, Wait,
+    Admission, Claim, Claimed, EndAbandoned, FailureFilter, Finish, Rate, Release, Slot, SlotAnswer,
+    TaskDetails, Tasks, Unfinished, UnfinishedTask, Wait,
 };

@@ -1,15 +1,15 @@
-//! Files that only their owner can read.
+//! Files that only their owner can read and write.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Replaces a file (mode 0600) in one step: a crash leaves the old content or
-/// the new, whole.
+/// Replaces a file (mode 0600) atomically: after a crash it has either the old or the new
+/// content.
 pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
-    // What a crash left, or somebody put there: its mode and target are not ours.
+    // A crash or another user may have left a file with another mode, or a symbolic link.
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -18,11 +18,11 @@ pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    // The name too must outlive a loss of power.
+    // The new name must survive a power failure too.
     File::open(folder_of(path))?.sync_all()
 }
 
-/// A bare name's parent is "", which no folder is called.
+/// The parent of a bare file name is "", which cannot be opened.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_file_may_lie_in_the_working_directory() {
+    fn a_private_file_can_be_in_the_working_directory() {
         let name = format!("private-bare-{}", std::process::id());
         let path = Path::new(&name);
         let written = write_private_file(path, b"secret");
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_is_its_owners_whatever_lay_in_its_way() {
+    fn a_private_file_replaces_a_symbolic_link_at_its_temporary_name() {
         let folder = std::env::temp_dir().join(format!("private-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let (path, elsewhere) = (folder.join("secret"), folder.join("elsewhere"));

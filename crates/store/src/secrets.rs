@@ -1,5 +1,5 @@
-//! Where secrets that must be read back are kept: providers' API keys and
-//! imported webhook tokens.
+//! The store for secrets that must be read back: providers' API keys and imported webhook
+//! tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,18 +17,18 @@ use tokio::time::sleep;
 use crate::StoreError;
 use crate::aws::Aws;
 use crate::cache::Cache;
-use crate::error::Attempt;
+use crate::error::StoreAttempt;
 use crate::private_file::write_private_file;
 
-/// How long a secret read from Secrets Manager is remembered.
-const KEEP_FOR: Duration = Duration::from_secs(300);
-/// How long a secret that was not found is not looked for several times again.
-const REMEMBER_ABSENT_FOR: Duration = Duration::from_secs(10);
+/// How long a secret from Secrets Manager is cached.
+const CACHE_TTL: Duration = Duration::from_secs(300);
+/// How long a name that was not found is requested without pauses.
+const ABSENT_TTL: Duration = Duration::from_secs(10);
 /// A secret that was just created may not be found for some seconds, because Secrets
 /// Manager is eventually consistent
-/// (<https://github.com/hashicorp/terraform-provider-aws/issues/18406>): it is looked for
+/// (<https://github.com/hashicorp/terraform-provider-aws/issues/18406>). It is requested
 /// again after each of these pauses.
-const LOOK_AGAIN: [Duration; 4] = [
+const READ_PAUSES: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_millis(1000),
@@ -36,9 +36,9 @@ const LOOK_AGAIN: [Duration; 4] = [
 ];
 /// A forced deletion is asynchronous: until it is done, the name cannot be used again
 /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DeleteSecret.html>).
-/// Creation is tried again after each of these pauses, 11 s in all; a function that
-/// answers API Gateway has 29 s.
-const CREATE_AGAIN: [Duration; 6] = [
+/// Creation is retried after each of these pauses, 11 s in all. API Gateway waits 29 s for
+/// a function.
+const CREATE_PAUSES: [Duration; 6] = [
     Duration::from_millis(500),
     Duration::from_millis(1000),
     Duration::from_millis(1500),
@@ -47,28 +47,26 @@ const CREATE_AGAIN: [Duration; 6] = [
     Duration::from_millis(3000),
 ];
 
-/// The deployment's secret store.
 #[derive(Debug)]
 pub enum Secrets {
     /// AWS Secrets Manager, one secret per name under a prefix.
     SecretsManager(SecretsManager),
-    /// One JSON file that only its owner can read (mode 0600).
+    /// A JSON file that only its owner can read (mode 0600).
     File(SecretsFile),
 }
 
-/// Secrets under a common prefix.
 pub struct SecretsManager {
     client: aws_sdk_secretsmanager::Client,
     prefix: String,
     cache: Cache<String, String>,
-    /// Names under which nothing was found, although it was looked for several times.
+    /// Names that were not found, even after all pauses.
     absent: Cache<String, ()>,
 }
 
-/// What one request for a secret found.
+/// The result of one request for a secret.
 enum Fetched {
     Value(String),
-    /// Perhaps not yet.
+    /// The secret may exist, but not be visible yet.
     NotFound,
     BeingDeleted,
 }
@@ -82,7 +80,7 @@ impl Fetched {
     }
 }
 
-/// Secrets in a file; the lock keeps read-modify-write whole.
+/// Secrets in a file. The lock makes each update atomic within this process.
 #[derive(Debug)]
 pub struct SecretsFile {
     path: PathBuf,
@@ -90,51 +88,49 @@ pub struct SecretsFile {
 }
 
 impl Secrets {
-    /// Secrets Manager; names live under `prefix`.
+    /// `prefix` is added to each name.
     pub fn secrets_manager(aws: &Aws, prefix: impl Into<String>) -> Self {
         Self::SecretsManager(SecretsManager {
             client: aws.secrets_manager(),
             prefix: prefix.into(),
-            cache: Cache::new(KEEP_FOR),
-            absent: Cache::new(REMEMBER_ABSENT_FOR),
+            cache: Cache::new(CACHE_TTL),
+            absent: Cache::new(ABSENT_TTL),
         })
     }
 
-    /// A file, made at the first secret.
+    /// The file is created with the first secret.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self::File(SecretsFile { path: path.into(), lock: Mutex::new(()) })
     }
 
-    /// The secret of this name.
     pub async fn get(&self, name: &str) -> Result<Option<String>, StoreError> {
         match self {
             Self::SecretsManager(manager) => manager.get(name).await,
-            Self::File(file) => Ok(file.read()?.remove(name)),
+            Self::File(file) => Ok(file.read_all()?.remove(name)),
         }
     }
 
-    /// The secret's value if it differs from `known`. A process that caches a secret does
-    /// not notice when it is replaced.
-    pub async fn replaced(&self, name: &str, known: &str) -> Result<Option<String>, StoreError> {
+    /// Reads the secret without the cache. Returns its value if it differs from `known`.
+    pub async fn get_if_replaced(&self, name: &str, known: &str) -> Result<Option<String>, StoreError> {
         let current = match self {
             Self::SecretsManager(manager) => manager.fetch(name).await?.value(),
-            Self::File(file) => file.read()?.remove(name),
+            Self::File(file) => file.read_all()?.remove(name),
         };
         Ok(current.filter(|current| current != known))
     }
 
-    /// Keeps a secret, replacing one of the same name.
+    /// Stores a secret. Replaces one of the same name.
     pub async fn put(&self, name: &str, secret: &str) -> Result<(), StoreError> {
         match self {
             Self::SecretsManager(manager) => manager.put(name, secret).await,
-            Self::File(file) => file.change(|secrets| {
+            Self::File(file) => file.update(|secrets| {
                 secrets.insert(name.to_owned(), secret.to_owned());
             }),
         }
     }
 
-    /// The same for a secret that is likely to be there: a late request of it cannot
-    /// bring back one that has been removed meanwhile.
+    /// Stores a secret that probably exists. Unlike [`Self::put`], a delayed request cannot
+    /// create a secret again that was removed in the meantime.
     pub async fn replace(&self, name: &str, secret: &str) -> Result<(), StoreError> {
         match self {
             Self::SecretsManager(manager) if manager.replace(name, secret).await? => Ok(()),
@@ -142,18 +138,19 @@ impl Secrets {
         }
     }
 
-    /// Forgets a secret; one that is not there is forgotten already.
+    /// Deletes a secret. Succeeds if it does not exist.
     pub async fn remove(&self, name: &str) -> Result<(), StoreError> {
         match self {
             Self::SecretsManager(manager) => manager.remove(name).await,
-            Self::File(file) => file.change(|secrets| {
+            Self::File(file) => file.update(|secrets| {
                 secrets.remove(name);
             }),
         }
     }
 }
 
-/// One secret by its full name or ARN: the admin token, the signing secret.
+/// Reads a secret of the deployment by its full name or ARN: the admin token or the signing
+/// secret.
 pub async fn read_secret(aws: &Aws, id: &str) -> Result<String, StoreError> {
     let found = aws
         .secrets_manager()
@@ -180,8 +177,8 @@ impl SecretsManager {
         if let Some(secret) = self.cache.get(&name.to_owned()) {
             return Ok(Some(secret));
         }
-        // Known to be absent, it is asked for once: it may have been created meanwhile.
-        let pauses = if self.absent.get(&name.to_owned()).is_some() { &[][..] } else { &LOOK_AGAIN };
+        // A name that was not found before is requested once, without pauses.
+        let pauses = if self.absent.get(&name.to_owned()).is_some() { &[][..] } else { &READ_PAUSES };
         for pause in pauses {
             match self.fetch(name).await? {
                 Fetched::NotFound => sleep(*pause).await,
@@ -195,7 +192,7 @@ impl SecretsManager {
         Ok(fetched.value())
     }
 
-    /// Asks once.
+    /// Sends one request.
     async fn fetch(&self, name: &str) -> Result<Fetched, StoreError> {
         match self.client.get_secret_value().secret_id(self.full_name(name)).send().await {
             Ok(found) => {
@@ -207,7 +204,7 @@ impl SecretsManager {
             Err(error) => match error.as_service_error() {
                 Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(Fetched::NotFound),
                 Some(GetSecretValueError::InvalidRequestException(_)) => {
-                    tracing::warn!(secret = name, "secret is being deleted, and counts as absent");
+                    tracing::warn!(secret = name, "secret is being deleted and is treated as missing");
                     Ok(Fetched::BeingDeleted)
                 }
                 _ => Err(error).attempt("read a secret"),
@@ -216,7 +213,7 @@ impl SecretsManager {
     }
 
     async fn put(&self, name: &str, secret: &str) -> Result<(), StoreError> {
-        for pause in CREATE_AGAIN {
+        for pause in CREATE_PAUSES {
             match self.create(name, secret).await {
                 Err(StoreError::BeingDeleted) => sleep(pause).await,
                 created => return created,
@@ -243,8 +240,8 @@ impl SecretsManager {
         }
     }
 
-    /// Returns whether there was one to replace. One that is being deleted cannot be
-    /// replaced. Creating it again shows when its name is free.
+    /// Returns false if the secret does not exist or is being deleted. The caller then tries
+    /// to create it, which fails until its name is free.
     async fn replace(&self, name: &str, secret: &str) -> Result<bool, StoreError> {
         self.cache.clear();
         let put = self.client.put_secret_value().secret_id(self.full_name(name)).secret_string(secret);
@@ -267,7 +264,7 @@ impl SecretsManager {
         match delete.force_delete_without_recovery(true).send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
-                // The second one: its deletion has begun, by hand or by an earlier call.
+                // `InvalidRequest`: the secret is being deleted already.
                 Some(
                     DeleteSecretError::ResourceNotFoundException(_)
                     | DeleteSecretError::InvalidRequestException(_),
@@ -279,7 +276,7 @@ impl SecretsManager {
 }
 
 impl SecretsFile {
-    fn read(&self) -> Result<BTreeMap<String, String>, StoreError> {
+    fn read_all(&self) -> Result<BTreeMap<String, String>, StoreError> {
         match fs::read(&self.path) {
             Ok(json) => serde_json::from_slice(&json).attempt("read the secrets file"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
@@ -287,9 +284,9 @@ impl SecretsFile {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<(), StoreError> {
+    fn update(&self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<(), StoreError> {
         let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut secrets = self.read()?;
+        let mut secrets = self.read_all()?;
         change(&mut secrets);
         let json = serde_json::to_vec_pretty(&secrets).attempt("write the secrets file")?;
         write_private_file(&self.path, &json).attempt("write the secrets file")

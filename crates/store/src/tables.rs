@@ -1,4 +1,4 @@
-//! The tables as `template.yaml` makes them on AWS, for an empty embedded engine.
+//! Creates the tables in the embedded engine like `template.yaml` does on AWS.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
@@ -9,10 +9,10 @@ use aws_sdk_dynamodb::types::{
 
 use crate::StoreError;
 use crate::aws::Aws;
-use crate::error::Attempt;
+use crate::error::StoreAttempt;
 use crate::tasks::TASKS_INDEX;
 
-/// Makes each table that does not exist yet, with its TTL attribute.
+/// Creates each table that does not exist yet, with its TTL attribute.
 pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> {
     let db = aws.dynamodb();
     let existing = db.list_tables().send().await.attempt("list the tables")?;
@@ -23,8 +23,8 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
         db.create_table()
             .table_name(*name)
             .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(text("id").attempt("describe the key")?)
-            .key_schema(key("id", KeyType::Hash).attempt("describe the key")?)
+            .attribute_definitions(text("id").attempt("build the key schema")?)
+            .key_schema(key("id", KeyType::Hash).attempt("build the key schema")?)
             .send()
             .await
             .attempt("create a table")?;
@@ -32,7 +32,7 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
             .attribute_name("expires_at")
             .enabled(true)
             .build()
-            .attempt("describe the TTL attribute")?;
+            .attempt("build the TTL setting")?;
         db.update_time_to_live()
             .table_name(*name)
             .time_to_live_specification(ttl)
@@ -43,10 +43,10 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Gives the tasks table its index, if it has none: one of an earlier release. The
-/// engine does so as a whole or not at all.
+/// Adds the index to a tasks table without one, from an earlier release. The engine does
+/// this atomically.
 pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
-    let db = aws.patient_dynamodb();
+    let db = aws.dynamodb_without_timeouts();
     let described = db.describe_table().table_name(table).send().await.attempt("describe the tasks table")?;
     let has_index = described.table().is_some_and(|table| {
         table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(TASKS_INDEX))
@@ -56,16 +56,16 @@ pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
     }
     let tasks = described.table().and_then(TableDescription::item_count).unwrap_or_default();
     if tasks > 0 {
-        tracing::info!(tasks, "indexing the tasks");
+        tracing::info!(tasks, "creating the index of the tasks table");
     }
     db.update_table()
         .table_name(table)
-        .attribute_definitions(text("listed").attempt("describe the index")?)
-        .attribute_definitions(text("task_id").attempt("describe the index")?)
-        .global_secondary_index_updates(index().attempt("describe the index")?)
+        .attribute_definitions(text("listed").attempt("prepare the index")?)
+        .attribute_definitions(text("task_id").attempt("prepare the index")?)
+        .global_secondary_index_updates(index().attempt("prepare the index")?)
         .send()
         .await
-        .attempt("index the tasks")?;
+        .attempt("create the index of the tasks table")?;
     Ok(())
 }
 

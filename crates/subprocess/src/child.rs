@@ -1,4 +1,4 @@
-//! The side that does the work.
+//! The child process, which does the work.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
@@ -6,23 +6,23 @@ use std::process::ExitCode;
 use domain::Prompt;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 use serde::{Deserialize, Serialize};
-use sources::{Format, MAX_FILE_BYTES};
+use sources::{DocumentFormat, MAX_FILE_BYTES};
 
 const MIB: u64 = 1024 * 1024;
-/// For objects within objects of a PDF.
+/// For nested objects in a PDF.
 const PDF_STACK: usize = 64 * 1024 * 1024;
-/// A template takes the stack that it needs apart from this.
+/// The template engine allocates its own stack in addition.
 const STACK: usize = 2 * 1024 * 1024;
-/// A payload of up to 4 MiB, which is at most twice as long as a JSON string, and a template.
+/// A template and a payload of up to 4 MiB, which is at most twice as long as a JSON string.
 const MAX_PROMPT_BYTES: u64 = 16 * MIB;
-/// A charset of any length that a request can have.
+/// Fits a charset of any length that a request can have.
 const MAX_HEADER_BYTES: u64 = 1024 * 1024;
-/// The exit code of a subprocess that could not begin its work.
+/// The exit code of a subprocess that could not start its work.
 pub(crate) const NOT_STARTED: u8 = 3;
-/// How much lower the priority of a subprocess is.
+/// The increment of the nice value of a subprocess.
 const NICENESS: i32 = 10;
 
-/// What a subprocess does.
+/// The job of a subprocess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     ReadPdf,
@@ -30,17 +30,17 @@ pub(crate) enum Job {
     RenderPrompt,
 }
 
-/// How the document that follows is to be read.
+/// The format of the document that follows.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DocumentHeader {
-    pub(crate) format: Format,
+    pub(crate) format: DocumentFormat,
     pub(crate) charset: Option<String>,
 }
 
 impl Job {
     const ALL: [Self; 3] = [Self::ReadPdf, Self::ReadPage, Self::RenderPrompt];
 
-    /// The argument that asks for it.
+    /// The command-line argument that requests the job.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ReadPdf => "read-pdf",
@@ -49,7 +49,7 @@ impl Job {
         }
     }
 
-    /// The bounds that the kernel keeps, should the parent die too.
+    /// Limits that the kernel enforces, even if the parent dies.
     const fn limits(self) -> [(Resource, u64); 3] {
         let (memory, cpu_seconds) = match self {
             Self::ReadPdf => ((Resource::As, 768 * MIB), 20),
@@ -68,16 +68,16 @@ impl Job {
 
     fn perform(self) -> Option<()> {
         let input = std::io::stdin().lock();
-        let answer = match self {
+        let output = match self {
             Self::ReadPdf | Self::ReadPage => read_document(input)?,
             Self::RenderPrompt => render_prompt(input)?,
         };
-        std::io::stdout().lock().write_all(&answer).ok()
+        std::io::stdout().lock().write_all(&output).ok()
     }
 }
 
-/// Does the job that the program's only argument asks for: reads from standard input and
-/// answers on standard output. `None` if the argument asks for something else.
+/// Does the job that the program's only argument requests. Reads from standard input and writes to
+/// standard output. `None` if the argument is not the name of a job.
 pub fn run_requested_job() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let (name, end) = (arguments.next()?, arguments.next());
@@ -85,7 +85,7 @@ pub fn run_requested_job() -> Option<ExitCode> {
     if !job.limits().into_iter().all(|(resource, most)| is_limited(resource, most)) {
         return Some(ExitCode::from(NOT_STARTED));
     }
-    // A subprocess of usual priority does its work, too.
+    // If this fails, the work is done with the normal priority.
     let _ = nice(NICENESS);
     let Ok(worker) = std::thread::Builder::new().stack_size(job.stack()).spawn(move || job.perform()) else {
         return Some(ExitCode::from(NOT_STARTED));
@@ -94,8 +94,9 @@ pub fn run_requested_job() -> Option<ExitCode> {
     Some(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Sets a limit, or keeps a lower one that the process began with. The kernel first warns a
-/// process that uses too much processor time, by a signal that ends it and tells the parent why.
+/// Sets a limit, unless the process inherited a lower one. For processor time the hard limit is one
+/// second higher: at the soft limit the kernel sends SIGXCPU, which ends the process and shows the
+/// parent the reason.
 fn is_limited(resource: Resource, most: u64) -> bool {
     let inherited = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let current = most.min(inherited);
@@ -112,7 +113,7 @@ fn read_document(mut input: impl std::io::BufRead) -> Option<Vec<u8>> {
     let DocumentHeader { format, charset } = serde_json::from_slice(&header).ok()?;
     let mut bytes = Vec::new();
     input.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
-    serde_json::to_vec(&sources::read(&bytes, format, charset.as_deref())).ok()
+    serde_json::to_vec(&sources::read_document(&bytes, format, charset.as_deref())).ok()
 }
 
 fn render_prompt(input: impl std::io::Read) -> Option<Vec<u8>> {

@@ -1,18 +1,17 @@
 //! Work on untrusted input in a subprocess that is bounded in memory and time.
 //!
-//! A PDF can unpack a thousandfold, a page can have a tag with a million attributes, and a
-//! prompt can multiply a payload of one megabyte into terabytes. The program starts itself
-//! once more for such work. A subprocess that exceeds its bounds ends alone, and a caller who
-//! stops waiting ends it.
+//! A PDF can expand a thousandfold, a page can have a tag with a million attributes, and a prompt
+//! can multiply a payload of one megabyte into terabytes. For such work the program starts itself
+//! as a subprocess. A subprocess that exceeds its limits ends without affecting the program. If
+//! the caller stops waiting, the subprocess is killed.
 //!
-//! | job | memory | processor time | wall time | at once |
+//! | job | memory | processor time | wall time | concurrency |
 //! | --- | --- | --- | --- | --- |
 //! | read a PDF | 768 MiB of address space | 20 s | 15 s | two |
 //! | read a page | 256 MiB of data | 2 s | 10 s | two |
-//! | render a prompt | 160 MiB of data | 2 s | 10 s | [`Subprocesses::new`], and one of each agent |
+//! | render a prompt | 160 MiB of data | 2 s | 10 s | see [`Subprocesses::new`], and one per agent |
 //!
-//! Subprocesses run at a lower priority than the program, so that requests are answered
-//! meanwhile.
+//! Subprocesses run with a lower priority than the program, so that they do not delay requests.
 
 mod child;
 mod parent;
@@ -22,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::{AgentId, Prompt, PromptError};
-use sources::{Format, ReadError, Reading};
+use sources::{DocumentFormat, DocumentText, ReadError};
 use tokio::sync::Semaphore;
 
 pub use child::run_requested_job;
@@ -36,35 +35,31 @@ pub struct Subprocesses {
     prompts_of_agents: PerAgent,
 }
 
-/// Why there is no rendered prompt.
+/// Why a prompt was not rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The prompt cannot be rendered over this payload.
     #[error(transparent)]
     Prompt(#[from] PromptError),
-    /// The subprocess was ended.
+    /// The subprocess exceeded a limit.
     #[error(
-        "the prompt takes more than 2 seconds of processor time or more than 160 MiB of memory over this \
+        "the prompt needs more than 2 seconds of processor time or more than 160 MiB of memory for this \
          payload; use fewer or smaller loops, and filters on smaller values"
     )]
     OverLimit,
-    /// The system failed.
     #[error("failed to run the subprocess that renders prompts")]
     System(#[source] std::io::Error),
 }
 
-/// Why there is no text of a document.
+/// Why a document was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
-    /// The document cannot be read.
     #[error(transparent)]
     Unreadable(#[from] ReadError),
-    /// The system failed.
     #[error("failed to run the subprocess that reads documents")]
     System(#[source] std::io::Error),
 }
 
-/// The running program's own file, also after an update has replaced it.
+/// The file of the running program, even after an update has replaced it.
 pub fn this_program() -> PathBuf {
     #[cfg(target_os = "linux")]
     return PathBuf::from("/proc/self/exe");
@@ -73,9 +68,9 @@ pub fn this_program() -> PathBuf {
 }
 
 impl Subprocesses {
-    /// Of `program`, the running program's own file, which calls [`run_requested_job`] before
-    /// anything else. At most `prompts_at_once` subprocesses render prompts at a time, one of
-    /// each agent: the prompts of an agent wait for each other before they wait for others.
+    /// `program` is the file of the running program, which must call [`run_requested_job`] first.
+    /// At most `prompts_at_once` subprocesses render prompts at the same time, and at most one per
+    /// agent. Prompts of an agent wait for each other before they wait for those of other agents.
     pub fn new(program: PathBuf, prompts_at_once: usize) -> Self {
         Self {
             program: Arc::new(program),
@@ -84,8 +79,8 @@ impl Subprocesses {
         }
     }
 
-    /// Renders an agent's prompt: in this process if it is plain, off the async workers, and in a
-    /// subprocess otherwise.
+    /// Renders an agent's prompt. A plain prompt is rendered in this process, on a blocking thread,
+    /// any other prompt in a subprocess.
     pub async fn render_prompt(&self, agent: AgentId, prompt: Prompt<'_>) -> Result<String, RenderError> {
         if prompt.is_plain() {
             let prompt = prompt.into_owned();
@@ -96,17 +91,17 @@ impl Subprocesses {
         parent::render_prompt(self, &prompt).await
     }
 
-    /// Reads a document: text in this process, which costs no more than its bytes, and
-    /// everything else in a subprocess.
+    /// Reads a document. Plain text is read in this process, because the cost is proportional to
+    /// its size. Other formats are read in a subprocess.
     pub async fn read_document(
         &self,
         bytes: impl AsRef<[u8]> + Send + 'static,
-        format: Format,
+        format: DocumentFormat,
         charset: Option<String>,
-    ) -> Result<Reading, DocumentError> {
-        if format == Format::Text {
+    ) -> Result<DocumentText, DocumentError> {
+        if format == DocumentFormat::Text {
             let reading = tokio::task::spawn_blocking(move || {
-                sources::read(bytes.as_ref(), format, charset.as_deref())
+                sources::read_document(bytes.as_ref(), format, charset.as_deref())
             });
             return Ok(reading.await.map_err(|error| DocumentError::System(error.into()))??);
         }

@@ -1,4 +1,4 @@
-//! Shares of a resource by agent.
+//! Limits a resource per agent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use domain::AgentId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Permits of which each agent has its own number, so that one agent's queue is no longer
-/// than that in the queue of all.
+/// Permits per agent, so that an agent never has more than this number of entries in a shared
+/// queue.
 #[derive(Clone, Debug)]
 pub struct PerAgent {
     permits: usize,
@@ -15,12 +15,12 @@ pub struct PerAgent {
 }
 
 impl PerAgent {
-    /// So many permits for each agent.
     pub fn new(permits: usize) -> Self {
         Self { permits, agents: Arc::default() }
     }
 
-    /// Waits for a permit of this agent. The semaphores are never closed, so there is one.
+    /// Waits for a permit of this agent. Never returns `None`, because the semaphores are never
+    /// closed.
     pub async fn acquire(&self, agent: AgentId) -> Option<OwnedSemaphorePermit> {
         self.semaphore(agent).acquire_owned().await.ok()
     }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn agents_wait_for_their_own_permits_only_and_leave_nothing_behind() {
+    async fn agents_wait_only_for_their_own_permits_and_unused_semaphores_are_removed() {
         let (one, two) = (AgentId::random([1; 16]), AgentId::random([2; 16]));
         let per_agent = PerAgent::new(1);
         let first = per_agent.acquire(one).await;

@@ -1,4 +1,4 @@
-//! Spans that have ended and are not exported yet.
+//! Buffers ended spans until they are exported.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,31 +7,32 @@ use opentelemetry::{Array, Context, StringValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-/// Most spans kept: ten runs of a hundred turns with a call each.
-const MOST: usize = 2048;
-/// A list, by the conventions; `tracing` has none.
+/// Enough for ten runs of a hundred turns with one call each.
+const MAX_SPANS: usize = 2048;
+/// A list by OpenTelemetry's conventions. `tracing` has no lists.
 const FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
 
-/// All that ended since the last look.
+/// The spans that ended since the last export.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ended(Arc<Mutex<Kept>>);
+pub(crate) struct EndedSpans(Arc<Mutex<SpanBuffer>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct SpanBuffer {
     spans: Vec<SpanData>,
+    /// The number of spans that did not fit.
     lost: usize,
 }
 
-impl Ended {
-    /// Takes them, and how many more there were.
+impl EndedSpans {
+    /// Takes the spans, and the number of lost ones.
     pub(crate) fn take(&self) -> (Vec<SpanData>, usize) {
-        let Kept { spans, lost } =
+        let SpanBuffer { spans, lost } =
             std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         (spans, lost)
     }
 }
 
-impl SpanProcessor for Ended {
+impl SpanProcessor for EndedSpans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, mut span: SpanData) {
@@ -43,10 +44,10 @@ impl SpanProcessor for Ended {
                 attribute.value = Value::Array(Array::String(reasons));
             }
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match kept.spans.len() < MOST {
-            true => kept.spans.push(span),
-            false => kept.lost += 1,
+        let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match buffer.spans.len() < MAX_SPANS {
+            true => buffer.spans.push(span),
+            false => buffer.lost += 1,
         }
     }
 

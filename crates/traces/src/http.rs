@@ -1,5 +1,5 @@
-//! The exporter's way to its collector, by the HTTP client that the product has
-//! anyway. The operator names the collector, so it may be a private host.
+//! The exporter's HTTP client. It uses `reqwest`, which the product already contains. The operator
+//! configures the collector, so private hosts are allowed.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use reqwest::redirect;
 pub(crate) struct Http(reqwest::Client);
 
 impl Http {
-    /// Lambda freezes the process after each export, and a frozen process misses that the
-    /// collector has closed the connection: there each export has a connection of its own.
+    /// On Lambda, each export opens a new connection: Lambda freezes the process after each
+    /// export, and a frozen process does not notice that the collector closed the connection.
     pub(crate) fn new(patience: Duration, is_lambda: bool) -> Result<Self, reqwest::Error> {
-        // Installed once a process; a second time it is there already.
+        // Fails if it is already installed in this process, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .timeout(patience)
@@ -27,9 +27,9 @@ impl Http {
 #[async_trait::async_trait]
 impl HttpClient for Http {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self.0.execute(request.try_into()?).await?;
-        // Nothing is made of its body: a collector may say what it likes.
-        let status = answer.status();
+        let response = self.0.execute(request.try_into()?).await?;
+        // The body is not used.
+        let status = response.status();
         Ok(Response::builder().status(status).body(Bytes::new())?)
     }
 }

@@ -1,17 +1,17 @@
-//! The spans of runs, exported over OTLP (HTTP, protobuf) if the process is told
-//! where to. Spans come from `runner`, by way of `tracing`; its log lines do not.
+//! Exports the spans of runs over OTLP (HTTP, protobuf), if an endpoint is configured. The spans
+//! come from `runner`, through `tracing`. Log lines are not exported.
 //!
-//! | variable, of the OpenTelemetry specification | meaning |
+//! | variable of the OpenTelemetry specification | meaning |
 //! | --- | --- |
-//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of a collector; without it, or the next one, nothing is traced |
-//! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | the same for traces alone, with its path |
-//! | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TRACES_HEADERS` | `name=value`, comma-separated: a collector's API key |
-//! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | who traces; `agent-webhooks` by default |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | base URL of a collector; without it and the next one, nothing is traced |
+//! | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | URL for traces only, with its path |
+//! | `OTEL_EXPORTER_OTLP_HEADERS`, `…_TRACES_HEADERS` | `name=value`, comma-separated, for example a collector's API key |
+//! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | the name of the service; `agent-webhooks` by default |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | which runs are traced; all by default |
-//! | `OTEL_SDK_DISABLED` | `true`: none |
+//! | `OTEL_SDK_DISABLED` | `true` switches tracing off |
 //!
-//! The SDK's own batch processor keeps a thread, which a frozen Lambda would freeze
-//! with unsent spans; here whoever runs agents says when to send.
+//! There is no background export thread, as in the SDK's batch processor, because Lambda could
+//! freeze it with unsent spans. The caller flushes explicitly.
 
 mod ended;
 mod http;
@@ -33,19 +33,20 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use ended::Ended;
+use ended::EndedSpans;
 use http::Http;
 
 /// The `target` of the spans that are exported.
 pub const TARGET: &str = "gen_ai";
 
-/// How long spans wait, where a process stays.
+/// The export interval of a long-running process.
 const EXPORT_EVERY: Duration = Duration::from_secs(1);
-/// A collector that takes longer misses the spans. It is no reason to keep runs waiting.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time limit of one export. Spans that take longer are lost, so that a slow collector does
+/// not delay runs.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 const SERVICE: &str = "agent-webhooks";
 
-/// Where spans go, if anywhere.
+/// The export of traces. Does nothing if no endpoint is configured.
 #[derive(Debug)]
 pub struct Traces(Option<Export>);
 
@@ -53,24 +54,22 @@ pub struct Traces(Option<Export>);
 struct Export {
     provider: SdkTracerProvider,
     exporter: SpanExporter,
-    ended: Ended,
+    ended: EndedSpans,
 }
 
-/// Spans cannot be exported as the environment says.
+/// Why the export of traces cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// There is no such URL, or the like.
-    #[error("failed to prepare the export of traces; see the variables OTEL_EXPORTER_OTLP_*")]
+    #[error("failed to configure the export of traces; check the variables OTEL_EXPORTER_OTLP_*")]
     Exporter(#[from] ExporterBuildError),
-    /// No HTTP client.
-    #[error("failed to make the HTTP client for traces")]
+    #[error("failed to create the HTTP client for traces")]
     Http(#[from] reqwest::Error),
 }
 
 impl Traces {
-    /// Whether there is an export is asked of `env`; the exporter reads the rest of
-    /// its variables from the process by itself. `headers` come on top of those: they
-    /// have the form of `OTEL_EXPORTER_OTLP_HEADERS`, and are a secret of the deployment.
+    /// `env` decides whether traces are exported. The exporter reads its other variables from the
+    /// process environment. `headers` are added to the configured ones. They have the format of
+    /// `OTEL_EXPORTER_OTLP_HEADERS` and are a secret of the deployment.
     pub fn from_env(env: &Env, headers: Option<&str>) -> Result<Self, TracesError> {
         let endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
         let disabled =
@@ -80,21 +79,21 @@ impl Traces {
         }
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Http::new(PATIENCE, env.optional("AWS_LAMBDA_FUNCTION_NAME").is_some())?)
+            .with_http_client(Http::new(EXPORT_TIMEOUT, env.optional("AWS_LAMBDA_FUNCTION_NAME").is_some())?)
             .with_headers(headers.map(parse_headers).unwrap_or_default())
-            // What fails is not tried again: it would wait by blocking its thread.
+            // No retries: the exporter would block its thread between them.
             .with_retry_policy(RetryPolicy::disabled())
             .build()?;
         let resource = resource(env);
         exporter.set_resource(&resource);
-        let ended = Ended::default();
+        let ended = EndedSpans::default();
         let provider =
             SdkTracerProvider::builder().with_resource(resource).with_span_processor(ended.clone()).build();
         Ok(Self(Some(Export { provider, exporter, ended })))
     }
 
-    /// Turns spans of the target [`TARGET`] into spans of OpenTelemetry, with what
-    /// they say of themselves and nothing else: no log lines, no places in our code.
+    /// Converts spans of the target [`TARGET`] to OpenTelemetry spans, with their fields only: no
+    /// log lines and no source locations.
     pub fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -110,24 +109,24 @@ impl Traces {
         Some(layer.with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET)))
     }
 
-    /// Sends what has ended, within `limit`.
+    /// Exports the ended spans, within `limit`.
     pub async fn export(&self, limit: Duration) {
         let Some(Export { exporter, ended, .. }) = &self.0 else { return };
         let (spans, lost) = ended.take();
         if lost > 0 {
-            tracing::warn!(lost, "more spans ended than are kept for export");
+            tracing::warn!(lost, "spans lost because the export buffer was full");
         }
         if spans.is_empty() {
             return;
         }
-        match timeout(limit.min(PATIENCE), exporter.export(spans)).await {
+        match timeout(limit.min(EXPORT_TIMEOUT), exporter.export(spans)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "spans not exported"),
-            Err(_) => tracing::warn!(error = "the collector did not answer in time", "spans not exported"),
+            Err(_) => tracing::warn!(error = "the collector did not respond in time", "spans not exported"),
         }
     }
 
-    /// Exports now and then while `work` goes on, and once more at its end.
+    /// Exports once a second during `work`, and once at its end.
     pub async fn export_during<T>(&self, work: impl Future<Output = T>) -> T {
         let over = CancellationToken::new();
         let work = async {
@@ -137,9 +136,9 @@ impl Traces {
         };
         let export = async {
             while over.run_until_cancelled(sleep(EXPORT_EVERY)).await.is_some() {
-                self.export(PATIENCE).await;
+                self.export(EXPORT_TIMEOUT).await;
             }
-            self.export(PATIENCE).await;
+            self.export(EXPORT_TIMEOUT).await;
         };
         tokio::join!(work, export).0
     }
@@ -147,7 +146,7 @@ impl Traces {
 
 /// `name=value` pairs, comma-separated, values percent-encoded
 /// (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/#specifying-headers-via-environment-variables>).
-/// A pair without `=` is left out.
+/// A pair without `=` is ignored.
 fn parse_headers(text: &str) -> HashMap<String, String> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs
@@ -171,17 +170,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_read_as_the_specification_writes_them() {
-        let read = |text| {
+    fn headers_are_parsed_as_specified() {
+        let parsed = |text| {
             let mut headers: Vec<_> = parse_headers(text).into_iter().collect();
             headers.sort();
             headers
         };
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
-            read("api-key=a%20b, x-team = one=two ,nonsense,"),
+            parsed("api-key=a%20b, x-team = one=two ,nonsense,"),
             [header("api-key", "a b"), header("x-team", "one=two")]
         );
-        assert!(read("").is_empty());
+        assert!(parsed("").is_empty());
     }
 }

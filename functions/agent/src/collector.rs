@@ -1,16 +1,16 @@
-//! The headers that the collector of traces requires.
+//! Reads the headers for the OpenTelemetry collector.
 
 use std::time::Duration;
 
 use store::env::Env;
 use store::{Secrets, error_chain};
 
-/// Runs matter more than their traces, and a function has 10 s to start.
+/// Short, because a function has 10 s to start, and runs are more important than traces.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The value of the secret that `AGENT_WEBHOOKS_OTLP_HEADERS_SECRET` names, if there is a
-/// collector. An error says why there is none.
-pub(crate) async fn headers(env: &Env, secrets: &Secrets) -> Result<Option<String>, String> {
+/// Reads the secret that `AGENT_WEBHOOKS_OTLP_HEADERS_SECRET` names. Returns `None` without
+/// that variable or without a collector.
+pub(crate) async fn read_headers(env: &Env, secrets: &Secrets) -> Result<Option<String>, String> {
     let name = env.optional("AGENT_WEBHOOKS_OTLP_HEADERS_SECRET");
     let Some(name) = name.filter(|_| env.optional("OTEL_EXPORTER_OTLP_ENDPOINT").is_some()) else {
         return Ok(None);

@@ -1,11 +1,11 @@
-//! An SQS record of the event source mapping as the runner takes it.
+//! Converts SQS records of the event source mapping into deliveries of the runner.
 
 use aws_lambda_events::sqs::SqsMessage;
 use domain::AgentId;
 use runner::Delivery;
 
-/// `dead_arn` is the dead-letter queue's.
-pub(crate) fn delivery(record: SqsMessage, dead_arn: &str) -> Delivery {
+/// `dead_arn` is the ARN of the dead-letter queue.
+pub(crate) fn delivery_from_record(record: SqsMessage, dead_arn: &str) -> Delivery {
     let receives = record.attributes.get("ApproximateReceiveCount");
     Delivery {
         id: record.message_id.unwrap_or_default(),

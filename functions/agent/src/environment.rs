@@ -1,4 +1,4 @@
-//! The runner that the function's environment describes.
+//! Builds the runner from the function's environment variables.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use store::env::Env;
 use store::{Agents, Clock, Documents, Secrets, Tasks};
 use subprocess::Subprocesses;
 
-/// A second subprocess would not fit the memory beside the runs.
-const PROMPTS_AT_ONCE: usize = 1;
+/// A second subprocess would exceed the function's memory, because runs need it too.
+const MAX_SUBPROCESSES: usize = 1;
 
-pub(crate) fn runner(env: &Env, aws: &Aws, secrets: Secrets) -> Result<Runner, Error> {
+pub(crate) fn build_runner(env: &Env, aws: &Aws, secrets: Secrets) -> Result<Runner, Error> {
     let agents = Arc::new(Agents::from_env(aws, env)?);
     Ok(Runner {
         tasks: Tasks::new(aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
@@ -20,7 +20,7 @@ pub(crate) fn runner(env: &Env, aws: &Aws, secrets: Secrets) -> Result<Runner, E
         sources: Arc::new(Sources::new(agents, Documents::from_env(aws, env)?)),
         secrets: Arc::new(secrets),
         models: Models::from_env(env)?,
-        subprocesses: Subprocesses::new(subprocess::this_program(), PROMPTS_AT_ONCE),
+        subprocesses: Subprocesses::new(subprocess::this_program(), MAX_SUBPROCESSES),
         gate: RunGate::default(),
         settings: RunSettings::from_env(env)?,
         clock: Clock::system(),

@@ -1,4 +1,4 @@
-//! Lambda 2: takes batches from the queue and the dead-letter queue, and runs the agents.
+//! Function 2: receives batches from the queue and the dead-letter queue, and runs the agents.
 
 mod collector;
 mod delivery;
@@ -16,7 +16,7 @@ use store::env::Env;
 use store::{Queue, Secrets, SqsQueue};
 use traces::Traces;
 
-use delivery::delivery;
+use delivery::delivery_from_record;
 
 fn main() -> Result<ExitCode, Error> {
     match subprocess::run_requested_job() {
@@ -30,24 +30,24 @@ async fn serve() -> Result<(), Error> {
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
     let secrets = Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?);
-    let otlp_headers = collector::headers(&env, &secrets).await;
+    let otlp_headers = collector::read_headers(&env, &secrets).await;
     let traces = &Traces::from_env(&env, otlp_headers.as_ref().ok().and_then(Option::as_deref))?;
     logs::to_traced_lambda(logs::Metrics::from_env(&env), traces.layer());
     if let Err(error) = &otlp_headers {
-        tracing::error!(%error, "traces are sent without the headers of OtlpHeadersSecret");
+        tracing::error!(%error, "traces are exported without the headers of OtlpHeadersSecret");
     }
-    let runner = &Arc::new(environment::runner(&env, &aws, secrets)?);
+    let runner = &Arc::new(environment::build_runner(&env, &aws, secrets)?);
     let queue = |name| Ok::<_, Error>(Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required(name)?))));
     let (live, dead) = &(queue("AGENT_WEBHOOKS_QUEUE_URL")?, queue("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?);
     let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = Moment::from_millis(event.context.deadline);
         let deliveries: Vec<Delivery> =
-            event.payload.records.into_iter().map(|record| delivery(record, dead_arn)).collect();
-        // A batch comes from one queue.
+            event.payload.records.into_iter().map(|record| delivery_from_record(record, dead_arn)).collect();
+        // All messages of a batch come from one queue.
         let queue = if deliveries.iter().any(|delivery| delivery.dead_lettered) { dead } else { live };
         let failed = run_batch(runner, queue, deliveries, deadline).await;
-        // A function that has answered is frozen, and may never wake.
+        // Lambda freezes the function after the response, and may never continue it.
         traces.export(deadline.since(runner.clock.now()) / 2).await;
         let mut response = SqsBatchResponse::default();
         response.set_failures(failed);

@@ -1,10 +1,10 @@
-//! Lambda 4: manages agents and their webhook URLs.
+//! Function 4: the console, the management API and the API's documentation.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use api::admin::{Admins, Caller};
-use api::agents::{self, Intake, Management};
+use api::agents::{self, DocumentImporter, Management};
 use axum::middleware::map_request;
 use lambda_http::RequestExt as _;
 use lambda_http::request::RequestContext;
@@ -35,7 +35,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         agents: Arc::new(Agents::from_env(&aws, &env)?),
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
         secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
-        intake: Intake::new(Documents::from_env(&aws, &env)?),
+        document_importer: DocumentImporter::new(Documents::from_env(&aws, &env)?),
         subprocesses: Subprocesses::new(subprocess::this_program(), 1),
         clock: Clock::system(),
         admins: Admins::new(admin_token, &public_url, Clock::system()),
@@ -47,7 +47,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
     gateway::serve(routes).await
 }
 
-/// API Gateway says who called it.
+/// Adds the caller's address, which API Gateway passes in the request context.
 fn with_caller(mut request: axum::extract::Request) -> axum::extract::Request {
     if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref()
         && let Some(Ok(address)) = context.http.source_ip.as_deref().map(str::parse)

@@ -1,4 +1,4 @@
-//! Lambda 3: answers how a task stands.
+//! Function 3: returns the status and the result of a task.
 
 use api::task_status::{self, Statuses};
 use store::aws::{Aws, AwsSettings};
@@ -10,12 +10,12 @@ async fn main() -> Result<(), lambda_http::Error> {
     logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
-    // The client is made while the name of the service is looked up.
-    let ((), statuses) = tokio::join!(aws.reach_dynamodb(), async { statuses(&aws, &env) });
+    // The client is built while the DNS lookup and the connection are in progress.
+    let ((), statuses) = tokio::join!(aws.reach_dynamodb(), async { build_statuses(&aws, &env) });
     gateway::serve(api::app(task_status::router(statuses?))).await
 }
 
-fn statuses(aws: &Aws, env: &Env) -> Result<Statuses, EnvError> {
+fn build_statuses(aws: &Aws, env: &Env) -> Result<Statuses, EnvError> {
     let tasks = Tasks::new(aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?);
     Ok(Statuses { tasks, clock: Clock::system() })
 }

@@ -1,4 +1,4 @@
-//! Lambda 1: takes a trigger, stores the task, queues its id and answers.
+//! Function 1: accepts a trigger, stores the task, queues its id and returns it.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ async fn main() -> Result<(), lambda_http::Error> {
     logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
-    // The clients are made while the names of the services are looked up.
+    // The clients are built while the DNS lookups and connections are in progress.
     let ((), (), triggers) =
-        tokio::join!(aws.reach_dynamodb(), aws.reach_sqs(), async { triggers(&aws, &env) });
+        tokio::join!(aws.reach_dynamodb(), aws.reach_sqs(), async { build_triggers(&aws, &env) });
     gateway::serve(api::app(webhook::router(triggers?))).await
 }
 
-fn triggers(aws: &Aws, env: &Env) -> Result<Triggers, EnvError> {
+fn build_triggers(aws: &Aws, env: &Env) -> Result<Triggers, EnvError> {
     Ok(Triggers {
         agents: Arc::new(Agents::from_env(aws, env)?),
         tasks: Tasks::new(aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),

@@ -52,10 +52,10 @@ class Cloud:
         self.model_url = f"{self.proxies['model'].url}/v1"
         self.parameters = None
         self.stack = None
-        self._create_what_stays()
+        self._create_resources()
         self.deploy()
 
-    def _create_what_stays(self):
+    def _create_resources(self):
         stack = self._stack({})
         self.dynamodb.wait_until_ready()
         for name, properties in stack.of_type("AWS::DynamoDB::Table").items():
@@ -193,7 +193,7 @@ class Cloud:
                 return status
             if outcomes == [None, None]:
                 raise AssertionError(f"no message is left, and the task is {status['status']}")
-            # Pauses between attempts are kept in the task's record, by the functions' clock.
+            # Pauses between attempts are stored in the task's record, by the functions' clock.
             time.sleep(0.05)
         raise AssertionError(f"task {task_id} did not end: {self.task(task_id)}")
 

@@ -24,7 +24,7 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def forget_connections(self):
-        """All connections of now are dead. The client is not told."""
+        """Breaks all open connections, without a sign for the client."""
         for link in list(self.links):
             link.forget()
 

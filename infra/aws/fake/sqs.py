@@ -4,7 +4,7 @@ Sources:
 - https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ (SendMessage, ChangeMessageVisibility)
 - https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html
 - https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
-- https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html (the trace header of a request is kept with its messages)
+- https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html (the trace header of a request is stored with its messages)
 """
 
 import hashlib

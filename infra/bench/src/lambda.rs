@@ -1,6 +1,6 @@
 //! A function as Lambda runs it: the release binary under a runtime API of ours
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>), so that the
-//! figures are the binary's and nobody else's.
+//! figures are the binary's alone.
 
 use std::fs;
 use std::io::{Error, ErrorKind};
@@ -108,7 +108,7 @@ impl Function {
         Ok(Answer { body: serde_json::from_slice(&answered.body)?, took })
     }
 
-    /// Tells it that its answer has arrived, whereupon it asks for the next event.
+    /// Reports that its answer has arrived, after which it asks for the next event.
     /// Apart from [`Self::invoke`], so that between the two it can be looked at.
     pub(crate) fn accept(&mut self) -> Result<(), Failure> {
         self.answer("202 Accepted", "content-type: application/json\r\n", b"{\"status\":\"OK\"}")

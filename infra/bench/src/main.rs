@@ -1,5 +1,5 @@
 //! `infra/bench/run`: measures the product beside its limits and writes the figures
-//! into BENCHMARKS.md.
+//! into docs/contributing/benchmarks.md.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
 
@@ -25,7 +25,7 @@ use crate::report::{Report, Section};
 #[derive(Parser)]
 struct Arguments {
     /// The report; its sections are replaced between their markers.
-    #[arg(long, value_name = "FILE", default_value = "BENCHMARKS.md")]
+    #[arg(long, value_name = "FILE", default_value = "docs/contributing/benchmarks.md")]
     report: PathBuf,
     /// Where the release binaries are.
     #[arg(long, value_name = "DIR", default_value = "target/release")]

@@ -1,4 +1,4 @@
-//! BENCHMARKS.md: prose by hand, with the measured sections between markers.
+//! docs/contributing/benchmarks.md: prose by hand, with the measured sections between markers.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_is_replaced_and_what_is_around_it_kept() {
+    fn a_section_is_replaced_and_the_text_around_it_is_not() {
         let whole = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb\n";
         let section = |name| Section { name, text: "new\n".to_owned() };
         assert_eq!(

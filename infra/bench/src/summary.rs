@@ -1,4 +1,4 @@
-//! What is told of many samples.
+//! Summaries of many samples.
 
 /// Samples of one figure.
 #[derive(Clone, Debug, Default)]

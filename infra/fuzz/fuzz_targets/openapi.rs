@@ -2,7 +2,7 @@
 //! from it, on the last line.
 #![no_main]
 
-use domain::agent::{Operation, Tool, import};
+use domain::agent::{Operation, Tool, import_openapi};
 use domain::{Agent, AgentDraft};
 use fuzz::{AGENT, last_line};
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,7 @@ const BASE_URL: &str = "https://api.example/base";
 fuzz_target!(|input: &[u8]| {
     let (document, arguments) = last_line(input);
     let Ok(document) = serde_json::from_slice::<Value>(document) else { return };
-    let Ok(imported) = import(&document, &[]) else { return };
+    let Ok(imported) = import_openapi(&document, &[]) else { return };
     assert!(!imported.operations.is_empty());
     let arguments = serde_json::from_slice::<Value>(arguments).unwrap_or_default();
     for operation in imported.operations {

@@ -1,4 +1,4 @@
-//! The body of a trigger: JSON of anybody's making.
+//! The body of a trigger: untrusted JSON.
 #![no_main]
 
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ fn levels(raw: &RawValue) -> usize {
     let inner: Vec<&RawValue> = if text.starts_with('[') {
         serde_json::from_str(text).unwrap()
     } else if text.starts_with('{') {
-        // Without those whose name is no Unicode.
+        // Without those whose name is not Unicode.
         let fields: HashMap<String, &RawValue> = serde_json::from_str(text).unwrap_or_default();
         fields.into_values().collect()
     } else {

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sources::{Format, MAX_TEXT_BYTES, read};
+use sources::{DocumentFormat, MAX_TEXT_BYTES, read_document};
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(reading) = read(bytes, Format::Pdf, None) {
+    if let Ok(reading) = read_document(bytes, DocumentFormat::Pdf, None) {
         assert!(!reading.text.trim().is_empty() && reading.text.len() <= MAX_TEXT_BYTES);
     }
 });

@@ -1,4 +1,4 @@
-//! A query string or a form: percent-encoding of anybody's making.
+//! A query string or a form: untrusted percent-encoding.
 #![no_main]
 
 use std::collections::HashMap;

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use sources::{Document, Library, Volume};
+use sources::{Document, IndexedDocument, Library};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(document) = Document::from_bytes(bytes.to_vec()) else { return };
     let passages = document.passages();
-    let volume = Volume { title: "t".into(), source: "s".into(), document: Arc::new(document) };
+    let volume = IndexedDocument { title: "t".into(), source: "s".into(), document: Arc::new(document) };
     let library = Library::new(vec![volume]).unwrap();
     assert!(library.search("zebra noon", 3).unwrap().len() <= passages);
 });

@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
                 Err(error @ StoreError::Newer { .. }) => panic!("claimed, and then: {error}"),
             }
         }
-        let _ = tasks.left().await;
+        let _ = tasks.unfinished_tasks().await;
     });
 });
 

@@ -58,7 +58,7 @@ impl Dynamo {
         Self(Arc::new(Mutex::new(State { item, calls: 0 })))
     }
 
-    /// Clients that speak to it.
+    /// Clients that call it.
     pub fn aws(&self) -> Aws {
         Aws::embedded(self.clone())
     }

@@ -7,7 +7,7 @@ declare const process: { argv: string[] };
 
 const [baseUrl = "", token = ""] = process.argv.slice(2);
 const owner = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
-const anybody = createClient<paths>({ baseUrl });
+const anonymous = createClient<paths>({ baseUrl });
 
 function check(holds: boolean, statement: string): asserts holds {
   if (!holds) throw new Error(`It does not hold that ${statement}`);
@@ -20,7 +20,7 @@ function given<T>(answer: { data?: T; error?: components["schemas"]["Problem"] }
 
 async function ended(task_id: string): Promise<components["schemas"]["TaskStatus"]> {
   for (;;) {
-    const answer = await anybody.GET("/api/task_status", { params: { query: { task_id } } });
+    const answer = await anonymous.GET("/api/task_status", { params: { query: { task_id } } });
     const task = given(answer);
     if (task.status === "SUCCESS" || task.status === "FAILURE") return task;
     const seconds = Number(answer.response.headers.get("Retry-After"));
@@ -35,11 +35,11 @@ const webhook = { token: agent.webhook_url.split("/").at(-1) ?? "" };
 
 const header = { "Idempotency-Key": "order-42" };
 const trigger = () =>
-  anybody.POST("/api/webhooks/agents/{token}", { params: { path: webhook, header }, body: { question: "returns" } });
+  anonymous.POST("/api/webhooks/agents/{token}", { params: { path: webhook, header }, body: { question: "returns" } });
 const first = given(await trigger());
 const again = await trigger();
 check(given(again).task_id === first.task_id, "one key is one task");
-check(again.response.headers.get("Idempotent-Replayed") === "true", "a repeat is told");
+check(again.response.headers.get("Idempotent-Replayed") === "true", "a repeat is marked");
 
 const task = await ended(first.task_id);
 check(task.status === "SUCCESS" && typeof task.result === "object", "the task has an answer");

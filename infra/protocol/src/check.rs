@@ -1,4 +1,4 @@
-//! Visits every state.
+//! Visits all states of a model.
 
 use std::time::{Duration, Instant};
 
@@ -9,41 +9,40 @@ use crate::model::Action;
 use crate::state::State;
 use crate::trace;
 
-/// What the check of one model found.
+/// The result of checking one model.
 #[derive(Debug)]
 pub struct Verdict {
-    /// States visited, each once.
+    /// The number of distinct states.
     pub states: usize,
-    /// States on the longest way to one, by breadth.
+    /// The number of states on the longest path of the breadth-first search.
     pub depth: usize,
-    /// How long it took.
     pub took: Duration,
-    /// The property that does not hold, and the steps to where it does not.
+    /// The violated property, and the steps that violate it.
     pub counterexample: Option<(&'static str, String)>,
-    /// What should occur and does not.
+    /// Properties that should occur in a state, but do not.
     pub missing: Vec<&'static str>,
 }
 
 type Steps = Vec<(State, Option<Action>)>;
 
-/// Visits every state of a model, or stops at the first counterexample.
+/// Visits all states of a model, or stops at the first counterexample.
 pub fn check(config: Config) -> Verdict {
     let started = Instant::now();
     let checker = explore(config, None);
     let found = checker.discoveries();
     let is_missing = |name: &&str| !found.contains_key(name);
-    let counterexample = broken(&checker).map(|first| shortest(config, first));
+    let counterexample = find_violation(&checker).map(|first| shortest(config, first));
     Verdict {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
         took: started.elapsed(),
-        counterexample: counterexample.map(|(name, steps)| (name, trace::of(&steps))),
+        counterexample: counterexample.map(|(name, steps)| (name, trace::format_trace(&steps))),
         missing: names(config, Expectation::Sometimes).filter(is_missing).collect(),
     }
 }
 
 impl Verdict {
-    /// Nothing that must not happen does, and all that should occur does.
+    /// All invariants hold, and all states that should occur do.
     pub fn holds(&self) -> bool {
         self.counterexample.is_none() && self.missing.is_empty()
     }
@@ -57,17 +56,17 @@ fn explore(config: Config, shorter_than: Option<usize>) -> impl Checker<Config> 
     }
 }
 
-/// The first counterexample found is not a shortest one: threads race, and a
-/// block of states is finished before the search ends.
+/// The first counterexample is not always the shortest, because several threads search, and
+/// each finishes its block of states.
 fn shortest(config: Config, mut known: (&'static str, Steps)) -> (&'static str, Steps) {
-    // States at the depth given are not looked at, and a history of n states ends at depth n.
-    while let Some(shorter) = broken(&explore(config, Some(known.1.len()))) {
+    // States at the maximum depth are not checked, and a history of n states ends at depth n.
+    while let Some(shorter) = find_violation(&explore(config, Some(known.1.len()))) {
         known = shorter;
     }
     known
 }
 
-fn broken(checker: &impl Checker<Config>) -> Option<(&'static str, Steps)> {
+fn find_violation(checker: &impl Checker<Config>) -> Option<(&'static str, Steps)> {
     let mut found = checker.discoveries();
     names(*checker.model(), Expectation::Always)
         .filter_map(|name| Some((name, found.remove(name)?.into_vec())))

@@ -1,90 +1,87 @@
-//! What is checked: the scenario, its bounds, and the one rule left out.
+//! The configuration of a model: the scenario, its bounds, and the rule that is left out.
 
 use std::fmt;
 
-/// One model to check.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Where the product runs.
     pub scenario: Scenario,
-    /// How much may happen.
     pub bounds: Bounds,
-    /// A rule of the protocol that does not hold here.
+    /// The rule of the protocol that is left out.
     pub without: Option<Rule>,
 }
 
-/// Where the product runs, which is what can go wrong.
+/// The deployment, which determines the possible failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// AWS: an invocation is dead at its deadline.
+    /// AWS: an invocation ends at its deadline.
     Cloud,
-    /// The same, but runners may be late: frozen at any point, and going on
-    /// when their lease is long over.
+    /// AWS, but runners may be late: they may be frozen at any point and continue after their
+    /// lease has ended.
     LateRunners,
-    /// One process with the queue in memory, which dies with everything in it.
+    /// The local server. Its queue is in memory and is lost when the process dies.
     OneMachine,
 }
 
-/// How much may happen. Time is in ticks, see [`crate::state`].
+/// The maximum number of each event. Time is in ticks, see [`crate::state`].
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Requests with the one idempotency key, retries of the caller included.
+    /// Triggers with the idempotency key, including the caller's retries.
     pub triggers: u8,
-    /// Messages that a runner can take at once.
+    /// Runners, each with one message at a time.
     pub runners: u8,
-    /// Claims a task may have.
+    /// Claims of a task.
     pub attempts: u32,
-    /// Receives before a message is a dead letter.
+    /// Receives before a message becomes a dead letter.
     pub receives: u8,
     /// Messages that the queue duplicates.
     pub duplicates: u8,
     /// Times that 24 hours pass.
     pub days: u8,
-    /// Times that the one process dies or is stopped.
+    /// Times that the local server dies or is stopped.
     pub restarts: u8,
-    /// Times that a model wants tools called.
+    /// Times that the model calls tools.
     pub turns: u8,
 }
 
-/// The rules that make the protocol work. Each can be left out, and is then missed.
+/// The rules of the protocol. Without any one of them, a property does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// `finish` and `release` demand the attempt that was claimed.
+    /// `finish` and `release` require the attempt that was claimed.
     Fencing,
-    /// A repeat that finds its task PENDING sends again.
+    /// A retried trigger that finds its task PENDING sends its id again.
     Resend,
-    /// A claim demands that no lease is on the task.
+    /// A claim requires that the task has no lease.
     LeaseCheck,
-    /// A lease lasts as long as its runner may live, and a little longer.
+    /// A lease ends a little later than the runner's deadline.
     LongLease,
-    /// The dead-letter queue is consumed, and ends its tasks.
+    /// A consumer of the dead-letter queue ends its tasks.
     DeadLetters,
-    /// The put comes before the send.
+    /// The task is stored before its id is sent to the queue.
     PutFirst,
-    /// The answer comes after the send.
+    /// The response is sent after the id was sent to the queue.
     AnswerLast,
-    /// The message is deleted after the end is recorded.
+    /// The message is deleted after the end was recorded.
     DeleteLast,
-    /// The message of a run whose result is void comes back.
+    /// If the result of a run is void, its message becomes visible again.
     VoidComesBack,
-    /// The put demands that the key is free.
+    /// The put requires that the key is free.
     ConditionalPut,
-    /// Every write demands the very task, not only its key.
+    /// Every write compares the whole task id, not only its key.
     WholeId,
-    /// `worker_lost` demands that no lease is on the task.
+    /// Ending a task as `worker_lost` requires that it has no lease.
     LeaseBeforeLost,
-    /// The calls of a turn are written down before they are made.
+    /// The tool calls of a turn are stored before they are made.
     WriteFirst,
-    /// At its start the one process sends the ids of all tasks that have not ended.
+    /// At startup, the local server queues all tasks that have not ended.
     Recovery,
-    /// A task that lost its worker is claimed to run alone.
+    /// A task that lost its worker can only be claimed to run alone.
     LostRunsAlone,
-    /// A lease that is broken, or forgotten while the task waits, leaves its mark.
+    /// The record shows that the task lost its worker after the lease is gone.
     LossIsRecorded,
 }
 
 impl Rule {
-    /// All of them, with the scenario in which each is missed.
+    /// All rules, each with a scenario in which a property does not hold without it.
     pub const ALL: [(Self, Scenario); 16] = [
         (Self::Fencing, Scenario::LateRunners),
         (Self::Resend, Scenario::Cloud),
@@ -104,7 +101,7 @@ impl Rule {
         (Self::LossIsRecorded, Scenario::OneMachine),
     ];
 
-    /// Enough for it to be missed.
+    /// The bounds in which a property does not hold without the rule.
     pub const fn bounds(self, scenario: Scenario) -> Bounds {
         match self {
             Self::WriteFirst => Bounds { turns: 2, ..Bounds::SMALL },
@@ -115,27 +112,27 @@ impl Rule {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Fencing => "no fencing by attempt",
-            Self::Resend => "no resend by a repeat",
-            Self::LeaseCheck => "no lease check at a claim",
-            Self::LongLease => "lease without slack for clocks",
+            Self::Resend => "no resend on a retried trigger",
+            Self::LeaseCheck => "no lease check on a claim",
+            Self::LongLease => "lease without margin for clocks",
             Self::DeadLetters => "no dead-letter consumer",
-            Self::PutFirst => "sent before it is stored",
-            Self::AnswerLast => "answered before it is sent",
-            Self::DeleteLast => "message deleted at receive",
+            Self::PutFirst => "id queued before it is stored",
+            Self::AnswerLast => "response before the id is queued",
+            Self::DeleteLast => "message deleted on receive",
             Self::VoidComesBack => "message of a void result deleted",
             Self::ConditionalPut => "unconditional put",
-            Self::WholeId => "writes compare the key alone",
-            Self::LeaseBeforeLost => "worker_lost in spite of a lease",
-            Self::WriteFirst => "tools called before it is written",
-            Self::Recovery => "no recovery at the start",
-            Self::LostRunsAlone => "lost task runs beside others",
+            Self::WholeId => "writes compare only the key",
+            Self::LeaseBeforeLost => "worker_lost despite a lease",
+            Self::WriteFirst => "tools called before it is stored",
+            Self::Recovery => "no recovery at startup",
+            Self::LostRunsAlone => "lost task does not run alone",
             Self::LossIsRecorded => "lost worker not recorded",
         }
     }
 }
 
 impl Scenario {
-    /// What is checked by default: everything at once would be too many states.
+    /// The models checked by default. All bounds at once would result in too many states.
     pub const CHECKED: [(Self, Bounds); 8] = [
         (Self::Cloud, Bounds { duplicates: 1, ..Bounds::SMALL }),
         (Self::Cloud, Bounds { days: 1, ..Bounds::SMALL }),
@@ -147,7 +144,7 @@ impl Scenario {
         (Self::OneMachine, Bounds { turns: 2, restarts: 1, ..Bounds::SMALL }),
     ];
 
-    /// Enough for each rule to be missed.
+    /// The bounds in which a property does not hold without the rule, for most rules.
     pub const fn bounds(self) -> Bounds {
         match self {
             Self::Cloud | Self::LateRunners => Bounds { days: 1, ..Bounds::SMALL },
@@ -157,7 +154,7 @@ impl Scenario {
 }
 
 impl Bounds {
-    /// A retry by the caller, two runners, a second attempt, a dead letter.
+    /// One retry by the caller, two runners, two attempts, and dead letters.
     pub const SMALL: Self = Self {
         triggers: 2,
         runners: 2,
@@ -183,17 +180,14 @@ impl fmt::Display for Bounds {
 }
 
 impl Config {
-    /// The protocol as it is.
     pub const fn correct(scenario: Scenario, bounds: Bounds) -> Self {
         Self { scenario, bounds, without: None }
     }
 
-    /// The protocol without one rule.
     pub const fn without(rule: Rule, scenario: Scenario, bounds: Bounds) -> Self {
         Self { scenario, bounds, without: Some(rule) }
     }
 
-    /// Whether a rule holds here.
     pub fn holds(&self, rule: Rule) -> bool {
         self.without != Some(rule)
     }
@@ -203,9 +197,9 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match (self.without, self.scenario) {
             (Some(rule), _) => rule.as_str(),
-            (None, Scenario::Cloud) => "as built, on AWS",
-            (None, Scenario::LateRunners) => "as built, runners may be late",
-            (None, Scenario::OneMachine) => "as built, one machine",
+            (None, Scenario::Cloud) => "as built, AWS",
+            (None, Scenario::LateRunners) => "as built, AWS with late runners",
+            (None, Scenario::OneMachine) => "as built, local server",
         };
         f.pad(name)
     }

@@ -1,10 +1,10 @@
-//! A model of the protocol: how a task is triggered, queued, claimed, run and
-//! ended, and everything that can go wrong on the way. `cargo run -p protocol`
-//! visits every state within the bounds and says what it found; then it leaves
-//! out one rule of the protocol at a time, and shows how each is missed.
+//! A model of the protocol: how a task is triggered, queued, claimed, run and ended, with all
+//! possible failures. `cargo run -p protocol` visits all states within the bounds and prints
+//! the result. Then it leaves out one rule of the protocol at a time, and prints a
+//! counterexample for each.
 //!
-//! Reading order: [`record`] has the conditional writes, [`state`] what there is,
-//! `model` what can happen, `steps` what that does, `properties` what must hold.
+//! Reading order: [`record`] has the conditional writes, [`state`] the state, `model` the
+//! possible actions, `steps` their effects, `properties` the invariants.
 
 mod check;
 mod config;

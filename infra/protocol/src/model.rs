@@ -1,4 +1,4 @@
-//! What can happen in a state.
+//! The actions that are possible in a state.
 
 use std::time::Duration;
 
@@ -9,123 +9,103 @@ use crate::config::{Bounds, Config, Rule};
 use crate::properties;
 use crate::state::{Breach, Hand, Message, Plan, Stage, State};
 
-/// One thing that can happen. Numbers name a runner, or a place in the state's lists.
+/// One action. Numbers are indexes of runners, requests and messages in the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A request with the key arrives and makes its put, or its send if that comes first.
+    /// A trigger arrives and stores its task, or sends its id if that comes first.
     Trigger,
-    /// A request makes its second call, and its caller gets the answer or does not.
+    /// A request makes its second call.
     Proceed {
-        /// Which request.
         request: usize,
-        /// The caller learns of it.
+        /// The caller receives the response.
         answered: bool,
     },
     /// A request's second call fails, or its process dies before it.
     GiveUp {
-        /// Which request.
         request: usize,
     },
-    /// The queue makes two of a message.
+    /// The queue duplicates a message.
     Duplicate {
-        /// Which message.
         message: usize,
     },
-    /// The queue moves a message that was received too often.
+    /// The queue moves a message to the dead-letter queue.
     DeadLetter {
-        /// Which message.
         message: usize,
     },
-    /// A runner takes a message.
+    /// A runner receives a message.
     Receive {
-        /// Which message.
         message: usize,
-        /// Which runner.
         runner: usize,
     },
-    /// It claims the task.
+    /// The runner claims the task.
     Claim {
-        /// Which runner.
         runner: usize,
-        /// Its clock is a tick ahead of the others'.
+        /// Its clock is one tick ahead.
         ahead: bool,
     },
-    /// No other run is in progress any more: it claims the task to run alone.
+    /// No other run is in progress. The runner claims the task to run alone.
     ClaimAlone {
-        /// Which runner.
         runner: usize,
-        /// Its clock is a tick ahead of the others'.
+        /// Its clock is one tick ahead.
         ahead: bool,
     },
-    /// It cannot be alone now, and puts the task off.
-    PutOff {
-        /// Which runner.
+    /// Another run is in progress. The runner postpones the task.
+    Postpone {
         runner: usize,
-        /// Its clock is a tick ahead of the others'.
+        /// Its clock is one tick ahead.
         ahead: bool,
     },
-    /// Its run came to an end, which it records.
+    /// The run has ended, and the runner records its result.
     Finish {
-        /// Which runner.
         runner: usize,
-        /// The agent answered.
         success: bool,
     },
-    /// The model wants tools called.
+    /// The model decides to call tools.
     Decide {
-        /// Which runner.
         runner: usize,
     },
-    /// It writes down which.
-    WriteDown {
-        /// Which runner.
+    /// The runner stores the decision.
+    StoreDecision {
         runner: usize,
     },
-    /// It calls them.
+    /// The runner calls the tools.
     CallTools {
-        /// Which runner.
         runner: usize,
     },
-    /// Its run met a passing fault: it releases the task for another attempt.
+    /// The run had a transient error. The runner releases the task for another attempt.
     Release {
-        /// Which runner.
         runner: usize,
     },
-    /// It could not read what the run needs: it releases the task at once.
+    /// The runner could not read what the run needs, and releases the task at once.
     ReleaseUnread {
-        /// Which runner.
         runner: usize,
     },
-    /// It ends the task as `worker_lost`.
-    Bury {
-        /// Which runner.
+    /// The runner ends the task as `worker_lost`.
+    EndAbandoned {
         runner: usize,
-        /// Its clock is a tick ahead of the others'.
+        /// Its clock is one tick ahead.
         ahead: bool,
     },
-    /// It deletes its message, or hides it for a while.
+    /// The runner deletes its message, or hides it for a while.
     Leave {
-        /// Which runner.
         runner: usize,
     },
-    /// It dies, or cannot reach our storage.
+    /// The runner dies, or cannot reach our storage.
     Crash {
-        /// Which runner.
         runner: usize,
     },
-    /// A tick passes.
     Tick,
     /// 24 hours pass.
     Day,
-    /// The one process dies or is stopped, and starts again.
+    /// The local server dies or is stopped, and starts again.
     Restart {
-        /// It was stopped, and gave back what was under way.
+        /// The server was stopped, and gave back the runs in progress.
         clean: bool,
     },
 }
 
 impl Action {
-    /// Whether it may just as well never happen.
+    /// Whether the action may never happen.
     pub const fn is_optional(self) -> bool {
         matches!(
             self,
@@ -143,13 +123,13 @@ impl Model for Config {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        // What comes after a breach says nothing more.
+        // The actions after a breach do not matter.
         if state.past.breach.is_none() {
-            self.outside(state, actions);
-            self.queue(state, actions);
+            self.outside_actions(state, actions);
+            self.queue_actions(state, actions);
             for (runner, hand) in state.runners.iter().enumerate() {
                 if let Some(hand) = hand {
-                    self.runner(state, runner, hand, actions);
+                    self.runner_actions(state, runner, hand, actions);
                 }
             }
         }
@@ -159,7 +139,7 @@ impl Model for Config {
         let mut next = last.clone();
         self.step(&mut next, action);
         next.sort();
-        // Runners are alike; told histories are clearer when each keeps its number.
+        // Runners are interchangeable. In a printed history, each has a fixed number.
         if self.without.is_none() {
             next.sort_runners();
         }
@@ -175,8 +155,8 @@ impl Model for Config {
 }
 
 impl Config {
-    fn outside(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.left.triggers > 0 {
+    fn outside_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.remaining.triggers > 0 {
             actions.push(Action::Trigger);
         }
         for request in 0..state.requests.len() {
@@ -184,10 +164,10 @@ impl Config {
             actions.push(Action::Proceed { request, answered: false });
             actions.push(Action::GiveUp { request });
         }
-        if state.left.days > 0 && state.item.0.is_some() {
+        if state.remaining.days > 0 && state.item.0.is_some() {
             actions.push(Action::Day);
         }
-        if state.left.restarts > 0 && state.item.0.is_some() {
+        if state.remaining.restarts > 0 && state.item.0.is_some() {
             actions.push(Action::Restart { clean: false });
             actions.push(Action::Restart { clean: true });
         }
@@ -196,16 +176,16 @@ impl Config {
         }
     }
 
-    fn queue(&self, state: &State, actions: &mut Vec<Action>) {
-        // Runners without a message are alike: the first takes the next one.
+    fn queue_actions(&self, state: &State, actions: &mut Vec<Action>) {
+        // Runners without a message are interchangeable, so the first one receives it.
         let free = state.runners.iter().position(Option::is_none);
         let mut previous = None;
         for (message, found) in state.messages.iter().enumerate() {
-            // Messages alike are next to each other.
+            // Equal messages are next to each other.
             if previous.replace(found) == Some(found) {
                 continue;
             }
-            if state.left.duplicates > 0 {
+            if state.remaining.duplicates > 0 {
                 actions.push(Action::Duplicate { message });
             }
             let consumed = !found.dead || self.holds(Rule::DeadLetters);
@@ -220,20 +200,22 @@ impl Config {
         }
     }
 
-    fn runner(&self, state: &State, runner: usize, hand: &Hand, actions: &mut Vec<Action>) {
-        // A clock that is ahead matters only at the lease's last tick.
+    fn runner_actions(&self, state: &State, runner: usize, hand: &Hand, actions: &mut Vec<Action>) {
+        // A clock that is ahead matters only in the lease's last tick.
         let clocks = if state.lease() == 1 { &[false, true][..] } else { &[false] };
         match hand.stage {
             Stage::Claiming => actions.extend(clocks.iter().map(|&ahead| Action::Claim { runner, ahead })),
             Stage::WaitingToBeAlone => {
                 for &ahead in clocks {
                     actions.push(Action::ClaimAlone { runner, ahead });
-                    actions.push(Action::PutOff { runner, ahead });
+                    actions.push(Action::Postpone { runner, ahead });
                 }
             }
-            Stage::Burying => actions.extend(clocks.iter().map(|&ahead| Action::Bury { runner, ahead })),
+            Stage::EndingAbandoned => {
+                actions.extend(clocks.iter().map(|&ahead| Action::EndAbandoned { runner, ahead }));
+            }
             Stage::Working { attempt, plan } => {
-                self.tools(state, runner, plan, actions);
+                self.tool_actions(state, runner, plan, actions);
                 if matches!(plan, Plan::Open | Plan::Called) {
                     actions.push(Action::Finish { runner, success: true });
                 }
@@ -250,16 +232,18 @@ impl Config {
         }
     }
 
-    fn tools(&self, state: &State, runner: usize, plan: Plan, actions: &mut Vec<Action>) {
+    fn tool_actions(&self, state: &State, runner: usize, plan: Plan, actions: &mut Vec<Action>) {
         match plan {
-            Plan::Open if state.left.turns > 0 => actions.push(Action::Decide { runner }),
-            Plan::Decided(_) if self.holds(Rule::WriteFirst) => actions.push(Action::WriteDown { runner }),
-            Plan::Decided(_) | Plan::Written(_) => actions.push(Action::CallTools { runner }),
+            Plan::Open if state.remaining.turns > 0 => actions.push(Action::Decide { runner }),
+            Plan::Decided(_) if self.holds(Rule::WriteFirst) => {
+                actions.push(Action::StoreDecision { runner });
+            }
+            Plan::Decided(_) | Plan::Stored(_) => actions.push(Action::CallTools { runner }),
             Plan::Open | Plan::Called => {}
         }
     }
 
-    /// A tick passes if that changes anything, and delays nobody who must not be late.
+    /// A tick passes only if it changes the state, and makes no runner late that must not be.
     fn can_tick(state: &State) -> bool {
         let must_act = |(runner, hand): (usize, &Option<Hand>)| {
             hand.is_some_and(|hand| hand.life <= 1) && !may_fail(state, runner)
@@ -271,17 +255,17 @@ impl Config {
     }
 }
 
-/// A runner may die or be late at any point, but not at every dead letter: from
-/// the second receive on it comes to its end in time.
+/// A runner may die or be late at any point, but not with every dead letter: after the second
+/// receive, it finishes in time.
 fn may_fail(state: &State, runner: usize) -> bool {
     let is_last_hope =
         |message: &Message| message.holder == Some(runner) && message.dead && message.receives > 1;
     !state.messages.iter().any(is_last_hope)
 }
 
-/// The product's own decision, for a fault that may pass.
+/// The product's decision about a transient error.
 fn retries(attempt: u32, bounds: &Bounds) -> bool {
     let policy = RetryPolicy { max_attempts: bounds.attempts, timeout: Duration::MAX };
-    let fault = Fault::passing(ErrorType::ModelError, "busy");
+    let fault = Fault::transient(ErrorType::ModelError, "busy");
     matches!(after_fault(fault, attempt, Duration::ZERO, policy), AttemptEnd::Release { .. })
 }

@@ -1,72 +1,67 @@
-//! What has happened, as far as the properties ask for it.
+//! Past events that the properties depend on.
 
 use domain::TaskId;
 
 use crate::record::Ending;
 
-/// What has happened. Nothing but the properties looks at it.
+/// Past events. Only the properties read them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Past {
-    /// Tasks answered 200.
+    /// Tasks whose trigger was answered with 200.
     pub accepted: Ids,
-    /// Tasks of which a runner, or its access to our storage, was lost.
+    /// Tasks that lost a runner, or whose runner lost its access to our storage.
     pub lost: Ids,
-    /// Tasks that were running when their process died.
+    /// Tasks whose process died during a run.
     pub killed: Ids,
-    /// The id that the first put of this day came to.
+    /// The task id of the first put of this day.
     pub promised: Option<TaskId>,
-    /// Calls of tools that were made, the first ones of each task.
+    /// The first tool calls of each task.
     pub calls: Vec<(TaskId, u8)>,
-    /// An attempt made the calls that an earlier one had decided on.
+    /// An attempt made the calls that an earlier attempt had decided on.
     pub same_calls: bool,
-    /// Ends recorded, the first one of each task.
+    /// The first recorded end of each task.
     pub ends: Vec<(TaskId, Ending)>,
-    /// The first thing that must not happen.
     pub breach: Option<Breach>,
 }
 
-/// What no step may do.
+/// A violation of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Breach {
-    /// Within a day the key came to two ids.
+    /// Within a day, the key had two task ids.
     TwoIds,
     /// A task that had ended was ended again.
     EndedTwice,
-    /// A runner recorded an end though a newer attempt held the task.
+    /// A runner wrote to a task that a newer attempt held.
     LateWrite,
-    /// A runner within its deadline found its result void.
+    /// The result of a runner within its deadline was void.
     VoidInTime,
-    /// Other calls were made under the key of earlier ones.
+    /// Different calls had the same idempotency key.
     OtherCalls,
-    /// A task of which nothing was lost ended as `worker_lost`.
+    /// A task that had lost no worker ended as `worker_lost`.
     LostForNothing,
-    /// A task that had lost its worker was claimed to run beside others.
-    LostBesideOthers,
-    /// The measure that bounds every history did not fall.
+    /// A task that had lost its worker was not claimed to run alone.
+    LostNotAlone,
+    /// The measure that bounds the length of a history did not decrease.
     Endless,
 }
 
-/// A set of the few tasks there are.
+/// A set of tasks, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ids(u32);
 
 impl Ids {
-    /// Adds one.
     pub fn insert(&mut self, id: TaskId) {
         self.0 |= Self::bit(id);
     }
 
-    /// Whether it is in.
     pub fn contains(self, id: TaskId) -> bool {
         self.0 & Self::bit(id) != 0
     }
 
-    /// No task.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// As many as there are.
     pub const fn len(self) -> u32 {
         self.0.count_ones()
     }
@@ -76,7 +71,7 @@ impl Ids {
     }
 }
 
-/// Which request offered an id: tasks are created a millisecond apart.
+/// The number of the request that offered the id. Requests are a millisecond apart.
 pub fn number(id: TaskId) -> u64 {
     id.created_at().millis() % 1000 % 32
 }

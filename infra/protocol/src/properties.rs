@@ -1,4 +1,4 @@
-//! What must hold in every state, and what must occur for that to mean something.
+//! Invariants, and states that must occur so that the invariants are tested.
 
 use domain::Status;
 use stateright::{Model as _, Property};
@@ -7,7 +7,6 @@ use crate::config::{Config, Scenario};
 use crate::record::Ending;
 use crate::state::{Breach, PAUSE, Request, Stage, State, Why};
 
-/// All of them, for this scenario.
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
     let mut properties = invariants();
     properties.extend(occurrences(config));
@@ -16,25 +15,27 @@ pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
 
 fn invariants() -> Vec<Property<Config>> {
     vec![
-        Property::always("a trigger answered 200 is on its way, or has ended", is_on_its_way),
-        Property::always("left to itself, every task answered 200 ends", ends),
-        Property::always("one key is one id within 24 hours", |_, state: &State| {
+        Property::always("an accepted task is queued, held or ended", is_in_progress),
+        Property::always("every accepted task ends", every_task_ends),
+        Property::always("a key has one task id within 24 hours", |_, state: &State| {
             lacks(state, Breach::TwoIds)
         }),
         Property::always("a task ends once, and its end never changes", ended_once),
-        Property::always("one runner within its deadline at a time", one_runner),
-        Property::always("no late runner overwrites a newer one", |_, state: &State| {
+        Property::always("a task has one runner within its deadline", one_runner),
+        Property::always("no late runner overwrites a newer attempt", |_, state: &State| {
             lacks(state, Breach::LateWrite)
         }),
-        Property::always("a result in time is recorded", |_, state: &State| lacks(state, Breach::VoidInTime)),
-        Property::always("worker_lost is said of lost work alone", |_, state: &State| {
+        Property::always("a result before the deadline is recorded", |_, state: &State| {
+            lacks(state, Breach::VoidInTime)
+        }),
+        Property::always("only a task that lost its worker ends as worker_lost", |_, state: &State| {
             lacks(state, Breach::LostForNothing)
         }),
-        Property::always("one key of a tool call is one call", |_, state: &State| {
+        Property::always("an idempotency key identifies one tool call", |_, state: &State| {
             lacks(state, Breach::OtherCalls)
         }),
         Property::always("a task that lost its worker runs alone", |_, state: &State| {
-            lacks(state, Breach::LostBesideOthers)
+            lacks(state, Breach::LostNotAlone)
         }),
         Property::always("every history ends", |_, state: &State| lacks(state, Breach::Endless)),
     ]
@@ -42,18 +43,18 @@ fn invariants() -> Vec<Property<Config>> {
 
 fn occurrences(config: &Config) -> Vec<Property<Config>> {
     let mut properties = vec![
-        Property::sometimes("a repeat finds its task PENDING", |_, state: &State| {
+        Property::sometimes("a retried trigger finds its task PENDING", |_, state: &State| {
             state.requests.iter().any(|request| matches!(request, Request::Send { repeat: true, .. }))
         }),
-        Property::sometimes("a task is in two messages", |_, state: &State| state.messages.len() > 1),
-        Property::sometimes("a message meets a living lease", |_, state: &State| {
+        Property::sometimes("a task has two messages", |_, state: &State| state.messages.len() > 1),
+        Property::sometimes("a message finds its task leased", |_, state: &State| {
             state.lease() > 0 && at(state, |stage| matches!(stage, Stage::Back(_)))
         }),
         Property::sometimes("a message finds its task ended", |_, state: &State| {
             at(state, |stage| stage == Stage::Done(Why::Ended))
         }),
-        Property::sometimes("a task rests after a passing fault", |_, state: &State| {
-            state.lease() > 0 && state.is(Status::Pending)
+        Property::sometimes("a task waits after a transient error", |_, state: &State| {
+            state.lease() > 0 && state.has_status(Status::Pending)
         }),
         Property::sometimes("a later attempt succeeds", |_, state: &State| {
             let record = state.item.0.as_ref();
@@ -70,43 +71,39 @@ fn occurrences(config: &Config) -> Vec<Property<Config>> {
         }));
     }
     if config.bounds.turns > 0 {
-        properties
-            .push(Property::sometimes("a later attempt makes an earlier one's calls", |_, state: &State| {
-                state.past.same_calls
-            }));
+        properties.push(Property::sometimes(
+            "a later attempt makes the calls of an earlier one",
+            |_, state: &State| state.past.same_calls,
+        ));
     }
     if config.bounds.days > 0 && config.bounds.triggers > 1 {
-        properties.push(Property::sometimes(
-            "a key names a second task after 24 hours",
-            |_, state: &State| {
-                let first = state.past.ends.first();
-                first
-                    .is_some_and(|(first, _)| state.item.0.as_ref().is_some_and(|record| record.id != *first))
-            },
-        ));
+        properties.push(Property::sometimes("a key has a second task after 24 hours", |_, state: &State| {
+            let first = state.past.ends.first();
+            first.is_some_and(|(first, _)| state.item.0.as_ref().is_some_and(|record| record.id != *first))
+        }));
         properties.push(Property::sometimes("a message finds another task", |_, state: &State| {
             at(state, |stage| stage == Stage::Done(Why::Gone))
         }));
     }
     properties.push(Property::sometimes("a dead letter ends its task", |_, state: &State| {
         state.messages.iter().any(|message| message.dead)
-            && at(state, |stage| stage == Stage::Done(Why::Buried))
+            && at(state, |stage| stage == Stage::Done(Why::EndedAbandoned))
     }));
     properties
 }
 
 fn losses() -> Vec<Property<Config>> {
     vec![
-        Property::sometimes("a task that lost its worker runs alone to its success", |_, state: &State| {
+        Property::sometimes("a task that lost its worker runs alone and succeeds", |_, state: &State| {
             let record = state.item.0.as_ref();
             record.is_some_and(|record| {
                 state.past.killed.contains(record.id) && record.status == Status::Success
             })
         }),
-        Property::sometimes("a task that lost its worker is put off", |_, state: &State| {
+        Property::sometimes("a task that lost its worker is postponed", |_, state: &State| {
             let record = state.item.0.as_ref();
             record.is_some_and(|record| record.worker_lost)
-                && state.is(Status::Pending)
+                && state.has_status(Status::Pending)
                 && at(state, |stage| stage == Stage::Back(PAUSE))
         }),
     ]
@@ -120,16 +117,16 @@ fn at(state: &State, stage: impl Fn(Stage) -> bool) -> bool {
     state.runners.iter().flatten().any(|hand| stage(hand.stage))
 }
 
-/// Ids of tasks answered 200 that have not ended.
-fn is_owed(state: &State) -> bool {
+/// Whether an accepted task has not ended.
+fn has_unfinished(state: &State) -> bool {
     let ended = state.past.ends.iter().filter(|(id, _)| state.past.accepted.contains(*id)).count();
     u32::try_from(ended) != Ok(state.past.accepted.len())
 }
 
-/// There is a message, or a runner that has not left, or a request about to send.
-/// A runner can crash in every state, so the message is there in all of them.
-fn is_on_its_way(_: &Config, state: &State) -> bool {
-    if !is_owed(state) || state.past.breach.is_some() {
+/// The task has a message, a runner, or a request that will send its id. A runner can crash in
+/// every state, so in all of them the message must still exist.
+fn is_in_progress(_: &Config, state: &State) -> bool {
+    if !has_unfinished(state) || state.past.breach.is_some() {
         return true;
     }
     let Some(id) = state.item.0.as_ref().map(|record| record.id) else { return false };
@@ -143,11 +140,11 @@ fn is_on_its_way(_: &Config, state: &State) -> bool {
     accepted && (in_hand || to_send || state.messages.iter().any(|message| message.id == id))
 }
 
-/// Where nothing goes on by itself, nothing is owed. No history is endless (every
-/// step lowers [`State::measure`]), so every one comes to such a state.
-fn ends(config: &Config, state: &State) -> bool {
+/// A state without further required actions has no unfinished task. Every history reaches such
+/// a state, because every step decreases [`State::measure`].
+fn every_task_ends(config: &Config, state: &State) -> bool {
     let is_busy = !state.requests.is_empty() || state.runners.iter().any(Option::is_some);
-    if is_busy || state.past.breach.is_some() || !is_owed(state) {
+    if is_busy || state.past.breach.is_some() || !has_unfinished(state) {
         return true;
     }
     let mut actions = Vec::new();
@@ -164,7 +161,7 @@ fn ended_once(_: &Config, state: &State) -> bool {
 }
 
 fn one_runner(_: &Config, state: &State) -> bool {
-    let at_work = |stage| matches!(stage, Stage::Working { .. });
-    let hands = || state.runners.iter().flatten().filter(|hand| hand.life > 0 && at_work(hand.stage));
+    let is_working = |stage| matches!(stage, Stage::Working { .. });
+    let hands = || state.runners.iter().flatten().filter(|hand| hand.life > 0 && is_working(hand.stage));
     hands().all(|hand| hands().filter(|other| other.id == hand.id).count() == 1)
 }

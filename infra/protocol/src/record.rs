@@ -1,6 +1,6 @@
-//! A task's record and what each conditional write of `store::Tasks` does to it,
-//! without a database. `crates/local/tests/api/protocol.rs` drives both with the
-//! same calls and compares every answer.
+//! A task's record and the effect of each conditional write of `store::Tasks`, without a
+//! database. `crates/local/tests/api/protocol.rs` makes the same calls to both and compares
+//! all results.
 
 use std::time::Duration;
 
@@ -10,75 +10,61 @@ use domain::{AgentId, ClaimRefusal, IDEMPOTENCY_WINDOW, Isolation, Moment, Statu
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Item(pub Option<Record>);
 
-/// What the item says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The task's id, which holds its creation time.
     pub id: TaskId,
-    /// Where it stands.
     pub status: Status,
-    /// Claims so far; the fencing token.
+    /// The number of claims so far, which is the fencing token.
     pub attempt: u32,
-    /// Until when nobody may claim it.
+    /// The task cannot be claimed before this time.
     pub lease_until: Option<Moment>,
     /// An attempt is known to have lost its worker.
     pub worker_lost: bool,
-    /// Which calls of tools were decided on, if they are written down.
+    /// The stored decision to call tools.
     pub run: Option<u8>,
-    /// How it ended.
     pub ending: Option<Ending>,
 }
 
-/// How a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
-    /// The run answered.
     Success,
-    /// The run failed.
     Failure,
-    /// No run came to an end.
+    /// No run finished.
     WorkerLost,
 }
 
-/// What became of a put.
+/// The result of a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// A new task.
     Created,
-    /// The key had this one already.
+    /// The key already has this task.
     Repeated {
-        /// Its id.
         id: TaskId,
-        /// Where it stands.
         status: Status,
     },
 }
 
-/// What became of a claim.
+/// The result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The caller holds the task.
     Granted {
-        /// The fencing token.
         attempt: u32,
-        /// What an earlier attempt wrote down.
+        /// The decision that an earlier attempt stored.
         run: Option<u8>,
     },
-    /// It does not.
     Refused(ClaimRefusal),
 }
 
-/// What became of any other write.
+/// The result of any other write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// It took effect.
     Recorded,
-    /// Its condition failed, and nothing changed.
+    /// The condition failed, and nothing was written.
     Fenced,
 }
 
 impl Ending {
-    /// SUCCESS or FAILURE.
     pub const fn status(self) -> Status {
         match self {
             Self::Success => Status::Success,
@@ -102,7 +88,6 @@ impl Item {
         }
     }
 
-    /// `Tasks::claim`.
     pub fn claim(
         &mut self,
         id: TaskId,
@@ -112,7 +97,7 @@ impl Item {
         isolation: Isolation,
     ) -> Claim {
         let is_alone = isolation == Isolation::Alone;
-        match self.of(id) {
+        match self.record_of(id) {
             Some(record)
                 if record.attempt < max_attempts
                     && !record.status.has_ended()
@@ -132,9 +117,8 @@ impl Item {
         }
     }
 
-    /// `Tasks::wait_to_run_alone`.
     pub fn wait_to_run_alone(&mut self, id: TaskId, now: Moment) -> Option<ClaimRefusal> {
-        match self.of(id).filter(|record| record.is_unheld(now)) {
+        match self.record_of(id).filter(|record| record.is_abandoned(now)) {
             Some(record) => {
                 record.status = Status::Pending;
                 record.worker_lost = true;
@@ -146,26 +130,25 @@ impl Item {
 
     /// `Tasks::finish`, by the holder of `attempt`.
     pub fn finish(&mut self, id: TaskId, attempt: u32, ending: Ending) -> Write {
-        written(self.held(id, attempt), |record| record.end(ending))
+        apply(self.held(id, attempt), |record| record.end(ending))
     }
 
     /// `Tasks::checkpoint`, by the holder of `attempt`.
     pub fn checkpoint(&mut self, id: TaskId, attempt: u32, run: u8) -> Write {
-        written(self.held(id, attempt), |record| record.run = Some(run))
+        apply(self.held(id, attempt), |record| record.run = Some(run))
     }
 
     /// `Tasks::release`, by the holder of `attempt`.
     pub fn release(&mut self, id: TaskId, attempt: u32, not_before: Moment, run: Option<u8>) -> Write {
-        written(self.held(id, attempt), |record| {
+        apply(self.held(id, attempt), |record| {
             record.run = run.or(record.run);
             record.status = Status::Pending;
             record.lease_until = Some(not_before);
         })
     }
 
-    /// `Tasks::end_unheld`.
-    pub fn end_unheld(&mut self, id: TaskId, now: Moment) -> Option<ClaimRefusal> {
-        match self.of(id).filter(|record| record.is_unheld(now)) {
+    pub fn end_abandoned(&mut self, id: TaskId, now: Moment) -> Option<ClaimRefusal> {
+        match self.record_of(id).filter(|record| record.is_abandoned(now)) {
             Some(record) => {
                 record.end(Ending::WorkerLost);
                 None
@@ -174,31 +157,29 @@ impl Item {
         }
     }
 
-    /// `Tasks::give_back`.
     pub fn give_back(&mut self, id: TaskId) -> Write {
-        written(self.started(id), |record| {
+        apply(self.started(id), |record| {
             record.status = Status::Pending;
             record.attempt -= 1;
             record.lease_until = None;
         })
     }
 
-    /// `Tasks::break_lease`.
     pub fn break_lease(&mut self, id: TaskId) -> Write {
-        written(self.started(id), |record| {
+        apply(self.started(id), |record| {
             record.status = Status::Pending;
             record.lease_until = None;
             record.worker_lost = true;
         })
     }
 
-    /// The record, if it is this very task's.
-    fn of(&mut self, id: TaskId) -> Option<&mut Record> {
+    /// Returns the record if it is this task's.
+    fn record_of(&mut self, id: TaskId) -> Option<&mut Record> {
         self.0.as_mut().filter(|record| record.id.created_at() == id.created_at())
     }
 
     fn started(&mut self, id: TaskId) -> Option<&mut Record> {
-        self.of(id).filter(|record| record.status == Status::Started)
+        self.record_of(id).filter(|record| record.status == Status::Started)
     }
 
     fn held(&mut self, id: TaskId, attempt: u32) -> Option<&mut Record> {
@@ -217,8 +198,8 @@ impl Record {
         Self { id, status, attempt: 0, lease_until: None, worker_lost: false, run: None, ending }
     }
 
-    /// It has not ended, and no living runner holds it.
-    fn is_unheld(&self, now: Moment) -> bool {
+    /// The task has not ended and has no valid lease.
+    fn is_abandoned(&self, now: Moment) -> bool {
         match self.status {
             Status::Pending => true,
             Status::Started => self.lease_until.is_some_and(|until| until <= now),
@@ -233,7 +214,7 @@ impl Record {
         self.ending = Some(ending);
     }
 
-    /// As the rules of `domain` want to see it.
+    /// Converts the record for the rules of `domain`.
     fn as_task(&self) -> Task {
         Task {
             id: self.id,
@@ -251,7 +232,7 @@ impl Record {
     }
 }
 
-fn written(found: Option<&mut Record>, change: impl FnOnce(&mut Record)) -> Write {
+fn apply(found: Option<&mut Record>, change: impl FnOnce(&mut Record)) -> Write {
     match found {
         Some(record) => {
             change(record);

@@ -1,4 +1,4 @@
-//! What a request does: `api::webhook`.
+//! The steps of a trigger request, as in `api::webhook`.
 
 use domain::{Status, TaskId};
 
@@ -9,7 +9,7 @@ use crate::state::{Breach, Request, State};
 impl Config {
     pub(crate) fn trigger(&self, state: &mut State) {
         let id = state.offered(&self.bounds);
-        state.left.triggers -= 1;
+        state.remaining.triggers -= 1;
         if self.holds(Rule::PutFirst) {
             self.put(state, id);
         } else {
@@ -51,7 +51,7 @@ impl Config {
     }
 }
 
-/// Whether a request that found the task like this is to send its id.
+/// Whether a request that finds this status sends the task's id.
 fn sends(config: &Config, status: Status, repeat: bool) -> bool {
     status == Status::Pending && (!repeat || config.holds(Rule::Resend))
 }

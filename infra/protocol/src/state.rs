@@ -1,8 +1,8 @@
-//! One state of the whole: the record, the requests, the queue, the runners.
+//! The state of the model: the record, the requests, the queue, the runners.
 //!
-//! Time passes in ticks. Only what is left of a lease, a visibility timeout or a
-//! runner's life matters, so the clock stands still and a tick takes one from
-//! each: two states that differ in the date alone are one state.
+//! Time passes in ticks. The clock stands still, and a tick decreases the remaining time of
+//! the lease, of each visibility timeout and of each runner. So two states that differ only
+//! in the date are equal.
 
 use std::time::Duration;
 
@@ -12,157 +12,136 @@ use crate::config::Bounds;
 pub use crate::past::{Breach, Ids, Past, number};
 use crate::record::Item;
 
-/// One tick.
 pub const TICK: Duration = Duration::from_secs(1);
-/// From its receive to the deadline of its runner's invocation.
+/// Ticks from the receive of a message to the deadline of the invocation.
 pub const LIFE: u8 = 2;
-/// A lease outlives its runner by this much, for clocks that disagree by one tick.
+/// Ticks from a runner's deadline to the end of its lease, because clocks may differ by one.
 pub const SLACK: u8 = 1;
-/// How long a received message stays hidden: as long as an invocation.
+/// The visibility timeout, equal to the timeout of an invocation.
 pub const VISIBILITY: u8 = LIFE;
-/// A task rests this long after a passing fault.
+/// Ticks before the next attempt after a transient error.
 pub const PAUSE: u8 = 1;
 
-/// One state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// 0, or a number of days later.
+    /// The epoch, or a number of days later.
     pub now: Moment,
     /// The tasks table: the item of the one key.
     pub item: Item,
-    /// Requests between their two calls.
     pub requests: Vec<Request>,
-    /// Both queues, sorted: who sent a message plays no part.
+    /// The messages of both queues, sorted, because their sender does not matter.
     pub messages: Vec<Message>,
-    /// What each runner has in hand.
+    /// The work of each runner.
     pub runners: Vec<Option<Hand>>,
-    /// What may still happen.
-    pub left: Left,
-    /// What has happened, for the properties alone.
+    pub remaining: Remaining,
+    /// Only for the properties.
     pub past: Past,
 }
 
 /// A request between its two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
-    /// It has put, or found, the task PENDING, and is to send its id.
+    /// The task is PENDING, and the request will send its id.
     Send {
-        /// The task's id.
         id: TaskId,
-        /// The task was there before.
+        /// The task existed before the request.
         repeat: bool,
     },
-    /// It has sent the id and is to put the task: [`crate::Rule::PutFirst`] left out.
-    Put {
-        /// The task's id.
-        id: TaskId,
-    },
+    /// The id is sent, and the request will store the task. [`crate::Rule::PutFirst`] is left out.
+    Put { id: TaskId },
 }
 
 /// A message in one of the queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
-    /// What it says.
     pub id: TaskId,
-    /// How often its queue has handed it out.
+    /// Receives from its queue so far.
     pub receives: u8,
     /// Ticks until it can be received.
     pub hidden: u8,
-    /// It lies in the dead-letter queue.
+    /// The message is in the dead-letter queue.
     pub dead: bool,
-    /// The runner whose receipt is the latest.
+    /// The runner with the latest receipt.
     pub holder: Option<usize>,
 }
 
-/// What a runner has in hand.
+/// A message that a runner works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hand {
-    /// What its message said.
     pub id: TaskId,
     /// Ticks to its deadline.
     pub life: u8,
-    /// How far it is.
     pub stage: Stage,
 }
 
-/// How far a runner is with its message.
+/// The next step of a runner with its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// To claim the task.
+    /// Will claim the task.
     Claiming,
-    /// To claim the task once no other run is in progress in its process.
+    /// Will claim the task when no other run is in progress in its process.
     WaitingToBeAlone,
-    /// The task is claimed, the agent runs.
-    Working {
-        /// The fencing token.
-        attempt: u32,
-        /// How far the run is with its tools.
-        plan: Plan,
-    },
-    /// To end the task as `worker_lost`.
-    Burying,
-    /// To hide the message for a tick: a newer attempt holds the task, or it has ended.
+    /// Has claimed the task and runs the agent.
+    Working { attempt: u32, plan: Plan },
+    /// Will end the task as `worker_lost`.
+    EndingAbandoned,
+    /// Will hide the message for a tick, because a newer attempt holds the task or it has ended.
     Void,
-    /// To delete the message.
+    /// Will delete the message.
     Done(Why),
-    /// To hide the message for so many ticks.
+    /// Will hide the message for this many ticks.
     Back(u8),
 }
 
-/// How far a run is with the tools of its one turn. A decision is a number: no two
-/// times that the model is asked come to the same one.
+/// The progress of a run's turn with tool calls. A decision is a number, and each call of the
+/// model results in a different one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Plan {
-    /// The model is being asked.
+    /// The model has not decided yet.
     Open,
-    /// It wants these calls.
+    /// The model decided to call tools.
     Decided(u8),
-    /// They are written down.
-    Written(u8),
-    /// They are made.
+    /// The decision is stored.
+    Stored(u8),
+    /// The tools were called.
     Called,
 }
 
-/// Why a message is done with.
+/// Why a message is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
-    /// The end was recorded.
+    /// The runner recorded the end of the task.
     Recorded,
-    /// It had ended before.
+    /// The task had ended before.
     Ended,
-    /// The record is another task's, or nobody's.
+    /// The record does not exist or is another task's.
     Gone,
-    /// It ended as `worker_lost`.
-    Buried,
+    /// The runner ended the task as `worker_lost`.
+    EndedAbandoned,
 }
 
-/// How much of the bounds is left.
+/// How often each bounded event can still occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Left {
-    /// Requests.
+pub struct Remaining {
     pub triggers: u8,
-    /// Duplicated messages.
     pub duplicates: u8,
-    /// Days.
     pub days: u8,
-    /// Restarts.
     pub restarts: u8,
-    /// Times that a model wants tools called.
+    /// Decisions to call tools.
     pub turns: u8,
 }
 
-/// So many ticks.
 pub fn ticks(count: u8) -> Duration {
     TICK * u32::from(count)
 }
 
-/// A duration in ticks.
+/// Rounds up to whole ticks.
 pub fn in_ticks(duration: Duration) -> u8 {
     u8::try_from(duration.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u8::MAX)
 }
 
 impl State {
-    /// Before the first request.
+    /// The state before the first request.
     pub fn new(bounds: &Bounds) -> Self {
         Self {
             now: Moment::from_millis(0),
@@ -170,7 +149,7 @@ impl State {
             requests: Vec::new(),
             messages: Vec::new(),
             runners: vec![None; usize::from(bounds.runners)],
-            left: Left {
+            remaining: Remaining {
                 triggers: bounds.triggers,
                 duplicates: bounds.duplicates,
                 days: bounds.days,
@@ -183,21 +162,20 @@ impl State {
 
     /// The id that the next request offers.
     pub fn offered(&self, bounds: &Bounds) -> TaskId {
-        let number = bounds.triggers - self.left.triggers + 1;
+        let number = bounds.triggers - self.remaining.triggers + 1;
         TaskId::new(self.now.plus(Duration::from_millis(number.into())), TaskKey::random([0; 10]))
     }
 
-    /// The one message that this runner may delete or hide.
+    /// The message that this runner may delete or hide.
     pub fn held_by(&mut self, runner: usize) -> Option<&mut Message> {
         self.messages.iter_mut().find(|message| message.holder == Some(runner))
     }
 
-    /// Adds a message.
     pub fn send(&mut self, id: TaskId) {
         self.messages.push(Message { id, receives: 0, hidden: 0, dead: false, holder: None });
     }
 
-    /// Puts what has no order of its own in order.
+    /// Sorts the lists whose order does not matter.
     pub fn sort(&mut self) {
         self.messages.sort_by_key(|message| {
             let Message { id, receives, hidden, dead, holder } = *message;
@@ -209,7 +187,7 @@ impl State {
         });
     }
 
-    /// Numbers the runners by what they have in hand.
+    /// Sorts the runners by their work.
     pub fn sort_runners(&mut self) {
         let held = |runner| {
             let message = self.messages.iter().find(|message| message.holder == Some(runner));
@@ -230,27 +208,26 @@ impl State {
         self.sort();
     }
 
-    /// What is left of the lease on the task.
+    /// Ticks until the lease of the task ends.
     pub fn lease(&self) -> u8 {
         let until = self.item.0.as_ref().and_then(|record| record.lease_until);
         until.map_or(0, |until| in_ticks(until.since(self.now)))
     }
 
-    /// Whether the record is this task's, and has not ended.
+    /// Whether the record is this task's, and the task has not ended.
     pub fn is_open(&self, id: TaskId) -> bool {
         self.item.0.as_ref().is_some_and(|record| record.id == id && !record.status.has_ended())
     }
 
-    /// Whether the task's status is this one.
-    pub fn is(&self, status: Status) -> bool {
+    pub fn has_status(&self, status: Status) -> bool {
         self.item.0.as_ref().is_some_and(|record| record.status == status)
     }
 
-    /// Falls with every step, so that every history ends: first what may still
-    /// happen from outside, then calls and messages outstanding, receives and
-    /// dead letters (more is less), what is in hand, and time to wait.
+    /// Decreases with every step, so that every history ends. In this order: remaining events
+    /// from outside, pending requests, messages, receives and dead letters (negative), remaining
+    /// steps of the runners, and remaining time.
     pub fn measure(&self) -> [i32; 6] {
-        let Left { triggers, duplicates, days, restarts, turns: _ } = self.left;
+        let Remaining { triggers, duplicates, days, restarts, turns: _ } = self.remaining;
         let outside = [triggers, duplicates, days, restarts].map(i32::from).iter().sum();
         let received = |message: &Message| i32::from(message.receives) + 1000 * i32::from(message.dead);
         let hands = self.runners.iter().flatten();
@@ -274,9 +251,9 @@ impl Stage {
             Self::WaitingToBeAlone => 7,
             Self::Working { plan: Plan::Open, .. } => 6,
             Self::Working { plan: Plan::Decided(_), .. } => 5,
-            Self::Working { plan: Plan::Written(_), .. } => 4,
+            Self::Working { plan: Plan::Stored(_), .. } => 4,
             Self::Working { plan: Plan::Called, .. } => 3,
-            Self::Burying => 2,
+            Self::EndingAbandoned => 2,
             Self::Void | Self::Done(_) | Self::Back(_) => 1,
         }
     }

@@ -1,4 +1,4 @@
-//! What each step does: the calls of `runner::task`, `runner::batch` and
+//! The effect of each action: the calls of `runner::task`, `runner::batch` and
 //! `local::serve::recovery`, in their order.
 
 use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Isolation, Moment, TaskId};
@@ -21,14 +21,14 @@ impl Config {
             Action::Receive { message, runner } => self.receive(state, message, runner),
             Action::Claim { runner, ahead } => self.claim(state, runner, ahead, Isolation::Shared),
             Action::ClaimAlone { runner, ahead } => self.claim(state, runner, ahead, Isolation::Alone),
-            Action::PutOff { runner, ahead } => self.put_off(state, runner, ahead),
+            Action::Postpone { runner, ahead } => self.postpone(state, runner, ahead),
             Action::Finish { runner, success } => self.finish(state, runner, success),
             Action::Decide { runner } => Self::decide(state, runner),
-            Action::WriteDown { runner } => self.write_down(state, runner),
+            Action::StoreDecision { runner } => self.store_decision(state, runner),
             Action::CallTools { runner } => Self::call_tools(state, runner),
             Action::Release { runner } => self.release(state, runner, PAUSE),
             Action::ReleaseUnread { runner } => self.release(state, runner, 0),
-            Action::Bury { runner, ahead } => self.bury(state, runner, ahead),
+            Action::EndAbandoned { runner, ahead } => self.end_abandoned(state, runner, ahead),
             Action::Leave { runner } => self.leave(state, runner),
             Action::Crash { runner } => self.crash(state, runner),
             Action::Tick => self.pass(state, 1),
@@ -42,7 +42,7 @@ impl Config {
         received.receives += 1;
         received.hidden = VISIBILITY;
         received.holder = Some(runner);
-        let stage = if received.dead { Stage::Burying } else { Stage::Claiming };
+        let stage = if received.dead { Stage::EndingAbandoned } else { Stage::Claiming };
         let hand = Hand { id: received.id, life: LIFE, stage };
         if !self.holds(Rule::DeleteLast) {
             state.messages.remove(message);
@@ -55,28 +55,28 @@ impl Config {
         let now = clock(state, ahead);
         let lease_until = now.plus(ticks(self.lease(hand.life)));
         let seen = if self.holds(Rule::LeaseCheck) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
-        let wanted = self.wanted(state, hand.id);
+        let required_id = self.required_id(state, hand.id);
         let demanded = if self.holds(Rule::LostRunsAlone) { isolation } else { Isolation::Alone };
-        let stage = match state.item.claim(wanted, seen, lease_until, self.bounds.attempts, demanded) {
+        let stage = match state.item.claim(required_id, seen, lease_until, self.bounds.attempts, demanded) {
             Claim::Granted { attempt, run } => {
-                if isolation == Isolation::Shared && state.past.killed.contains(wanted) {
-                    breach(state, Breach::LostBesideOthers);
+                if isolation == Isolation::Shared && state.past.killed.contains(required_id) {
+                    breach(state, Breach::LostNotAlone);
                 }
-                Stage::Working { attempt, plan: run.map_or(Plan::Open, Plan::Written) }
+                Stage::Working { attempt, plan: run.map_or(Plan::Open, Plan::Stored) }
             }
             Claim::Refused(ClaimRefusal::MustRunAlone) => Stage::WaitingToBeAlone,
-            Claim::Refused(ClaimRefusal::Exhausted) => Stage::Burying,
+            Claim::Refused(ClaimRefusal::Exhausted) => Stage::EndingAbandoned,
             Claim::Refused(refusal) => refused(refusal, now),
         };
-        give(state, runner, Some(Hand { id: wanted, stage, ..hand }));
+        give(state, runner, Some(Hand { id: required_id, stage, ..hand }));
     }
 
-    /// The task waits without a claim, and its message comes back.
-    fn put_off(&self, state: &mut State, runner: usize, ahead: bool) {
+    /// The task waits without a claim, and its message becomes visible again.
+    fn postpone(&self, state: &mut State, runner: usize, ahead: bool) {
         let Some(hand) = hand(state, runner) else { return };
         let now = clock(state, ahead);
-        let wanted = self.wanted(state, hand.id);
-        let stage = match state.item.wait_to_run_alone(wanted, now) {
+        let required_id = self.required_id(state, hand.id);
+        let stage = match state.item.wait_to_run_alone(required_id, now) {
             None => Stage::Back(PAUSE),
             Some(refusal) => refused(refusal, now),
         };
@@ -84,7 +84,7 @@ impl Config {
         give(state, runner, Some(Hand { stage, ..hand }));
     }
 
-    /// [`Rule::LossIsRecorded`] left out.
+    /// [`Rule::LossIsRecorded`] is left out.
     fn forget_loss(&self, state: &mut State) {
         if let Some(record) = state.item.0.as_mut()
             && !self.holds(Rule::LossIsRecorded)
@@ -99,9 +99,9 @@ impl Config {
         };
         let ending = if success { Ending::Success } else { Ending::Failure };
         let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
-        let shown = self.shown(state, attempt);
-        let wanted = self.wanted(state, hand.id);
-        let stage = match state.item.finish(wanted, shown, ending) {
+        let required_attempt = self.required_attempt(state, attempt);
+        let required_id = self.required_id(state, hand.id);
+        let stage = match state.item.finish(required_id, required_attempt, ending) {
             Write::Recorded => Stage::Done(Why::Recorded),
             Write::Fenced => Stage::Void,
         };
@@ -114,27 +114,27 @@ impl Config {
         give(state, runner, Some(Hand { stage, ..hand }));
     }
 
-    /// The model wants tools called.
     fn decide(state: &mut State, runner: usize) {
         let Some(hand @ Hand { stage: Stage::Working { attempt, .. }, .. }) = hand(state, runner) else {
             return;
         };
-        let decision = state.left.turns;
-        state.left.turns -= 1;
+        let decision = state.remaining.turns;
+        state.remaining.turns -= 1;
         let stage = Stage::Working { attempt, plan: Plan::Decided(decision) };
         give(state, runner, Some(Hand { stage, ..hand }));
     }
 
-    fn write_down(&self, state: &mut State, runner: usize) {
+    fn store_decision(&self, state: &mut State, runner: usize) {
         let Some(hand @ Hand { stage: Stage::Working { attempt, plan: Plan::Decided(run) }, .. }) =
             hand(state, runner)
         else {
             return;
         };
         let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
-        let (shown, wanted) = (self.shown(state, attempt), self.wanted(state, hand.id));
-        let stage = match state.item.checkpoint(wanted, shown, run) {
-            Write::Recorded => Stage::Working { attempt, plan: Plan::Written(run) },
+        let (required_attempt, required_id) =
+            (self.required_attempt(state, attempt), self.required_id(state, hand.id));
+        let stage = match state.item.checkpoint(required_id, required_attempt, run) {
+            Write::Recorded => Stage::Working { attempt, plan: Plan::Stored(run) },
             Write::Fenced => Stage::Void,
         };
         match stage {
@@ -150,7 +150,7 @@ impl Config {
         let Some(hand @ Hand { stage: Stage::Working { attempt, plan }, .. }) = hand(state, runner) else {
             return;
         };
-        let (Plan::Decided(run) | Plan::Written(run)) = plan else { return };
+        let (Plan::Decided(run) | Plan::Stored(run)) = plan else { return };
         match state.past.calls.iter().find(|(id, _)| *id == hand.id) {
             None => state.past.calls.push((hand.id, run)),
             Some((_, made)) if *made == run => state.past.same_calls = true,
@@ -165,13 +165,14 @@ impl Config {
             return;
         };
         let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
-        let (shown, wanted) = (self.shown(state, attempt), self.wanted(state, hand.id));
+        let (required_attempt, required_id) =
+            (self.required_attempt(state, attempt), self.required_id(state, hand.id));
         let until = state.now.plus(ticks(pause));
         let run = match plan {
             Plan::Decided(run) if pause > 0 => Some(run),
             _ => None,
         };
-        let write = state.item.release(wanted, shown, until, run);
+        let write = state.item.release(required_id, required_attempt, until, run);
         if write == Write::Recorded && latest != Some((hand.id, attempt)) {
             breach(state, Breach::LateWrite);
         }
@@ -181,25 +182,25 @@ impl Config {
         give(state, runner, Some(Hand { stage: Stage::Back(PAUSE), ..hand }));
     }
 
-    fn bury(&self, state: &mut State, runner: usize, ahead: bool) {
+    fn end_abandoned(&self, state: &mut State, runner: usize, ahead: bool) {
         let Some(hand) = hand(state, runner) else { return };
         let now = clock(state, ahead);
         let seen = if self.holds(Rule::LeaseBeforeLost) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
-        let wanted = self.wanted(state, hand.id);
-        let stage = match state.item.end_unheld(wanted, seen) {
+        let required_id = self.required_id(state, hand.id);
+        let stage = match state.item.end_abandoned(required_id, seen) {
             Some(refusal) => refused(refusal, now),
             None => {
-                if !state.past.lost.contains(wanted) {
+                if !state.past.lost.contains(required_id) {
                     breach(state, Breach::LostForNothing);
                 }
-                ended(state, wanted, Ending::WorkerLost);
-                Stage::Done(Why::Buried)
+                ended(state, required_id, Ending::WorkerLost);
+                Stage::Done(Why::EndedAbandoned)
             }
         };
         give(state, runner, Some(Hand { stage, ..hand }));
     }
 
-    /// Only the latest receipt of a message deletes or hides it.
+    /// Only the latest receipt of a message can delete or hide it.
     fn leave(&self, state: &mut State, runner: usize) {
         let pause = match hand(state, runner).map(|hand| hand.stage) {
             Some(Stage::Back(pause)) => Some(pause),
@@ -217,7 +218,7 @@ impl Config {
         drop_hand(state, runner);
     }
 
-    /// Time passes: what it runs out for becomes visible, free, or dead.
+    /// Time passes. Messages become visible, leases end, runners reach their deadline.
     fn pass(&self, state: &mut State, count: u8) {
         let now = state.now;
         if let Some(until) = state.item.0.as_mut().and_then(|record| record.lease_until.as_mut()) {
@@ -240,7 +241,7 @@ impl Config {
         }
     }
 
-    /// A function's process dies. On one machine it goes on, and only this runner is lost.
+    /// On AWS, the process dies. The local server continues, and only this runner is lost.
     fn crash(&self, state: &mut State, runner: usize) {
         if self.scenario != Scenario::OneMachine {
             kill(state, runner);
@@ -248,9 +249,9 @@ impl Config {
         lose(state, runner);
     }
 
-    /// The key is free again; no lease and no visibility timeout lasts so long.
+    /// The key is free again, and all leases and visibility timeouts have ended.
     fn day(&self, state: &mut State) {
-        state.left.days -= 1;
+        state.remaining.days -= 1;
         state.past.promised = None;
         self.pass(state, u8::MAX);
         state.now = state.now.plus(IDEMPOTENCY_WINDOW);
@@ -258,7 +259,7 @@ impl Config {
     }
 
     fn restart(&self, state: &mut State, clean: bool) {
-        state.left.restarts -= 1;
+        state.remaining.restarts -= 1;
         for runner in 0..state.runners.len() {
             if !clean {
                 kill(state, runner);
@@ -280,21 +281,21 @@ impl Config {
         }
     }
 
-    /// How long a claim holds. A late runner's lease is over when it is made.
+    /// The ticks of a new lease. The lease of a late runner has ended already.
     fn lease(&self, life: u8) -> u8 {
         if life > 0 && self.holds(Rule::LongLease) { life + SLACK } else { life }
     }
 
-    /// The id that a write demands.
-    fn wanted(&self, state: &State, id: TaskId) -> TaskId {
+    /// The id that a write requires.
+    fn required_id(&self, state: &State, id: TaskId) -> TaskId {
         match &state.item.0 {
             Some(record) if !self.holds(Rule::WholeId) => record.id,
             _ => id,
         }
     }
 
-    /// The attempt that a write demands.
-    fn shown(&self, state: &State, attempt: u32) -> u32 {
+    /// The attempt that a write requires.
+    fn required_attempt(&self, state: &State, attempt: u32) -> u32 {
         match &state.item.0 {
             Some(record) if !self.holds(Rule::Fencing) => record.attempt,
             _ => attempt,
@@ -302,7 +303,7 @@ impl Config {
     }
 }
 
-/// What `runner::task` makes of a refusal.
+/// The next step of `runner::task` after a refusal.
 fn refused(refusal: ClaimRefusal, now: Moment) -> Stage {
     match refusal {
         ClaimRefusal::Gone => Stage::Done(Why::Gone),
@@ -313,7 +314,7 @@ fn refused(refusal: ClaimRefusal, now: Moment) -> Stage {
 }
 
 fn duplicate(state: &mut State, message: usize) {
-    state.left.duplicates -= 1;
+    state.remaining.duplicates -= 1;
     if let Some(mut copy) = state.messages.get(message).copied() {
         copy.hidden = 0;
         copy.holder = None;
@@ -329,7 +330,7 @@ fn dead_letter(state: &mut State, message: usize) {
     }
 }
 
-/// Its process dies within its run.
+/// The runner's process dies during a run.
 fn kill(state: &mut State, runner: usize) {
     if let Some(Hand { id, stage: Stage::Working { .. }, .. }) = hand(state, runner) {
         state.past.killed.insert(id);
@@ -358,7 +359,7 @@ fn ended(state: &mut State, id: TaskId, ending: Ending) {
     }
 }
 
-/// The first one counts.
+/// Stores only the first breach.
 fn breach(state: &mut State, breach: Breach) {
     state.past.breach.get_or_insert(breach);
 }

@@ -1,30 +1,33 @@
-//! A history, told step by step.
+//! Formats a history as text.
 
 use std::fmt::Write as _;
 
 use crate::model::Action;
 use crate::state::{Hand, Message, Plan, Request, Stage, State, Why, number};
 
-/// One numbered line for each step: what happened, and what there is then.
-pub(crate) fn of(steps: &[(State, Option<Action>)]) -> String {
-    let mut told = String::new();
+/// Formats each step as a numbered line, with the action and the state after it.
+pub(crate) fn format_trace(steps: &[(State, Option<Action>)]) -> String {
+    let mut text = String::new();
     for (at, pair) in steps.windows(2).enumerate() {
         if let [(before, Some(action)), (after, _)] = pair {
-            let _ = writeln!(told, "{:>4}. {:<58} {}", at + 1, happened(before, *action), stands(after));
+            let (action, state) = (describe_action(before, *action), describe_state(after));
+            let _ = writeln!(text, "{:>4}. {action:<58} {state}", at + 1);
         }
     }
     if let Some(breach) = steps.last().and_then(|(state, _)| state.past.breach) {
-        let _ = writeln!(told, "      {breach:?}");
+        let _ = writeln!(text, "      {breach:?}");
     }
-    told
+    text
 }
 
-fn happened(before: &State, action: Action) -> String {
-    let message = |at: usize| before.messages.get(at).map(told_message).unwrap_or_default();
+fn describe_action(before: &State, action: Action) -> String {
+    let message = |at: usize| before.messages.get(at).map(describe_message).unwrap_or_default();
     match action {
         Action::Trigger => "a request with the key arrives".to_owned(),
-        Action::Proceed { answered: true, .. } => "the request sends and is answered 200".to_owned(),
-        Action::Proceed { answered: false, .. } => "the request sends, its answer is lost".to_owned(),
+        Action::Proceed { answered: true, .. } => "the request sends the id and returns 200".to_owned(),
+        Action::Proceed { answered: false, .. } => {
+            "the request sends the id, its response is lost".to_owned()
+        }
         Action::GiveUp { .. } => "the request's second call fails".to_owned(),
         Action::Duplicate { message: at } => format!("the queue duplicates {}", message(at)),
         Action::DeadLetter { message: at } => format!("{} becomes a dead letter", message(at)),
@@ -33,16 +36,20 @@ fn happened(before: &State, action: Action) -> String {
         Action::ClaimAlone { runner, ahead } => {
             format!("runner {runner} claims to run alone{}", clock(ahead))
         }
-        Action::PutOff { runner, ahead } => format!("runner {runner} puts the task off{}", clock(ahead)),
+        Action::Postpone { runner, ahead } => {
+            format!("runner {runner} postpones the task{}", clock(ahead))
+        }
         Action::Finish { runner, success: true } => format!("runner {runner} records its success"),
         Action::Finish { runner, success: false } => format!("runner {runner} records its failure"),
-        Action::Decide { runner } => format!("the model of runner {runner} wants tools called"),
-        Action::WriteDown { runner } => format!("runner {runner} writes the calls down"),
+        Action::Decide { runner } => format!("the model of runner {runner} decides to call tools"),
+        Action::StoreDecision { runner } => format!("runner {runner} stores the decision"),
         Action::CallTools { runner } => format!("runner {runner} calls the tools"),
-        Action::Release { runner } => format!("runner {runner} releases after a passing fault"),
+        Action::Release { runner } => format!("runner {runner} releases after a transient error"),
         Action::ReleaseUnread { runner } => format!("runner {runner} cannot read, and releases"),
-        Action::Bury { runner, ahead } => format!("runner {runner} ends the task as lost{}", clock(ahead)),
-        Action::Leave { runner } => format!("runner {runner} leaves its message"),
+        Action::EndAbandoned { runner, ahead } => {
+            format!("runner {runner} ends the task as lost{}", clock(ahead))
+        }
+        Action::Leave { runner } => format!("runner {runner} deletes or hides its message"),
         Action::Crash { runner } => format!("runner {runner} dies"),
         Action::Tick => "a tick passes".to_owned(),
         Action::Day => "24 hours pass".to_owned(),
@@ -55,7 +62,7 @@ fn clock(ahead: bool) -> &'static str {
     if ahead { ", its clock a tick ahead" } else { "" }
 }
 
-fn stands(state: &State) -> String {
+fn describe_state(state: &State) -> String {
     let record = match &state.item.0 {
         None => "no record".to_owned(),
         Some(record) => {
@@ -67,52 +74,52 @@ fn stands(state: &State) -> String {
             format!("task {id} {}{lost}, attempt {attempt}{lease}", record.status.as_str())
         }
     };
-    let requests = state.requests.iter().map(told_request);
-    let messages = state.messages.iter().map(told_message);
+    let requests = state.requests.iter().map(describe_request);
+    let messages = state.messages.iter().map(describe_message);
     let runners =
-        state.runners.iter().enumerate().filter_map(|(at, hand)| Some(told_hand(at, hand.as_ref()?)));
+        state.runners.iter().enumerate().filter_map(|(at, hand)| Some(describe_hand(at, hand.as_ref()?)));
     let rest: Vec<String> = requests.chain(messages).chain(runners).collect();
     format!("{record} | {}", rest.join("; "))
 }
 
-fn told_request(request: &Request) -> String {
+fn describe_request(request: &Request) -> String {
     match request {
-        Request::Send { id, .. } => format!("request to send {}", number(*id)),
-        Request::Put { id } => format!("request to put {}", number(*id)),
+        Request::Send { id, .. } => format!("request that will send {}", number(*id)),
+        Request::Put { id } => format!("request that will store {}", number(*id)),
     }
 }
 
-fn told_message(message: &Message) -> String {
+fn describe_message(message: &Message) -> String {
     let Message { id, receives, hidden, dead, .. } = message;
     let kind = if *dead { "dead letter" } else { "message" };
     let hidden = if *hidden > 0 { format!(", hidden {hidden}") } else { String::new() };
     format!("{kind} of {} (received {receives}{hidden})", number(*id))
 }
 
-fn told_hand(runner: usize, hand: &Hand) -> String {
+fn describe_hand(runner: usize, hand: &Hand) -> String {
     let stage = match hand.stage {
-        Stage::Claiming => "is to claim".to_owned(),
-        Stage::WaitingToBeAlone => "waits to be alone".to_owned(),
+        Stage::Claiming => "will claim".to_owned(),
+        Stage::WaitingToBeAlone => "waits to run alone".to_owned(),
         Stage::Working { attempt, plan } => {
-            format!("runs attempt {attempt} of {}{}", number(hand.id), told_plan(plan))
+            format!("runs attempt {attempt} of {}{}", number(hand.id), describe_plan(plan))
         }
-        Stage::Burying => "is to end it as lost".to_owned(),
+        Stage::EndingAbandoned => "will end it as lost".to_owned(),
         Stage::Done(Why::Recorded) => "has recorded the end".to_owned(),
         Stage::Void => "found its result void".to_owned(),
         Stage::Done(Why::Ended) => "found it ended".to_owned(),
         Stage::Done(Why::Gone) => "found it gone".to_owned(),
-        Stage::Done(Why::Buried) => "has ended it as lost".to_owned(),
+        Stage::Done(Why::EndedAbandoned) => "has ended it as lost".to_owned(),
         Stage::Back(pause) => format!("hides its message for {pause}"),
     };
     let late = if hand.life == 0 { " (late)" } else { "" };
     format!("runner {runner}{late} {stage}")
 }
 
-fn told_plan(plan: Plan) -> String {
+fn describe_plan(plan: Plan) -> String {
     match plan {
         Plan::Open => String::new(),
         Plan::Decided(run) => format!(", calls {run} decided"),
-        Plan::Written(run) => format!(", calls {run} written down"),
+        Plan::Stored(run) => format!(", calls {run} stored"),
         Plan::Called => ", calls made".to_owned(),
     }
 }

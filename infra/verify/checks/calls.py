@@ -128,7 +128,7 @@ def judge_counts(sums, tasks, small, prices):
         evidence.append(f"{name}: {total or 0:.0f} in all, {each:.2f} per task" + (f", documented {limit:g}" if limit is not None else ""))
         if limit is not None and each > limit * TOLERANCE:
             problems.append(f"{name}: {each:.2f} per task, documented {limit:g}")
-        # A metric that is not there yet must not pass as a saving.
+        # A metric that is missing so far must not pass as a saving.
         if limit is not None and name.endswith("units") and each < limit / TOLERANCE:
             problems.append(f"{name}: {each:.2f} per task, documented {limit:g}. CloudWatch may be late: read the metric again, or correct the document")
     figures["records of a million tasks, with their polls and the model's time (USD)"] = round(1e6 * dollars(sums, prices) / tasks, 2)

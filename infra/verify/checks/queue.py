@@ -108,9 +108,9 @@ def judge_dead_letters(subject, batches):
     after = lineage(dead[0]["trace"])
     if not before:
         return not_answerable(CHECK, subject, "The trace headers carry no lineage", evidence)
-    has_kept = after is not None and after >= before
+    is_unchanged = after is not None and after >= before
     finding = (f"yes: {before} hops before, {after} in the dead letter. A chain that was stopped could not be ended through this queue"
-               if has_kept else f"no: {before} hops before, {after or 0} in the dead letter")
+               if is_unchanged else f"no: {before} hops before, {after or 0} in the dead letter")
     return Result(CHECK, subject, Status.PASS, finding, evidence)
 
 

@@ -1,9 +1,9 @@
-// Values as a table whose last column is a bar: the figures are the chart's text.
+// A table whose last column is a bar chart. The numbers are its accessible text.
 import type { ComponentChildren, VNode } from "preact";
 
 export type BarRow = { label: ComponentChildren; value: number; text: string };
 
-/** `rows` with bars on one scale, from 0 to the largest. */
+/** All bars have one scale, from 0 to the largest value. */
 export function BarTable({ caption, rows, tone }: { caption: string; rows: BarRow[]; tone: "plain" | "bad" }): VNode {
   const most = Math.max(...rows.map((row) => row.value), 0);
   return (

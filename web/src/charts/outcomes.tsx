@@ -1,5 +1,5 @@
-// Tasks over time by outcome, as stacked bars. Read by eye, by pointer, by arrow
-// keys (a slider over the bars, whose value is a sentence) and as a table.
+// Tasks over time by outcome, as stacked bars. The values are available on hover, with
+// the arrow keys (a slider over the bars whose value is a sentence) and as a table.
 import type { VNode } from "preact";
 import { useId, useState } from "preact/hooks";
 
@@ -13,11 +13,11 @@ const HEIGHT = 180;
 const LEFT = 40;
 const BOTTOM = 22;
 const TOP = 8;
-/** Asked for on the narrowest phone, where two of them are sure to be seen. */
+/** The minimum to request: on the narrowest phone, at least two of them are visible. */
 const FEWEST_LABELS = 3;
 const PLOT = HEIGHT - BOTTOM - TOP;
 
-/** What each outcome is called, in the order of the legend. */
+/** In the order of the legend. */
 export const OUTCOME_NAMES: Record<Outcome, string> = {
   SUCCESS: "succeeded", FAILURE: "failed", STARTED: "running", PENDING: "waiting",
 };
@@ -77,7 +77,7 @@ function Plot({ buckets, bucketSeconds, width, active }: PlotProps): VNode {
 
 type Place = { x: number; y: number; width: number; height: number };
 
-/** Failures are hatched on top of their colour, so that it is not by colour alone. */
+/** Failures are hatched, so that they can be recognized without colour. */
 function Bar({ outcome, place, hatch }: { outcome: Outcome; place: Place; hatch: string }): VNode {
   const bar = <rect class={`bar-${outcome.toLowerCase()}`} {...place} />;
   return outcome === "FAILURE" ? <>{bar}<rect {...place} fill={`url(#${hatch})`} /></> : bar;
@@ -127,7 +127,7 @@ function TimeLabels({ buckets, bucketSeconds, width }: Omit<PlotProps, "active">
   );
 }
 
-/** Midnight is told by its date, any other time by the clock. */
+/** The date at midnight, the time of day otherwise. */
 function tickLabel(tick: number): string {
   const date = new Date(tick);
   if (date.getHours() === 0 && date.getMinutes() === 0) return formatDay(date);
@@ -148,7 +148,7 @@ function Cursor({ buckets, bucketSeconds, width, active, setActive }: CursorProp
   };
   return (
     <div
-      class="chart-cursor" role="slider" tabIndex={0} aria-label="Look at one bar"
+      class="chart-cursor" role="slider" tabIndex={0} aria-label="Selected bar"
       aria-valuemin={0} aria-valuemax={Math.max(last, 0)} aria-valuenow={Math.max(shown, 0)} aria-valuetext={sentence(buckets[shown], bucketSeconds)}
       onKeyDown={onKeyDown} onFocus={() => setActive(shown)} onBlur={() => setActive(null)}
       onPointerMove={(event) => setActive(bucketAt(event.offsetX, width, buckets.length))} onPointerLeave={() => setActive(null)}
@@ -175,7 +175,7 @@ function AsTable({ buckets, bucketSeconds }: { buckets: Bucket[]; bucketSeconds:
   return (
     <details class="chart-table" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>As a table</summary>
-      {open && rows.length === 0 && <p>No tasks in this time.</p>}
+      {open && rows.length === 0 && <p>No tasks in this period.</p>}
       {open && rows.length > 0 && (
         <div class="table-scroll" tabIndex={0} role="region" aria-label="Tasks over time, as a table">
           <table>

@@ -9,7 +9,7 @@ test("an axis of counts ends at a round number above the most", () => {
   for (const { end, step } of ends) assert.ok(Number.isInteger(step) && end / step <= 5);
 });
 
-test("a bar's pieces stand on each other and end at its total", () => {
+test("a bar's segments are stacked and end at its total", () => {
   const pieces = stack({ SUCCESS: 6, FAILURE: 2, STARTED: 0, PENDING: 2 }, 20, 100);
   assert.deepEqual(pieces, [
     { outcome: "SUCCESS", y: 70, height: 30 },
@@ -18,17 +18,17 @@ test("a bar's pieces stand on each other and end at its total", () => {
   ]);
 });
 
-test("one failure among thousands is seen, and the bar stays inside the plot", () => {
+test("one failure among thousands is visible, and the bar stays inside the plot", () => {
   const pieces = stack({ SUCCESS: 9999, FAILURE: 1, STARTED: 0, PENDING: 0 }, 10_000, 100);
   assert.ok(pieces[1]!.height > 1.9);
   assert.ok(pieces[1]!.y >= -1e-9);
 });
 
-test("a bucket's total is all of it", () => {
+test("a bucket's total is the sum of its counts", () => {
   assert.equal(total({ SUCCESS: 1, FAILURE: 2, STARTED: 3, PENDING: 4 }), 10);
 });
 
-test("ticks are round times of the reader's day", () => {
+test("ticks are at round times in the user's time zone", () => {
   const from = Date.parse("2026-11-24T05:10:00Z");
   const ticks = timeTicks(from, from + 24 * 3_600_000, 8, -330);
   assert.deepEqual(ticks.map((tick) => new Date(tick + 330 * 60_000).getUTCHours()), [12, 15, 18, 21, 0, 3, 6, 9]);
@@ -37,7 +37,7 @@ test("ticks are round times of the reader's day", () => {
   assert.ok(fortnight.length <= 8 && fortnight.every((tick) => new Date(tick).getUTCHours() === 0));
 });
 
-test("on the narrowest phone every span of time has two labels, wherever it begins", () => {
+test("on the narrowest phone every time range has at least two labels, wherever it begins", () => {
   for (const hours of [24, 168, 336]) {
     for (let shift = 0; shift < hours; shift++) {
       const from = Date.parse("2026-11-24T05:10:00Z") + shift * 3_600_000;

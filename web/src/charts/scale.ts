@@ -1,15 +1,15 @@
-// Where things go in a chart. Pure: pixels in, pixels out.
+// Positions in a chart, in pixels. Pure functions.
 
-/** What a bucket counts, from the base of its bar upwards. */
+/** From the bottom of a bar to its top. */
 export const OUTCOMES = ["SUCCESS", "FAILURE", "STARTED", "PENDING"] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 export type Counts = Record<Outcome, number>;
 
-/** A count that is there is seen, however small beside the others. */
+/** In pixels, so that small counts stay visible beside large ones. */
 const LEAST_HEIGHT = 2;
 
-/** The end of an axis that starts at 0, and the step of its lines: 1, 2 or 5
- * times a power of ten, whole, and three or four of them. */
+/** The end of an axis that starts at 0, and the step between its lines. The step is an
+ * integer, 1, 2 or 5 times a power of ten, and gives three or four lines. */
 export function countAxis(most: number): { end: number; step: number } {
   const rough = Math.max(most, 1) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -19,7 +19,7 @@ export function countAxis(most: number): { end: number; step: number } {
 
 export type Segment = { outcome: Outcome; y: number; height: number };
 
-/** One bar's pieces, in pixels from the top of a plot of `height`. */
+/** The segments of one bar, in pixels from the top of a plot of `height`. */
 export function stack(counts: Counts, end: number, height: number): Segment[] {
   const present = OUTCOMES.filter((outcome) => counts[outcome] > 0);
   const wanted = present.map((outcome) => Math.max((counts[outcome] / end) * height, LEAST_HEIGHT));
@@ -33,7 +33,6 @@ export function stack(counts: Counts, end: number, height: number): Segment[] {
   });
 }
 
-/** How many tasks a bucket has. */
 export function total(counts: Counts): number {
   return OUTCOMES.reduce((sum, outcome) => sum + counts[outcome], 0);
 }
@@ -42,8 +41,8 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const STEPS = [5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR, 72 * HOUR, 96 * HOUR];
 
-/** Round moments of the reader's day between two moments, at most `most` of
- * them. `offset` is the zone's, in minutes as `Date.getTimezoneOffset` has it. */
+/** Round times between two times, at most `most` of them, in the user's time zone.
+ * `offset` is in minutes, as returned by `Date.getTimezoneOffset`. */
 export function timeTicks(from: number, to: number, most: number, offset: number): number[] {
   const step = STEPS.find((step) => (to - from) / step <= most) ?? 7 * 24 * HOUR;
   const shift = offset * MINUTE;

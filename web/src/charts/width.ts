@@ -1,7 +1,7 @@
 import type { RefObject } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
-/** An element's width in pixels, kept up to date; 0 until it is in the page. */
+/** An element's current width in pixels; 0 until the element is in the page. */
 export function useWidth<Kind extends HTMLElement>(): [RefObject<Kind | null>, number] {
   const ref = useRef<Kind>(null);
   const [width, setWidth] = useState(0);

@@ -1,4 +1,4 @@
-// The parts of a definition's form, for agents that are made and those that are changed.
+// The parts of a definition's form, for new and existing agents.
 import { Section, Switch, TextArea, TextField } from "../ui/index.ts";
 import { LIMITS } from "./form.ts";
 import { PromptPreview } from "./preview.tsx";
@@ -15,11 +15,11 @@ export function BasicFields({ editor: { form, set, errors } }: { editor: Editor 
           value={form.name}
           error={errors["name"]}
           onValue={(name) => set({ name })}
-          hint="Up to 128 characters. The prompt can say it: {{ agent.name }}."
+          hint="Up to 128 characters. Available in the prompt as {{ agent.name }}."
         />
         <Switch
           label="Enabled"
-          hint="The webhook of a disabled agent answers 404."
+          hint="The webhook of a disabled agent returns 404."
           checked={form.enabled}
           onChecked={(enabled) => set({ enabled })}
         />
@@ -34,9 +34,9 @@ export function PromptFields({ editor: { form, set, errors }, hasSources = false
       title="Prompt"
       hint={
         <>
-          What the model is told first: a Jinja template over <code>payload</code>, <code>agent.name</code>, <code>task_id</code>{" "}
-          and <code>now</code>. The payload itself is the user’s message. Without a prompt the model is told its name and to answer
-          briefly.
+          The system prompt: a Jinja template with the variables <code>payload</code>, <code>agent.name</code>,{" "}
+          <code>task_id</code> and <code>now</code>. The payload is sent as the user message. Without a prompt, the model gets its
+          name and is asked for a brief answer.
         </>
       }
     >
@@ -61,8 +61,8 @@ export function PromptFields({ editor: { form, set, errors }, hasSources = false
 export function SchemaFields({ editor: { form, set, errors } }: { editor: Editor }) {
   return (
     <Section
-      title="Form of the answer"
-      hint="With a JSON schema the answer is JSON that fits it; a model whose answer does not fit is asked again, twice at most. Empty: the answer is text."
+      title="Answer format"
+      hint="With a JSON schema, the answer is JSON that matches it. If it does not match, the model is asked again, at most twice. Without a schema, the answer is text."
     >
       <TextArea
         label="Output schema"
@@ -82,7 +82,7 @@ export function SchemaFields({ editor: { form, set, errors } }: { editor: Editor
 
 export function LimitFields({ editor: { form, set, errors } }: { editor: Editor }) {
   return (
-    <Section title="Limits" hint="What one run may take, and how much this agent takes on.">
+    <Section title="Limits" hint="Limits of one run, and of all runs of this agent.">
       <div class="fields three">
         {LIMITS.map(({ name, label, hint, usual }) => (
           <TextField

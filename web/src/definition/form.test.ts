@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import type { Agent } from "../types.ts";
-import { EMPTY_FORM, type Form, changesOf, fieldOf, readForm, refusalInWords, toForm } from "./form.ts";
+import { EMPTY_FORM, type Form, changesOf, fieldOf, parseForm, refusalInWords, toForm } from "./form.ts";
 
 const AGENT: Agent = {
   agent_id: "a-1",
@@ -20,21 +20,21 @@ const AGENT: Agent = {
 };
 
 function changed(change: Partial<Form>): unknown {
-  const reading = readForm({ ...toForm(AGENT), ...change }, AGENT);
-  assert.ok(reading.ok, JSON.stringify(reading));
-  return changesOf(AGENT, reading.definition);
+  const parsed = parseForm({ ...toForm(AGENT), ...change }, AGENT);
+  assert.ok(parsed.ok, JSON.stringify(parsed));
+  return changesOf(AGENT, parsed.definition);
 }
 
 function errors(change: Partial<Form>): Record<string, string> {
-  const reading = readForm({ ...EMPTY_FORM, name: "n", ...change });
-  return reading.ok ? {} : reading.errors;
+  const parsed = parseForm({ ...EMPTY_FORM, name: "n", ...change });
+  return parsed.ok ? {} : parsed.errors;
 }
 
-test("an agent that nobody changed has nothing to be sent", () => {
+test("an unchanged agent sends nothing", () => {
   assert.equal(changed({}), undefined);
 });
 
-test("each field is sent by itself, and emptied by null", () => {
+test("each changed field is sent separately, and cleared with null", () => {
   assert.deepEqual(changed({ name: " other " }), { name: "other" });
   assert.deepEqual(changed({ prompt: " " }), { prompt: null });
   assert.deepEqual(changed({ schema: "" }), { output_schema: null });
@@ -42,20 +42,20 @@ test("each field is sent by itself, and emptied by null", () => {
   assert.deepEqual(changed({ limits: { ...toForm(AGENT).limits, max_total_tokens: "1000" } }), { limits: { max_total_tokens: 1000 } });
 });
 
-test("a key is kept, typed, named or removed", () => {
+test("a key is unchanged, entered, named or removed", () => {
   assert.deepEqual(changed({ keyFrom: "typed", key: " sk-1 " }), { model: { api_key: "sk-1" } });
   assert.deepEqual(changed({ keyFrom: "secret", secret: "team" }), { model: { api_key: { secret: "team" } } });
   assert.deepEqual(changed({ keyFrom: "none" }), { model: { api_key: null } });
 });
 
-test("what a provider does not use is left out, whatever the form still holds", () => {
+test("fields that the provider does not use are omitted, whatever the form contains", () => {
   assert.deepEqual(changed({ provider: "bedrock" }), { model: { provider: "bedrock", base_url: null, api_key: null } });
   assert.deepEqual(changed({ provider: "extractive" }), { model: { provider: "extractive", base_url: null, name: null, api_key: null } });
 });
 
-test("what cannot be read is told at its field", () => {
+test("a parse error is shown at its field", () => {
   assert.deepEqual(Object.keys(errors({ name: " " })), ["name"]);
-  assert.deepEqual(errors({ tools: '[\n{"a" 1}]' }), { tools: "This is not JSON yet. Line 2, column 6: a colon is missing after the name." });
+  assert.deepEqual(errors({ tools: '[\n{"a" 1}]' }), { tools: "This is not valid JSON. Line 2, column 6: a colon is missing after the name." });
   assert.deepEqual(Object.keys(errors({ tools: "{}" })), ["tools"]);
   assert.deepEqual(Object.keys(errors({ schema: "{" })), ["output_schema"]);
   assert.deepEqual(Object.keys(errors({ provider: "openai", keyFrom: "typed" })), ["model.api_key"]);
@@ -65,22 +65,23 @@ test("what cannot be read is told at its field", () => {
   }
 });
 
-test("a refusal is about the field that it begins with", () => {
+test("an error belongs to the field that it begins with", () => {
   for (const [message, field] of [
     ["`model.base_url` is required for the provider `openai`", "model.base_url"],
     ["`limits.max_turns` must be from 1 to 100", "limits.max_turns"],
     ["The agent is not valid: limits.timeout_seconds: invalid type", "limits.timeout_seconds"],
     ["The agent is not valid: tools[0]: missing field `type`", "tools"],
-    ["`path` of the operation `get` must begin with `/`", "tools"],
-    ["the header `A` of the tool `shop` carries a credential", "tools"],
-    ["`sources` hold more than 262144 bytes", "sources"],
-    ["The service cannot take this right now", undefined],
+    ["`path` of the operation `get` must start with `/`", "tools"],
+    ["The header `A` of the tool `shop` contains a credential", "tools"],
+    ["The tool `shop` has no operations, or its `allow` is empty", "tools"],
+    ["`sources` contain more than 262144 bytes", "sources"],
+    ["The service is temporarily unavailable", undefined],
   ]) {
     assert.equal(fieldOf(message ?? ""), field, message);
   }
 });
 
-test("a fault in a prompt is told with its line, anything else as the server says it", () => {
+test("an error in a prompt is shown with its line, any other one as the server sends it", () => {
   assert.equal(refusalInWords("syntax error: unexpected end (in prompt:12)"), "syntax error: unexpected end (line 12)");
   assert.equal(refusalInWords("`name` is too long"), "`name` is too long");
 });

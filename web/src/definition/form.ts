@@ -1,10 +1,9 @@
-// An agent's definition as it stands in a form, where everything is text, and back.
+// Converts an agent's definition to a form, in which every field is text, and back.
 import { JsonError, parseJson } from "../render/json-text.ts";
 import type { Agent, Definition, InlineSource, Json, Limits, Model, Provider } from "../types.ts";
 import { mergePatch } from "./merge-patch.ts";
 
-/** Where the model's key comes from. */
-export type KeyFrom = "none" | "kept" | "typed" | "secret";
+export type KeyFrom = "none" | "stored" | "typed" | "secret";
 
 export interface Form {
   name: string;
@@ -15,7 +14,7 @@ export interface Form {
   baseUrl: string;
   modelName: string;
   keyFrom: KeyFrom;
-  /** Whether a key of its own is kept for the agent. */
+  /** Whether the secret store has a key of the agent's own. */
   hasKey: boolean;
   key: string;
   secret: string;
@@ -25,20 +24,20 @@ export interface Form {
   schema: string;
   limits: Record<keyof Limits, string>;
   sources: InlineSource[];
-  /** Of an agent that is made: the token of a URL it had elsewhere. */
+  /** Of a new agent: the token of its existing webhook URL in another system. */
   webhookToken: string;
 }
 
-/** Messages by the field they are about, as the definition names it: `model.base_url`. */
+/** Messages by field, named as in the definition: `model.base_url`. */
 export type FieldErrors = Record<string, string>;
 
 export const LIMITS: { name: keyof Limits; label: string; max: number; usual: string; hint: string }[] = [
-  { name: "timeout_seconds", label: "Time limit, seconds", max: 840, usual: "240", hint: "All attempts of a task together. 1 to 840." },
-  { name: "max_turns", label: "Turns", max: 100, usual: "12", hint: "Calls to the model in one run. 1 to 100." },
-  { name: "max_output_tokens", label: "Tokens per turn", max: 1_000_000, usual: "4096", hint: "What the model may write in one turn." },
-  { name: "max_total_tokens", label: "Tokens per run", max: 100_000_000, usual: "500000", hint: "Read and written, all turns together." },
-  { name: "max_concurrent_runs", label: "Runs at a time", max: 100, usual: "", hint: "Further tasks wait. Empty: no limit." },
-  { name: "triggers_per_minute", label: "Triggers a minute", max: 60_000, usual: "", hint: "Further ones are answered 429. Empty: no limit." },
+  { name: "timeout_seconds", label: "Time limit, seconds", max: 840, usual: "240", hint: "For all attempts of a task together. 1 to 840." },
+  { name: "max_turns", label: "Turns", max: 100, usual: "12", hint: "Model calls in one run. 1 to 100." },
+  { name: "max_output_tokens", label: "Tokens per turn", max: 1_000_000, usual: "4096", hint: "Output tokens of one model call." },
+  { name: "max_total_tokens", label: "Tokens per run", max: 100_000_000, usual: "500000", hint: "Input and output tokens of all turns together." },
+  { name: "max_concurrent_runs", label: "Concurrent runs", max: 100, usual: "", hint: "More tasks wait in the queue. Empty: no limit." },
+  { name: "triggers_per_minute", label: "Triggers per minute", max: 60_000, usual: "", hint: "More triggers get status 429. Empty: no limit." },
 ];
 
 export const EMPTY_FORM: Form = {
@@ -75,7 +74,7 @@ export function toForm(agent: Agent): Form {
     provider: model?.provider ?? "",
     baseUrl: model?.base_url ?? "",
     modelName: model?.name ?? "",
-    keyFrom: secret === "" ? "none" : own ? "kept" : "secret",
+    keyFrom: secret === "" ? "none" : own ? "stored" : "secret",
     hasKey: own,
     secret: own ? "" : secret,
     priceInput: model?.price ? String(model.price.input) : "",
@@ -91,18 +90,17 @@ export function pretty(json: Json): string {
   return JSON.stringify(json, null, 2);
 }
 
-/** What a form says, or what in it says nothing. */
-export type Reading = { ok: true; definition: Definition } | { ok: false; errors: FieldErrors };
+export type ParsedForm = { ok: true; definition: Definition } | { ok: false; errors: FieldErrors };
 
-/** Reads a form of the agent `was`, or of a new one. */
-export function readForm(form: Form, was?: Agent): Reading {
+/** Parses the form of the agent `was`, or of a new one. */
+export function parseForm(form: Form, was?: Agent): ParsedForm {
   const errors: FieldErrors = {};
-  const tools = readJson(form.tools.trim() === "" ? "[]" : form.tools, "tools", errors);
-  const schema = form.schema.trim() === "" ? undefined : readJson(form.schema, "output_schema", errors);
-  const model = readModel(form, was?.model, errors);
-  const limits = readLimits(form, errors);
-  if (form.name.trim() === "") errors["name"] = "Give the agent a name.";
-  if (tools !== undefined && !Array.isArray(tools)) errors["tools"] = "The tools are a JSON array: [ … ].";
+  const tools = parseField(form.tools.trim() === "" ? "[]" : form.tools, "tools", errors);
+  const schema = form.schema.trim() === "" ? undefined : parseField(form.schema, "output_schema", errors);
+  const model = parseModel(form, was?.model, errors);
+  const limits = parseLimits(form, errors);
+  if (form.name.trim() === "") errors["name"] = "Give the agent a name";
+  if (tools !== undefined && !Array.isArray(tools)) errors["tools"] = "The tools must be a JSON array: [ … ]";
   if (Object.keys(errors).length > 0) return { ok: false, errors };
   return {
     ok: true,
@@ -119,10 +117,10 @@ export function readForm(form: Form, was?: Agent): Reading {
   };
 }
 
-/** What a PATCH says to turn the agent into the definition; nothing if it is so already. */
+/** The PATCH that changes the agent to the definition; `undefined` if nothing changes. */
 export function changesOf(agent: Agent, definition: Definition): Record<string, Json> | undefined {
   const { agent_id: _, webhook_url: _url, created_at: _made, updated_at: _changed, ...was } = agent;
-  // Values that the form shows although the agent is silent about them.
+  // Defaults that the form shows although the agent does not contain them.
   const limits = { ...defaults(definition.limits), ...was.limits };
   const patch = mergePatch({ ...was, limits } as unknown as Json, definition as unknown as Json);
   return patch as Record<string, Json> | undefined;
@@ -132,7 +130,7 @@ function defaults(now: Limits): Partial<Limits> {
   return now.max_total_tokens === 500_000 ? { max_total_tokens: 500_000 } : {};
 }
 
-/** The field that a refusal is about: it begins with it, in backticks or as a path. */
+/** The field that an error belongs to: the message begins with it, in backticks or as a path. */
 export function fieldOf(message: string): string | undefined {
   const [, quoted] = /^`([a-z_]+(?:[.[][\w.[\]]*)?)`/.exec(message) ?? [];
   const [, path] = /^The agent is not valid: ([a-z_]+(?:[.[][\w.[\]]*)?): /.exec(message) ?? [];
@@ -142,17 +140,17 @@ export function fieldOf(message: string): string | undefined {
 }
 
 function isAboutTools(message: string): boolean {
-  return /\bof the (tool|operation) `|^the tool `/.test(message);
+  return /\b(of|in) (the )?(tool|operation) `|^(the )?tool `/i.test(message);
 }
 
-function readJson(text: string, field: string, errors: FieldErrors): Json | undefined {
+function parseField(text: string, field: string, errors: FieldErrors): Json | undefined {
   const wrong = jsonFault(text);
   if (wrong === undefined) return JSON.parse(text) as Json;
-  errors[field] = `This is not JSON yet. ${wrong}.`;
+  errors[field] = `This is not valid JSON. ${wrong}.`;
   return undefined;
 }
 
-/** Why a text is no JSON, and where; nothing if it is. */
+/** Why a text is not valid JSON, and where; `undefined` if it is valid. */
 export function jsonFault(text: string): string | undefined {
   try {
     parseJson(text);
@@ -163,16 +161,16 @@ export function jsonFault(text: string): string | undefined {
   }
 }
 
-/** What the server refused, with the place in a prompt as an editor tells it. */
+/** The server's message, with a position in the prompt as a line number. */
 export function refusalInWords(message: string): string {
   return message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
 }
 
-function readModel(form: Form, was: Model | undefined, errors: FieldErrors): Model | undefined {
+function parseModel(form: Form, was: Model | undefined, errors: FieldErrors): Model | undefined {
   if (form.provider === "") return undefined;
   if (form.provider === "extractive") return { provider: "extractive" };
-  const price = readPrice(form, errors);
-  const key = readKey(form, was, errors);
+  const price = parsePrice(form, errors);
+  const key = parseKey(form, was, errors);
   return {
     provider: form.provider,
     ...(form.provider !== "bedrock" && form.baseUrl.trim() !== "" && { base_url: form.baseUrl.trim() }),
@@ -182,41 +180,41 @@ function readModel(form: Form, was: Model | undefined, errors: FieldErrors): Mod
   };
 }
 
-function readKey(form: Form, was: Model | undefined, errors: FieldErrors): Model["api_key"] {
+function parseKey(form: Form, was: Model | undefined, errors: FieldErrors): Model["api_key"] {
   if (form.provider === "bedrock") return undefined;
   switch (form.keyFrom) {
     case "none":
       return undefined;
-    case "kept":
+    case "stored":
       return was?.api_key;
     case "typed":
-      if (form.key.trim() === "") errors["model.api_key"] = "Paste the key, or choose another place to take it from.";
+      if (form.key.trim() === "") errors["model.api_key"] = "Paste the key, or choose another source";
       return form.key.trim();
     case "secret":
-      if (form.secret.trim() === "") errors["model.api_key"] = "Name the secret that holds the key.";
+      if (form.secret.trim() === "") errors["model.api_key"] = "Enter the name of the secret that contains the key";
       return { secret: form.secret.trim() };
   }
 }
 
-function readPrice(form: Form, errors: FieldErrors): Model["price"] {
+function parsePrice(form: Form, errors: FieldErrors): Model["price"] {
   const [input, output] = [form.priceInput.trim(), form.priceOutput.trim()];
   if (input === "" && output === "") return undefined;
   const price = { input: Number(input), output: Number(output) };
   const known = (text: string, value: number) => text !== "" && Number.isFinite(value) && value >= 0;
   if (!known(input, price.input) || !known(output, price.output)) {
-    errors["model.price"] = "Give both prices as numbers, such as 0.15 and 0.6, or none.";
+    errors["model.price"] = "Enter both prices as numbers, such as 0.15 and 0.6, or leave both empty";
   }
   return price;
 }
 
-function readLimits(form: Form, errors: FieldErrors): Limits {
+function parseLimits(form: Form, errors: FieldErrors): Limits {
   const limits: Partial<Limits> = {};
   for (const { name, label, max, usual } of LIMITS) {
     const text = form.limits[name].trim();
     if (text === "" && usual === "") continue;
     const value = text === "" ? Number(usual) : Number(text);
     if (!Number.isInteger(value) || value < 1 || value > max) {
-      errors[`limits.${name}`] = `${label}: a whole number from 1 to ${max.toLocaleString("en")}.`;
+      errors[`limits.${name}`] = `${label} must be a whole number from 1 to ${max.toLocaleString("en")}`;
     }
     limits[name] = value;
   }

@@ -1,9 +1,9 @@
-// The JSON merge patch (RFC 7396) between two values: what a PATCH has to say.
+// The JSON merge patch (RFC 7396) between two values.
 import type { Json } from "../types.ts";
 
 export type JsonObject = { [name: string]: Json };
 
-/** What turns `from` into `to`; nothing if they are the same. */
+/** The patch that changes `from` to `to`; `undefined` if they are equal. */
 export function mergePatch(from: Json | undefined, to: Json | undefined): Json | undefined {
   if (to === undefined) return from === undefined ? undefined : null;
   if (!isObject(from) || !isObject(to)) return sameJson(from, to) ? undefined : to;
@@ -15,13 +15,13 @@ export function mergePatch(from: Json | undefined, to: Json | undefined): Json |
   return Object.keys(patch).length === 0 ? undefined : patch;
 }
 
-/** Whether an object in it has a member that is null, which a merge patch cannot write. */
+/** Whether an object in the value has a null member, which a merge patch cannot set. */
 export function hasNullMember(value: Json | undefined): boolean {
   if (!isObject(value)) return false;
   return Object.values(value).some((member) => member === null || hasNullMember(member));
 }
 
-/** Whether they are equal, the order of members aside. */
+/** Whether two values are equal, ignoring the order of members. */
 export function sameJson(one: Json | undefined, other: Json | undefined): boolean {
   if (Array.isArray(one) && Array.isArray(other)) {
     return one.length === other.length && one.every((item, at) => sameJson(item, other[at]));

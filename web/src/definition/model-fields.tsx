@@ -6,15 +6,15 @@ import type { Form, KeyFrom } from "./form.ts";
 import type { Editor } from "./save.ts";
 
 const PROVIDERS: { value: Provider | ""; label: string; hint: string }[] = [
-  { value: "", label: "The deployment’s default", hint: "As the operator has set it; failing that, the agent quotes its sources." },
+  { value: "", label: "The deployment’s default", hint: "The model that the operator configured. Without one, the agent quotes its sources." },
   {
     value: "openai",
     label: "OpenAI chat completions",
-    hint: "OpenAI, Ollama, vLLM, llama.cpp, LiteLLM, DocsGPT, and whatever else speaks this protocol.",
+    hint: "OpenAI, Ollama, vLLM, llama.cpp, LiteLLM, DocsGPT and every other server with this API.",
   },
   { value: "anthropic", label: "Anthropic messages", hint: "Claude, at Anthropic or behind a proxy." },
-  { value: "bedrock", label: "Amazon Bedrock", hint: "In the deployment’s region, by the role of its function: no key, no URL." },
-  { value: "extractive", label: "No model", hint: "Answers with the best passages of the agent’s sources, word for word." },
+  { value: "bedrock", label: "Amazon Bedrock", hint: "In the deployment’s region, with the IAM role of its function. Needs no key and no URL." },
+  { value: "extractive", label: "No model", hint: "Returns the best passages of the agent’s sources, unchanged." },
 ];
 
 export function ModelFields({ editor }: { editor: Editor }) {
@@ -40,7 +40,7 @@ export function ModelFields({ editor }: { editor: Editor }) {
             placeholder={PLACEHOLDER[form.provider as Provider].name}
             value={form.modelName}
             error={errors["model.name"]}
-            hint={form.provider === "bedrock" ? "Its id or ARN." : "By the name it has on that server."}
+            hint={form.provider === "bedrock" ? "Its id or ARN." : "Its name on that server."}
             onValue={(modelName) => set({ modelName })}
           />
         )}
@@ -72,7 +72,7 @@ function Address({ editor: { form, set, errors } }: { editor: Editor }) {
         placeholder={PLACEHOLDER[form.provider as Provider].url}
         value={form.baseUrl}
         error={errors["model.base_url"]}
-        hint={anthropic ? "Ends before /v1/messages." : "Ends before /chat/completions, mostly with /v1."}
+        hint={anthropic ? "Without /v1/messages at the end." : "Without /chat/completions at the end; usually ends with /v1."}
         onValue={(baseUrl) => set({ baseUrl })}
       />
     </div>
@@ -82,8 +82,8 @@ function Address({ editor: { form, set, errors } }: { editor: Editor }) {
 function KeyFields({ editor: { form, set, errors } }: { editor: Editor }) {
   const choices: { value: KeyFrom; label: string }[] = [
     { value: "none", label: "No key" },
-    ...(form.hasKey ? [{ value: "kept" as const, label: "The key that is kept" }] : []),
-    { value: "typed", label: "Type a key" },
+    ...(form.hasKey ? [{ value: "stored" as const, label: "The stored key" }] : []),
+    { value: "typed", label: "Enter a key" },
     { value: "secret", label: "A named secret" },
   ];
   return (
@@ -93,7 +93,7 @@ function KeyFields({ editor: { form, set, errors } }: { editor: Editor }) {
         name="key-from"
         value={form.keyFrom}
         choices={choices}
-        hint="Kept in the secret store; it never comes back."
+        hint="Saved in the secret store and never shown again."
         onValue={(value) => set({ keyFrom: value as KeyFrom })}
       />
       {form.keyFrom === "typed" && (
@@ -115,7 +115,7 @@ function KeyFields({ editor: { form, set, errors } }: { editor: Editor }) {
 function SecretName({ value, error, onValue }: { value: string; error?: string | undefined; onValue: (value: string) => void }) {
   const secrets = useLoad("secrets", (signal) => api.get<{ secrets: Secret[] }>("/api/secrets", signal));
   return (
-    <Field label="Secret" error={error} hint="The name of one that is kept already.">
+    <Field label="Secret" error={error} hint="The name of a stored secret.">
       {(wiring) => (
         <>
           <input
@@ -146,7 +146,7 @@ function PriceFields({ editor: { form, set, errors } }: { editor: Editor }) {
       </legend>
       <div class="fields two tight">
         <TextField
-          label="Tokens read"
+          label="Input tokens"
           name="model.price.input"
           inputMode="decimal"
           placeholder="0.15"
@@ -155,7 +155,7 @@ function PriceFields({ editor: { form, set, errors } }: { editor: Editor }) {
           onValue={(priceInput) => set({ priceInput })}
         />
         <TextField
-          label="Tokens written"
+          label="Output tokens"
           name="model.price.output"
           inputMode="decimal"
           placeholder="0.60"
@@ -164,7 +164,7 @@ function PriceFields({ editor: { form, set, errors } }: { editor: Editor }) {
           onValue={(priceOutput) => set({ priceOutput })}
         />
       </div>
-      <p class="hint">With it the overview can say what runs have cost.</p>
+      <p class="hint">The overview uses it to estimate costs.</p>
     </fieldset>
   );
 }

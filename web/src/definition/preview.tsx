@@ -5,19 +5,19 @@ import { samplePayload } from "../trigger.ts";
 import { Field, Icon } from "../ui/index.ts";
 import { jsonFault, refusalInWords } from "./form.ts";
 
-const REST_MS = 300;
+const DEBOUNCE_MS = 300;
 
 type Preview = { system?: string; error?: string };
 
 interface PreviewProps {
   prompt: string;
   name: string;
-  /** What the agent has to find passages in. */
+  /** Whether the agent has sources, whose passages follow the prompt. */
   hasSources: boolean;
 }
 
-/** What the prompt becomes for a payload, rendered by the server as in a run. Until one is
- * typed, it has the fields that the prompt speaks of. */
+/** The prompt rendered for a sample payload by the server, as in a run. The initial sample
+ * has the fields that the prompt uses. */
 export function PromptPreview({ prompt, name, hasSources }: PreviewProps) {
   const [typed, setPayload] = useState<string>();
   const payload = typed ?? samplePayload(prompt);
@@ -37,7 +37,7 @@ export function PromptPreview({ prompt, name, hasSources }: PreviewProps) {
         )}
       </Field>
       <div class="preview-result">
-        <h3>What the model is told</h3>
+        <h3>What the model gets</h3>
         <div role="status" aria-label="Preview of the prompt">
           {preview.error && (
             <p class="field-error">
@@ -49,23 +49,23 @@ export function PromptPreview({ prompt, name, hasSources }: PreviewProps) {
         <pre class={preview.error ? "preview-text stale" : "preview-text"} tabIndex={0} role="region" aria-label="Rendered prompt">
           {preview.system ?? ""}
         </pre>
-        {hasSources && <p class="hint">Passages of its sources follow: those that suit the payload best.</p>}
+        {hasSources && <p class="hint">The passages of its sources that best match the payload follow.</p>}
       </div>
     </div>
   );
 }
 
-/** The last rendering that went well stays while what is typed does not render. */
+/** The last successful rendering stays visible while the current input has an error. */
 function usePreview(prompt: string, payload: string, name: string): Preview {
   const [preview, setPreview] = useState<Preview>({});
-  const typed = useMemo(() => questionOf(prompt, payload, name), [prompt, payload, name]);
-  const asked = useDebounced(typed, REST_MS);
+  const typed = useMemo(() => requestFor(prompt, payload, name), [prompt, payload, name]);
+  const asked = useDebounced(typed, DEBOUNCE_MS);
   useEffect(() => {
-    const tell = (error: string) => setPreview(({ system }) => ({ ...(system !== undefined && { system }), error }));
-    if (asked.fault) return tell(asked.fault);
+    const showError = (error: string) => setPreview(({ system }) => ({ ...(system !== undefined && { system }), error }));
+    if (asked.fault) return showError(asked.fault);
     const controller = new AbortController();
     render(asked.body, controller.signal).then(setPreview, (error: unknown) => {
-      if (!isAbort(error) && !controller.signal.aborted) tell(inWords(asApiError(error)));
+      if (!isAbort(error) && !controller.signal.aborted) showError(inWords(asApiError(error)));
     });
     return () => controller.abort();
   }, [asked]);
@@ -77,14 +77,14 @@ function render(body: string, signal: AbortSignal): Promise<Preview> {
   return request<{ system: string }>("/api/prompt_preview", { method: "POST", body, headers, signal });
 }
 
-/** What to ask, or why not to. The payload goes as it was typed, so that its digits stay. */
-function questionOf(prompt: string, payload: string, name: string): { body: string; fault: string | undefined } {
+/** The request body, or why it cannot be sent. The payload is sent as typed, to preserve its digits. */
+function requestFor(prompt: string, payload: string, name: string): { body: string; fault: string | undefined } {
   const template = prompt.trim() === "" ? null : prompt;
-  const head = JSON.stringify({ prompt: template, ...(name.trim() !== "" && { name: name.trim() }) });
+  const fields = JSON.stringify({ prompt: template, ...(name.trim() !== "" && { name: name.trim() }) });
   const wrong = jsonFault(payload);
   return {
-    body: `${head.slice(0, -1)},"payload":${payload}}`,
-    fault: wrong && `The sample payload is not JSON yet. ${wrong}.`,
+    body: `${fields.slice(0, -1)},"payload":${payload}}`,
+    fault: wrong && `The sample payload is not valid JSON. ${wrong}.`,
   };
 }
 

@@ -1,7 +1,7 @@
 import { Button, ErrorNote } from "../ui/index.ts";
 import type { Editor } from "./save.ts";
 
-/** At the foot of the window while there is something to save. */
+/** Shown at the bottom of the window while there are unsaved changes. */
 export function SaveBar({ editor }: { editor: Editor }) {
   return (
     <div class={editor.dirty || editor.refusal ? "save-bar shown" : "save-bar"}>

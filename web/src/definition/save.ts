@@ -1,33 +1,33 @@
-// What an editor of a definition keeps: the form, what is wrong with it, and whether
-// it says anything that the server does not know yet.
+// The state of a definition's editor: the form, its errors, and whether it has unsaved
+// changes.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, api, asApiError } from "../api.ts";
 import { useLeaveGuard } from "../router.ts";
 import type { Agent, Definition, Json } from "../types.ts";
 import { ask, toast } from "../ui/index.ts";
-import { type FieldErrors, type Form, changesOf, fieldOf, readForm, refusalInWords, toForm } from "./form.ts";
+import { type FieldErrors, type Form, changesOf, fieldOf, parseForm, refusalInWords, toForm } from "./form.ts";
 import { hasNullMember } from "./merge-patch.ts";
 
 export interface Editor {
   form: Form;
   set: (change: Partial<Form>) => void;
   errors: FieldErrors;
-  /** A refusal that is about no one field. */
+  /** An error that does not belong to one field. */
   refusal: ApiError | undefined;
   dirty: boolean;
   busy: boolean;
   save: () => Promise<void>;
   discard: () => void;
-  /** Around all fields, so that the first wrong one can be gone to. */
+  /** The form element, in which the first wrong field gets the focus. */
   place: { current: HTMLFormElement | null };
 }
 
-/** Edits what an agent is; saving sends what has changed and nothing else. */
+/** Edits an agent's definition. Saving sends only the changed fields. */
 export function useAgentEditor(agent: Agent, onChanged: (agent: Agent) => void): Editor {
   const editor = useEditor(toForm(agent), async (form) => {
-    const reading = readForm(form, agent);
-    if (!reading.ok) throw new Refused(reading.errors);
-    const saved = await change(agent, reading.definition);
+    const parsed = parseForm(form, agent);
+    if (!parsed.ok) throw new InvalidForm(parsed.errors);
+    const saved = await change(agent, parsed.definition);
     onChanged(saved);
     toast("Saved");
     return toForm(saved);
@@ -35,15 +35,15 @@ export function useAgentEditor(agent: Agent, onChanged: (agent: Agent) => void):
   return editor;
 }
 
-/** An editor over `start`; `send` answers how the form stands afterwards. */
+/** An editor that begins with `start`; `send` returns the form after saving. */
 export function useEditor(start: Form, send: (form: Form) => Promise<Form>): Editor {
-  const [kept, setKept] = useState(start);
+  const [saved, setSaved] = useState(start);
   const [form, setForm] = useState(start);
   const [errors, setErrors] = useState<FieldErrors>({});
   const [refusal, setRefusal] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
   const place = useRef<HTMLFormElement>(null);
-  const dirty = JSON.stringify(form) !== JSON.stringify(kept);
+  const dirty = JSON.stringify(form) !== JSON.stringify(saved);
   useLeaveGuard(dirty, askToLeave);
   useEffect(() => {
     if (Object.keys(errors).length > 0) goToFirstWrong(place.current);
@@ -56,25 +56,25 @@ export function useEditor(start: Form, send: (form: Form) => Promise<Form>): Edi
     setErrors({});
     try {
       const after = await send(form);
-      setKept(after);
+      setSaved(after);
       setForm(after);
     } catch (error) {
-      if (error instanceof Refused) setErrors(error.errors);
-      else tell(asApiError(error), setErrors, setRefusal);
+      if (error instanceof InvalidForm) setErrors(error.errors);
+      else showProblem(asApiError(error), setErrors, setRefusal);
     }
     setBusy(false);
   }
   const set = useCallback((change: Partial<Form>) => setForm((was) => ({ ...was, ...change })), []);
   const discard = useCallback(() => {
-    setForm(kept);
+    setForm(saved);
     setErrors({});
     setRefusal(undefined);
-  }, [kept]);
+  }, [saved]);
   return { form, set, errors, refusal, dirty, busy, save, discard, place };
 }
 
-/** Refused here already, field by field. */
-export class Refused extends Error {
+/** The form has errors, so it was not sent. */
+export class InvalidForm extends Error {
   constructor(readonly errors: FieldErrors) {
     super("The form is not complete");
   }
@@ -84,8 +84,8 @@ function change(agent: Agent, definition: Definition): Promise<Agent> | Agent {
   const patch = changesOf(agent, definition);
   if (patch === undefined) return agent;
   if (patch["output_schema"] && hasNullMember(definition.output_schema)) {
-    throw new Refused({
-      output_schema: 'A change cannot send a member that is null: write {"enum": [null]} for {"const": null}.',
+    throw new InvalidForm({
+      output_schema: 'A change cannot contain a null member. Write {"enum": [null]} instead of {"const": null}.',
     });
   }
   return api.patch<Agent>(`/api/agents/${agent.agent_id}`, patch satisfies Record<string, Json>);
@@ -93,7 +93,7 @@ function change(agent: Agent, definition: Definition): Promise<Agent> | Agent {
 
 const FIELDS = ["name", "prompt", "model", "tools", "sources", "output_schema", "limits", "webhook_token"];
 
-function tell(problem: ApiError, setErrors: (errors: FieldErrors) => void, setRefusal: (problem: ApiError) => void) {
+function showProblem(problem: ApiError, setErrors: (errors: FieldErrors) => void, setRefusal: (problem: ApiError) => void) {
   const field = problem.status === 400 || problem.status === 409 ? fieldOf(problem.message) : undefined;
   if (field && FIELDS.some((name) => field === name || field.startsWith(`${name}.`))) {
     setErrors({ [field]: refusalInWords(problem.message) });
@@ -103,7 +103,7 @@ function tell(problem: ApiError, setErrors: (errors: FieldErrors) => void, setRe
 }
 
 function askToLeave(): Promise<boolean> {
-  return ask("Leave without saving?", "What you changed on this page is lost.", "Leave", "Stay here");
+  return ask("Leave without saving?", "Your changes on this page will be lost.", "Leave", "Stay here");
 }
 
 function goToFirstWrong(place: HTMLElement | null) {

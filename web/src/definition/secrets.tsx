@@ -4,8 +4,8 @@ import { useLoad } from "../load.ts";
 import type { Secret } from "../types.ts";
 import { Button, Dialog, ErrorNote, ErrorState, Skeleton, TextField, ask, toast } from "../ui/index.ts";
 
-/** Credentials of tools and models, kept by name for all agents of the deployment. */
-export function SecretKeeper() {
+/** Opens the credentials of tools and models, which all agents of the deployment share by name. */
+export function SecretsButton() {
   const [open, setOpen] = useState(false);
   return (
     <>
@@ -22,7 +22,7 @@ function SecretDialog({ onClose }: { onClose: () => void }) {
   return (
     <Dialog title="Secrets" onClose={onClose}>
       <p class="hint">
-        Tools and models refer to them by name, in every agent of this deployment. A value is never shown again; a new one replaces it.
+        The tools and models of all agents refer to secrets by name. A value is never shown again. Saving a new value replaces it.
       </p>
       {secrets.data ? (
         <SecretList secrets={secrets.data.secrets} onChange={secrets.reload} />
@@ -31,7 +31,7 @@ function SecretDialog({ onClose }: { onClose: () => void }) {
       ) : (
         <Skeleton lines={2} />
       )}
-      <NewSecret onKept={secrets.reload} />
+      <NewSecret onSaved={secrets.reload} />
       <div class="dialog-actions">
         <Button onClick={onClose}>Close</Button>
       </div>
@@ -41,7 +41,7 @@ function SecretDialog({ onClose }: { onClose: () => void }) {
 
 function SecretList({ secrets, onChange }: { secrets: Secret[]; onChange: () => void }) {
   async function remove(name: string) {
-    if (!(await ask(`Delete the secret ${name}?`, "Nothing refers to it now; its value is gone for good.", "Delete"))) return;
+    if (!(await ask(`Delete the secret ${name}?`, "No agent uses it. Its value cannot be recovered.", "Delete"))) return;
     try {
       await api.delete(`/api/secrets/${pathOf(name)}`);
       onChange();
@@ -49,7 +49,7 @@ function SecretList({ secrets, onChange }: { secrets: Secret[]; onChange: () => 
       toast(asApiError(error).message, "bad");
     }
   }
-  if (secrets.length === 0) return <p class="dim">None is kept yet.</p>;
+  if (secrets.length === 0) return <p class="dim">No secrets yet.</p>;
   return (
     <ul class="rows">
       {secrets.map(({ name, agents }) => (
@@ -70,23 +70,23 @@ function SecretList({ secrets, onChange }: { secrets: Secret[]; onChange: () => 
   );
 }
 
-function NewSecret({ onKept }: { onKept: () => void }) {
+function NewSecret({ onSaved }: { onSaved: () => void }) {
   const [name, setName] = useState("");
   const [value, setValue] = useState("");
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
   const complete = name.trim() !== "" && value !== "";
 
-  async function keep() {
+  async function save() {
     if (!complete || busy) return;
     setBusy(true);
     setError(undefined);
     try {
       await api.put(`/api/secrets/${pathOf(name.trim())}`, { value });
-      toast(`Secret ${name.trim()} kept`);
+      toast(`Secret ${name.trim()} saved`);
       setName("");
       setValue("");
-      onKept();
+      onSaved();
     } catch (problem) {
       setError(asApiError(problem));
     }
@@ -96,27 +96,27 @@ function NewSecret({ onKept }: { onKept: () => void }) {
   function onKeyDown(event: KeyboardEvent) {
     if (event.key !== "Enter" || !(event.target instanceof HTMLInputElement)) return;
     event.preventDefault();
-    void keep();
+    void save();
   }
 
   return (
-    // No form: the dialog stands inside the definition's, which Enter must not save.
-    <div class="stack" role="group" aria-label="Keep a secret" onKeyDown={onKeyDown}>
+    // Not a <form>: the dialog is inside the definition's form, which Enter must not submit.
+    <div class="stack" role="group" aria-label="Save a secret" onKeyDown={onKeyDown}>
       <div class="fields two tight">
         <TextField label="Name" class="mono" placeholder="shop-token" value={name} onValue={setName} autoComplete="off" />
         <TextField label="Value" type="password" value={value} onValue={setValue} autoComplete="off" />
       </div>
       {error && <ErrorNote error={error} />}
       <div>
-        <Button busy={busy} disabled={!complete} onClick={keep}>
-          Keep
+        <Button busy={busy} disabled={!complete} onClick={save}>
+          Save secret
         </Button>
       </div>
     </div>
   );
 }
 
-/** A name may have slashes, which are parts of the path. */
+/** A name can contain slashes, which are not encoded. */
 function pathOf(name: string): string {
   return name.split("/").map(encodeURIComponent).join("/");
 }

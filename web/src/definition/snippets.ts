@@ -1,20 +1,20 @@
-// Ways to call a webhook, ready to be pasted. Nothing in them needs to be filled in
-// but the payload, of which they have a sample, and a key.
+// Snippets that call a webhook. They run as pasted, with a sample payload and a sample
+// idempotency key.
 import { samplePayload } from "../trigger.ts";
 
 export interface Snippet {
   id: string;
   label: string;
-  /** What to do with it. */
+  /** How to use it. */
   text: string;
   code: string;
-  /** Settings to be typed into somebody else's form, rather than code. */
+  /** Settings to enter in another service, instead of code. */
   settings?: [name: string, value: string][];
-  /** Called by servers of others, which do not reach an address of this machine alone. */
-  fromAfar?: true;
+  /** Called by external servers, which cannot reach a loopback address. */
+  needsPublicUrl?: true;
 }
 
-/** The ways to call `webhookUrl`, with a payload that the agent's `prompt` speaks of. */
+/** The snippets for `webhookUrl`, with a payload that has the fields the agent's `prompt` uses. */
 export function snippetsFor(webhookUrl: string, prompt: string | null | undefined): Snippet[] {
   const statusUrl = `${new URL(webhookUrl).origin}/api/task_status`;
   const sample = samplePayload(prompt);
@@ -32,13 +32,13 @@ export function snippetsFor(webhookUrl: string, prompt: string | null | undefine
   ];
 }
 
-/** Whether only programs on the server's own machine reach a URL. */
+/** Whether a URL can be reached only from the server's own machine. */
 export function isLoopback(url: string): boolean {
   const { hostname } = new URL(url);
   return hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname) || /^(.+\.)?localhost$/.test(hostname);
 }
 
-/** A form's fields are texts at the top of the payload. */
+/** The string fields at the top level of the payload: an HTML form can send only those. */
 function fieldsOf(sample: string): string[] {
   const fields = Object.entries(JSON.parse(sample) as object).filter(([, value]) => typeof value === "string");
   return fields.length > 0 ? fields.map(([name]) => name) : ["question"];
@@ -48,7 +48,7 @@ function curl(url: string, statusUrl: string, payload: string): Snippet {
   return {
     id: "curl",
     label: "curl",
-    text: "Triggers the agent, then asks for its answer until there is one; what the server refuses is printed. Runs as it is in sh, bash and zsh.",
+    text: "Triggers the agent, polls until the task ends and prints the result. An error response is printed as well. Runs in sh, bash and zsh.",
     code: `WEBHOOK=${shell(url)}
 
 ANSWER=$(curl -sS "$WEBHOOK" \\
@@ -65,14 +65,13 @@ printf '%s\\n' "$ANSWER"
   };
 }
 
-/** What the keys of a script are for. */
-const OWN_KEY = "The key is your own id of what happened: within 24 hours, the same key starts nothing twice.";
+const KEY_HINT = "The key is your own id of the event. For 24 hours, calls with the same key return the same task.";
 
 function python(url: string, statusUrl: string, payload: string): Snippet {
   return {
     id: "python",
     label: "Python",
-    text: `Needs the package requests. ${OWN_KEY}`,
+    text: `Needs the package requests. ${KEY_HINT}`,
     code: `import time
 
 import requests
@@ -80,7 +79,7 @@ import requests
 WEBHOOK = ${JSON.stringify(url)}
 STATUS = ${JSON.stringify(statusUrl)}
 
-order_id = 7  # yours: another for each task, the same to repeat a call
+order_id = 7  # your own id: a new one for each task, the same one for a retry
 payload = ${payload}
 triggered = requests.post(
     WEBHOOK,
@@ -110,10 +109,10 @@ function javascript(url: string, statusUrl: string, payload: string): Snippet {
   return {
     id: "javascript",
     label: "JavaScript",
-    text: `For Node 18 and later, Deno, Bun and browsers: a webhook may be called from any origin. Whoever can read the page can read the URL. ${OWN_KEY}`,
+    text: `For Node 18 and later, Deno, Bun and browsers. A webhook accepts calls from any origin. In a browser, every visitor can read the URL. ${KEY_HINT}`,
     code: `const webhook = ${JSON.stringify(url)};
 const statusUrl = ${JSON.stringify(statusUrl)};
-const orderId = 7; // yours: another for each task, the same to repeat a call
+const orderId = 7; // your own id: a new one for each task, the same one for a retry
 
 const triggered = await fetch(webhook, {
   method: "POST",
@@ -142,7 +141,7 @@ function form(url: string, fields: string[]): Snippet {
   return {
     id: "form",
     label: "HTML form",
-    text: "The fields become the payload, each a text. The visitor sees the task's id as JSON; whoever reads the page's source can read the URL.",
+    text: "Each field becomes a string in the payload. The visitor sees the task id as JSON. Every visitor can read the URL in the page's source.",
     code: `<form method="post" action="${url}">
 ${inputs.join("")}  <button>Send</button>
 </form>
@@ -151,17 +150,17 @@ ${inputs.join("")}  <button>Send</button>
 }
 
 function github(url: string): Snippet {
-  return fromAfar("github", "GitHub", "In the repository: Settings, Webhooks, Add webhook. GitHub's event arrives as the payload.", [
+  return externalSettings("github", "GitHub", "In the repository: Settings, Webhooks, Add webhook. GitHub's event is the payload.", [
     ["Payload URL", url],
     ["Content type", "application/json"],
     ["Secret", "leave empty: the URL is the secret"],
     ["SSL verification", "Enable SSL verification"],
-    ["Which events", "only those the agent is for, such as Issues"],
+    ["Which events", "only those that the agent handles, such as Issues"],
   ]);
 }
 
 function zapier(url: string, payload: string): Snippet {
-  return fromAfar("zapier", "Zapier", "Add the action “Webhooks by Zapier”, event “Custom Request”.", [
+  return externalSettings("zapier", "Zapier", "Add the action “Webhooks by Zapier”, event “Custom Request”.", [
     ["Method", "POST"],
     ["URL", url],
     ["Data Pass-Through?", "False"],
@@ -172,7 +171,7 @@ function zapier(url: string, payload: string): Snippet {
 }
 
 function make(url: string, payload: string): Snippet {
-  return fromAfar("make", "Make", "Add the module “HTTP: Make a request”.", [
+  return externalSettings("make", "Make", "Add the module “HTTP: Make a request”.", [
     ["URL", url],
     ["Method", "POST"],
     ["Body type", "Raw"],
@@ -198,7 +197,7 @@ function cron(url: string, payload: string): Snippet {
   return {
     id: "cron",
     label: "cron",
-    text: "Every weekday at 7:00. The day is the key, so a repeat on the same day starts nothing twice; in a crontab % is written \\%.",
+    text: "Every weekday at 7:00. The date is the key, so a retry on the same day returns the same task. In a crontab, % is written as \\%.",
     code: `0 7 * * 1-5 curl -sS --fail --retry 5 -H 'Content-Type: application/json' -H "Idempotency-Key: daily-$(date +\\%F)" -d '${payload}' ${shell(url)}
 `,
   };
@@ -208,11 +207,11 @@ function settings(id: string, label: string, text: string, pairs: [string, strin
   return { id, label, text, settings: pairs, code: pairs.map(([name, value]) => `${name}: ${value}`).join("\n") };
 }
 
-function fromAfar(id: string, label: string, text: string, pairs: [string, string][]): Snippet {
-  return { ...settings(id, label, text, pairs), fromAfar: true };
+function externalSettings(id: string, label: string, text: string, pairs: [string, string][]): Snippet {
+  return { ...settings(id, label, text, pairs), needsPublicUrl: true };
 }
 
-/** One word for a shell, whatever is in it. */
+/** Quotes any text as one shell word. */
 function shell(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

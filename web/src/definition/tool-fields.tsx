@@ -2,10 +2,10 @@ import type { Json } from "../types.ts";
 import { Button, Section, TextArea, toast } from "../ui/index.ts";
 import { pretty } from "./form.ts";
 import type { Editor } from "./save.ts";
-import { SecretKeeper } from "./secrets.tsx";
+import { SecretsButton } from "./secrets.tsx";
 
 const EXAMPLES: { label: string; tool: Json }[] = [
-  { label: "Search of its sources", tool: { type: "search_sources" } },
+  { label: "Source search", tool: { type: "search_sources" } },
   {
     label: "HTTP API",
     tool: {
@@ -39,14 +39,14 @@ const EXAMPLES: { label: string; tool: Json }[] = [
 export function ToolFields({ editor: { form, set, errors } }: { editor: Editor }) {
   function insert(tool: Json) {
     const tools = withTool(form.tools, tool);
-    if (tools === undefined) return toast("What is written there is not a JSON array yet: mend it first", "bad");
+    if (tools === undefined) return toast("The tools are not a valid JSON array. Fix them first", "bad");
     set({ tools });
   }
   return (
     <Section
       title="Tools"
-      hint="What the model may call: operations of an HTTP API, an MCP server, a search of its sources. Without a model none is called."
-      actions={<SecretKeeper />}
+      hint="What the model can call: operations of an HTTP API, tools of an MCP server, a search of the agent's sources. Tools need a model."
+      actions={<SecretsButton />}
     >
       <div class="stack">
         <div class="inserts" role="group" aria-label="Insert an example">
@@ -79,18 +79,19 @@ function HowTo() {
       <summary>How tools are written</summary>
       <ul>
         <li>
-          Each operation of an <code>http</code> tool is one function for the model; <code>parameters</code> is the JSON schema of its
-          arguments. <code>{"{id}"}</code> in the path is replaced by the argument; others go into the query, or into a JSON body.
+          Each operation of an <code>http</code> tool is one function for the model. <code>parameters</code> is the JSON schema of its
+          arguments. <code>{"{id}"}</code> in the path is replaced by the argument. Other arguments are sent in the query or in a JSON
+          body.
         </li>
         <li>
-          Credentials are not written here: keep them under Secrets and write <code>{'{ "secret": "shop-token", "prefix": "Bearer " }'}</code>{" "}
+          Do not write credentials here. Save them under Secrets and use <code>{'{ "secret": "shop-token", "prefix": "Bearer " }'}</code>{" "}
           as the header’s value. The model never sees them.
         </li>
         <li>
-          <code>"approval": true</code> on an operation says that a person must decide: a webhook never calls it.
+          An operation with <code>"approval": true</code> needs the approval of a person, so a webhook never calls it.
         </li>
         <li>
-          From an OpenAPI document, operations are taken by the command:{" "}
+          To import operations from an OpenAPI document, run{" "}
           <code>agent-webhooks agent tool add NAME --openapi FILE --allow getOrder</code>.
         </li>
       </ul>

@@ -13,7 +13,7 @@ import { NotFoundPage } from "./not-found.tsx";
 
 export interface PartProps {
   agent: Agent;
-  /** Shows what the server answered to a change. */
+  /** Shows the agent that the server returned after a change. */
   onChanged: (agent: Agent) => void;
 }
 
@@ -71,10 +71,10 @@ function Failed({ agent }: { agent: Loaded<Agent> }) {
   return (
     <EmptyState
       icon="agents"
-      title="There is no such agent"
+      title="Agent not found"
       actions={<LinkButton href={`${BASE}/agents`}>Go to all agents</LinkButton>}
     >
-      It was deleted, or the link is mistyped.
+      The agent was deleted, or the link is wrong.
     </EmptyState>
   );
 }

@@ -21,7 +21,7 @@ export function AgentsPage() {
   return (
     <Page
       title="Agents"
-      lead="Each has a webhook URL of its own; a call to it makes a task."
+      lead="Each agent has its own webhook URL. A call to the URL creates a task."
       actions={
         <LinkButton kind="primary" icon="plus" href={`${BASE}/agents/new`}>
           New agent
@@ -44,7 +44,7 @@ export function AgentsPage() {
 function AgentList({ agents }: { agents: Agent[] }) {
   const [query, setQuery] = useQuery("q");
   if (agents.length === 0) return <NoAgents />;
-  const found = agents.filter((agent) => fits(agent, query)).sort((a, b) => a.name.localeCompare(b.name));
+  const matches = agents.filter((agent) => matchesQuery(agent, query)).sort((a, b) => a.name.localeCompare(b.name));
   return (
     <>
       <div class="search">
@@ -58,19 +58,19 @@ function AgentList({ agents }: { agents: Agent[] }) {
         />
       </div>
       <p class="list-count" role="status">
-        {query.trim() === "" ? count(agents.length) : `${found.length} of ${count(agents.length)}`}
+        {query.trim() === "" ? count(agents.length) : `${matches.length} of ${count(agents.length)}`}
       </p>
-      {found.length > 0 ? (
+      {matches.length > 0 ? (
         <div class="card table-card">
-          <Table caption="Agents" columns={COLUMNS} rows={found} rowKey={(agent) => agent.agent_id} />
+          <Table caption="Agents" columns={COLUMNS} rows={matches} rowKey={(agent) => agent.agent_id} />
         </div>
       ) : (
         <EmptyState
           icon="search"
-          title="No agent fits"
+          title="No agents match"
           actions={<Button onClick={() => setQuery("")}>Show all</Button>}
         >
-          Nothing here has “{query.trim()}” in its name, model or id.
+          No agent has “{query.trim()}” in its name, model or id.
         </EmptyState>
       )}
     </>
@@ -92,7 +92,7 @@ const COLUMNS: Column<Agent>[] = [
   { id: "has", label: "Tools and texts", cell: (agent) => <span class="dim">{belongings(agent)}</span> },
   {
     id: "updated",
-    label: "Changed",
+    label: "Updated",
     numeric: true,
     cell: (agent) => (
       <span class="dim">
@@ -128,13 +128,13 @@ function NoAgents() {
         </LinkButton>
       }
     >
-      Make one: a name, a prompt, and a model or documents to answer from. It gets a webhook URL that you can paste into
+      Create one with a name, a prompt, and a model or documents to answer from. It gets a webhook URL that you can paste into
       GitHub, Zapier, a form or a script.
     </EmptyState>
   );
 }
 
-function fits(agent: Agent, query: string): boolean {
+function matchesQuery(agent: Agent, query: string): boolean {
   const text = [agent.name, agent.agent_id, agent.model?.name ?? "", agent.model?.provider ?? ""].join("\n");
   return text.toLowerCase().includes(query.trim().toLowerCase());
 }

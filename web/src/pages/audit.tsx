@@ -27,8 +27,8 @@ export function AuditPage(): VNode {
 function Shown({ page, cursor }: { page: Entries; cursor: string }): VNode {
   if (page.entries.length === 0) {
     return (
-      <EmptyState icon="audit" title={cursor ? "There is nothing older" : "No entries yet"}>
-        Changes, sign-ins and refused attempts appear here and are kept for 90 days.
+      <EmptyState icon="audit" title={cursor ? "No older entries" : "No entries yet"}>
+        Changes, sign-ins and refused attempts appear here and are stored for 90 days.
       </EmptyState>
     );
   }

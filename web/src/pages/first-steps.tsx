@@ -1,4 +1,4 @@
-// What a new deployment shows in the place of figures.
+// The overview of a new deployment, which has no tasks yet.
 import type { ComponentChildren, VNode } from "preact";
 
 import type { Agent } from "../types.ts";
@@ -12,13 +12,13 @@ export function FirstSteps({ agents }: { agents: Agent[] }): VNode {
       <h2>First steps</h2>
       <p class="hint">Three steps from here to the first answer.</p>
       <ol>
-        <Step done={agent !== undefined} title="Make an agent">
+        <Step done={agent !== undefined} title="Create an agent">
           {agent
-            ? <p><a href={page}>{agent.name}</a> is there already. <a href="/console/agents/new">Make your own</a></p>
+            ? <p><a href={page}>{agent.name}</a> already exists. <a href="/console/agents/new">Create your own</a></p>
             : <><p>A name, a prompt, and a model or documents to answer from.</p><LinkButton kind="primary" icon="plus" href="/console/agents/new">New agent</LinkButton></>}
         </Step>
         <Step title="Copy its webhook URL">
-          <p>Whoever calls this URL triggers the agent. Treat it as a password.</p>
+          <p>Anyone with this URL can trigger the agent. Treat it like a password.</p>
           {agent && <Copyable text={agent.webhook_url} what="webhook URL" label="Webhook URL" />}
         </Step>
         <Step title="Try it">

@@ -1,19 +1,19 @@
 import { api } from "../api.ts";
 import { BasicFields, PromptFields } from "../definition/fields.tsx";
-import { EMPTY_FORM, readForm } from "../definition/form.ts";
+import { EMPTY_FORM, parseForm } from "../definition/form.ts";
 import { ModelFields } from "../definition/model-fields.tsx";
-import { type Editor, Refused, useEditor } from "../definition/save.ts";
+import { type Editor, InvalidForm, useEditor } from "../definition/save.ts";
 import { BASE, navigate } from "../router.ts";
 import type { Agent } from "../types.ts";
 import { Button, ErrorNote, LinkButton, Page, TextField, toast } from "../ui/index.ts";
 
 export function NewAgentPage() {
   const editor = useEditor(EMPTY_FORM, async (form) => {
-    const reading = readForm(form);
-    if (!reading.ok) throw new Refused(reading.errors);
+    const parsed = parseForm(form);
+    if (!parsed.ok) throw new InvalidForm(parsed.errors);
     const token = form.webhookToken.trim();
-    const agent = await api.post<Agent>("/api/agents", { ...reading.definition, ...(token !== "" && { webhook_token: token }) });
-    toast(`${agent.name} is made`);
+    const agent = await api.post<Agent>("/api/agents", { ...parsed.definition, ...(token !== "" && { webhook_token: token }) });
+    toast(`${agent.name} created`);
     await navigate(`${BASE}/agents/${agent.agent_id}`, { saved: true, replace: true });
     return form;
   });
@@ -21,7 +21,7 @@ export function NewAgentPage() {
     <Page
       title="New agent"
       parent={{ href: `${BASE}/agents`, label: "Agents" }}
-      lead="Only the name is required, and all can be changed later. Without a model the agent uses this deployment’s default, which on a fresh one answers from documents and texts only."
+      lead="Only the name is required. You can change everything later. Without a model, the agent uses this deployment’s default. In a new deployment, the default answers only from documents and texts."
     >
       <form
         ref={editor.place}
@@ -50,7 +50,7 @@ export function NewAgentPage() {
 function ExistingUrl({ editor: { form, set, errors } }: { editor: Editor }) {
   return (
     <details class="card how-to" open={errors["webhook_token"] !== undefined || undefined}>
-      <summary>Bring a webhook URL along from another system</summary>
+      <summary>Use an existing webhook URL from another system</summary>
       <TextField
         label="Webhook token"
         optional

@@ -1,4 +1,4 @@
-// How the deployment does: outcomes over time, waiting, running, tokens, money.
+// Statistics of the deployment: outcomes over time, queue wait, run time, tokens, cost.
 import type { ComponentChildren, VNode } from "preact";
 
 import { api } from "../api.ts";
@@ -17,7 +17,7 @@ import { EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Sel
 import { FirstSteps } from "./first-steps.tsx";
 import { TaskRows } from "./task-table.tsx";
 
-/** A longer time is more to read, and changes less. */
+/** By time range: a longer one takes longer to load and changes less. */
 const REFRESH_MS: Record<Span, number> = { "24": 30_000, "168": 120_000, "336": 120_000 };
 const SPANS = [["24", "24 hours"], ["168", "7 days"], ["336", "14 days"]] as const;
 type Span = (typeof SPANS)[number][0];
@@ -80,11 +80,11 @@ function Waiting(): VNode {
 }
 
 function Quiet({ scope }: { scope: Scope }): VNode {
-  const more = scope.hours !== LONGEST && <LinkButton href={overviewHref({ ...scope, hours: LONGEST })}>Look at 14 days</LinkButton>;
+  const more = scope.hours !== LONGEST && <LinkButton href={overviewHref({ ...scope, hours: LONGEST })}>Show 14 days</LinkButton>;
   return (
     <div class="card">
-      <EmptyState icon="overview" title="Nothing happened in this time" actions={<>{more}<LinkButton href="/console/agents">Agents</LinkButton></>}>
-        No task is kept from the last {SPANS.find(([span]) => span === scope.hours)?.[1]}{scope.agent_id && " by this agent"}.
+      <EmptyState icon="overview" title="No tasks in this period" actions={<>{more}<LinkButton href="/console/agents">Agents</LinkButton></>}>
+        There are no stored tasks from the last {SPANS.find(([span]) => span === scope.hours)?.[1]}{scope.agent_id && " for this agent"}.
       </EmptyState>
     </div>
   );
@@ -95,11 +95,11 @@ function Figures({ stats, scope, agents }: { stats: Stats; scope: Scope; agents:
     <>
       <Coverage stats={stats} scope={scope} />
       <Tiles stats={stats} scope={scope} />
-      <Section title="Tasks over time" hint="By the time they were made, and how they stand now.">
+      <Section title="Tasks over time" hint="By creation time, with their current status.">
         <OutcomeChart buckets={stats.buckets} bucketSeconds={stats.bucket_seconds} />
       </Section>
       <div class="two-up">
-        <Spread title="Wait for a start" hint="From the trigger to the first attempt." values={stats.wait_ms} />
+        <Spread title="Queue wait" hint="From the trigger to the first attempt." values={stats.wait_ms} />
         <Spread title="Run time" hint="From the first attempt to the end." values={stats.run_ms} />
       </div>
       {stats.by_status.FAILURE > 0 && <Failures stats={stats} scope={scope} agents={agents} />}
@@ -108,7 +108,7 @@ function Figures({ stats, scope, agents }: { stats: Stats; scope: Scope; agents:
   );
 }
 
-/** What the figures leave out, if they leave something out. */
+/** Which tasks the figures omit, if any. */
 function Coverage({ stats, scope }: { stats: Stats; scope: Scope }): VNode | null {
   const wanted = Date.parse(stats.to) - Number(scope.hours) * 3_600_000;
   const cut = Date.parse(stats.from) - wanted > 2 * stats.bucket_seconds * 1000;
@@ -116,9 +116,9 @@ function Coverage({ stats, scope }: { stats: Stats; scope: Scope }): VNode | nul
   if (!stats.sampled && !cut && !long) return null;
   return (
     <Note>
-      {long && <>Only tasks that are still kept are counted: a task is kept for a day after its end, unless this deployment is set to keep it longer. </>}
+      {long && <>Only stored tasks are counted. A task is stored for one day after its end, unless this deployment is configured to store it longer. </>}
       {stats.sampled && <>These figures are estimated from a sample of {plural(stats.examined, "task")}. </>}
-      {cut && <>There were more tasks than can be read at once: the figures begin <Time at={stats.from} absolute />.</>}
+      {cut && <>There were more tasks than can be read at once. The figures begin <Time at={stats.from} absolute />.</>}
     </Note>
   );
 }
@@ -130,11 +130,11 @@ function Tiles({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
   return (
     <dl class="tiles">
       <Tile name="Tasks" value={about + formatCompact(stats.tasks)} note={`${about}${formatCount(SUCCESS + FAILURE)} ended`} />
-      <Tile name="Succeeded" value={formatShare(SUCCESS, SUCCESS + FAILURE)} note={`${about}${formatCount(SUCCESS)} of those that ended`} />
+      <Tile name="Succeeded" value={formatShare(SUCCESS, SUCCESS + FAILURE)} note={`${about}${formatCount(SUCCESS)} of the ended tasks`} />
       <Tile name="Failed" value={about + formatCompact(FAILURE)} tone={FAILURE > 0 ? "bad" : undefined} note={FAILURE > 0 ? <a href={failures}>Show them</a> : "None"} />
-      <Tile name="Under way" value={about + formatCompact(STARTED + PENDING)} note={`${formatCount(STARTED)} running, ${formatCount(PENDING)} waiting`} />
-      <Tile name="Wait" value={half(stats.wait_ms)} note={most(stats.wait_ms)} />
-      <Tile name="Run time" value={half(stats.run_ms)} note={most(stats.run_ms)} />
+      <Tile name="In progress" value={about + formatCompact(STARTED + PENDING)} note={`${formatCount(STARTED)} running, ${formatCount(PENDING)} waiting`} />
+      <Tile name="Queue wait" value={p50Text(stats.wait_ms)} note={p90Text(stats.wait_ms)} />
+      <Tile name="Run time" value={p50Text(stats.run_ms)} note={p90Text(stats.run_ms)} />
       <Tile name="Tokens" value={about + formatCompact(stats.input_tokens + stats.output_tokens)} note={`${formatCompact(stats.input_tokens)} in, ${formatCompact(stats.output_tokens)} out`} />
       <Cost stats={stats} scope={scope} />
     </dl>
@@ -151,12 +151,12 @@ function Tile({ name, value, note, tone }: { name: string; value: string; note: 
   );
 }
 
-function half(values: Percentiles | null): string {
+function p50Text(values: Percentiles | null): string {
   return values ? formatDuration(values.p50) : "–";
 }
 
-function most(values: Percentiles | null): string {
-  return values ? `median; 90 % within ${formatDuration(values.p90)}` : "Nothing measured yet";
+function p90Text(values: Percentiles | null): string {
+  return values ? `p50; p90 ${formatDuration(values.p90)}` : "Nothing measured yet";
 }
 
 function Cost({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
@@ -164,18 +164,18 @@ function Cost({ stats, scope }: { stats: Stats; scope: Scope }): VNode {
   const how = <a href={where} title="In an agent's definition, beside its model">Set prices</a>;
   if (stats.cost_usd === null) {
     const needed = stats.input_tokens + stats.output_tokens > 0;
-    return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model answered"} />;
+    return <Tile name="Estimated cost" value="–" note={needed ? <>No price set. {how}</> : "No model calls"} />;
   }
-  const rest = stats.unpriced_tasks > 0 ? <>{plural(stats.unpriced_tasks, "task")} without a price. {how}</> : "By the prices set";
+  const rest = stats.unpriced_tasks > 0 ? <>{plural(stats.unpriced_tasks, "task")} without a price. {how}</> : "At the configured prices";
   return <Tile name="Estimated cost" value={formatDollars(stats.cost_usd)} note={rest} />;
 }
 
 function Spread({ title, hint, values }: { title: string; hint: string; values: Percentiles | null }): VNode {
   const rows = values && [
-    { label: "Half within", value: values.p50, text: formatDuration(values.p50) },
-    { label: "90 % within", value: values.p90, text: formatDuration(values.p90) },
-    { label: "99 % within", value: values.p99, text: formatDuration(values.p99) },
-    { label: "Longest", value: values.max, text: formatDuration(values.max) },
+    { label: "p50 (median)", value: values.p50, text: formatDuration(values.p50) },
+    { label: "p90", value: values.p90, text: formatDuration(values.p90) },
+    { label: "p99", value: values.p99, text: formatDuration(values.p99) },
+    { label: "Maximum", value: values.max, text: formatDuration(values.max) },
   ];
   return (
     <Section title={title} hint={hint}>
@@ -227,7 +227,7 @@ function Models({ stats }: { stats: Stats }): VNode {
           </tbody>
         </table>
       </div>
-      {stats.cost_usd !== null && <p class="hint">Costs are estimates: tokens times the prices set in the definitions of the agents, as they are now.</p>}
+      {stats.cost_usd !== null && <p class="hint">Costs are estimates: tokens multiplied by the current prices in the agents' definitions.</p>}
     </Section>
   );
 }

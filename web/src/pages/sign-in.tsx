@@ -37,8 +37,8 @@ export function SignIn() {
       <form class="sign-in-card" ref={form} onSubmit={submit} noValidate>
         <Logo />
         <h1>Sign in to Agent Webhooks</h1>
-        <p class="lead">With the admin token of this deployment.</p>
-        {/* For password managers, which keep a password under a name. */}
+        <p class="lead">Use the admin token of this deployment.</p>
+        {/* For password managers, which save a password under a user name. */}
         <input type="text" name="username" autoComplete="username" value="admin" readOnly hidden />
         <TextField
           label="Admin token"
@@ -68,8 +68,8 @@ function WhereIsIt() {
       <dl>
         <dt>On your machine</dt>
         <dd>
-          In the file <code>.agent-webhooks/admin-token</code>, in the folder the server was started in. The server prints it at
-          its first start.
+          In the file <code>.agent-webhooks/admin-token</code>, in the folder the server was started in. The server prints it
+          when it starts for the first time.
         </dd>
         <dt>On AWS</dt>
         <dd>
@@ -83,7 +83,7 @@ function WhereIsIt() {
 function inWords(error: ApiError): string {
   switch (error.status) {
     case 401:
-      return "This is not the admin token of this deployment. Copy it again, whole, and without spaces around it.";
+      return "This is not the admin token of this deployment. Copy the whole token again, without spaces around it.";
     case 429:
       return `Too many wrong tokens were sent from your address. Wait ${waiting(error.retryAfter)}, then try again.`;
     default:

@@ -5,29 +5,29 @@ import { formatCompact, formatCount, formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { useLoad } from "../load.ts";
 import { agentName } from "../task/agents.ts";
-import { useToldOfTasks } from "../task/changes.ts";
-import { isMoving, readTasks } from "../task/pages.ts";
+import { useTasksChanged } from "../task/changes.ts";
+import { hasUnfinished, readTasks } from "../task/pages.ts";
 import { usePolling } from "../task/polling.ts";
 import { StatusBadge } from "../task/status.tsx";
 import { errorWords } from "../task-words.ts";
 import type { Agent, TaskSummary } from "../types.ts";
 import { type Column, ErrorNote, Table, TableSkeleton, Time } from "../ui/index.ts";
 
-const MOVING_MS = 3000;
-const RESTING_MS = 15_000;
+const ACTIVE_MS = 3000;
+const IDLE_MS = 15_000;
 
-/** The latest tasks, of one agent if it is named, kept up to date. */
+/** The latest tasks, of one agent if `agentId` is given. Reloaded regularly. */
 export function TaskTable({ agentId = "", limit = 10 }: { agentId?: string; limit?: number }): VNode {
   const filter = { agent_id: agentId, status: "", cursor: "", limit };
   const page = useLoad(`tasks of ${agentId}`, (signal) => readTasks(filter, signal));
-  usePolling(isMoving(page.data) ? MOVING_MS : RESTING_MS, page.reload);
-  useToldOfTasks(page.reload);
+  usePolling(hasUnfinished(page.data) ? ACTIVE_MS : IDLE_MS, page.reload);
+  useTasksChanged(page.reload);
   if (page.data === undefined) return page.error ? <ErrorNote error={page.error} /> : <TableSkeleton rows={3} />;
-  if (page.data.tasks.length === 0) return <p class="hint">No tasks yet. A call of the webhook URL makes one.</p>;
+  if (page.data.tasks.length === 0) return <p class="hint">No tasks yet. A call to the webhook URL creates one.</p>;
   return <TaskRows tasks={page.data.tasks} caption="Latest tasks" />;
 }
 
-/** `agents` adds the column of the agent. */
+/** `agents` adds a column with the agent's name. */
 export function TaskRows({ tasks, agents, caption }: { tasks: TaskSummary[]; agents?: Agent[] | undefined | "unknown"; caption: string }): VNode {
   const columns = agents === undefined ? COLUMNS : COLUMNS.toSpliced(2, 0, agentColumn(agents === "unknown" ? undefined : agents));
   return <div class="task-table"><Table caption={caption} columns={columns} rows={tasks} rowKey={(task) => task.task_id} /></div>;
@@ -52,13 +52,13 @@ function agentColumn(agents: Agent[] | undefined): Column<TaskSummary> {
   };
 }
 
-/** The name may be cut, and so it is told whole. */
+/** The column may truncate the name, so the tooltip shows the full name. */
 function AgentLink({ id, name }: { id: string; name: string }): VNode {
   return <a class="row-other agent-name" href={`/console/agents/${id}`} title={name}>{name}</a>;
 }
 
-/** Ids of one time begin alike, so it is the end that tells them apart. Those
- * who hear the link hear both. */
+/** Shows the end of the id, because ids of the same time have the same beginning. Screen
+ * readers get the end and the full id. */
 function TaskLink({ task }: { task: TaskSummary }): VNode {
   const end = `…${task.task_id.slice(-8)}`;
   return (
@@ -80,8 +80,8 @@ function Growing({ since }: { since: string }): VNode {
 
 function Tokens({ task }: { task: TaskSummary }): VNode {
   if (!task.usage) return <None />;
-  const { input_tokens: taken, output_tokens: given } = task.usage;
-  return <span title={`${formatCount(taken)} in, ${formatCount(given)} out`}>{formatCompact(taken + given)}</span>;
+  const { input_tokens: input, output_tokens: output } = task.usage;
+  return <span title={`${formatCount(input)} in, ${formatCount(output)} out`}>{formatCompact(input + output)}</span>;
 }
 
 function ErrorCell({ task }: { task: TaskSummary }): VNode {

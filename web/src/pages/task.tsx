@@ -1,11 +1,11 @@
-// One task: how it went, what came of it, and what it was given.
+// One task: its status, its result and its payload.
 import type { ComponentChildren, VNode } from "preact";
 
 import { formatBytes, formatCount, formatDollars, formatDuration, plural } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { type JsonNode, prettyJson } from "../render/json-text.ts";
 import { navigate } from "../router.ts";
-import { keepPayload } from "../task/again.ts";
+import { storePayload } from "../task/again.ts";
 import { agentName, useAgents } from "../task/agents.ts";
 import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
@@ -14,7 +14,7 @@ import { Announcement, StatusBadge } from "../task/status.tsx";
 import { callsInWords, ToolCalls } from "../task/tool-calls.tsx";
 import { Timeline } from "../task/timeline.tsx";
 import { isGone, useTask, type WholeTask } from "../task/use-task.ts";
-import { hasEnded, STATUS_SENTENCES, underWay } from "../task-words.ts";
+import { hasEnded, STATUS_SENTENCES, progressText } from "../task-words.ts";
 import type { Answer, Price, Task, ToolCall, Usage } from "../types.ts";
 import { Button, Copyable, EmptyState, ErrorNote, ErrorState, LinkButton, Note, Page, Section, Skeleton, Time } from "../ui/index.ts";
 
@@ -38,8 +38,8 @@ export function TaskPage({ id }: { id: string }): VNode {
 
 function Gone(): VNode {
   return (
-    <EmptyState icon="tasks" title="There is no such task" actions={<LinkButton href="/console/tasks">All tasks</LinkButton>}>
-      Either the id is wrong, or the task has expired: it can be read for a day after its end, unless this deployment is set otherwise.
+    <EmptyState icon="tasks" title="Task not found" actions={<LinkButton href="/console/tasks">All tasks</LinkButton>}>
+      The id is wrong, or the task has expired. A task is stored for one day after its end, unless this deployment is configured otherwise.
     </EmptyState>
   );
 }
@@ -58,7 +58,7 @@ function Known({ whole, error, title }: { whole: WholeTask; error: Parameters<ty
           {calls.length > 0 && <ToolSection calls={calls} written={toolCalls} />}
           {answer && answer.sources.length > 0 && <Sources sources={answer.sources} />}
           {answer?.thought && <Thought text={answer.thought} />}
-          <Section title="Payload" hint="What the webhook was called with." actions={payload && <Again agentId={task.agent_id} payload={payload} />}>
+          <Section title="Payload" hint="The input of the webhook call." actions={payload && <Again agentId={task.agent_id} payload={payload} />}>
             {payload ? <Payload payload={payload} bytes={task.payload_bytes} /> : <Omitted bytes={task.payload_bytes} />}
           </Section>
         </div>
@@ -71,10 +71,10 @@ function Known({ whole, error, title }: { whole: WholeTask; error: Parameters<ty
   );
 }
 
-/** Takes the payload along to where the agent is tried. */
+/** Opens the agent's page with this payload in "Try it". */
 function Again({ agentId, payload }: { agentId: string; payload: JsonNode }): VNode {
   const take = (): void => {
-    keepPayload(agentId, prettyJson(payload));
+    storePayload(agentId, prettyJson(payload));
     void navigate(`/console/agents/${agentId}`);
   };
   return <Button small onClick={take}>Send it again</Button>;
@@ -89,7 +89,7 @@ function Outcome({ task, answer }: { task: Task; answer: Answer | null }): VNode
   if (task.error) return <Section title="Why it failed"><Failure error={task.error} agentId={task.agent_id} /></Section>;
   return (
     <Section title="Answer">
-      <p class="under-way"><span class="spinner" aria-hidden="true" /> {underWay(task)}</p>
+      <p class="under-way"><span class="spinner" aria-hidden="true" /> {progressText(task)}</p>
     </Section>
   );
 }
@@ -100,7 +100,7 @@ function ToolSection({ calls, written }: { calls: ToolCall[]; written: WholeTask
 
 function Sources({ sources }: { sources: Answer["sources"] }): VNode {
   return (
-    <Section title="Sources" hint={`${plural(sources.length, "passage")} the answer was given on.`}>
+    <Section title="Sources" hint={`${plural(sources.length, "passage")} that the answer is based on.`}>
       <ol class="sources">
         {sources.map((source, index) => (
           <li key={index}>
@@ -130,7 +130,7 @@ function Thought({ text }: { text: string }): VNode {
 }
 
 function Omitted({ bytes }: { bytes: number }): VNode {
-  return <Note>The payload has {formatBytes(bytes)}. Together with the result it does not fit into one answer, so it is not shown.</Note>;
+  return <Note>The payload has {formatBytes(bytes)}. It is not shown because it does not fit into one response together with the result.</Note>;
 }
 
 function TimelineSection({ task }: { task: Task }): VNode {
@@ -144,8 +144,8 @@ function Facts({ task }: { task: Task }): VNode {
     <Section title="Details">
       <dl class="facts">
         <Fact name="Agent"><a href={`/console/agents/${task.agent_id}`}>{agentName(agents, task.agent_id)}</a></Fact>
-        {task.wait_ms !== null && <Fact name="Waited">{formatDuration(task.wait_ms)}</Fact>}
-        {task.run_ms !== null && <Fact name="Ran">{formatDuration(task.run_ms)}</Fact>}
+        {task.wait_ms !== null && <Fact name="Queue wait">{formatDuration(task.wait_ms)}</Fact>}
+        {task.run_ms !== null && <Fact name="Run time">{formatDuration(task.run_ms)}</Fact>}
         {task.attempt > 0 && <Fact name="Attempts">{formatCount(task.attempt)}</Fact>}
         {task.usage && <UsageFacts usage={task.usage} price={agents?.find((agent) => agent.agent_id === task.agent_id)?.model?.price} />}
         {hasEnded(task.status) && <Fact name="Expires"><Time at={task.expires_at} ahead /></Fact>}
@@ -165,7 +165,7 @@ function UsageFacts({ usage, price }: { usage: Usage; price: Price | undefined }
       <Fact name="Model"><span class="mono">{usage.model}</span></Fact>
       <Fact name="Turns">{formatCount(usage.turns)}</Fact>
       <Fact name="Tokens">{formatCount(usage.input_tokens)} in, {formatCount(usage.output_tokens)} out</Fact>
-      {dollars !== undefined && <Fact name="Cost, by today's price">{formatDollars(dollars)}</Fact>}
+      {dollars !== undefined && <Fact name="Cost at the current price">{formatDollars(dollars)}</Fact>}
     </>
   );
 }

@@ -1,11 +1,11 @@
-// All tasks: by agent, by status, a page at a time.
+// All tasks, filtered by agent and status, one page at a time.
 import type { VNode } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
 import { useLoad } from "../load.ts";
 import { navigate, useLocation } from "../router.ts";
 import { agentName, useAgents } from "../task/agents.ts";
-import { isMoving, queryOf, readTasks, type TaskFilter, tasksHref } from "../task/pages.ts";
+import { hasUnfinished, queryOf, readTasks, type TaskFilter, tasksHref } from "../task/pages.ts";
 import { usePolling } from "../task/polling.ts";
 import { Announcement } from "../task/status.tsx";
 import { STATUS_NAMES, STATUSES } from "../task-words.ts";
@@ -20,11 +20,11 @@ export function TasksPage(): VNode {
   const filter = useFilter();
   const agents = useAgents();
   const page = useLoad(`tasks ${queryOf(filter)}`, (signal) => readTasks(filter, signal));
-  usePolling(pace(filter, page.data), page.reload);
+  usePolling(pollInterval(filter, page.data), page.reload);
   return (
     <Page title="Tasks" actions={<Refresh loading={page.loading} reload={page.reload} />}>
       <Filters filter={filter} agents={agents} />
-      <Announcement text={page.data ? told(page.data) : ""} />
+      <Announcement text={page.data ? pageSummary(page.data) : ""} />
       <div class="card task-list">
         {page.error && page.data && <ErrorNote error={page.error} />}
         {page.error && !page.data && <ErrorState error={page.error} retry={page.reload} />}
@@ -35,7 +35,7 @@ export function TasksPage(): VNode {
   );
 }
 
-/** Busy when it was pressed, not when the page reads by itself. */
+/** Busy only after a press, not while the page reloads by itself. */
 function Refresh({ loading, reload }: { loading: boolean; reload: () => void }): VNode {
   const [pressed, setPressed] = useState(false);
   useEffect(() => { if (!loading) setPressed(false); }, [loading]);
@@ -45,21 +45,21 @@ function Refresh({ loading, reload }: { loading: boolean; reload: () => void }):
 
 function useFilter(): TaskFilter {
   const { query } = useLocation();
-  const of = (name: string): string => query.get(name) ?? "";
-  const status = STATUSES.find((status) => status === of("status")) ?? "";
-  return { agent_id: of("agent_id"), status, cursor: of("cursor"), limit: LIMIT };
+  const param = (name: string): string => query.get(name) ?? "";
+  const status = STATUSES.find((status) => status === param("status")) ?? "";
+  return { agent_id: param("agent_id"), status, cursor: param("cursor"), limit: LIMIT };
 }
 
-/** How often to read again: often while something runs. Older pages are at rest,
- * and a rare status is looked for at some length. */
-function pace(filter: TaskFilter, page: TaskPage | undefined): number | null {
-  if (isMoving(page)) return filter.status ? 6000 : 3000;
+/** The polling interval in milliseconds: short while a task is unfinished, `null` on older
+ * pages, which do not change. A status filter is polled less often: it reads more tasks. */
+function pollInterval(filter: TaskFilter, page: TaskPage | undefined): number | null {
+  if (hasUnfinished(page)) return filter.status ? 6000 : 3000;
   if (filter.cursor) return null;
   return filter.status ? 30_000 : 15_000;
 }
 
-/** Said when it changes, and only then. */
-function told(page: TaskPage): string {
+/** Announced by screen readers when it changes. */
+function pageSummary(page: TaskPage): string {
   const count = (status: TaskStatus): number => page.tasks.filter((task) => task.status === status).length;
   const parts = STATUSES.filter((status) => count(status) > 0).map((status) => `${count(status)} ${STATUS_NAMES[status].toLowerCase()}`);
   return `${plural(page.tasks.length, "task")}${parts.length > 0 ? `: ${parts.join(", ")}` : ""}`;
@@ -95,20 +95,20 @@ function Shown({ page, filter, agents }: { page: TaskPage; filter: TaskFilter; a
 function Nothing({ page, filter }: { page: TaskPage; filter: TaskFilter }): VNode {
   if (page.next_cursor !== null) {
     return (
-      <EmptyState icon="search" title="Nothing so far" actions={<LinkButton href={older(page, filter)}>Look further back</LinkButton>}>
-        No task fits the filter{page.looked_back_to && <> since <Time at={page.looked_back_to} absolute /></>}. Older ones have not been looked at yet.
+      <EmptyState icon="search" title="No matching tasks so far" actions={<LinkButton href={older(page, filter)}>Search older tasks</LinkButton>}>
+        No tasks match the filter{page.looked_back_to && <> since <Time at={page.looked_back_to} absolute /></>}. Older tasks have not been searched yet.
       </EmptyState>
     );
   }
   if (filter.cursor) {
-    return <EmptyState icon="tasks" title="There is nothing older" actions={<LinkButton href={newest(filter)}>Newest tasks</LinkButton>}>These are all the tasks that are kept.</EmptyState>;
+    return <EmptyState icon="tasks" title="No older tasks" actions={<LinkButton href={newest(filter)}>Newest tasks</LinkButton>}>All stored tasks have been listed.</EmptyState>;
   }
   if (filter.status || filter.agent_id) {
-    return <EmptyState icon="search" title="No task fits the filter" actions={<LinkButton href="/console/tasks">Show all tasks</LinkButton>}>Tasks are kept for a day after their end, unless this deployment is set otherwise.</EmptyState>;
+    return <EmptyState icon="search" title="No tasks match the filter" actions={<LinkButton href="/console/tasks">Show all tasks</LinkButton>}>A task is stored for one day after its end, unless this deployment is configured otherwise.</EmptyState>;
   }
   return (
     <EmptyState icon="tasks" title="No tasks yet" actions={<LinkButton href="/console/agents" kind="primary">Choose an agent</LinkButton>}>
-      Every call of an agent's webhook URL makes a task. Choose an agent and press “Try it”, or copy its URL into another system.
+      Every call to an agent's webhook URL creates a task. Choose an agent and press “Try it”, or use its URL in another system.
     </EmptyState>
   );
 }
@@ -118,9 +118,9 @@ function Steps({ page, filter }: { page: TaskPage; filter: TaskFilter }): VNode 
   if (!filter.cursor && page.next_cursor === null) return null;
   return (
     <nav class="page-steps" aria-label="Pages of tasks">
-      {short && page.looked_back_to && <span class="hint">Looked back to <Time at={page.looked_back_to} absolute />.</span>}
+      {short && page.looked_back_to && <span class="hint">Searched back to <Time at={page.looked_back_to} absolute />.</span>}
       {filter.cursor && <LinkButton href={newest(filter)} small>Newest</LinkButton>}
-      {page.next_cursor !== null && <LinkButton href={older(page, filter)} small>{short ? "Look further back" : "Older"}</LinkButton>}
+      {page.next_cursor !== null && <LinkButton href={older(page, filter)} small>{short ? "Search older tasks" : "Older"}</LinkButton>}
     </nav>
   );
 }

@@ -1,4 +1,4 @@
-// Calls an agent's webhook as anybody would, and follows the task to its end.
+// Calls an agent's webhook like any other caller, and follows the task to its end.
 import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
@@ -7,14 +7,14 @@ import { formatDuration } from "../format.ts";
 import { useNow } from "../hooks.ts";
 import { parseJson, prettyJson } from "../render/json-text.ts";
 import { takePayload } from "../task/again.ts";
-import { tellOfTasks } from "../task/changes.ts";
+import { notifyTasksChanged } from "../task/changes.ts";
 import { AnswerText } from "../task/lazy-answer.tsx";
 import { Failure } from "../task/failure.tsx";
 import { Announcement, StatusBadge } from "../task/status.tsx";
 import { ViewSwitch } from "../task/switch.tsx";
 import { useStatus } from "../task/use-task.ts";
-import { hasEnded, STATUS_SENTENCES, underWay } from "../task-words.ts";
-import { type Draft, newKey, type Pair, problems, samplePayload, send, type WebhookAnswer, webhookPath } from "../trigger.ts";
+import { hasEnded, STATUS_SENTENCES, progressText } from "../task-words.ts";
+import { type Draft, newKey, type Pair, problems, samplePayload, send, type WebhookResponse, webhookPath } from "../trigger.ts";
 import type { Agent, TaskState } from "../types.ts";
 import { Button, CopyButton, ErrorNote, Field, Section, Skeleton, TextArea } from "../ui/index.ts";
 
@@ -26,7 +26,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
   const part = useRef<HTMLDivElement>(null);
   useEffect(() => { if (again !== undefined) part.current?.querySelector("textarea")?.focus(); }, []);
   const [sending, setSending] = useState(false);
-  const [answer, setAnswer] = useState<WebhookAnswer>();
+  const [answer, setAnswer] = useState<WebhookResponse>();
   const [error, setError] = useState<ApiError>();
   const change = (part: Partial<Draft>): void => {
     const next = { ...draft, ...part };
@@ -43,14 +43,14 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
     setError(undefined);
     try {
       setAnswer(await send(agent, draft));
-      tellOfTasks();
+      notifyTasksChanged();
     } catch (problem) {
       setError(asApiError(problem));
     }
     setSending(false);
   }
   return (
-    <Section title="Try it" id="try-it" hint="Calls the webhook as any other system would, and follows the task to its end.">
+    <Section title="Try it" id="try-it" hint="Calls the webhook like any other caller, and follows the task to its end.">
       <div class="try-it" ref={part}>
         <form class="fields" onSubmit={submit} noValidate>
           <ViewSwitch label="Method" views={METHODS} view={draft.method} onView={(method) => change({ method })} />
@@ -61,7 +61,7 @@ export function TryIt({ agent }: { agent: Agent }): VNode {
           <div><Button kind="primary" type="submit" busy={sending}>Send</Button></div>
         </form>
         {error && <ErrorNote error={error} />}
-        {answer && <Came answer={answer} agent={agent} />}
+        {answer && <WebhookResult answer={answer} agent={agent} />}
       </div>
     </Section>
   );
@@ -71,7 +71,7 @@ function Body({ body, error, onBody }: { body: string; error: string | undefined
   const format = <button type="button" class="link-button" disabled={error !== undefined} onClick={() => onBody(prettyJson(parseJson(body)))}>Format</button>;
   return (
     <TextArea label="Payload" aside={format} class="mono" rows={8} spellcheck={false} value={body} onValue={onBody} error={error}
-      hint="Any JSON but null. It reaches the agent as you write it: digits and the order of names are kept." />
+      hint="Any JSON value except null. It is sent unchanged: the digits of numbers and the order of names are preserved." />
   );
 }
 
@@ -88,18 +88,18 @@ function Pairs({ pairs, url, onPairs }: { pairs: readonly Pair[]; url: string; o
         </div>
       ))}
       <div><Button small icon="plus" onClick={() => onPairs([...pairs, ["", ""]])}>Add a row</Button></div>
-      <p class="hint">Values arrive as strings; a name given several times becomes an array. <code class="pairs-url">GET {shorten(webhookPath(url, pairs))}</code></p>
+      <p class="hint">Values are sent as strings. A repeated name becomes an array. <code class="pairs-url">GET {shorten(webhookPath(url, pairs))}</code></p>
     </fieldset>
   );
 }
 
-/** A webhook's path without the secret in its middle. */
+/** A webhook's path without most of its secret token. */
 function shorten(path: string): string {
   return path.replace(/\/([^/?]{4})[^/?]{8,}(?=\?|$)/, "/$1…");
 }
 
 function Key({ value, error, onKey }: { value: string; error: string | undefined; onKey: (key: string) => void }): VNode {
-  const hint = "Without a key, each Send makes a new task. With one, the first Send makes the task; for 24 hours every further Send with the same key is answered with that task, and nothing runs again, whatever the payload says.";
+  const hint = "Without a key, each call creates a new task. With a key, the first call creates the task. For 24 hours, further calls with the same key return that task and start no new run, whatever their payload is.";
   return (
     <Field label="Idempotency-Key" optional hint={hint} error={error}>
       {(wiring) => (
@@ -112,17 +112,17 @@ function Key({ value, error, onKey }: { value: string; error: string | undefined
   );
 }
 
-function Came({ answer, agent: { agent_id: agentId, enabled } }: { answer: WebhookAnswer; agent: Agent }): VNode {
+function WebhookResult({ answer, agent: { agent_id: agentId, enabled } }: { answer: WebhookResponse; agent: Agent }): VNode {
   const accepted = answer.taskId !== null;
   return (
     <div class="came">
       <div class={`http-answer ${accepted ? "good" : "bad"}`} role="status">
         <p>
           <strong>{answer.status}</strong> in {formatDuration(answer.ms)}.{" "}
-          {accepted && (answer.replayed ? "This key named the task before: nothing runs again." : "A new task.")}
+          {accepted && (answer.replayed ? "This key was used before. The existing task is returned, without a new run." : "A new task.")}
           {answer.status === 404 && !enabled && <>The agent is disabled: enable it in <a href={`/console/agents/${agentId}/definition`}>its definition</a>.</>}
         </p>
-        <pre class="raw-text" tabIndex={0} role="region" aria-label="Answer of the webhook">
+        <pre class="raw-text" tabIndex={0} role="region" aria-label="Webhook response">
           {answer.replayed && "Idempotent-Replayed: true\n\n"}{answer.text}
         </pre>
       </div>
@@ -134,7 +134,7 @@ function Came({ answer, agent: { agent_id: agentId, enabled } }: { answer: Webho
 function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
   const state = useStatus(id);
   const status = state.data?.status;
-  useEffect(() => { if (status !== undefined) tellOfTasks(); }, [status]);
+  useEffect(() => { if (status !== undefined) notifyTasksChanged(); }, [status]);
   return (
     <div class="followed">
       <div class="followed-head">
@@ -156,10 +156,10 @@ function Followed({ id, agentId }: { id: string; agentId: string }): VNode {
 function Result({ state, agentId }: { state: TaskState; agentId: string }): VNode {
   if (state.error) return <Failure error={state.error} agentId={agentId} />;
   if (typeof state.result === "object" && state.result !== null) return <AnswerText answer={state.result.result.answer} />;
-  return <p class="under-way"><span class="spinner" aria-hidden="true" /> {underWay(state)}</p>;
+  return <p class="under-way"><span class="spinner" aria-hidden="true" /> {progressText(state)}</p>;
 }
 
-/** From the trigger to the end, or to now. */
+/** The time from the trigger to the end, or until now. */
 function Length({ state }: { state: TaskState }): VNode {
   const now = useNow(1000);
   const end = hasEnded(state.status) && state.finished_at ? Date.parse(state.finished_at) : now;

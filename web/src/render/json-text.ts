@@ -1,38 +1,38 @@
-// JSON as it was written: digits, key order, repeated keys and escapes stay,
-// which JSON.parse would lose.
+// Parses JSON and preserves digits, key order, repeated keys and escapes, which
+// JSON.parse would lose.
 
-/** A value with the text it was written as. */
+/** A value with its source text. */
 export type JsonNode =
-  | { kind: "object"; entries: Entry[] }
+  | { kind: "object"; entries: JsonEntry[] }
   | { kind: "array"; items: JsonNode[] }
-  /** `raw` with its quotes; `text` what it stands for. */
+  /** `raw` includes the quotes; `text` is the unescaped value. */
   | { kind: "string"; raw: string; text: string }
   | { kind: "number" | "literal"; raw: string };
 
-/** A name as it was written, what it stands for, and its value. */
-export type Entry = { rawKey: string; key: string; value: JsonNode };
+/** `rawKey` is the source text of the name, `key` its unescaped value. */
+export type JsonEntry = { rawKey: string; key: string; value: JsonNode };
 
-/** Our own documents nest a payload of up to 128 levels. */
+/** A payload has up to 128 levels, and API responses nest it deeper. */
 const DEPTH_LIMIT = 256;
 
 const TOKEN = /[{}[\],:]|"[^"\\\u0000-\u001f]*(?:\\.[^"\\\u0000-\u001f]*)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
-/** Why a text is no JSON, and where: lines and columns count from 1. */
+/** Why a text is not valid JSON, and where. Lines and columns count from 1. */
 export class JsonError extends Error {
   constructor(readonly reason: string, readonly line: number, readonly column: number) {
     super(`Line ${line}, column ${column}: ${reason}`);
   }
 }
 
-/** Reads `text`, or throws a `JsonError`. */
+/** Parses `text`, or throws a `JsonError`. */
 export function parseJson(text: string): JsonNode {
-  const reader = new Reader(text);
-  const value = reader.value(0);
-  reader.end();
+  const parser = new Parser(text);
+  const value = parser.value(0);
+  parser.end();
   return value;
 }
 
-/** Reads `text`; `null` if it is no JSON. */
+/** Parses `text`; `null` if it is not valid JSON. */
 export function tryParseJson(text: string): JsonNode | null {
   try {
     return parseJson(text);
@@ -42,7 +42,7 @@ export function tryParseJson(text: string): JsonNode | null {
   }
 }
 
-class Reader {
+class Parser {
   #at = 0;
   constructor(readonly text: string) {}
 
@@ -57,11 +57,11 @@ class Reader {
 
   end(): void {
     this.#skipSpace();
-    if (this.#at < this.text.length) throw this.#error("there is something after the end of the value", this.#at);
+    if (this.#at < this.text.length) throw this.#error("unexpected text after the end of the value", this.#at);
   }
 
   #object(depth: number): JsonNode {
-    const entries: Entry[] = [];
+    const entries: JsonEntry[] = [];
     this.#deeper(depth);
     if (this.#take("}")) return { kind: "object", entries };
     for (;;) {
@@ -101,23 +101,23 @@ class Reader {
     this.#skipSpace();
     const start = this.#at;
     TOKEN.lastIndex = start;
-    const found = TOKEN.exec(this.text);
-    if (!found) throw this.#error(start < this.text.length ? this.#nonsense(start) : missing, start);
+    const match = TOKEN.exec(this.text);
+    if (!match) throw this.#error(start < this.text.length ? this.#unexpected(start) : missing, start);
     this.#at = TOKEN.lastIndex;
-    return { token: found[0], start };
+    return { token: match[0], start };
   }
 
-  #nonsense(at: number): string {
-    if (this.text[at] === '"') return "the string is not closed, or holds a line break or a control character";
-    if (this.text[at] === "'") return "strings and names take double quotes";
-    return `${JSON.stringify(this.text[at])} cannot stand here`;
+  #unexpected(at: number): string {
+    if (this.text[at] === '"') return "the string is not closed, or contains a line break or a control character";
+    if (this.text[at] === "'") return "strings and names need double quotes";
+    return `unexpected character ${JSON.stringify(this.text[at])}`;
   }
 
   #string(raw: string, start: number): string {
     try {
       return JSON.parse(raw) as string;
     } catch {
-      throw this.#error("the string has an escape that JSON does not know", start);
+      throw this.#error("the string contains an invalid escape", start);
     }
   }
 
@@ -135,18 +135,18 @@ class Reader {
   }
 }
 
-/** What a path of names and places leads to, if it leads anywhere. */
+/** The value at a path of names and indexes, or `undefined` if there is none. */
 export function jsonAt(value: JsonNode | null | undefined, ...path: (string | number)[]): JsonNode | undefined {
-  let found: JsonNode | undefined = value ?? undefined;
+  let current: JsonNode | undefined = value ?? undefined;
   for (const step of path) {
-    if (found?.kind === "object") found = found.entries.find((entry) => entry.key === step)?.value;
-    else if (found?.kind === "array" && typeof step === "number") found = found.items[step];
+    if (current?.kind === "object") current = current.entries.find((entry) => entry.key === step)?.value;
+    else if (current?.kind === "array" && typeof step === "number") current = current.items[step];
     else return undefined;
   }
-  return found;
+  return current;
 }
 
-/** `value` in lines, two spaces per level. */
+/** Formats `value` with an indent of two spaces per level. */
 export function prettyJson(value: JsonNode, indent = ""): string {
   const inner = `${indent}  `;
   if (value.kind === "object") {

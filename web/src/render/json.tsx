@@ -1,21 +1,20 @@
-// A JSON value to look into: folded where it is large, and never more of it in
-// the page than one can read.
+// A foldable view of a JSON value. Large values are folded, and long ones are added to
+// the page in parts.
 import type { ComponentChildren, VNode } from "preact";
 import { useState } from "preact/hooks";
 
 import { formatCount } from "../format.ts";
-import type { Entry, JsonNode } from "./json-text.ts";
+import type { JsonEntry, JsonNode } from "./json-text.ts";
 
-/** Entries of one object or array shown at a time. */
+/** Entries of one object or array that are shown at a time. */
 const PAGE = 100;
 
-/** Characters of a string shown before it is asked for. */
+/** Characters of a string that are shown before the user expands it. */
 const STRING_LIMIT = 600;
 
-/** Up to how many entries a value is unfolded at first, by its depth. */
+/** The most entries of a value that is initially unfolded, by depth. */
 const UNFOLDED = [Infinity, 20, 8];
 
-/** The whole of `value`, foldable. */
 export function JsonTree({ value, label }: { value: JsonNode; label: string }): VNode {
   return <div class="json" role="group" aria-label={label}><Value value={value} depth={0} /></div>;
 }
@@ -54,7 +53,7 @@ function LongText({ raw }: { raw: string }): VNode {
   );
 }
 
-type FoldProps = { brackets: [string, string]; entries: Entry[]; unit: string; depth: number; before: ComponentChildren };
+type FoldProps = { brackets: [string, string]; entries: JsonEntry[]; unit: string; depth: number; before: ComponentChildren };
 
 function Fold({ brackets, entries, unit, depth, before }: FoldProps): VNode {
   const [open, setOpen] = useState(entries.length <= (UNFOLDED[depth] ?? 0));
@@ -72,7 +71,7 @@ function Fold({ brackets, entries, unit, depth, before }: FoldProps): VNode {
   );
 }
 
-function Entries({ entries, depth }: { entries: Entry[]; depth: number }): VNode {
+function Entries({ entries, depth }: { entries: JsonEntry[]; depth: number }): VNode {
   const [shown, setShown] = useState(PAGE);
   const rest = entries.length - shown;
   return (

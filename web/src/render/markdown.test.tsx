@@ -17,7 +17,7 @@ test("blocks become elements, with headings below the page's own", () => {
   assert.ok(html("###### deep").includes("<h6>deep</h6>"));
 });
 
-test("a task list says what is done", () => {
+test("a task list has labels for done and open items", () => {
   const shown = html("- [x] done\n- [ ] open");
   assert.match(shown, /aria-label="done".*done/);
   assert.match(shown, /aria-label="to do".*open/);
@@ -29,7 +29,7 @@ test("a table keeps its alignment and can be scrolled by keyboard", () => {
   assert.ok(shown.includes('<td class="align-right">2</td>'), shown);
 });
 
-test("HTML in an answer is shown as text, wherever it stands", () => {
+test("HTML in an answer is shown as text, at every position", () => {
   for (const hostile of [
     "<script>alert(1)</script>", "text <img src=x onerror=alert(1)> text", "<svg/onload=alert(1)>",
     "# <iframe src=javascript:alert(1)>", "| <b>a</b> |\n|---|\n| <script>1</script> |", "`<b>`", "```html\n<script>\n```",
@@ -41,7 +41,7 @@ test("HTML in an answer is shown as text, wherever it stands", () => {
   }
 });
 
-test("only web and mail links are links, and tell their target nothing", () => {
+test("only web and mail links become links, without a referrer", () => {
   const link = html("[ok](https://example.com/a?b=c)");
   assert.match(link, /href="https:\/\/example\.com\/a\?b=c"/);
   assert.match(link, /rel="noopener noreferrer nofollow"/);
@@ -51,42 +51,42 @@ test("only web and mail links are links, and tell their target nothing", () => {
   ]) assert.doesNotMatch(html(hostile), /<a /, hostile);
 });
 
-test("an image is a link to it and fetches nothing", () => {
+test("an image becomes a link and is not fetched", () => {
   const shown = html("![a cat](https://example.com/cat.png)");
   assert.doesNotMatch(shown, /<img/);
   assert.match(shown, /<a href="https:\/\/example\.com\/cat\.png".*Image: a cat<\/a>/);
 });
 
-test("character references are the characters they name, except in code", () => {
+test("character references are decoded, except in code", () => {
   assert.equal(decodeReferences("a &amp; b &#8364; &#x20ac; &unknown; &constructor; &#0; &#xd800;"), "a & b € € &unknown; &constructor; \ufffd \ufffd");
   assert.ok(html("5 &lt; 6, `&lt;`").includes("5 &lt; 6, <code>&amp;lt;</code>"));
 });
 
-test("an answer that nests beyond reading is shown as plain text", () => {
+test("an answer that is nested too deeply is shown as plain text", () => {
   const nested = ">".repeat(MARKDOWN_LIMIT);
   assert.match(html(nested), /^<pre class="md md-plain">/);
   assert.doesNotThrow(() => html("> ".repeat(200) + "deep"));
   assert.ok(html("> ".repeat(200) + "deep").includes("deep"));
 });
 
-test("an answer made to take long is read in bounded time", () => {
+test("an answer that is built to be slow is parsed in bounded time", () => {
   const paragraph = "_a_".repeat(MARKDOWN_LIMIT / 3);
   const paragraphs = `${"_a_".repeat(2700)}\n\n`.repeat(12);
   for (const source of [paragraph, paragraphs]) {
     const before = performance.now();
     html(source);
-    assert.ok(performance.now() - before < 5000, "without the bound the first takes 12 s on the same machine");
+    assert.ok(performance.now() - before < 5000, "without the limit, the first source takes 12 s on the same machine");
   }
 });
 
-test("the beginning of a text ends at a line, and never inside a character", () => {
+test("the beginning of a text ends at a line, never inside a character", () => {
   assert.equal(beginning("short", 10), "short");
   assert.equal(beginning("12345678\n01234", 10), "12345678");
   assert.equal(beginning("123456789😀", 10), "123456789");
   assert.equal(beginning("12345678😀0", 10), "12345678😀");
 });
 
-test("a link has to be absolute", () => {
+test("a link must be absolute", () => {
   assert.equal(safeLink("https://a.example/%20"), "https://a.example/%20");
   assert.equal(safeLink("mailto:a@b.example"), "mailto:a@b.example");
   assert.equal(safeLink("a.html"), null);

@@ -1,5 +1,5 @@
-// An agent's answer in Markdown as elements. Never innerHTML: what looks like
-// HTML is shown as the text it is, and nothing is fetched from anywhere.
+// Renders an agent's Markdown answer as elements, never with innerHTML. HTML is shown as
+// text, and nothing is fetched.
 import type { Token, Tokens } from "marked";
 import { Fragment, h, type ComponentChildren, type VNode } from "preact";
 
@@ -8,10 +8,10 @@ import { decodeReferences, markdownTokens, safeLink } from "./tokens.ts";
 /** Blocks and emphasis nested deeper than this are shown as their source. */
 const DEPTH_LIMIT = 40;
 
-/** Headings start at this level, below the page's own. */
+/** The level of the first heading, below the page's own headings. */
 const FIRST_HEADING = 3;
 
-/** `source` as elements; as plain text if it cannot be read as Markdown. */
+/** Shows `source` as plain text if its blocks are nested too deeply. */
 export function Markdown({ source }: { source: string }): VNode {
   const tokens = markdownTokens(source);
   if (tokens === null) return <pre class="md md-plain">{source}</pre>;
@@ -86,7 +86,7 @@ function renderLink(token: Tokens.Link, depth: number): ComponentChildren {
   return <OutsideLink href={href}>{renderAll(token.tokens, depth)}</OutsideLink>;
 }
 
-/** An image is a link to it: showing it would tell its server who reads. */
+/** An image becomes a link, because loading it would send the reader's address to its server. */
 function renderImage(token: Tokens.Image): ComponentChildren {
   const href = safeLink(token.href);
   if (href === null) return token.raw;

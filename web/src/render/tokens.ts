@@ -1,14 +1,14 @@
-// Markdown as tokens, within bounds: what an agent answers is anybody's text.
+// Parses Markdown to tokens, within limits, because an agent's answer is untrusted text.
 import { Lexer, type Token } from "marked";
 
-/** Of a longer answer only the beginning is read as Markdown. */
+/** In characters. Only the beginning of a longer answer is parsed as Markdown. */
 export const MARKDOWN_LIMIT = 100 * 1024;
 
-/** Marked's inline rules take time quadratic in a paragraph: a longer one stays
- * plain. At this length the worst known one (`_a__a_…`) takes 80 ms. */
+/** In characters. Marked's inline rules take quadratic time, so a longer paragraph stays
+ * plain text. At this length, the slowest known input (`_a__a_…`) takes 80 ms. */
 const PARAGRAPH_LIMIT = 8 * 1024;
 
-/** The tokens of `source`, or `null` if its blocks nest too deep to be read. */
+/** The tokens of `source`, or `null` if its blocks are nested too deeply. */
 export function markdownTokens(source: string): Token[] | null {
   try {
     const lexer = new Lexer({ gfm: true, breaks: true });
@@ -24,8 +24,8 @@ export function markdownTokens(source: string): Token[] | null {
   }
 }
 
-/** The beginning of `text` within `limit` characters, cut at a line's end if one
- * is near, and never inside a character. */
+/** The beginning of `text`, at most `limit` characters. Ends at a line break if there is one
+ * in the second half, and never inside a character. */
 export function beginning(text: string, limit: number): string {
   if (text.length <= limit) return text;
   const line = text.lastIndexOf("\n", limit);
@@ -42,7 +42,7 @@ const NAMED: Record<string, string> = {
   le: "≤", ge: "≥", infin: "∞", check: "✓",
 };
 
-/** Character references as the characters they name; unknown ones stay. */
+/** Decodes character references; unknown ones do not change. */
 export function decodeReferences(text: string): string {
   return text.replace(/&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([a-zA-Z]{2,8}));/g, (whole, decimal, hex, name) => {
     if (name) return Object.hasOwn(NAMED, name) ? (NAMED[name] ?? whole) : whole;
@@ -52,7 +52,7 @@ export function decodeReferences(text: string): string {
   });
 }
 
-/** `href` as an absolute address that is safe to follow, else `null`. */
+/** `href` as an absolute URL with an allowed scheme, or `null`. */
 export function safeLink(href: string): string | null {
   let url: URL;
   try {

@@ -1,15 +1,15 @@
-// A payload on its way from a task to where its agent is tried. Kept in memory
-// alone: what is in it may be nobody else's business.
-let kept: { agentId: string; payload: string } | undefined;
+// Passes the payload of a task to "Try it" on its agent's page. Stored only in memory,
+// because it can contain personal data.
+let stored: { agentId: string; payload: string } | undefined;
 
-export function keepPayload(agentId: string, payload: string): void {
-  kept = { agentId, payload };
+export function storePayload(agentId: string, payload: string): void {
+  stored = { agentId, payload };
 }
 
-/** The payload kept for this agent, once. */
+/** Returns and removes the payload stored for this agent. */
 export function takePayload(agentId: string): string | undefined {
-  if (kept?.agentId !== agentId) return undefined;
-  const { payload } = kept;
-  kept = undefined;
+  if (stored?.agentId !== agentId) return undefined;
+  const { payload } = stored;
+  stored = undefined;
   return payload;
 }

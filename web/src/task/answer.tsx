@@ -1,4 +1,4 @@
-// What an agent answered: as Markdown, as JSON, or as the text it is.
+// An agent's answer as Markdown, as JSON or as plain text.
 import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
 
@@ -35,7 +35,7 @@ export function AnswerText({ answer }: { answer: string }): VNode {
   );
 }
 
-/** An answer that is a JSON object or array as a whole. */
+/** The parsed answer, if the whole answer is a JSON object or array. */
 function structured(answer: string): JsonNode | null {
   if (!/^\s*[{[]/.test(answer)) return null;
   return tryParseJson(answer);

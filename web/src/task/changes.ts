@@ -1,15 +1,15 @@
-// Tells lists of tasks that this page itself has changed something.
+// Notifies lists of tasks when this page has changed a task.
 import { useEffect } from "preact/hooks";
 
 import { createStore } from "../store.ts";
 
 const changes = createStore(0);
 
-export function tellOfTasks(): void {
+export function notifyTasksChanged(): void {
   changes.set(changes.get() + 1);
 }
 
-/** Calls `reload` when there is something new to read. */
-export function useToldOfTasks(reload: () => void): void {
+/** Calls `reload` after each change. */
+export function useTasksChanged(reload: () => void): void {
   useEffect(() => changes.subscribe(reload), [reload]);
 }

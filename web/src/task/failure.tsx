@@ -4,7 +4,7 @@ import { errorWords, remedyPart } from "../task-words.ts";
 import type { TaskError } from "../types.ts";
 import { Icon } from "../ui/index.ts";
 
-/** Why a task failed, what that means, and what to do about it. */
+/** Why a task failed, what the error means, and what to do about it. */
 export function Failure({ error, agentId }: { error: TaskError; agentId?: string }): VNode {
   const words = errorWords(error.type);
   const part = remedyPart(error.type);
@@ -24,8 +24,8 @@ export function Failure({ error, agentId }: { error: TaskError; agentId?: string
         </dd>
         <dt>Try again?</dt>
         <dd>{error.retryable
-          ? "Triggering it again, under another key, may succeed as things are."
-          : "Triggering it again will fail the same way until something is changed."}</dd>
+          ? "Trigger it again with another key. It may succeed without any change."
+          : "It will fail again until the cause is fixed."}</dd>
       </dl>
     </div>
   );

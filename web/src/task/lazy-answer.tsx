@@ -1,4 +1,4 @@
-// The reader of Markdown is a third of the console: it comes with the first answer.
+// The Markdown parser is a third of the console, so it is loaded with the first answer.
 import { lazy } from "../lazy.tsx";
 
 export const AnswerText = lazy(() => import("./answer.tsx").then((file) => file.AnswerText));

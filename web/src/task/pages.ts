@@ -1,4 +1,4 @@
-// Reading the list of tasks.
+// Loads the list of tasks.
 import { api } from "../api.ts";
 import { hasEnded } from "../task-words.ts";
 import type { TaskPage } from "../types.ts";
@@ -10,26 +10,25 @@ export interface TaskFilter {
   limit: number;
 }
 
-/** Reads the page that `filter` names. With a status it may be short, for the
- * server looks at a bounded number of tasks. */
+/** Loads one page. With a status filter, the page can be short, because the server examines
+ * a limited number of tasks per request. */
 export function readTasks(filter: TaskFilter, signal: AbortSignal): Promise<TaskPage> {
   return api.get<TaskPage>(`/api/tasks?${queryOf(filter)}`, signal);
 }
 
-/** The filter as a query, without what is not set. */
+/** The filter as a query string, without empty values. */
 export function queryOf(filter: Partial<TaskFilter>): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(filter)) if (value) query.set(name, String(value));
   return query.toString();
 }
 
-/** The console's own address of a filtered list. */
+/** The console's path of a filtered list. */
 export function tasksHref(filter: Partial<TaskFilter>): string {
   const query = queryOf(filter);
   return query ? `/console/tasks?${query}` : "/console/tasks";
 }
 
-/** Whether any of these may still change. */
-export function isMoving(page: TaskPage | undefined): boolean {
+export function hasUnfinished(page: TaskPage | undefined): boolean {
   return page?.tasks.some((task) => !hasEnded(task.status)) ?? false;
 }

@@ -9,10 +9,10 @@ import { ViewSwitch } from "./switch.tsx";
 
 const VIEWS = [["tree", "Tree"], ["raw", "Raw"]] as const;
 
-/** Text beyond this is copied, not shown. */
+/** In characters. Longer text can be copied, but is not fully shown. */
 const RAW_LIMIT = 1024 * 1024;
 
-/** What a task was triggered with, its digits and the order of its names kept. */
+/** A task's payload, with its digits and the order of its names preserved. */
 export function Payload({ payload, bytes }: { payload: JsonNode; bytes: number }): VNode {
   const [view, setView] = useState<"tree" | "raw">("tree");
   const text = prettyJson(payload);
@@ -26,7 +26,7 @@ export function Payload({ payload, bytes }: { payload: JsonNode; bytes: number }
       {view === "tree"
         ? <JsonTree value={payload} label="Payload" />
         : <pre class="raw-text" tabIndex={0} role="region" aria-label="Payload as text">{text.slice(0, RAW_LIMIT)}</pre>}
-      {view === "raw" && text.length > RAW_LIMIT && <p class="cut-note">Its beginning is shown. Copy takes all of it.</p>}
+      {view === "raw" && text.length > RAW_LIMIT && <p class="cut-note">Only the beginning is shown. Copy includes the whole payload.</p>}
     </>
   );
 }

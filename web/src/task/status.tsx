@@ -10,7 +10,7 @@ export function StatusBadge({ status }: { status: TaskStatus }): VNode {
   return <Badge tone={TONES[status]}>{STATUS_NAMES[status]}</Badge>;
 }
 
-/** Tells those who hear the page, once per change of `text`. */
+/** Text for screen readers, announced once per change of `text`. */
 export function Announcement({ text }: { text: string }): VNode {
   return <p class="unseen" role="status" aria-live="polite">{text}</p>;
 }

@@ -7,7 +7,7 @@ interface ViewSwitchProps<View extends string> {
   onView: (view: View) => void;
 }
 
-/** A few ways to look at the same thing, one of them pressed. */
+/** Buttons that select one of several views. */
 export function ViewSwitch<View extends string>({ label, views, view, onView }: ViewSwitchProps<View>): VNode {
   return (
     <div class="view-switch" role="group" aria-label={label}>

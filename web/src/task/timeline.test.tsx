@@ -12,21 +12,21 @@ const released = (more: Partial<TaskEvent>): TaskEvent[] => [
   { type: "claimed", at: at(-9), attempt: 1 },
   { type: "released", at: at(-8), attempt: 1, ...more },
 ];
-const told = (events: TaskEvent[], more: Partial<Task> = {}): string => {
+const render = (events: TaskEvent[], more: Partial<Task> = {}): string => {
   const task = { status: "PENDING", attempt: 1, created_at: at(-10), started_at: at(-9), finished_at: null, waits_until: null, events, ...more };
   return renderToString(<Timeline task={task as Task} now={NOW} />).replaceAll(/<[^>]*>/g, "");
 };
 
-test("the next attempt is counted down to, and due when its time has come", () => {
-  assert.match(told(released({ resumes_at: at(11.2) })), /begins in 12 s\S* at the earliest/);
-  assert.match(told(released({ resumes_at: at(2) })), /begins in a moment at the earliest/);
-  assert.match(told(released({ resumes_at: at(-1) })), /The next attempt is due/);
-  assert.match(told(released({}), { waits_until: at(-1) }), /looks for a free one again in a moment/);
+test("the time to the next attempt is counted down until the attempt is due", () => {
+  assert.match(render(released({ resumes_at: at(11.2) })), /begins in 12 s\S* at the earliest/);
+  assert.match(render(released({ resumes_at: at(2) })), /begins in a moment at the earliest/);
+  assert.match(render(released({ resumes_at: at(-1) })), /The next attempt is due/);
+  assert.match(render(released({}), { waits_until: at(-1) }), /The next check is in a moment/);
 });
 
-test("an attempt that failed is said to be tried again once it is", () => {
+test("a failed attempt is shown as retried once the retry has begun", () => {
   const failed = released({ error_type: "model_error", message: "Down" });
-  assert.match(told(failed), /Failed: Down/);
-  assert.match(told([...failed, { type: "claimed", at: at(-1), attempt: 2 }], { status: "STARTED", attempt: 2 }), /Failed, tried again: Down/);
-  assert.match(told(released({})), /Stopped together with the server/);
+  assert.match(render(failed), /Failed: Down/);
+  assert.match(render([...failed, { type: "claimed", at: at(-1), attempt: 2 }], { status: "STARTED", attempt: 2 }), /Failed, retried: Down/);
+  assert.match(render(released({})), /Interrupted by a server shutdown/);
 });

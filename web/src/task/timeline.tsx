@@ -1,23 +1,23 @@
-// A task's life: a bar drawn to scale, and the same in words.
+// A task's history as a bar drawn to scale and as a list.
 import type { VNode } from "preact";
 import { useId } from "preact/hooks";
 
 import { formatDuration, formatPreciseClock } from "../format.ts";
 import { errorWords, hasEnded, STATUS_NAMES } from "../task-words.ts";
-import { places, type Stretch, stretches } from "../timeline.ts";
+import { places, type Phase, phases } from "../timeline.ts";
 import type { Task } from "../types.ts";
 import { exactTime, Time, timeInWords } from "../ui/time.tsx";
 
-const NAMES: Record<Stretch["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Pause" };
+const NAMES: Record<Phase["kind"], string> = { waiting: "Waiting", running: "Running", resting: "Pause" };
 
 export function Timeline({ task, now }: { task: Task; now: number }): VNode {
-  const all = stretches(task, now);
+  const all = phases(task, now);
   return (
     <div class="timeline">
       <Bar all={all} />
       <ol class="timeline-list">
         <li class="step-created"><strong>Created</strong> <Time at={task.created_at} absolute /></li>
-        {all.map((stretch, index) => <Step key={index} stretch={stretch} task={task} again={isTriedAgain(all, index)} />)}
+        {all.map((phase, index) => <Step key={index} phase={phase} task={task} retried={isRetried(all, index)} />)}
         {hasEnded(task.status) && task.finished_at && (
           <li class={`step-${task.status.toLowerCase()}`}>
             <strong>{STATUS_NAMES[task.status]}</strong> <StepTime at={Date.parse(task.finished_at)} />
@@ -28,10 +28,10 @@ export function Timeline({ task, now }: { task: Task; now: number }): VNode {
   );
 }
 
-function Bar({ all }: { all: Stretch[] }): VNode {
+function Bar({ all }: { all: Phase[] }): VNode {
   const hatch = useId();
-  const laid = places(all);
-  const words = all.map((stretch) => `${NAMES[stretch.kind].toLowerCase()} ${formatDuration(stretch.to - stretch.from)}`).join(", ");
+  const placed = places(all);
+  const words = all.map((phase) => `${NAMES[phase.kind].toLowerCase()} ${formatDuration(phase.to - phase.from)}`).join(", ");
   return (
     <svg class="timeline-bar" width="100%" height="14" role="img" aria-label={`To scale: ${words}`}>
       <defs>
@@ -39,12 +39,12 @@ function Bar({ all }: { all: Stretch[] }): VNode {
           <rect class="bar-hatch" width="1.6" height="5" />
         </pattern>
       </defs>
-      {all.map((stretch, index) => {
-        const place = { x: `${(laid[index]?.start ?? 0) * 100}%`, width: `${(laid[index]?.size ?? 0) * 100}%` };
-        const failed = stretch.end !== undefined;
+      {all.map((phase, index) => {
+        const place = { x: `${(placed[index]?.start ?? 0) * 100}%`, width: `${(placed[index]?.size ?? 0) * 100}%` };
+        const failed = phase.end !== undefined;
         return (
           <g key={index}>
-            <rect class={`stretch-${failed ? "failed" : stretch.kind}`} {...place} height="14" />
+            <rect class={`stretch-${failed ? "failed" : phase.kind}`} {...place} height="14" />
             {failed && <rect {...place} height="14" fill={`url(#${hatch})`} />}
           </g>
         );
@@ -53,54 +53,54 @@ function Bar({ all }: { all: Stretch[] }): VNode {
   );
 }
 
-function isTriedAgain(all: Stretch[], index: number): boolean {
+function isRetried(all: Phase[], index: number): boolean {
   return all.slice(index + 1).some((later) => later.kind === "running");
 }
 
-function Step({ stretch, task, again }: { stretch: Stretch; task: Task; again: boolean }): VNode {
-  const length = formatDuration(stretch.to - stretch.from);
+function Step({ phase, task, retried }: { phase: Phase; task: Task; retried: boolean }): VNode {
+  const length = formatDuration(phase.to - phase.from);
   return (
-    <li class={`step-${stretch.kind}`}>
-      <strong>{stretchName(stretch)}</strong>{" "}
-      <span class="step-length">{stretch.open ? `${length} so far` : length}</span>
-      {stretch.kind !== "waiting" && <StepTime at={stretch.from} />}
-      <StepEnd stretch={stretch} again={again} />
-      {stretch.open && stretch.kind !== "running" && <StillWaits stretch={stretch} task={task} />}
+    <li class={`step-${phase.kind}`}>
+      <strong>{phaseName(phase)}</strong>{" "}
+      <span class="step-length">{phase.open ? `${length} so far` : length}</span>
+      {phase.kind !== "waiting" && <StepTime at={phase.from} />}
+      <StepEnd phase={phase} retried={retried} />
+      {phase.open && phase.kind !== "running" && <WaitReason phase={phase} task={task} />}
     </li>
   );
 }
 
-/** What a task that pauses or waits is waiting for, where it is known. */
-function StillWaits({ stretch: { resumes, to: now }, task }: { stretch: Stretch; task: Task }): VNode | null {
-  if (task.waits_until) return <p class="step-why">The agent has as many runs as it may have. It looks for a free one again <Ahead at={task.waits_until} now={now} />.</p>;
+/** What a pausing or waiting task is waiting for, if that is known. */
+function WaitReason({ phase: { resumes, to: now }, task }: { phase: Phase; task: Task }): VNode | null {
+  if (task.waits_until) return <p class="step-why">The agent has reached its limit of concurrent runs. The next check is <Ahead at={task.waits_until} now={now} />.</p>;
   if (resumes === undefined) return null;
   if (Date.parse(resumes) <= now) return <p class="step-why">The next attempt is due.</p>;
   return <p class="step-why">The next attempt begins <Ahead at={resumes} now={now} /> at the earliest.</p>;
 }
 
-/** A time to come, counted down; one that has passed meanwhile is at hand. */
+/** A countdown to a future time; "in a moment" if it has passed meanwhile. */
 function Ahead({ at, now }: { at: string; now: number }): VNode {
   return <time dateTime={at} title={exactTime(at)}>{timeInWords(Math.max(Date.parse(at), now + 1), now)}</time>;
 }
 
-function stretchName({ kind, attempt, upTo }: Stretch): string {
+function phaseName({ kind, attempt, upTo }: Phase): string {
   if (kind !== "running" || attempt === null) return NAMES[kind];
   return upTo === undefined ? `Attempt ${attempt}` : `Attempts ${attempt} to ${upTo}`;
 }
 
-/** The clock alone: the day is told where the task begins. */
+/** The time of day only; the first entry of the list shows the day. */
 function StepTime({ at }: { at: number }): VNode {
   const time = new Date(at).toISOString();
   return <time dateTime={time} title={exactTime(time)}>{formatPreciseClock(at)}</time>;
 }
 
-function StepEnd({ stretch, again }: { stretch: Stretch; again: boolean }): VNode | null {
-  const end = stretch.end;
+function StepEnd({ phase, retried }: { phase: Phase; retried: boolean }): VNode | null {
+  const end = phase.end;
   if (!end) return null;
-  if (end.kind === "lost") return <p class="step-why">Its runner ended without a word; another took over.</p>;
-  if (end.kind === "released" && !end.type) return <p class="step-why">Stopped together with the server. This does not count against the task.</p>;
+  if (end.kind === "lost") return <p class="step-why">The worker was lost. Another worker took over.</p>;
+  if (end.kind === "released" && !end.type) return <p class="step-why">Interrupted by a server shutdown. This does not count as a failed attempt.</p>;
   const why = end.message ?? (end.type ? errorWords(end.type).title : undefined);
   if (why === undefined) return null;
-  const lead = end.kind !== "released" ? "" : again ? "Failed, tried again: " : "Failed: ";
+  const lead = end.kind !== "released" ? "" : retried ? "Failed, retried: " : "Failed: ";
   return <p class="step-why">{lead}{why}{end.type && <> <code>{end.type}</code></>}</p>;
 }

@@ -1,4 +1,4 @@
-// The tools a run called, in order.
+// The tool calls of a run, in order.
 import type { VNode } from "preact";
 
 import { formatDuration, plural } from "../format.ts";
@@ -10,11 +10,11 @@ import { Badge, type Tone } from "../ui/index.ts";
 const STATES: Record<string, readonly [Tone, string]> = {
   ok: ["good", "ok"],
   error: ["bad", "error"],
-  refused: ["wait", "not made: needs a person's approval"],
+  refused: ["wait", "not called: needs a person's approval"],
   unknown: ["wait", "unknown: the run was stopped during the call"],
 };
 
-/** `written` are the same calls as they were sent, which keeps their digits. */
+/** `written` are the same calls as parsed from the response text, with their digits preserved. */
 export function ToolCalls({ calls, written }: { calls: ToolCall[]; written: JsonNode | undefined }): VNode {
   return (
     <ol class="tool-calls">
@@ -25,7 +25,7 @@ export function ToolCalls({ calls, written }: { calls: ToolCall[]; written: Json
   );
 }
 
-/** `3 calls in 2 turns, 1 of them failed` */
+/** `3 calls in 2 turns, 1 of them without success` */
 export function callsInWords(calls: ToolCall[]): string {
   const turns = new Set(calls.map((call) => call.turn)).size;
   const failed = calls.filter((call) => call.status !== "ok").length;
@@ -46,7 +46,7 @@ function Call({ call, argumentsNode }: { call: ToolCall; argumentsNode: JsonNode
         </span>
       </summary>
       <h3>Arguments</h3>
-      {argumentsNode ? <JsonTree value={argumentsNode} label={`Arguments of ${call.tool_name ?? "the call"}`} /> : <p class="hint">None kept.</p>}
+      {argumentsNode ? <JsonTree value={argumentsNode} label={`Arguments of ${call.tool_name ?? "the call"}`} /> : <p class="hint">Not stored.</p>}
       <h3>Result</h3>
       <Result text={call.result ?? ""} name={call.tool_name ?? "the call"} />
     </details>
@@ -56,6 +56,6 @@ function Call({ call, argumentsNode }: { call: ToolCall; argumentsNode: JsonNode
 function Result({ text, name }: { text: string; name: string }): VNode {
   const json = /^\s*[{[]/.test(text) ? tryParseJson(text) : null;
   if (json) return <JsonTree value={json} label={`Result of ${name}`} />;
-  if (text === "") return <p class="hint">None kept.</p>;
+  if (text === "") return <p class="hint">Not stored.</p>;
   return <pre class="raw-text" tabIndex={0} role="region" aria-label={`Result of ${name}`}>{text.trimEnd()}</pre>;
 }

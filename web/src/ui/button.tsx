@@ -7,7 +7,7 @@ export interface ButtonProps extends Omit<ButtonHTMLAttributes<HTMLButtonElement
   kind?: Kind;
   icon?: IconName;
   small?: boolean;
-  /** Its work is going on: it cannot be pressed again. */
+  /** Shows a spinner, and ignores clicks. */
   busy?: boolean;
   children?: ComponentChildren;
 }

@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Button } from "./button.tsx";
 import { toast } from "./toast.tsx";
 
-/** Copies `text`; says so, and looks so for a while. */
+/** Copies `text`, and confirms it with a message and an icon. */
 export function CopyButton({ text, what, label = "Copy" }: { text: string; what: string; label?: string }) {
   const [copied, setCopied] = useState(false);
   useEffect(() => {
@@ -16,7 +16,7 @@ export function CopyButton({ text, what, label = "Copy" }: { text: string; what:
       setCopied(true);
       toast(`${what} copied`);
     } catch {
-      toast(`${what} could not be copied: select it and copy it by hand`, "bad");
+      toast(`${what} could not be copied. Select it and copy it manually.`, "bad");
     }
   }
   return (
@@ -26,7 +26,7 @@ export function CopyButton({ text, what, label = "Copy" }: { text: string; what:
   );
 }
 
-/** Text to copy: one line, or a block that scrolls. */
+/** One line of text with a copy button. */
 export function Copyable({ text, what, label }: { text: string; what: string; label: string }) {
   return (
     <div class="copyable">

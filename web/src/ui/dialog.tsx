@@ -9,7 +9,7 @@ interface DialogProps {
   children: ComponentChildren;
 }
 
-/** Over the page until it is closed; the browser keeps the focus in it and gives it back. */
+/** A modal dialog. The browser keeps the focus inside; closing returns the focus to its previous element. */
 export function Dialog({ title, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -51,18 +51,18 @@ interface Question {
 
 const question = createStore<Question | undefined>(undefined);
 
-/** Asks in a dialog; the answer is whether it was agreed to. */
+/** Asks in a dialog; returns whether the user confirmed. */
 export function ask(title: string, text: string, yes: string, no = "Cancel"): Promise<boolean> {
   return new Promise((resolve) => {
-    const answer = (agreed: boolean) => {
+    const answer = (confirmed: boolean) => {
       question.set(undefined);
-      resolve(agreed);
+      resolve(confirmed);
     };
     question.set({ title, text, yes, no, answer });
   });
 }
 
-/** Where questions are asked; once in the page. */
+/** The dialog of `ask`; used once in the page. */
 export function Questions() {
   const asked = useStore(question);
   if (!asked) return null;

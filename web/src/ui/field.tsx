@@ -6,9 +6,8 @@ interface FieldProps {
   label: string;
   /** How to fill it in. */
   hint?: ComponentChildren;
-  /** What is wrong with what it holds. */
+  /** What is wrong with the value. */
   error?: string | undefined;
-  /** Beside the label. */
   aside?: ComponentChildren;
   optional?: boolean;
 }
@@ -19,7 +18,7 @@ interface Wiring {
   "aria-invalid"?: true;
 }
 
-/** A label, a hint and an error around one control, which they are tied to. */
+/** A label, a hint and an error, linked to one control. */
 export function Field({
   label,
   hint,
@@ -76,7 +75,7 @@ export function TextField({ label, hint, error, aside, optional, value, onValue,
     <Field label={label} hint={hint} error={error} aside={aside} optional={optional ?? false}>
       {(wiring) => (
         <input
-          // The types of the library tell inputs apart by their literal type.
+          // Preact's types select the attributes of an input by the literal type.
           type={type as "text"}
           spellcheck={false}
           {...input}

@@ -1,4 +1,4 @@
-// Drawn for this console on a grid of 16, in the colour of the text around them.
+// Icons drawn for this console on a 16 × 16 grid, in the colour of the surrounding text.
 import type { ComponentChildren } from "preact";
 
 const drawings = {

@@ -4,19 +4,19 @@ import { useLocation } from "../router.ts";
 
 export interface PageProps {
   title: string;
-  /** What the browser's tab says, if not the title. */
+  /** The title of the browser tab, if it differs from `title`. */
   tab?: string;
-  /** Above the title: where this page belongs. */
+  /** The parent page, shown above the title. */
   parent?: { href: string; label: string };
-  /** Beside the title, such as a state. */
+  /** Shown beside the title, such as a status. */
   badge?: ComponentChildren;
   lead?: ComponentChildren;
-  /** At the title's end: what can be done here. */
+  /** Buttons at the end of the title row. */
   actions?: ComponentChildren;
   children: ComponentChildren;
 }
 
-/** A page: its title is the tab's too, and has the focus when somebody comes here by a link. */
+/** A page. Its heading gets the focus when the user navigates to it. */
 export function Page({ title, tab, parent, badge, lead, actions, children }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   const { path, navigated } = useLocation();
@@ -59,7 +59,7 @@ export interface SectionProps {
   children: ComponentChildren;
 }
 
-/** A part of a page under a heading of its own. */
+/** A part of a page with its own heading. */
 export function Section({ title, id, hint, actions, plain, children }: SectionProps) {
   return (
     <section class={plain ? "section" : "section card"} id={id} aria-label={title}>

@@ -1,4 +1,4 @@
-// What stands in a page's place while there is nothing to show, or nothing yet.
+// Empty, error and loading states, notes and badges.
 import type { ComponentChildren } from "preact";
 import type { ApiError } from "../api.ts";
 import { Button } from "./button.tsx";
@@ -25,7 +25,7 @@ export function EmptyState({ icon = "inbox", title, children, actions }: EmptyPr
   );
 }
 
-/** What went wrong, whether it is worth another try, and how to find it in the log. */
+/** An error in place of the content, with a retry button and the reference for the log. */
 export function ErrorState({ error, title, retry }: { error: ApiError; title?: string; retry?: () => void }) {
   return (
     <div class="empty error-state" role="alert">
@@ -46,7 +46,7 @@ export function ErrorState({ error, title, retry }: { error: ApiError; title?: s
   );
 }
 
-/** An error beside what it is about. */
+/** An error beside the content that it belongs to. */
 export function ErrorNote({ error }: { error: ApiError }) {
   return (
     <div class="note bad" role="alert">
@@ -63,7 +63,7 @@ function Reference({ error }: { error: ApiError }) {
   if (!error.reference) return null;
   return (
     <p class="hint">
-      Reference <code>{error.reference}</code>, under which the log has the details
+      Reference <code>{error.reference}</code>. Search the server’s log for it.
     </p>
   );
 }
@@ -78,7 +78,7 @@ export function Note({ tone = "plain", children }: { tone?: "plain" | "warn" | "
   );
 }
 
-/** Grey lines of the height that text will have. */
+/** Grey placeholder lines with the height of the expected text. */
 export function Skeleton({ lines = 3, height }: { lines?: number; height?: number }) {
   return (
     <div class="skeleton" role="status" aria-label="Loading">

@@ -4,19 +4,19 @@ export interface Column<Row> {
   id: string;
   label: string;
   cell: (row: Row) => ComponentChildren;
-  /** Figures, which are aligned at their end. */
+  /** Numbers, which are right-aligned. */
   numeric?: boolean;
 }
 
 interface TableProps<Row> {
-  /** What the table holds, for those who hear it. */
+  /** The accessible name of the table. */
   caption: string;
   columns: Column<Row>[];
   rows: Row[];
   rowKey: (row: Row) => string;
 }
 
-/** A table; on a narrow screen each row is a card whose cells name their column. */
+/** A table. On a narrow screen, each row becomes a card whose cells show their column's label. */
 export function Table<Row>({ caption, columns, rows, rowKey }: TableProps<Row>) {
   return (
     <table class="table">
@@ -45,7 +45,7 @@ export function Table<Row>({ caption, columns, rows, rowKey }: TableProps<Row>) 
   );
 }
 
-/** Rows of the table's height while it is read. */
+/** Placeholder rows while the table loads. */
 export function TableSkeleton({ rows = 5 }: { rows?: number }) {
   return (
     <div class="table-skeleton" role="status" aria-label="Loading">

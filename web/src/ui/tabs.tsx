@@ -7,7 +7,7 @@ export interface Tab {
   content: () => ComponentChildren;
 }
 
-/** Alternatives of which one is shown; arrow keys, Home and End go through them. */
+/** Tabs, selected with the pointer, the arrow keys, Home and End. */
 export function Tabs({ label, tabs }: { label: string; tabs: Tab[] }) {
   const [chosen, choose] = useState(tabs[0]?.id);
   const list = useRef<HTMLDivElement>(null);

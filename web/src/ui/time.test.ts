@@ -6,13 +6,13 @@ import { timeInWords } from "./time.tsx";
 const NOW = Date.parse("2026-11-25T04:31:07.123Z");
 const words = (seconds: number): string => timeInWords(NOW + seconds * 1000, NOW);
 
-test("what is to come is never said to have been", () => {
+test("a future time is never shown as past", () => {
   assert.equal(words(-1), "just now");
   assert.equal(words(0), "just now");
   assert.equal(words(1), "in a moment");
 });
 
-test("what is to come is rounded up, what is over is rounded down", () => {
+test("a future time is rounded up, a past time is rounded down", () => {
   assert.match(words(11.2), /in 12 s/);
   assert.match(words(61), /in 2 min/);
   assert.match(words(86_400 - 1), /in 24 h/);

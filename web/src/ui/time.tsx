@@ -12,25 +12,25 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["day", 86400],
 ];
 
-/** How far `at` is from `now`, in words; far ones as a date. Rounded to what is
- * surely true: it is over since at least that long, and will be by then. */
+/** The distance from `now` to `at`, in words; distant times as a date. Past times are rounded
+ * down and future times up, so that the text is correct in both cases. */
 export function timeInWords(at: number, now: number): string {
   const seconds = (at - now) / 1000;
-  const away = Math.abs(seconds);
-  if (away < 5) return seconds > 0 ? "in a moment" : "just now";
-  if (away >= 6 * 86400) return (away < 300 * 86400 ? day : withYear).format(at);
-  if (seconds > 0 && away < 2 * 86400 && away >= 3600) return relative.format(Math.ceil(seconds / 3600), "hour");
-  const [unit, size] = UNITS.findLast(([, least]) => away >= least) ?? ["second", 1];
+  const distance = Math.abs(seconds);
+  if (distance < 5) return seconds > 0 ? "in a moment" : "just now";
+  if (distance >= 6 * 86400) return (distance < 300 * 86400 ? day : withYear).format(at);
+  if (seconds > 0 && distance < 2 * 86400 && distance >= 3600) return relative.format(Math.ceil(seconds / 3600), "hour");
+  const [unit, size] = UNITS.findLast(([, least]) => distance >= least) ?? ["second", 1];
   return relative.format(Math.ceil(seconds / size), unit);
 }
 
-/** The time to the second in the reader's zone, and as the server has it. */
+/** The time to the second in the user's time zone, followed by the server's value. */
 export function exactTime(at: string): string {
   return `${exact.format(Date.parse(at))} (${at})`;
 }
 
-/** A time in the reader's zone, in words; its exact value is shown on hover. It is over,
- * whatever the clocks of the server and the reader say, unless it lies `ahead`. */
+/** A time in the user's time zone, in words; the exact value is shown on hover. Without
+ * `ahead` it is shown as past, even if the clocks of the server and the user differ. */
 export function Time({ at, absolute, ahead }: { at: string; absolute?: boolean; ahead?: boolean }) {
   const now = useNow(10_000);
   const parsed = Date.parse(at);

@@ -10,12 +10,12 @@ interface Toast {
 const current = createStore<Toast | undefined>(undefined);
 const SHOWN_MS = 5000;
 
-/** Tells what came of something, on the screen and to those who hear it. */
+/** Shows the result of an action, and announces it to screen readers. */
 export function toast(text: string, tone: Toast["tone"] = "good") {
   current.set({ text, tone });
 }
 
-/** Where that is told; once in the page. */
+/** The message of `toast`; used once in the page. */
 export function Toasts() {
   const shown = useStore(current);
   useEffect(() => {

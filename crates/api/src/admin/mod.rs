@@ -1,9 +1,9 @@
-//! Who may manage: a caller that sends the admin token, or the cookie of a console
-//! session that began with it.
+//! Authentication of the management API: the admin token, or the cookie of a console
+//! session that was opened with it.
 //!
-//! A browser sends cookies by itself, so a call that changes something must also
-//! bear a header that no page of another origin can send (`X-Console`), on top of
-//! `SameSite=Strict`.
+//! Browsers send cookies automatically. So a request that changes something needs, in
+//! addition to `SameSite=Strict`, a header that pages of other origins cannot send
+//! (`X-Console`).
 
 pub(crate) mod session;
 mod throttle;
@@ -25,21 +25,21 @@ use tracing::Instrument as _;
 use crate::Problem;
 use crate::audit::{self, Actor, Destination};
 pub use session::router;
-use throttle::{Attempt, LoginThrottle, Omitted};
+use throttle::{LoginThrottle, OmittedAttempts, RefusedAttempt};
 
 const X_CONSOLE: HeaderName = HeaderName::from_static("x-console");
-/// Which site a request comes from, by the browser
+/// Set by the browser: which site a request comes from
 /// (<https://www.w3.org/TR/fetch-metadata/>). Pages cannot set it.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Cookies of the console's name that are tried. A page on another port of the same host
-/// can add one for each beginning of a path, which are far fewer.
+/// How many cookies with the console's name are tried. A page on another port of the same
+/// host can add one for each prefix of a path, which are far fewer.
 const MOST_SESSION_COOKIES: usize = 64;
 
-/// Where a request comes from, put among its extensions by who serves.
+/// The address that a request comes from. The server adds it to the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub IpAddr);
 
-/// Those who may manage.
+/// Checks the admin token and console sessions.
 #[derive(Clone)]
 pub struct Admins {
     token: Arc<str>,
@@ -48,7 +48,7 @@ pub struct Admins {
     cookie_name: Arc<str>,
     clock: Clock,
     throttle: Arc<LoginThrottle>,
-    /// Where the audit log is stored; without it, it is only logged.
+    /// Stores the audit log. Without it, audit entries are only logged.
     audit: Option<Arc<Agents>>,
 }
 
@@ -58,34 +58,32 @@ impl fmt::Debug for Admins {
     }
 }
 
-/// Why a call is not an admin's.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthError {
     #[error("Send the admin token as `Authorization: Bearer <token>`, or sign in to the console")]
     NoCredentials,
     #[error("The admin token is wrong")]
     WrongToken,
-    #[error("The session is over; sign in again")]
-    SessionOver,
+    #[error("The session has expired or is not valid; sign in again")]
+    SessionExpired,
     #[error(
-        "A change with the console's cookie must come from the console's own pages and needs the header `X-Console: 1`, which other sites cannot send"
+        "A change that is authenticated by the session cookie must come from the console's pages, with the header `X-Console: 1`"
     )]
     CrossOrigin,
-    #[error("Too many wrong admin tokens came from your address; try again in a minute")]
+    #[error("Too many wrong admin tokens from your address; try again in a minute")]
     TooManyGuesses { seconds: u16 },
 }
 
 impl Admins {
-    /// Those who have this token, at this address.
+    /// `public_url` decides the name of the session cookie, and whether it is `Secure`.
     pub fn new(token: impl Into<Arc<str>>, public_url: &str, clock: Clock) -> Self {
         let is_https = public_url.starts_with("https:");
         let cookie_name = cookie_name(public_url, is_https).into();
         Self { token: token.into(), is_https, cookie_name, clock, throttle: Arc::default(), audit: None }
     }
 
-    /// The same, with an audit log that is stored here.
     #[must_use]
-    pub(crate) fn audited_in(self, agents: Arc<Agents>) -> Self {
+    pub(crate) fn with_audit_log(self, agents: Arc<Agents>) -> Self {
         Self { audit: Some(agents), ..self }
     }
 
@@ -97,17 +95,18 @@ impl Admins {
         let session = self.session(request.headers)?.ok_or(AuthError::NoCredentials)?;
         let actor = self.session_actor(session, request.caller);
         if request.is_changing && !is_from_console(request.headers) {
-            let noted = self.throttle.note(Attempt::Other, request.caller, self.clock.now());
-            let destination = Destination { is_logged: noted.is_logged, is_stored: noted.is_stored };
-            self.report_omitted(noted.omitted).await;
-            self.report(&actor, AuditEntry::of(AuditEvent::CrossOriginRefused), destination).await;
+            let decision = self.throttle.record(RefusedAttempt::Other, request.caller, self.clock.now());
+            let destination = Destination { is_logged: decision.is_logged, is_stored: decision.is_stored };
+            self.report_omitted(decision.omitted).await;
+            self.report(&actor, AuditEntry::new(AuditEvent::CrossOriginRefused), destination).await;
             return Err(AuthError::CrossOrigin);
         }
         Ok(actor)
     }
 
-    /// The right token is let in however many wrong ones came from its address:
-    /// behind a proxy all callers have one, and anybody could shut out the owner.
+    /// The right token is accepted no matter how many wrong ones came from its address.
+    /// Behind a proxy all callers have one address, so otherwise any caller could lock out
+    /// the admin.
     async fn check_token(
         &self,
         given: &[u8],
@@ -117,16 +116,18 @@ impl Admins {
         if is_secret(given, self.token.as_bytes()) {
             return Ok(());
         }
-        let noted = self.throttle.note(Attempt::Guess, caller, self.clock.now());
-        let event = if noted.retry_after.is_some() { AuditEvent::AttemptsLimited } else { event };
-        let destination = Destination { is_logged: noted.is_logged, is_stored: noted.is_stored };
-        self.report_omitted(noted.omitted).await;
-        self.report(&Actor::unauthenticated(caller), AuditEntry::of(event), destination).await;
-        Err(noted.retry_after.map_or(AuthError::WrongToken, |seconds| AuthError::TooManyGuesses { seconds }))
+        let decision = self.throttle.record(RefusedAttempt::Guess, caller, self.clock.now());
+        let event = if decision.retry_after.is_some() { AuditEvent::AttemptsLimited } else { event };
+        let destination = Destination { is_logged: decision.is_logged, is_stored: decision.is_stored };
+        self.report_omitted(decision.omitted).await;
+        self.report(&Actor::unauthenticated(caller), AuditEntry::new(event), destination).await;
+        Err(decision
+            .retry_after
+            .map_or(AuthError::WrongToken, |seconds| AuthError::TooManyGuesses { seconds }))
     }
 
-    /// The first session among the cookies of its name that holds. A page on another
-    /// port of this host can add cookies of that name, and a browser sends those for
+    /// The first valid session among the cookies with the console's name. A page on another
+    /// port of this host can add cookies with that name, and a browser sends those for
     /// longer paths first (RFC 6265 section 5.4).
     fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, AuthError> {
         let now = self.clock.now();
@@ -138,27 +139,33 @@ impl Admins {
             let sealed = std::str::from_utf8(sealed).ok()?;
             Session::unsealed(sealed, self.token.as_bytes(), now)
         });
-        session.map(Some).ok_or(AuthError::SessionOver)
+        session.map(Some).ok_or(AuthError::SessionExpired)
     }
 
     fn session_actor(&self, session: Session, caller: Option<IpAddr>) -> Actor {
         Actor::session(session.public_id(self.token.as_bytes()), caller)
     }
 
-    /// Reports the attempts of an earlier minute that were not reported one by one.
-    async fn report_omitted(&self, omitted: Option<Omitted>) {
+    /// Reports how many attempts of an earlier minute were not reported individually.
+    async fn report_omitted(&self, omitted: Option<OmittedAttempts>) {
         let Some(omitted) = omitted else { return };
-        let of = |attempts| AuditEntry {
+        let entry_for = |attempts| AuditEntry {
             attempts: Some(attempts),
             addresses: Some(omitted.addresses),
-            ..AuditEntry::of(AuditEvent::AttemptsOmitted)
+            ..AuditEntry::new(AuditEvent::AttemptsOmitted)
         };
         let actor = Actor::unauthenticated(omitted.address);
         if omitted.lines > 0 {
-            self.report(&actor, of(omitted.lines), Destination { is_logged: true, is_stored: false }).await;
+            self.report(&actor, entry_for(omitted.lines), Destination { is_logged: true, is_stored: false })
+                .await;
         }
         if omitted.entries > 0 {
-            self.report(&actor, of(omitted.entries), Destination { is_logged: false, is_stored: true }).await;
+            self.report(
+                &actor,
+                entry_for(omitted.entries),
+                Destination { is_logged: false, is_stored: true },
+            )
+            .await;
         }
     }
 
@@ -167,16 +174,17 @@ impl Admins {
     }
 }
 
-/// What decides on a request.
+/// The parts of a request that authentication depends on.
 struct RequestParts<'a> {
     headers: &'a HeaderMap,
     caller: Option<IpAddr>,
     is_changing: bool,
 }
 
-/// With TLS, the prefix makes browsers refuse it without, from another host or for
-/// another path (RFC 6265bis section 4.1.3.2). Without, several servers may run on
-/// one machine, and the cookies of a host are those of all its ports.
+/// With TLS, the prefix `__Host-` makes browsers refuse the cookie if it is set without
+/// TLS, by another host or for another path (RFC 6265bis section 4.1.3.2). Without TLS,
+/// the name has the port: several servers may run on one machine, and all ports of a host
+/// share its cookies.
 fn cookie_name(public_url: &str, is_https: bool) -> String {
     if is_https {
         return "__Host-agent_webhooks".to_owned();
@@ -185,11 +193,11 @@ fn cookie_name(public_url: &str, is_https: bool) -> String {
     format!("agent_webhooks_{}", port.unwrap_or(80))
 }
 
-/// Around every management route.
+/// Middleware of every management route.
 ///
-/// A change runs to its end even if the caller closes the connection: otherwise a caller
-/// could leave between a change and its entry in the audit log.
-pub(crate) async fn admins_only(
+/// A change runs to its end even if the caller closes the connection. Otherwise the
+/// connection could close between a change and its entry in the audit log.
+pub(crate) async fn require_admin(
     State(admins): State<Admins>,
     mut request: Request,
     next: Next,
@@ -206,12 +214,12 @@ pub(crate) async fn admins_only(
     tokio::spawn(next.run(request).in_current_span()).await.map_err(Problem::internal)
 }
 
-/// Whether the console's own pages sent a request. The header is one that other origins
-/// cannot send. Browsers add the other one, and say there if a page of another site or of
-/// another port asks.
+/// Whether the console's pages sent a request. Pages of other origins cannot send
+/// `X-Console`. Browsers add `Sec-Fetch-Site`, which shows whether the page belongs to
+/// another site or another port.
 fn is_from_console(headers: &HeaderMap) -> bool {
-    let mut marks = headers.get_all(X_CONSOLE).into_iter();
-    let is_marked = matches!((marks.next(), marks.next()), (Some(mark), None) if mark == "1");
+    let mut values = headers.get_all(X_CONSOLE).into_iter();
+    let is_marked = matches!((values.next(), values.next()), (Some(value), None) if value == "1");
     is_marked
         && headers.get_all(SEC_FETCH_SITE).into_iter().all(|site| site == "same-origin" || site == "none")
 }
@@ -228,8 +236,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// The values of the cookies of this name, as bytes: another cookie in the same header
-/// may hold bytes that are not ASCII.
+/// The values of the cookies with this name, as bytes: another cookie in the same header
+/// may contain bytes that are not ASCII.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let pairs =
         headers.get_all(COOKIE).into_iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
@@ -240,13 +248,13 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let message = error.to_string();
         match error {
-            AuthError::NoCredentials | AuthError::WrongToken | AuthError::SessionOver => {
-                Self::caller(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            AuthError::NoCredentials | AuthError::WrongToken | AuthError::SessionExpired => {
+                Self::client_error(StatusCode::UNAUTHORIZED, "unauthorized", message)
                     .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
-            AuthError::CrossOrigin => Self::caller(StatusCode::FORBIDDEN, "cross_origin", message),
+            AuthError::CrossOrigin => Self::client_error(StatusCode::FORBIDDEN, "cross_origin", message),
             AuthError::TooManyGuesses { seconds } => {
-                Self::caller(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+                Self::client_error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
                     .with_header(RETRY_AFTER, seconds.into())
             }
         }

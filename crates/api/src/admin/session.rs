@@ -1,4 +1,4 @@
-//! `/api/session`: signing in to the console, and out.
+//! `/api/session`: signs in to the console, and out.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Json, State};
@@ -15,10 +15,9 @@ use super::{Admins, AuthError, Caller, CallerExtension};
 use crate::Problem;
 use crate::audit::Destination;
 
-/// A token and the JSON around it.
 const MAX_BODY_BYTES: usize = 16 * 1024;
 
-/// What signs in.
+/// Credentials for a console session.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignIn {
@@ -33,16 +32,16 @@ impl std::fmt::Debug for SignIn {
     }
 }
 
-/// A session that goes on.
+/// An active console session.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Session)]
 pub(crate) struct SessionView {
-    /// When to sign in again.
+    /// When the session expires.
     #[schema(format = "date-time")]
     expires_at: String,
 }
 
-/// The routes, which anybody may ask.
+/// Routes without authentication.
 pub fn router(admins: Admins) -> Router {
     Router::new()
         .route("/api/session", get(show).post(sign_in).delete(sign_out))
@@ -54,24 +53,24 @@ pub fn router(admins: Admins) -> Router {
 /// Signs in to the console.
 #[utoipa::path(post, path = "/api/session", tag = "Console sessions", operation_id = "sign_in",
     request_body(content = SignIn, description = "The admin token."),
-    responses((status = 204, description = "Signed in, for 12 hours.", headers(("Set-Cookie" = String, description = "The session.")))),
+    responses((status = 204, description = "Signed in, for 12 hours.", headers(("Set-Cookie" = String, description = "The session cookie.")))),
     security(()))]
 pub(crate) async fn sign_in(
     State(admins): State<Admins>,
     caller: CallerExtension,
     body: Result<Json<SignIn>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Ok(Json(SignIn { admin_token })) = body else { return Err(unreadable()) };
+    let Ok(Json(SignIn { admin_token })) = body else { return Err(sign_in_body_error()) };
     let caller = caller.map(|Extension(Caller(address))| address);
     admins.check_token(admin_token.trim().as_bytes(), AuditEvent::SignInFailed, caller).await?;
-    let session = Session::begun(admins.clock.now());
+    let session = Session::new(admins.clock.now());
     let lasts = session.expires_at().since(admins.clock.now()).as_secs();
     let actor = admins.session_actor(session, caller);
-    admins.report(&actor, AuditEntry::of(AuditEvent::SignedIn), Destination::BOTH).await;
+    admins.report(&actor, AuditEntry::new(AuditEvent::SignedIn), Destination::BOTH).await;
     Ok(admins.cookie(&session.sealed(admins.token.as_bytes()), lasts))
 }
 
-/// Tells how long the console's session goes on.
+/// Returns when the console session expires.
 #[utoipa::path(get, path = "/api/session", tag = "Console sessions", operation_id = "get_session",
     responses((status = 200, description = "The session.", body = SessionView)),
     security(("session" = [])))]
@@ -85,24 +84,24 @@ pub(crate) async fn show(
 
 /// Signs out of the console.
 ///
-/// The browser is told to forget its cookie: nothing is kept here that could be deleted.
+/// The response makes the browser delete its cookie. The server stores no sessions.
 #[utoipa::path(delete, path = "/api/session", tag = "Console sessions", operation_id = "sign_out",
-    responses((status = 204, description = "Signed out.", headers(("Set-Cookie" = String, description = "An empty session, over at once.")))),
+    responses((status = 204, description = "Signed out.", headers(("Set-Cookie" = String, description = "An empty cookie that expires at once.")))),
     security(()))]
 pub(crate) async fn sign_out(
     State(admins): State<Admins>,
     caller: CallerExtension,
     headers: HeaderMap,
 ) -> Response {
-    // Only a session that holds is worth an entry: everybody may call this.
+    // Only a valid session gets an audit entry: this call needs no authentication.
     if let Ok(Some(session)) = admins.session(&headers) {
         let actor = admins.session_actor(session, caller.map(|Extension(Caller(address))| address));
-        admins.report(&actor, AuditEntry::of(AuditEvent::SignedOut), Destination::BOTH).await;
+        admins.report(&actor, AuditEntry::new(AuditEvent::SignedOut), Destination::BOTH).await;
     }
     admins.cookie("", 0)
 }
 
-pub(crate) fn unreadable() -> Problem {
+pub(crate) fn sign_in_body_error() -> Problem {
     let message = "Send a JSON object with `admin_token` and nothing else, as application/json";
     Problem::bad_request("invalid_request", message)
 }
@@ -113,7 +112,7 @@ impl Admins {
         let name = &self.cookie_name;
         let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
         let mut response = StatusCode::NO_CONTENT.into_response();
-        // Digits, a dot and hexadecimal digits.
+        // A cookie has digits, a dot and hexadecimal digits, so this cannot fail.
         if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {
             cookie.set_sensitive(true);
             response.headers_mut().insert(SET_COOKIE, cookie);

@@ -1,4 +1,4 @@
-//! Changing, rotating and deleting agents.
+//! Updates and deletes agents, and rotates their webhooks.
 
 use std::time::Duration;
 
@@ -16,61 +16,61 @@ use super::view::{AgentView, WebhookUrl};
 use super::{AgentPath, Body, ManageError, Management, audit_entry, own_api_key};
 use crate::Problem;
 use crate::audit::Actor;
-use crate::openapi::parameters::OfAgent;
+use crate::openapi::parameters::AgentIdParam;
 use crate::openapi::shapes::AgentPatch;
 
-/// Longest time an old URL may go on working: 30 days.
+/// The longest time that an old URL continues to work: 30 days.
 const MAX_OVERLAP_SECONDS: u64 = 2_592_000;
 
-/// Old URLs that can work beside the new one; one more ends the oldest.
+/// How many old URLs can work in addition to the new one. One more ends the oldest.
 const MAX_PREVIOUS_TOKENS: usize = 10;
 
-/// Changes an agent.
+/// Updates an agent.
 ///
-/// The body is a JSON merge patch (RFC 7396) of the definition: what is `null` is
-/// taken out, what is absent stays.
+/// The body is a JSON merge patch (RFC 7396) of the definition. Fields that are `null` are
+/// removed. Fields that are absent do not change.
 #[utoipa::path(patch, path = "/api/agents/{id}", tag = "Agents", operation_id = "update_agent",
-    params(OfAgent),
-    request_body(content = AgentPatch, description = "What to change.", example = json!({ "enabled": false, "limits": { "timeout_seconds": 60 } })),
-    responses((status = 200, description = "The agent as it is now.", body = AgentView)))]
+    params(AgentIdParam),
+    request_body(content = AgentPatch, description = "The fields to change.", example = json!({ "enabled": false, "limits": { "timeout_seconds": 60 } })),
+    responses((status = 200, description = "The updated agent.", body = AgentView)))]
 pub(crate) async fn update(
     State(management): State<Management>,
     Extension(actor): Extension<Actor>,
     id: AgentPath,
     body: Body,
 ) -> Result<Json<AgentView>, Problem> {
-    let read = management.find(id).await?;
+    let current = management.find(id).await?;
     let patch =
         serde_json::from_slice(&body.map_err(ManageError::from)?).map_err(|_| ManageError::NotAnObject)?;
-    let record = management.update(&read, patch, &actor).await?;
+    let record = management.update(&current, patch, &actor).await?;
     Ok(Json(management.view(&record).await?))
 }
 
 /// Deletes an agent.
 ///
-/// Its webhook answers 404 from then on, and its queued tasks end as FAILURE.
+/// From then on its webhook returns 404, and its queued tasks end in FAILURE.
 #[utoipa::path(delete, path = "/api/agents/{id}", tag = "Agents", operation_id = "delete_agent",
-    params(OfAgent),
-    responses((status = 204, description = "It is gone.")))]
+    params(AgentIdParam),
+    responses((status = 204, description = "Deleted.")))]
 pub(crate) async fn delete(
     State(management): State<Management>,
     Extension(actor): Extension<Actor>,
     id: AgentPath,
 ) -> Result<StatusCode, Problem> {
-    let read = management.clear_out(management.find(id).await?).await?;
-    management.agents.delete(&read, management.clock.now()).await.map_err(ManageError::from)?;
-    management.record(&actor, audit_entry(AuditEvent::AgentDeleted, &read)).await;
-    management.forget_secrets(&read).await?;
+    let current = management.delete_documents(management.find(id).await?).await?;
+    management.agents.delete(&current, management.clock.now()).await.map_err(ManageError::from)?;
+    management.record(&actor, audit_entry(AuditEvent::AgentDeleted, &current)).await;
+    management.delete_agent_secrets(&current).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives an agent a new webhook URL.
+/// Replaces an agent's webhook URL.
 ///
-/// The old one goes on working for `overlap_seconds`; without a body it ends at once. Older ones that
-/// still work end no later than it.
+/// The old URL continues to work for `overlap_seconds`. Without a body it stops at once. Older URLs that
+/// still work stop at the same time or earlier.
 #[utoipa::path(post, path = "/api/agents/{id}/webhook/rotate", tag = "Agents", operation_id = "rotate_webhook",
-    params(OfAgent),
-    request_body(content = Option<Rotation>, description = "How long the old URL goes on working."),
+    params(AgentIdParam),
+    request_body(content = Option<Rotation>, description = "How long the old URL continues to work."),
     responses((status = 200, description = "The new URL.", body = WebhookUrl)))]
 pub(crate) async fn rotate(
     State(management): State<Management>,
@@ -78,25 +78,26 @@ pub(crate) async fn rotate(
     id: AgentPath,
     body: Body,
 ) -> Result<Json<WebhookUrl>, Problem> {
-    let read = management.find(id).await?;
-    let record = management.rotate(&read, overlap(&body.map_err(ManageError::from)?)?, &actor).await?;
+    let current = management.find(id).await?;
+    let record =
+        management.rotate(&current, parse_overlap(&body.map_err(ManageError::from)?)?, &actor).await?;
     Ok(Json(management.url_view(&record).await?))
 }
 
-/// How a webhook URL is replaced.
+/// Options for replacing a webhook URL.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rotation {
-    /// For how long the old URL goes on working: up to 30 days.
+    /// How long the old URL continues to work, in seconds: up to 30 days.
     #[serde(default)]
     #[schema(maximum = 2_592_000, example = 3600)]
     overlap_seconds: u64,
 }
 
-fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
+fn parse_overlap(body: &[u8]) -> Result<Duration, ManageError> {
     let rotation = match body {
         [] => Rotation::default(),
-        // An object: an array would be read as one, by position.
+        // Only an object: serde would also accept an array, with the fields by position.
         json if json.trim_ascii().starts_with(b"{") => {
             serde_json::from_slice(json).map_err(ManageError::Rotation)?
         }
@@ -111,7 +112,7 @@ fn overlap(body: &[u8]) -> Result<Duration, ManageError> {
 impl Management {
     async fn update(
         &self,
-        read: &AgentRecord,
+        current: &AgentRecord,
         patch: Value,
         actor: &Actor,
     ) -> Result<AgentRecord, ManageError> {
@@ -119,20 +120,20 @@ impl Management {
         if fields.contains_key("webhook_token") {
             return Err(ManageError::TokenFixed);
         }
-        let mut definition = json!(read.agent.draft());
+        let mut definition = json!(current.agent.draft());
         merge(&mut definition, patch);
         let draft = AgentDraft::from_json(definition.to_string().as_bytes())?;
-        let agent = read.agent.changed(draft)?;
-        let agent = self.keep_api_key(agent).await?;
-        let replaced = self.replace(read, AgentRecord { agent: agent.clone(), ..read.clone() }).await;
+        let agent = current.agent.changed(draft)?;
+        let agent = self.store_api_key(agent).await?;
+        let replaced = self.replace(current, AgentRecord { agent: agent.clone(), ..current.clone() }).await;
         if let Ok(record) = &replaced {
-            self.record(actor, update_entry(read, record)).await;
+            self.record(actor, update_entry(current, record)).await;
         }
-        // Whichever key nobody uses now is forgotten.
+        // Delete the key that is no longer used: the old one, or after a conflict the new one.
         let unused = match &replaced {
-            Ok(_) => own_api_key(&read.agent).filter(|old| own_api_key(&agent) != Some(*old)),
+            Ok(_) => own_api_key(&current.agent).filter(|old| own_api_key(&agent) != Some(*old)),
             Err(ManageError::Conflict) => {
-                own_api_key(&agent).filter(|new| own_api_key(&read.agent) != Some(*new))
+                own_api_key(&agent).filter(|new| own_api_key(&current.agent) != Some(*new))
             }
             Err(_) => None,
         };
@@ -144,50 +145,50 @@ impl Management {
 
     async fn rotate(
         &self,
-        read: &AgentRecord,
+        current: &AgentRecord,
         overlap: Duration,
         actor: &Actor,
     ) -> Result<AgentRecord, ManageError> {
         let now = self.clock.now();
-        let version = read.webhook.version + 1;
+        let version = current.webhook.version + 1;
         let last = now.plus(overlap);
-        let mut previous = read.webhook.previous.clone();
-        // Who replaces what leaked means every URL there was.
+        let mut previous = current.webhook.previous.clone();
+        // The owner may rotate because a URL leaked, so no older URL may outlive this overlap.
         for (_, until) in &mut previous {
             *until = last.min(*until);
         }
-        previous.push((read.webhook.current.clone(), last));
+        previous.push((current.webhook.current.clone(), last));
         previous.retain(|(_, until)| now < *until);
         previous.drain(..previous.len().saturating_sub(MAX_PREVIOUS_TOKENS));
         let webhook = Webhook {
             version,
             imported: false,
-            current: self.token(read.agent.id(), version).hash(),
+            current: self.token(current.agent.id(), version).hash(),
             previous,
         };
-        let record = self.replace(read, AgentRecord { webhook, ..read.clone() }).await?;
+        let record = self.replace(current, AgentRecord { webhook, ..current.clone() }).await?;
         let entry = audit_entry(AuditEvent::WebhookRotated, &record);
         self.record(actor, AuditEntry { overlap_seconds: Some(overlap.as_secs()), ..entry }).await;
-        if read.webhook.imported {
-            self.secrets.remove(&imported_token_name(read.agent.id())).await?;
+        if current.webhook.imported {
+            self.secrets.remove(&imported_token_name(current.agent.id())).await?;
         }
         Ok(record)
     }
 
     pub(crate) async fn replace(
         &self,
-        read: &AgentRecord,
+        current: &AgentRecord,
         record: AgentRecord,
     ) -> Result<AgentRecord, ManageError> {
         let now = self.clock.now();
-        let mut record = AgentRecord { updated_at: now, revision: read.revision + 1, ..record };
+        let mut record = AgentRecord { updated_at: now, revision: current.revision + 1, ..record };
         // An expired token may belong to another agent by now.
         record.webhook.previous.retain(|(_, until)| now < *until);
-        self.agents.update(read, &record).await?;
+        self.agents.update(current, &record).await?;
         Ok(record)
     }
 
-    pub(crate) async fn forget_secrets(&self, record: &AgentRecord) -> Result<(), ManageError> {
+    pub(crate) async fn delete_agent_secrets(&self, record: &AgentRecord) -> Result<(), ManageError> {
         let id = record.agent.id();
         if record.webhook.imported {
             self.secrets.remove(&imported_token_name(id)).await?;
@@ -199,15 +200,15 @@ impl Management {
     }
 }
 
-/// The audit log's entry of an update.
-fn update_entry(read: &AgentRecord, record: &AgentRecord) -> AuditEntry {
-    let (old, new) = (read.agent.draft(), record.agent.draft());
+/// The audit entry of an update.
+fn update_entry(current: &AgentRecord, record: &AgentRecord) -> AuditEntry {
+    let (old, new) = (current.agent.draft(), record.agent.draft());
     let entry = audit_entry(AuditEvent::AgentUpdated, record).with_differences(Some(old), new);
-    AuditEntry { event: AuditEvent::of_update(&entry.fields, new.enabled), ..entry }
+    AuditEntry { event: AuditEvent::for_update(&entry.fields, new.enabled), ..entry }
 }
 
-/// JSON merge patch, RFC 7396 section 2. The nesting is that of a parsed value,
-/// which the parser bounds.
+/// JSON merge patch, RFC 7396 section 2. The recursion is limited because the parser limits
+/// the nesting of `patch`.
 fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;

@@ -1,4 +1,4 @@
-//! Making agents.
+//! Creates agents.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,9 +12,9 @@ use super::{Body, ManageError, Management, audit_entry};
 use crate::Problem;
 use crate::audit::Actor;
 
-/// Makes an agent.
+/// Creates an agent.
 ///
-/// Only `name` is required. Its webhook URL is in the answer and works at once.
+/// Only `name` is required. The response has the webhook URL, which works at once.
 #[utoipa::path(post, path = "/api/agents", tag = "Agents", operation_id = "create_agent",
     request_body(content = AgentDraft, description = "The agent's definition.", example = json!({
         "name": "order-triage",
@@ -33,20 +33,20 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
 }
 
-/// The audit log's entry of a creation. Every field is new, so none is named.
+/// The audit entry of a creation. Every field is new, so the entry lists none.
 fn creation_entry(record: &AgentRecord) -> AuditEntry {
     let entry = audit_entry(AuditEvent::AgentCreated, record);
     AuditEntry { fields: Vec::new(), ..entry.with_differences(None, record.agent.draft()) }
 }
 
 impl Management {
-    /// Creates an agent; its token is derived, or brought along.
+    /// The webhook token is derived from the agent's id, unless the draft imports one.
     pub async fn create(&self, draft: AgentDraft, actor: &Actor) -> Result<AgentRecord, ManageError> {
         let (mut id, mut salt) = ([0; 16], [0; 32]);
         getrandom::fill(&mut id)?;
         getrandom::fill(&mut salt)?;
         let (agent, imported) = Agent::new(AgentId::random(id), draft)?;
-        let agent = self.keep_api_key(agent).await?;
+        let agent = self.store_api_key(agent).await?;
         let webhook = self.first_webhook(agent.id(), imported).await?;
         let now = self.clock.now();
         let record = AgentRecord {
@@ -60,7 +60,7 @@ impl Management {
         };
         match self.agents.create(&record).await {
             Err(CreateError::TokenTaken) => {
-                self.forget_secrets(&record).await?;
+                self.delete_agent_secrets(&record).await?;
                 return Err(ManageError::TokenTaken);
             }
             created => created?,

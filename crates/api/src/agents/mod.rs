@@ -1,5 +1,4 @@
-//! The management API: agents, their webhook URLs and the secrets they refer to,
-//! for who holds the admin token.
+//! The management API: agents, their webhook URLs and the secrets that they refer to.
 
 pub(crate) mod change;
 pub(crate) mod create;
@@ -25,40 +24,33 @@ use domain::{Agent, AgentError, AgentId, AuditEntry, AuditEvent, WebhookToken};
 use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
 use subprocess::Subprocesses;
 
-use crate::admin::{self, Admins, admins_only};
-use crate::gzip::compressed;
+use crate::admin::{self, Admins, require_admin};
+use crate::gzip::compress;
 use crate::{Problem, audit, tasks};
 
-pub use self::sources::{Intake, SourceError};
+pub use self::sources::{DocumentImporter, SourceError};
 
-/// Largest agent definition taken: sources and prompt at their limits, with room for JSON escapes.
+/// The largest agent definition: sources and prompt at their limits, with room for JSON escapes.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// The `{id}` of a path, malformed ones included.
+/// The `{id}` of a path, even if it is malformed.
 type AgentPath = Result<Path<String>, PathRejection>;
-/// A body, or why there is none.
 type Body = Result<Bytes, BytesRejection>;
 
-/// What managing agents needs.
+/// Dependencies of the management API.
 #[derive(Clone)]
 pub struct Management {
-    /// Where agents are kept.
     pub agents: Arc<Agents>,
-    /// Where their tasks are read.
     pub tasks: Tasks,
-    /// Where their secrets are kept.
     pub secrets: Arc<Secrets>,
-    /// Takes in their documents.
-    pub intake: Intake,
-    /// Reads documents and renders prompts.
+    pub document_importer: DocumentImporter,
+    /// Read documents and render prompts.
     pub subprocesses: Subprocesses,
-    /// Tells the time.
     pub clock: Clock,
-    /// Who may manage.
     pub admins: Admins,
-    /// From which webhook tokens are derived.
+    /// Webhook tokens are derived from this.
     pub signing_secret: Arc<str>,
-    /// Where webhooks are reached, without a trailing slash.
+    /// The base of webhook URLs, without a trailing slash.
     pub public_url: Arc<str>,
 }
 
@@ -68,62 +60,52 @@ impl fmt::Debug for Management {
     }
 }
 
-/// Why a management call is refused.
+/// Errors of management calls.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageError {
-    /// No such agent.
     #[error("Agent not found")]
     NotFound,
-    /// The query names none.
+    /// The query has no `id`.
     #[error("Agent ID is required")]
     NoId,
-    /// The definition is wrong.
+    /// The definition is not valid.
     #[error(transparent)]
     Invalid(#[from] AgentError),
-    /// An imported token belongs to an agent already.
-    #[error("`webhook_token` is taken by another agent of this deployment")]
+    #[error("`webhook_token` is already used by another agent of this deployment")]
     TokenTaken,
-    /// A token in a change.
-    #[error("`webhook_token` can only be given when an agent is made; rotate the webhook to change its URL")]
+    /// An update contains a token.
+    #[error("`webhook_token` can only be set when an agent is created; rotate the webhook to change its URL")]
     TokenFixed,
-    /// Two changes at once.
-    #[error("The agent was changed by somebody else meanwhile; read it and try again")]
+    #[error("The agent was changed by another request in the meantime; read it and try again")]
     Conflict,
-    /// The overlap is out of range, or the body is none.
     #[error("`overlap_seconds` must be from 0 to 2592000")]
     Overlap,
-    /// The body of a rotation is no such object.
-    #[error("The rotation is not valid: {0}")]
+    #[error("The request body is not valid: {0}")]
     Rotation(serde_json::Error),
-    /// A change that is no object.
     #[error("The request body must be a JSON object")]
     NotAnObject,
-    /// A secret that cannot be kept.
+    /// The name or value of a secret is not valid.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// No secret of this name is kept.
-    #[error("No secret of this name is kept here")]
-    NoSecret,
-    /// A secret that agents would miss.
-    #[error("Agents refer to this secret: {0}; change or delete them first, or replace the secret's value")]
+    #[error("Secret not found")]
+    SecretNotFound,
+    #[error("Agents use this secret: {0}; change or delete them first, or replace the secret's value")]
     SecretInUse(String),
-    /// The body is too large, or did not arrive.
-    #[error("The request body could not be read; it may have at most 1048576 bytes")]
+    /// The body is too large or incomplete.
+    #[error("The request body is incomplete or larger than 1048576 bytes")]
     Body(StatusCode),
-    /// The system has no randomness.
-    #[error("failed to draw random bits")]
+    #[error("failed to read random bytes from the operating system")]
     Entropy(#[from] getrandom::Error),
-    /// A document is not taken, or not found.
     #[error(transparent)]
     Source(SourceError),
-    /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The routes; each asks who calls before anything else.
+/// The routes of the management API. Each request is authenticated first, except at
+/// `/api/session`.
 pub fn router(management: Management) -> Router {
-    let admins = management.admins.clone().audited_in(Arc::clone(&management.agents));
+    let admins = management.admins.clone().with_audit_log(Arc::clone(&management.agents));
     let session = admin::router(admins.clone());
     Router::new()
         .route("/api/agents", get(read::list).post(create::create))
@@ -137,14 +119,14 @@ pub fn router(management: Management) -> Router {
         .route("/api/agent_webhook", get(read::webhook_url))
         .route("/api/prompt_preview", post(preview::show))
         .route("/api/secrets", get(secrets::list))
-        .route("/api/secrets/{*name}", put(secrets::keep).delete(secrets::forget))
+        .route("/api/secrets/{*name}", put(secrets::store_secret).delete(secrets::delete_secret))
         .route("/api/audit", get(audit::list))
         .merge(tasks::routes())
         .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        // Definitions and payloads are long texts.
-        .layer(from_fn(compressed))
-        .layer(from_fn_with_state(admins, admins_only))
+        // Definitions and payloads are long, so compression is worth it.
+        .layer(from_fn(compress))
+        .layer(from_fn_with_state(admins, require_admin))
         .with_state(management)
         .merge(session)
 }
@@ -155,8 +137,8 @@ impl Management {
         self.agents.get(id).await?.ok_or(ManageError::NotFound)
     }
 
-    /// The agent's webhook URL: derived, or, if it was brought along from
-    /// another system, read from the secret store.
+    /// The agent's webhook URL. Its token is derived or, if it was imported from another
+    /// system, read from the secret store.
     pub async fn webhook_url(&self, record: &AgentRecord) -> Result<String, ManageError> {
         let id = record.agent.id();
         let token = if record.webhook.imported {
@@ -173,9 +155,9 @@ impl Management {
         WebhookToken::derive(self.signing_secret.as_bytes(), id, version)
     }
 
-    /// Moves an API key given in clear to the secret store, under a name of its
-    /// own: the agent's earlier key stays until the agent has changed.
-    async fn keep_api_key(&self, agent: Agent) -> Result<Agent, ManageError> {
+    /// Moves a plain API key to the secret store, under a new name: the agent's earlier key
+    /// stays until the agent is updated.
+    async fn store_api_key(&self, agent: Agent) -> Result<Agent, ManageError> {
         let key = agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
         let Some(ApiKey::Inline(key)) = key else { return Ok(agent) };
         let mut entropy = [0; 8];
@@ -186,17 +168,16 @@ impl Management {
     }
 }
 
-/// An entry of the audit log about this agent.
 pub(crate) fn audit_entry(event: AuditEvent, record: &AgentRecord) -> AuditEntry {
     AuditEntry {
         agent_id: Some(record.agent.id().to_string()),
         agent_name: Some(record.agent.draft().name.clone()),
-        ..AuditEntry::of(event)
+        ..AuditEntry::new(event)
     }
 }
 
-/// The name of the agent's API key if it came with its definition, rather than
-/// being one that its owner keeps in the secret store.
+/// The name of the agent's API key if the key came with the definition. `None` if the owner
+/// manages the key as a secret.
 fn own_api_key(agent: &Agent) -> Option<&str> {
     match agent.draft().model.as_ref()?.api_key.as_ref()? {
         ApiKey::Stored(name) if is_own_api_key(agent.id(), &name.secret) => Some(&name.secret),
@@ -239,11 +220,11 @@ impl From<ManageError> for Problem {
                 Self::bad_request("invalid_request", message)
             }
             ManageError::Secret(_) => Self::bad_request("invalid_secret", message),
-            ManageError::NoSecret => Self::not_found("secret_not_found", &message),
-            ManageError::SecretInUse(_) => Self::caller(StatusCode::CONFLICT, "secret_in_use", message),
-            ManageError::Body(status) => Self::caller(status, "unreadable_body", message),
-            ManageError::TokenTaken => Self::caller(StatusCode::CONFLICT, "token_taken", message),
-            ManageError::Conflict => Self::caller(StatusCode::CONFLICT, "conflict", message),
+            ManageError::SecretNotFound => Self::not_found("secret_not_found", &message),
+            ManageError::SecretInUse(_) => Self::client_error(StatusCode::CONFLICT, "secret_in_use", message),
+            ManageError::Body(status) => Self::client_error(status, "unreadable_body", message),
+            ManageError::TokenTaken => Self::client_error(StatusCode::CONFLICT, "token_taken", message),
+            ManageError::Conflict => Self::client_error(StatusCode::CONFLICT, "conflict", message),
             ManageError::Source(error) => error.into(),
             ManageError::Entropy(_) => Self::internal(error),
             ManageError::Store(error) => error.into(),

@@ -1,4 +1,4 @@
-//! `POST /api/prompt_preview`: what a run would tell the model.
+//! `POST /api/prompt_preview`: renders the system message of a run.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,17 +12,17 @@ use super::{Body, ManageError, Management};
 use crate::Problem;
 use crate::openapi::webhook::AnyPayload;
 
-/// What an agent without a name is called.
+/// The name of an agent without a name.
 const NAMELESS: &str = "agent";
 
-/// A prompt and what to render it over.
+/// A prompt, and the payload to render it with.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PromptPreview<'a> {
-    /// A Jinja template; the default prompt if `null` or absent.
+    /// A Jinja template. The default prompt if `null` or absent.
     #[serde(default)]
     prompt: Option<String>,
-    /// What a webhook would bring along; any JSON value but `null`.
+    /// The payload of a webhook: any JSON value except `null`.
     #[serde(borrow)]
     #[schema(value_type = AnyPayload)]
     payload: &'a RawValue,
@@ -31,14 +31,13 @@ pub(crate) struct PromptPreview<'a> {
     name: Option<String>,
 }
 
-/// A rendered prompt.
+/// The rendered prompt.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RenderedPrompt {
-    /// The system message of a run, without the passages of the agent's sources.
+    /// The system message, without the passages of the agent's sources.
     system: String,
 }
 
-/// Why there is no preview.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreviewError {
     #[error("The request body must be a JSON object")]
@@ -49,15 +48,15 @@ pub(crate) enum PreviewError {
     Payload(#[from] PayloadError),
     #[error(transparent)]
     Agent(#[from] AgentError),
-    #[error("The prompt cannot be rendered over this payload: {0}")]
+    #[error("The prompt cannot be rendered with this payload: {0}")]
     Render(#[from] RenderError),
 }
 
-/// Shows what a run would tell the model.
+/// Renders the system message that a run would send to the model.
 ///
 /// The task's id and the time are examples.
 #[utoipa::path(post, path = "/api/prompt_preview", tag = "Agents", operation_id = "preview_prompt",
-    request_body(content = PromptPreview, description = "A prompt, and what to render it over.",
+    request_body(content = PromptPreview, description = "A prompt, and the payload to render it with.",
         example = json!({ "prompt": "You triage orders. Order: {{ payload.order }}", "payload": { "order": { "id": 42 } } })),
     responses((status = 200, description = "The system message.", body = RenderedPrompt)))]
 pub(crate) async fn show(
@@ -77,7 +76,7 @@ pub(crate) async fn show(
 }
 
 fn parse_preview(body: &[u8]) -> Result<(Agent, Payload), PreviewError> {
-    // An array would be read as one, by position.
+    // Only an object: serde would also accept an array, with the fields by position.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(PreviewError::NotAnObject);
     }
@@ -85,7 +84,7 @@ fn parse_preview(body: &[u8]) -> Result<(Agent, Payload), PreviewError> {
     let payload = Payload::from_json(payload.get().as_bytes())?;
     let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
     let draft = AgentDraft { prompt, ..AgentDraft::named(name, Vec::new()) };
-    // One id for all previews, because one prompt of an agent is rendered at a time.
+    // All previews have the same id. An agent's prompts are rendered one at a time, so previews are too.
     let (agent, _) = Agent::new(AgentId::random([0; 16]), draft)?;
     Ok((agent, payload))
 }

@@ -1,4 +1,4 @@
-//! Reading agents.
+//! Lists and shows agents and their webhook URLs.
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -6,7 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use super::view::{AgentList, AgentView, WebhookUrl};
 use super::{AgentPath, ManageError, Management};
 use crate::Problem;
-use crate::openapi::parameters::{AgentInQuery, OfAgent};
+use crate::openapi::parameters::{AgentIdParam, AgentUrlParams};
 
 /// Lists the agents.
 #[utoipa::path(get, path = "/api/agents", tag = "Agents", operation_id = "list_agents",
@@ -22,7 +22,7 @@ pub(crate) async fn list(State(management): State<Management>) -> Result<Json<Ag
 
 /// Shows an agent.
 #[utoipa::path(get, path = "/api/agents/{id}", tag = "Agents", operation_id = "get_agent",
-    params(OfAgent),
+    params(AgentIdParam),
     responses((status = 200, description = "The agent.", body = AgentView)))]
 pub(crate) async fn show(
     State(management): State<Management>,
@@ -32,10 +32,10 @@ pub(crate) async fn show(
     Ok(Json(management.view(&record).await?))
 }
 
-/// Tells an agent's webhook URL, by DocsGPT's call.
+/// Returns an agent's webhook URL, as DocsGPT does.
 #[utoipa::path(get, path = "/api/agent_webhook", tag = "Agents", operation_id = "get_agent_webhook",
-    params(AgentInQuery),
-    responses((status = 200, description = "The same URL every time, until it is rotated.", body = WebhookUrl)))]
+    params(AgentUrlParams),
+    responses((status = 200, description = "The webhook URL. It stays the same until it is rotated.", body = WebhookUrl)))]
 pub(crate) async fn webhook_url(
     State(management): State<Management>,
     RawQuery(query): RawQuery,

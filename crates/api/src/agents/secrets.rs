@@ -1,11 +1,11 @@
-//! Secrets that agents refer to by name: kept, listed and forgotten here, and read
-//! by nobody but a runner.
+//! Secrets that agents refer to by name. The API stores, lists and deletes them. Only a
+//! runner reads their values.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use domain::agent::{SecretError, check_kept_name, check_secret_value};
+use domain::agent::{SecretError, check_secret_name, check_secret_value};
 use domain::{AuditEntry, AuditEvent};
 use serde::{Deserialize, Serialize};
 use store::AgentRecord;
@@ -14,68 +14,67 @@ use utoipa::ToSchema;
 use super::{Body, ManageError, Management};
 use crate::Problem;
 use crate::audit::Actor;
-use crate::openapi::parameters::OfSecret;
+use crate::openapi::parameters::SecretNameParam;
 
-/// Agents named in a refusal; it is for people.
+/// How many agents an error message names.
 const MOST_NAMED: usize = 10;
 
-/// The `{name}` of a path, malformed ones included.
+/// The `{name}` of a path, even if it is malformed.
 type NamePath = Result<Path<String>, PathRejection>;
 
-/// A secret on its way to the secret store.
+/// The value of a secret.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = SecretValue)]
-pub(crate) struct Given {
-    /// Printable ASCII without a space at either end, since it travels in a header.
+pub(crate) struct SecretValue {
+    /// Printable ASCII without a space at either end, because it is sent in a header.
     #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]([ -~]*[!-~])?$", format = "password")]
     value: String,
 }
 
-/// The names of all secrets.
+/// All secrets, without their values.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SecretList {
-    /// Their values never come back.
-    secrets: Vec<KeptSecret>,
+    /// Values are never returned.
+    secrets: Vec<SecretSummary>,
 }
 
-/// A secret that is kept here.
+/// A stored secret.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct KeptSecret {
-    /// What definitions of agents call it.
+pub(crate) struct SecretSummary {
+    /// The name that agents refer to.
     name: String,
     /// The ids of the agents that refer to it.
     agents: Vec<String>,
 }
 
-/// Lists the secrets' names, each with the agents that refer to it.
+/// Lists the names of secrets, each with the agents that refer to it.
 #[utoipa::path(get, path = "/api/secrets", tag = "Secrets", operation_id = "list_secrets",
     responses((status = 200, description = "The names of all secrets.", body = SecretList)))]
 pub(crate) async fn list(State(management): State<Management>) -> Result<Json<SecretList>, Problem> {
-    let (names, agents) = (management.agents.kept_secrets().await?, management.agents.list().await?);
-    let with_users = |name: String| KeptSecret {
-        agents: users(&agents, &name).map(|record| record.agent.id().to_string()).collect(),
+    let (names, agents) = (management.agents.secret_names().await?, management.agents.list().await?);
+    let with_agents = |name: String| SecretSummary {
+        agents: agents_using(&agents, &name).map(|record| record.agent.id().to_string()).collect(),
         name,
     };
-    Ok(Json(SecretList { secrets: names.into_iter().map(with_users).collect() }))
+    Ok(Json(SecretList { secrets: names.into_iter().map(with_agents).collect() }))
 }
 
-/// Keeps a secret, or replaces its value.
+/// Stores a secret, or replaces its value.
 ///
-/// Definitions of agents refer to it as `{"secret": "name"}`.
+/// Agents refer to it as `{"secret": "name"}`.
 #[utoipa::path(put, path = "/api/secrets/{name}", tag = "Secrets", operation_id = "put_secret",
-    params(OfSecret),
-    request_body(content = Given, description = "The secret's value."),
-    responses((status = 204, description = "It is kept.")))]
-pub(crate) async fn keep(
+    params(SecretNameParam),
+    request_body(content = SecretValue, description = "The secret's value."),
+    responses((status = 204, description = "Stored.")))]
+pub(crate) async fn store_secret(
     State(management): State<Management>,
     Extension(actor): Extension<Actor>,
     name: NamePath,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let name = kept_name(name)?;
-    let value = value(&body.map_err(ManageError::from)?)?;
-    management.agents.note_secret(&name).await?;
+    let name = parse_name(name)?;
+    let value = parse_value(&body.map_err(ManageError::from)?)?;
+    management.agents.store_secret_name(&name).await?;
     management.secrets.replace(&name, &value).await?;
     management.record(&actor, secret_entry(AuditEvent::SecretPut, name)).await;
     Ok(StatusCode::NO_CONTENT)
@@ -83,50 +82,52 @@ pub(crate) async fn keep(
 
 /// Deletes a secret that no agent refers to.
 #[utoipa::path(delete, path = "/api/secrets/{name}", tag = "Secrets", operation_id = "delete_secret",
-    params(OfSecret),
-    responses((status = 204, description = "It is gone.")))]
-pub(crate) async fn forget(
+    params(SecretNameParam),
+    responses((status = 204, description = "Deleted.")))]
+pub(crate) async fn delete_secret(
     State(management): State<Management>,
     Extension(actor): Extension<Actor>,
     name: NamePath,
 ) -> Result<StatusCode, Problem> {
-    let name = kept_name(name)?;
-    if !management.agents.keeps_secret(&name).await? {
-        return Err(ManageError::NoSecret.into());
+    let name = parse_name(name)?;
+    if !management.agents.has_secret_name(&name).await? {
+        return Err(ManageError::SecretNotFound.into());
     }
     let agents = management.agents.list().await?;
-    let named: Vec<&str> =
-        users(&agents, &name).map(|record| record.agent.draft().name.as_str()).take(MOST_NAMED).collect();
+    let named: Vec<&str> = agents_using(&agents, &name)
+        .map(|record| record.agent.draft().name.as_str())
+        .take(MOST_NAMED)
+        .collect();
     if !named.is_empty() {
         return Err(ManageError::SecretInUse(named.join(", ")).into());
     }
     management.secrets.remove(&name).await?;
     management.record(&actor, secret_entry(AuditEvent::SecretDeleted, name.clone())).await;
-    management.agents.forget_secret(&name).await?;
+    management.agents.delete_secret_name(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn secret_entry(event: AuditEvent, name: String) -> AuditEntry {
-    AuditEntry { secret_name: Some(name), ..AuditEntry::of(event) }
+    AuditEntry { secret_name: Some(name), ..AuditEntry::new(event) }
 }
 
-fn kept_name(name: NamePath) -> Result<String, ManageError> {
+fn parse_name(name: NamePath) -> Result<String, ManageError> {
     let Path(name) = name.map_err(|_| SecretError::Name)?;
-    check_kept_name(&name)?;
+    check_secret_name(&name)?;
     Ok(name)
 }
 
-/// Errors of the parser could quote the secret.
-fn value(body: &[u8]) -> Result<String, ManageError> {
+/// Never returns an error of the JSON parser, because it could quote the secret.
+fn parse_value(body: &[u8]) -> Result<String, ManageError> {
     let given = match body.trim_ascii() {
-        // An object: an array would be read as one, by position.
-        json @ [b'{', ..] => serde_json::from_slice::<Given>(json).map_err(|_| SecretError::Value)?,
+        // Only an object: serde would also accept an array, with the fields by position.
+        json @ [b'{', ..] => serde_json::from_slice::<SecretValue>(json).map_err(|_| SecretError::Value)?,
         _ => return Err(SecretError::Value.into()),
     };
     check_secret_value(&given.value)?;
     Ok(given.value)
 }
 
-fn users<'a>(agents: &'a [AgentRecord], secret: &str) -> impl Iterator<Item = &'a AgentRecord> {
+fn agents_using<'a>(agents: &'a [AgentRecord], secret: &str) -> impl Iterator<Item = &'a AgentRecord> {
     agents.iter().filter(move |record| record.agent.refers_to(secret))
 }

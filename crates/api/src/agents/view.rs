@@ -1,4 +1,4 @@
-//! Agents as they are answered.
+//! Agents in responses.
 
 use domain::AgentDraft;
 use serde::Serialize;
@@ -7,24 +7,24 @@ use utoipa::ToSchema;
 
 use super::{ManageError, Management};
 
-/// An agent: its definition, and what its deployment adds. Secrets never come back.
+/// An agent: its definition, and the fields that the deployment adds. Secrets are never returned.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Agent)]
 pub(crate) struct AgentView {
     /// The agent's id.
     #[schema(format = "uuid")]
     agent_id: String,
-    // The document has its fields from `AgentDraft` itself.
+    // `openapi/shapes.rs` adds the fields of `AgentDraft` to the OpenAPI schema.
     #[serde(flatten)]
     #[schema(ignore)]
     definition: AgentDraft,
-    /// Where its webhook is called.
+    /// The webhook URL.
     #[schema(format = "uri")]
     webhook_url: String,
-    /// When it was made.
+    /// When the agent was created.
     #[schema(format = "date-time")]
     created_at: String,
-    /// When it was last changed.
+    /// When the agent was last updated.
     #[schema(format = "date-time")]
     updated_at: String,
 }
@@ -36,12 +36,12 @@ pub(crate) struct AgentList {
     pub(super) agents: Vec<AgentView>,
 }
 
-/// Where an agent's webhook is called.
+/// An agent's webhook URL.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WebhookUrl {
     /// Always `true`.
     success: bool,
-    /// The URL. Whoever has it can trigger the agent.
+    /// The URL is a secret: everyone with this URL can trigger the agent.
     #[schema(format = "uri")]
     webhook_url: String,
 }

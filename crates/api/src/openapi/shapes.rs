@@ -1,4 +1,4 @@
-//! What the derives of types cannot tell of them.
+//! Corrects schemas that the derives cannot express.
 
 use std::borrow::Cow;
 
@@ -11,26 +11,27 @@ use utoipa::{Modify, PartialSchema, ToSchema};
 
 pub(super) struct Shapes;
 
-/// A JSON merge patch (RFC 7396) of an agent: of its definition, everything is
-/// optional, and `null` takes out what is optional there.
+/// A JSON merge patch (RFC 7396) of an agent's definition: all fields are optional, and
+/// `null` removes fields that are optional in the definition.
 pub(crate) struct AgentPatch;
 
 impl Modify for Shapes {
     fn modify(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_default();
         complete_agent(components);
-        tell_tools_apart(components);
+        separate_tool_types(components);
         for get in document.paths.paths.values_mut().filter_map(|item| item.get.as_mut()) {
-            allow_forms_left_empty(get);
+            allow_empty_values(get);
         }
         for post in document.paths.paths.values_mut().filter_map(|item| item.post.as_mut()) {
-            leave_out_null(post);
+            remove_null_body(post);
         }
     }
 }
 
-/// What [`crate::query::Query`] takes for not given. The library has no word for it.
-fn allow_forms_left_empty(operation: &mut Operation) {
+/// [`crate::query::Query`] treats an empty value as absent. `utoipa` has no attribute for
+/// `allowEmptyValue`.
+fn allow_empty_values(operation: &mut Operation) {
     if !matches!(operation.operation_id.as_deref(), Some("list_tasks" | "get_stats")) {
         return;
     }
@@ -41,8 +42,8 @@ fn allow_forms_left_empty(operation: &mut Operation) {
     }
 }
 
-/// A body that need not be there is absent, not `null`.
-fn leave_out_null(operation: &mut Operation) {
+/// An optional body is absent, not `null`.
+fn remove_null_body(operation: &mut Operation) {
     let Some(RefOr::T(body)) = &mut operation.request_body else { return };
     if body.required.is_some() {
         return;
@@ -57,7 +58,7 @@ fn leave_out_null(operation: &mut Operation) {
     }
 }
 
-/// An agent as answered has the fields of its definition among its own.
+/// The fields of the definition are also fields of an agent in a response.
 fn complete_agent(components: &mut Components) {
     let definition = object(AgentDraft::schema());
     let Some(RefOr::T(Schema::Object(agent))) = components.schemas.get_mut("Agent") else { return };
@@ -67,9 +68,9 @@ fn complete_agent(components: &mut Components) {
     agent.required.extend(["name", "tools", "sources", "limits", "enabled"].map(ToOwned::to_owned));
 }
 
-/// The derive says "an HTTP tool, and its `type`"; but as neither of two closed
-/// objects knows the fields of the other, nothing is both.
-fn tell_tools_apart(components: &mut Components) {
+/// The derive makes `allOf` of a tool and an object with its `type`. Both allow no additional
+/// properties, so no value matches both. This moves `type` into the tool's schema.
+fn separate_tool_types(components: &mut Components) {
     let Some(RefOr::T(Schema::OneOf(tools))) = components.schemas.get_mut("Tool") else { return };
     let mut typed = Vec::new();
     for tool in &mut tools.items {
@@ -88,7 +89,7 @@ fn tell_tools_apart(components: &mut Components) {
     }
 }
 
-/// The name of the schema that is referred to, and what is asked for beside it.
+/// The name of the referenced schema, and the object beside it.
 fn joined(parts: &AllOf) -> Option<(String, Object)> {
     match parts.items.as_slice() {
         [RefOr::Ref(whole), RefOr::T(Schema::Object(kind))] => {
@@ -106,8 +107,9 @@ impl PartialSchema for AgentPatch {
     fn schema() -> RefOr<Schema> {
         let mut patch = patch_of(object(AgentDraft::schema()));
         patch.properties.shift_remove("webhook_token");
-        patch.description =
-            Some("What to change of an agent's definition; `null` takes out what is optional there.".into());
+        patch.description = Some(
+            "The fields of the definition to change. `null` removes a field that is optional there.".into(),
+        );
         let mut model = patch_of(object(ModelConfig::schema()));
         model.properties.insert("price".to_owned(), nullable(patch_of(object(Price::schema())).into()));
         let limits = patch_of(object(Limits::schema()));
@@ -148,7 +150,7 @@ fn nullable(schema: RefOr<Schema>) -> RefOr<Schema> {
             let null = Object::with_type(Type::Null);
             Schema::OneOf(OneOfBuilder::new().item(schema).item(null).build()).into()
         }
-        // A choice that has `null` already.
+        // A `oneOf` that already has `null`.
         other => other,
     }
 }

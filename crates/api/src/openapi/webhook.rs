@@ -1,6 +1,6 @@
-//! The one handler of a webhook, told as the two operations that it is. Its route
-//! takes any method, so no attribute of its own can.
-#![expect(dead_code, reason = "read by their attribute alone")]
+//! The webhook handler as two OpenAPI operations, one for each method. Its route takes any
+//! method, so an attribute of the handler cannot describe it.
+#![expect(dead_code, reason = "used only by their attribute")]
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, Object, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::parameters::{Keyed, OfWebhook};
+use super::parameters::{TriggerHeaders, WebhookTokenParam};
 use crate::webhook::Accepted;
 
-/// What a webhook is called with.
+/// The payload of a trigger.
 pub(crate) struct AnyPayload;
 
-/// Every value is a text, and of a name that is given several times a list of texts.
+/// Every value is a string. A name that is given several times has a list of strings.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FormPayload(BTreeMap<String, FormValue>);
 
@@ -23,9 +23,9 @@ pub(crate) struct FormPayload(BTreeMap<String, FormValue>);
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum FormValue {
-    /// Of a name given once.
+    /// The value of a name that is given once.
     One(String),
-    /// Of a name given several times.
+    /// The values of a name that is given several times.
     Several(Vec<String>),
 }
 
@@ -33,7 +33,7 @@ impl PartialSchema for AnyPayload {
     fn schema() -> RefOr<Schema> {
         let scalars = [Type::Object, Type::String, Type::Number, Type::Boolean].map(Object::with_type);
         let list = ArrayBuilder::new().items(Object::with_type(SchemaType::AnyValue));
-        let about = "Any JSON value but `null`. It reaches the agent as it is sent.";
+        let about = "Any JSON value except `null`. The agent gets it unchanged.";
         let choice = OneOfBuilder::new().description(Some(about)).item(list);
         Schema::OneOf(scalars.into_iter().fold(choice, OneOfBuilder::item).build()).into()
     }
@@ -47,28 +47,28 @@ impl ToSchema for AnyPayload {
 
 /// Triggers an agent with the body as the payload.
 ///
-/// Answered once the task is stored and queued: nothing loses it then. A
-/// `503` may be tried again, with the same `Idempotency-Key` for no second task.
+/// Responds once the task is stored and queued. From then on the task cannot be lost. After a `503`, retry
+/// with the same `Idempotency-Key`, so that no second task is created.
 #[utoipa::path(post, path = "/api/webhooks/agents/{token}", tag = "Webhooks", operation_id = "trigger_agent",
-    params(OfWebhook, Keyed),
-    request_body(description = "The payload, up to 1 MiB unless the deployment says otherwise.", content(
+    params(WebhookTokenParam, TriggerHeaders),
+    request_body(description = "The payload. The default limit is 1 MiB.", content(
         (AnyPayload = "application/json", example = json!({ "order": { "id": 42, "note": "Where is it?" } })),
         (FormPayload = "application/x-www-form-urlencoded"))),
     responses((status = 200, description = "The task's id.", body = Accepted,
-        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before, and this is the first one's task.")),
+        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before. The response has the first task's id.")),
         links(("status" = (operation_id = "get_task_status", parameters(("task_id" = "$response.body#/task_id"))))))),
     security(()))]
 fn trigger_agent() {}
 
 /// Triggers an agent with the query as the payload.
 ///
-/// For callers that can only open a URL. Every value is a text; a name given several
-/// times becomes a list; no query is the payload `{}`.
+/// For callers that can only open a URL. Every value is a string. A name that is given several
+/// times becomes a list. Without a query the payload is `{}`.
 #[utoipa::path(get, path = "/api/webhooks/agents/{token}", tag = "Webhooks", operation_id = "trigger_agent_by_url",
-    params(OfWebhook, Keyed,
-        ("payload" = Option<FormPayload>, Query, style = Form, explode, description = "Any names and values: they are the payload.")),
+    params(WebhookTokenParam, TriggerHeaders,
+        ("payload" = Option<FormPayload>, Query, style = Form, explode, description = "Any names and values. They become the payload.")),
     responses((status = 200, description = "The task's id.", body = Accepted,
-        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before, and this is the first one's task.")),
+        headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before. The response has the first task's id.")),
         links(("status" = (operation_id = "get_task_status", parameters(("task_id" = "$response.body#/task_id"))))))),
     security(()))]
 fn trigger_agent_by_url() {}

@@ -1,5 +1,5 @@
-//! Tasks for the people who own their agents: a list, and one with all there is
-//! to say of it.
+//! The task routes of the management API: the list, a task with all its details, and
+//! statistics.
 
 pub(crate) mod list;
 pub(crate) mod show;
@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use domain::{AgentId, Brief, Entry, Failure, Moment, Span, Status, Stretch, TaskId, TaskKey, Usage};
+use domain::{
+    AgentId, Failure, ListPage, ListRange, Moment, Status, TaskBrief, TaskEntry, TaskId, TaskKey, Usage,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use store::{Pick, StoreError, Tasks, error_chain};
+use store::{FailureFilter, StoreError, Tasks, error_chain};
 use utoipa::ToSchema;
 
 use crate::agents::Management;
 
-/// Queries of one request at a time.
+/// Concurrent queries of one request.
 const QUERIES_AT_ONCE: usize = 16;
 
 /// A task in a list.
@@ -26,40 +28,40 @@ pub(crate) struct TaskSummary {
     /// The task's id.
     #[schema(format = "uuid")]
     task_id: String,
-    /// Whose task it is.
+    /// The agent's id.
     #[schema(format = "uuid")]
     agent_id: String,
-    /// Never changes again once it is `SUCCESS` or `FAILURE`.
+    /// `SUCCESS` and `FAILURE` are final.
     status: Status,
-    /// How often a run of it was begun.
+    /// Number of attempts that were started.
     attempt: u32,
-    /// When it was triggered.
+    /// When the task was triggered.
     #[schema(format = "date-time")]
     created_at: String,
-    /// When its first run began.
+    /// When the first attempt started.
     #[schema(format = "date-time", required = true)]
     started_at: Option<String>,
-    /// When it ended.
+    /// When the task ended.
     #[schema(format = "date-time", required = true)]
     finished_at: Option<String>,
-    /// Milliseconds from the trigger to the first run.
+    /// Milliseconds from the trigger to the start of the first attempt.
     #[schema(required = true)]
     wait_ms: Option<u64>,
-    /// Milliseconds from the first run to the end.
+    /// Milliseconds from the start of the first attempt to the end.
     #[schema(required = true)]
     run_ms: Option<u64>,
-    /// Of a FAILURE, why.
+    /// The error of a FAILURE.
     #[schema(required = true)]
     error: Option<Failure>,
-    /// What the model's server counted; `null` if no model was asked.
+    /// Token counts from the model provider. `null` if no model was called.
     #[schema(required = true)]
     usage: Option<Usage>,
-    /// Until when it can be read, if it has ended; until when it waits for its end, if not.
+    /// When the task can no longer be read. This time changes when the task ends.
     #[schema(format = "date-time")]
     expires_at: String,
 }
 
-/// The routes, for who is let in already.
+/// The routes. The caller adds authentication.
 pub(crate) fn routes() -> Router<Management> {
     Router::new()
         .route("/api/tasks", get(list::list))
@@ -68,7 +70,7 @@ pub(crate) fn routes() -> Router<Management> {
 }
 
 impl TaskSummary {
-    fn of(task: Brief) -> Self {
+    fn from_brief(task: TaskBrief) -> Self {
         Self {
             task_id: task.id.to_string(),
             agent_id: task.agent_id.to_string(),
@@ -94,18 +96,21 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 pub(crate) async fn read_lists(
     tasks: &Tasks,
     agents: &[AgentId],
-    span: Span,
-    pick: Pick,
+    span: ListRange,
+    filter: FailureFilter,
     limit: u16,
-) -> Result<Vec<Stretch>, StoreError> {
+) -> Result<Vec<ListPage>, StoreError> {
     let shards_of = |agent: AgentId| (0..TaskKey::SHARDS).map(move |shard| (agent, shard));
     let lists = agents.iter().copied().flat_map(shards_of);
-    let reads = lists.map(|(agent, shard)| tasks.listed(agent, shard, span, pick, limit));
+    let reads = lists.map(|(agent, shard)| tasks.list(agent, shard, span, filter, limit));
     stream::iter(reads).buffer_unordered(QUERIES_AT_ONCE).try_collect().await
 }
 
-/// What there is to say of these tasks, in their order; `None` for those that are gone.
-pub(crate) async fn briefs(tasks: &Tasks, entries: &[Entry]) -> Result<Vec<Option<Brief>>, StoreError> {
+/// Loads the records of these tasks, in the same order. `None` for tasks that no longer exist.
+pub(crate) async fn load_briefs(
+    tasks: &Tasks,
+    entries: &[TaskEntry],
+) -> Result<Vec<Option<TaskBrief>>, StoreError> {
     let ids: Vec<TaskId> = entries.iter().map(|entry| entry.id).collect();
     let mut found = std::collections::HashMap::with_capacity(ids.len());
     for brief in tasks.briefs(&ids).await? {

@@ -1,92 +1,93 @@
-//! `GET /api/tasks/{id}`: one task, with what it was triggered with and what befell it.
+//! `GET /api/tasks/{id}`: a task with its payload and its history.
 
 use axum::extract::Path;
 use axum::extract::State;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use domain::{Brief, ErrorType, Event, EventKind, Moment, TaskId, fits_an_answer};
+use domain::{ErrorType, HistoryEvent, HistoryEventKind, Moment, TaskBrief, TaskId, fits_lambda_response};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::{Shown, StoreError};
+use store::{StoreError, TaskDetails};
 use utoipa::ToSchema;
 
 use super::millis;
 use crate::Problem;
 use crate::agents::Management;
-use crate::openapi::parameters::OfTask;
+use crate::openapi::parameters::TaskIdParam;
 use crate::task_status::TaskStatus;
 
-/// All there is to say of a task.
+/// A task with all its details.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskDetail<'a> {
     #[serde(flatten)]
     status: TaskStatus<'a>,
-    /// What it was triggered with, as it was sent.
+    /// The payload, unchanged.
     #[schema(value_type = Value, required = true)]
     payload: Option<&'a RawValue>,
-    /// The length of the payload.
+    /// Size of the payload in bytes.
     payload_bytes: usize,
-    /// The payload is left out, as it and the result do not fit one answer.
+    /// `true` if the payload is omitted because payload and result together are too large for one response.
     payload_omitted: bool,
-    /// Milliseconds from the trigger to the first run.
+    /// Milliseconds from the trigger to the start of the first attempt.
     #[schema(required = true)]
     wait_ms: Option<u64>,
-    /// Milliseconds from the first run to the end.
+    /// Milliseconds from the start of the first attempt to the end.
     #[schema(required = true)]
     run_ms: Option<u64>,
-    /// Until when it can be read, if it has ended; until when it waits for its end, if not.
+    /// When the task can no longer be read. This time changes when the task ends.
     #[schema(format = "date-time")]
     expires_at: String,
-    /// Its agent has as many runs as it may have; when it looks for a free one again.
+    /// When the task checks for a free run slot again. `null` unless it waits because its agent has
+    /// `max_concurrent_runs` runs.
     #[schema(format = "date-time", required = true)]
     waits_until: Option<String>,
-    /// What befell it, in order.
+    /// The history of the task, oldest first.
     events: Vec<TaskEvent>,
 }
 
-/// One thing that befell a task.
+/// An event in the history of a task.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TaskEvent {
-    /// What.
+    /// The kind of event.
     r#type: TaskEventType,
-    /// When.
+    /// When it happened.
     #[schema(format = "date-time")]
     at: String,
-    /// Which attempt it belongs to.
+    /// The number of the attempt.
     #[schema(required = true)]
     attempt: Option<u32>,
-    /// Why an attempt was given back; absent if its server stopped in good order.
+    /// Why an attempt was released. Absent after a clean shutdown of its server.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = ErrorType, nullable = false, required = false)]
     error_type: Option<&'static str>,
-    /// The same in a sentence.
+    /// The error message of a released attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     message: Option<String>,
-    /// When the next attempt may begin.
+    /// When the next attempt may start.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time", nullable = false)]
     resumes_at: Option<String>,
 }
 
-/// The kinds of things that befall a task.
+/// Kinds of history events.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TaskEventType {
-    /// It was triggered.
+    /// The task was triggered.
     Created,
-    /// A run of it began.
+    /// An attempt started.
     Claimed,
-    /// The run was given up, and another may follow.
+    /// The attempt was given up. Another one may follow.
     Released,
-    /// It ended.
+    /// The task ended.
     Finished,
 }
 
-/// Shows a task: how it stands, what it was triggered with, and what befell it.
+/// Shows a task with its status, payload and history.
 #[utoipa::path(get, path = "/api/tasks/{id}", tag = "Tasks", operation_id = "get_task",
-    params(OfTask),
+    params(TaskIdParam),
     responses((status = 200, description = "The task.", body = TaskDetail)))]
 pub(crate) async fn show(
     State(management): State<Management>,
@@ -97,25 +98,25 @@ pub(crate) async fn show(
     let now = management.clock.now();
     let shown = management.tasks.show(id).await?;
     let shown = shown.filter(|shown| shown.task.is_visible(id, now)).ok_or_else(not_found)?;
-    Ok(([(CONTENT_TYPE, "application/json")], TaskDetail::json(&shown)?).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], TaskDetail::render_json(&shown)?).into_response())
 }
 
 impl<'a> TaskDetail<'a> {
-    /// The answer, without the payload if it does not fit beside the result.
-    fn json(shown: &'a Shown) -> Result<String, StoreError> {
+    /// The response body. Omits the payload if payload and result together are too large.
+    fn render_json(shown: &'a TaskDetails) -> Result<String, StoreError> {
         let damaged = |_| StoreError::Damaged { id: shown.task.id.key().as_hex(), attribute: "payload" };
         let payload = serde_json::from_str(shown.payload.as_json()).map_err(damaged)?;
-        let whole = serde_json::to_string(&Self::of(shown, Some(payload))).map_err(damaged)?;
-        match fits_an_answer(&whole) {
+        let whole = serde_json::to_string(&Self::new(shown, Some(payload))).map_err(damaged)?;
+        match fits_lambda_response(&whole) {
             true => Ok(whole),
-            false => serde_json::to_string(&Self::of(shown, None)).map_err(damaged),
+            false => serde_json::to_string(&Self::new(shown, None)).map_err(damaged),
         }
     }
 
-    fn of(shown: &'a Shown, payload: Option<&'a RawValue>) -> Self {
-        let brief = Brief::of(shown.task.clone());
+    fn new(shown: &'a TaskDetails, payload: Option<&'a RawValue>) -> Self {
+        let brief = TaskBrief::from_task(shown.task.clone());
         Self {
-            status: TaskStatus::of(&shown.task),
+            status: TaskStatus::from_task(&shown.task),
             payload,
             payload_bytes: shown.payload.as_json().len(),
             payload_omitted: payload.is_none(),
@@ -123,20 +124,20 @@ impl<'a> TaskDetail<'a> {
             run_ms: brief.ran().map(millis),
             expires_at: brief.expires_at.rfc3339(),
             waits_until: shown.waits_until.map(Moment::rfc3339),
-            events: shown.events.iter().map(TaskEvent::of).collect(),
+            events: shown.events.iter().map(TaskEvent::from_event).collect(),
         }
     }
 }
 
 impl TaskEvent {
-    fn of(event: &Event) -> Self {
+    fn from_event(event: &HistoryEvent) -> Self {
         let (r#type, fault, resumes_at) = match &event.kind {
-            EventKind::Created => (TaskEventType::Created, None, None),
-            EventKind::Claimed => (TaskEventType::Claimed, None, None),
-            EventKind::Released { fault, resumes_at } => {
+            HistoryEventKind::Created => (TaskEventType::Created, None, None),
+            HistoryEventKind::Claimed => (TaskEventType::Claimed, None, None),
+            HistoryEventKind::Released { fault, resumes_at } => {
                 (TaskEventType::Released, fault.clone(), *resumes_at)
             }
-            EventKind::Finished => (TaskEventType::Finished, None, None),
+            HistoryEventKind::Finished => (TaskEventType::Finished, None, None),
         };
         let (error_type, message) = fault.unzip();
         Self {

@@ -1,4 +1,4 @@
-//! `GET /api/stats`: figures over the tasks of the last hours.
+//! `GET /api/stats`: statistics of the tasks of the last hours.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -6,79 +6,81 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use domain::{
-    AgentId, ByStatus, Entry, Examined, ModelShare, Moment, Percentiles, Price, Span, Stats, Stretch,
-    TaskKey, Window, newest, sample, stats,
+    AgentId, ByStatus, ExaminedTask, ListPage, ListRange, ModelShare, Moment, Percentiles, Price, Stats,
+    TaskEntry, TaskKey, Window, calculate_stats, merge_newest, sample_tasks,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
-use store::{Pick, StoreError};
+use store::{FailureFilter, StoreError};
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
-use super::{QUERIES_AT_ONCE, briefs};
+use super::{QUERIES_AT_ONCE, load_briefs};
 use crate::Problem;
 use crate::agents::Management;
-use crate::openapi::parameters::StatsInQuery;
+use crate::openapi::parameters::StatsParams;
 use crate::query::{Query, QueryError};
 
 const HOURS: u64 = 24;
-/// A queue holds a message for 14 days.
+/// 14 days: as long as a queue stores a message.
 const MOST_HOURS: u64 = 336;
-/// Tasks counted for one request: the index is read a megabyte, some thousands of
-/// tasks, at a time.
+/// Tasks that are counted for one request. A query reads 1 MB of the index, which is some
+/// thousands of tasks.
 const MOST_COUNTED: usize = 100_000;
-/// Entries read of one list at a time.
+/// Index entries that are read of one list at a time.
 const LARGEST_READ: usize = 5000;
 const SMALLEST_READ: usize = 100;
 /// Tasks whose records are read for one request.
 const MOST_EXAMINED: usize = 1000;
-/// As many as one call reads.
+/// Records that one call reads.
 const BATCH: usize = 100;
 const BATCHES_AT_ONCE: usize = 4;
-/// One at a time: it reads so much that triggers would wait for several.
-static ADDING_UP: Semaphore = Semaphore::const_new(1);
+/// Limits this call to one request at a time: it reads so much that several of them would
+/// delay triggers.
+static RUNNING: Semaphore = Semaphore::const_new(1);
 
-/// Figures over the tasks of the last hours.
+/// Statistics of the tasks of the last hours.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Stats)]
 pub(crate) struct StatsView {
-    /// Where the figures begin: later than asked for if there are more tasks than are counted.
+    /// Start of the period. Later than requested if there are more tasks than one request can count.
     #[schema(format = "date-time")]
     from: String,
-    /// Now.
+    /// End of the period: the time of the request.
     #[schema(format = "date-time")]
     to: String,
-    /// The length of an interval.
+    /// Length of an interval in seconds.
     bucket_seconds: u64,
-    /// All tasks of the window that are still kept, of the agents there are: a task is kept
-    /// for a day, or as long after its end as this deployment is set to.
+    /// Number of tasks of the period that are still stored, of all existing agents. A task is stored for a
+    /// day after its end, unless the deployment sets another time.
     tasks: u64,
-    /// Those of them that were looked at.
+    /// Number of tasks whose records were read.
     examined: u64,
-    /// Not all were looked at: figures are scaled up, percentiles are of those looked at.
+    /// `true` if only a sample of the records was read. Counts are then scaled up, and percentiles are of
+    /// the sample.
     sampled: bool,
-    /// The tasks by their status.
+    /// Tasks by status.
     by_status: StatusCounts,
-    /// The same by interval, oldest first, none left out.
-    buckets: Vec<Bucket>,
+    /// Tasks by interval, oldest first. Every interval of the period is included.
+    buckets: Vec<StatsBucket>,
     /// Failures by `error.type`.
     errors: BTreeMap<&'static str, u64>,
-    /// From the trigger to the first run; `null` if none has begun.
+    /// Time from the trigger to the start of the first attempt. `null` if no task has started.
     #[schema(required = true)]
-    wait_ms: Option<Times>,
-    /// From the first run to the end; `null` if none has ended.
+    wait_ms: Option<DurationPercentiles>,
+    /// Time from the start of the first attempt to the end. `null` if no task has ended.
     #[schema(required = true)]
-    run_ms: Option<Times>,
-    /// Tokens that models read.
+    run_ms: Option<DurationPercentiles>,
+    /// Input tokens of all models.
     input_tokens: u64,
-    /// Tokens that models wrote.
+    /// Output tokens of all models.
     output_tokens: u64,
-    /// The models that were asked.
+    /// Usage by model.
     models: Vec<ModelFigures>,
-    /// What the tokens cost, in US dollars, as far as agents name a price; `null` if none does.
+    /// Cost of the tokens in US dollars, for agents that have a price. `null` if no agent has one.
     #[schema(required = true)]
     cost_usd: Option<f64>,
-    /// Tasks that asked a model whose price their agent does not name.
+    /// Tasks that called a model although their agent has no price.
     unpriced_tasks: u64,
 }
 
@@ -92,68 +94,68 @@ pub(crate) struct StatusCounts {
     failure: u64,
 }
 
-/// An interval.
+/// The tasks of an interval.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Bucket {
-    /// When it begins.
+pub(crate) struct StatsBucket {
+    /// Start of the interval.
     #[schema(format = "date-time")]
     at: String,
-    /// The tasks triggered in it, as they stand now.
+    /// Tasks that were triggered in the interval, by their current status.
     #[serde(flatten)]
     by_status: StatusCounts,
 }
 
-/// Milliseconds.
+/// Percentiles in milliseconds.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Times {
+pub(crate) struct DurationPercentiles {
     p50: u64,
     p90: u64,
     p99: u64,
     max: u64,
 }
 
-/// What one model did.
+/// Usage of a model.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelFigures {
-    /// Its name, as its server gives it.
+    /// Name of the model, as the model provider returns it.
     model: String,
-    /// Tasks in which it was asked.
+    /// Tasks that called the model.
     tasks: u64,
-    /// Tokens it read.
+    /// Input tokens.
     input_tokens: u64,
-    /// Tokens it wrote.
+    /// Output tokens.
     output_tokens: u64,
-    /// What they cost, in US dollars; `null` if no agent names a price.
+    /// Cost in US dollars. `null` if no agent has a price.
     #[schema(required = true)]
     cost_usd: Option<f64>,
 }
 
-/// Adds up the tasks of the last hours.
+/// Returns statistics of the tasks of the last hours.
 ///
-/// Of very many tasks some are looked at, and figures are scaled up from them.
+/// If there are very many tasks, the counts are estimated from a sample.
 #[utoipa::path(get, path = "/api/stats", tag = "Tasks", operation_id = "get_stats",
-    params(StatsInQuery),
-    responses((status = 200, description = "The figures.", body = StatsView)))]
+    params(StatsParams),
+    responses((status = 200, description = "The statistics.", body = StatsView)))]
 pub(crate) async fn show(
     State(management): State<Management>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<StatsView>, Problem> {
-    let (agent, hours) = wanted(query.as_deref())?;
-    let _turn = ADDING_UP.acquire().await.map_err(Problem::internal)?;
-    let prices = prices(&management, agent).await?;
+    let (agent, hours) = parse_query(query.as_deref())?;
+    let _permit = RUNNING.acquire().await.map_err(Problem::internal)?;
+    let prices = load_prices(&management, agent).await?;
     let agents: Vec<AgentId> = prices.keys().copied().collect();
     let now = management.clock.now();
-    let (window, counted) = count(&management, &agents, hours, now).await?;
-    let examined = examine(&management, sample(&counted, MOST_EXAMINED), now).await?;
+    let (window, counted) = count_tasks(&management, &agents, hours, now).await?;
+    let examined = examine_tasks(&management, sample_tasks(&counted, MOST_EXAMINED), now).await?;
     let prices = prices.into_iter().filter_map(|(agent, price)| Some((agent, price?))).collect();
-    let figures = stats(window, &counted, &examined, &prices);
+    let figures = calculate_stats(window, &counted, &examined, &prices);
     let sampled = examined.len() < counted.len();
     let examined = examined.iter().filter(|(_, brief)| brief.is_some()).count();
-    Ok(Json(StatsView::of(window, figures, examined, sampled)))
+    Ok(Json(StatsView::new(window, figures, examined, sampled)))
 }
 
-fn wanted(query: Option<&str>) -> Result<(Option<AgentId>, u64), QueryError> {
-    let query = Query::read(query, &["agent_id", "hours"])?;
+fn parse_query(query: Option<&str>) -> Result<(Option<AgentId>, u64), QueryError> {
+    let query = Query::parse(query, &["agent_id", "hours"])?;
     let hours = |text: &str| text.parse().ok().filter(|hours| (1..=MOST_HOURS).contains(hours));
     Ok((
         query.get("agent_id", "the id of an agent", AgentId::parse)?,
@@ -161,8 +163,8 @@ fn wanted(query: Option<&str>) -> Result<(Option<AgentId>, u64), QueryError> {
     ))
 }
 
-/// The agents to look at, and what their models cost.
-async fn prices(
+/// The agents to include, with the prices of their models.
+async fn load_prices(
     management: &Management,
     agent: Option<AgentId>,
 ) -> Result<HashMap<AgentId, Option<Price>>, StoreError> {
@@ -173,86 +175,87 @@ async fn prices(
     let price_of = |record: &store::AgentRecord| record.agent.draft().model.as_ref()?.price;
     let mut prices: HashMap<_, _> =
         records.iter().map(|record| (record.agent.id(), price_of(record))).collect();
-    // One that is deleted may have left tasks.
+    // Tasks of a deleted agent may still be stored.
     if let Some(agent) = agent {
         prices.entry(agent).or_default();
     }
     Ok(prices)
 }
 
-/// A list, and what was read of it so far.
-struct Reading {
+/// One of an agent's lists, and what was read of it so far.
+struct ListReader {
     agent: AgentId,
     shard: u8,
-    read: Stretch,
+    page: ListPage,
 }
 
-/// The tasks of the last hours, and of which window that is all.
-async fn count(
+/// The tasks of the last hours, and the window for which the list is complete.
+async fn count_tasks(
     management: &Management,
     agents: &[AgentId],
     hours: u64,
     now: Moment,
-) -> Result<(Window, Vec<Entry>), StoreError> {
+) -> Result<(Window, Vec<TaskEntry>), StoreError> {
     let mut from = now.minus(Duration::from_secs(hours * 3600));
-    let new = |agent| move |shard| Reading { agent, shard, read: Stretch::default() };
-    let mut unread: Vec<Reading> =
-        agents.iter().flat_map(|agent| (0..TaskKey::SHARDS).map(new(*agent))).collect();
+    let start = |agent| move |shard| ListReader { agent, shard, page: ListPage::default() };
+    let mut unread: Vec<ListReader> =
+        agents.iter().flat_map(|agent| (0..TaskKey::SHARDS).map(start(*agent))).collect();
     let limit = (MOST_COUNTED / unread.len().max(1)).clamp(SMALLEST_READ, LARGEST_READ);
     let (mut read, mut counted) = (Vec::new(), 0);
     while !unread.is_empty() && counted < MOST_COUNTED {
-        let reads = unread.into_iter().map(|list| read_on(management, list, from, limit));
-        let lists: Vec<Reading> = stream::iter(reads).buffer_unordered(QUERIES_AT_ONCE).try_collect().await?;
-        counted = lists.iter().chain(&read).map(|list| list.read.entries.len()).sum();
-        let (left, done): (Vec<Reading>, Vec<Reading>) =
-            lists.into_iter().partition(|list| list.read.reached.is_some());
+        let reads = unread.into_iter().map(|list| read_next_page(management, list, from, limit));
+        let lists: Vec<ListReader> =
+            stream::iter(reads).buffer_unordered(QUERIES_AT_ONCE).try_collect().await?;
+        counted = lists.iter().chain(&read).map(|list| list.page.entries.len()).sum();
+        let (unfinished, done): (Vec<ListReader>, Vec<ListReader>) =
+            lists.into_iter().partition(|list| list.page.reached.is_some());
         read.extend(done);
-        unread = left;
+        unread = unfinished;
     }
-    let stretches = read.into_iter().chain(unread).map(|list| list.read).collect();
-    let Stretch { mut entries, reached } = newest(stretches, usize::MAX);
+    let pages = read.into_iter().chain(unread).map(|list| list.page).collect();
+    let ListPage { mut entries, reached } = merge_newest(pages, usize::MAX);
     if let Some(reached) = reached {
-        // Of its very moment there may be more.
+        // There may be more tasks in the same millisecond, so exclude it.
         from = reached.created_at().plus(Duration::from_millis(1));
         entries.retain(|entry| from <= entry.id.created_at());
     }
     Ok((Window::new(from, now), entries))
 }
 
-async fn read_on(
+async fn read_next_page(
     management: &Management,
-    mut list: Reading,
+    mut list: ListReader,
     from: Moment,
     limit: usize,
-) -> Result<Reading, StoreError> {
-    let span = Span { from, before: list.read.reached };
+) -> Result<ListReader, StoreError> {
+    let span = ListRange { from, before: list.page.reached };
     let limit = u16::try_from(limit).unwrap_or(u16::MAX);
-    let read = management.tasks.listed(list.agent, list.shard, span, Pick::All, limit).await?;
-    list.read.entries.extend(read.entries);
-    list.read.reached = read.reached;
+    let read = management.tasks.list(list.agent, list.shard, span, FailureFilter::All, limit).await?;
+    list.page.entries.extend(read.entries);
+    list.page.reached = read.reached;
     Ok(list)
 }
 
-async fn examine(
+async fn examine_tasks(
     management: &Management,
-    entries: Vec<Entry>,
+    entries: Vec<TaskEntry>,
     now: Moment,
-) -> Result<Vec<Examined>, StoreError> {
-    let batches: Vec<Vec<Entry>> = entries.chunks(BATCH).map(<[Entry]>::to_vec).collect();
+) -> Result<Vec<ExaminedTask>, StoreError> {
+    let batches: Vec<Vec<TaskEntry>> = entries.chunks(BATCH).map(<[TaskEntry]>::to_vec).collect();
     let reads = batches.into_iter().map(|batch| async move {
-        let found = briefs(&management.tasks, &batch).await?;
-        let is_kept = move |brief: &domain::Brief| now < brief.expires_at;
-        let kept = found.into_iter().map(move |brief| brief.filter(is_kept));
-        Ok::<Vec<Examined>, StoreError>(batch.into_iter().zip(kept).collect())
+        let found = load_briefs(&management.tasks, &batch).await?;
+        let is_stored = move |brief: &domain::TaskBrief| now < brief.expires_at;
+        let stored = found.into_iter().map(move |brief| brief.filter(is_stored));
+        Ok::<Vec<ExaminedTask>, StoreError>(batch.into_iter().zip(stored).collect())
     });
-    let examined: Vec<Vec<Examined>> =
+    let examined: Vec<Vec<ExaminedTask>> =
         stream::iter(reads).buffer_unordered(BATCHES_AT_ONCE).try_collect().await?;
     Ok(examined.into_iter().flatten().collect())
 }
 
 impl StatsView {
-    fn of(window: Window, figures: Stats, examined: usize, sampled: bool) -> Self {
-        let tokens = |of: fn(&ModelShare) -> u64| figures.models.values().map(of).sum();
+    fn new(window: Window, figures: Stats, examined: usize, sampled: bool) -> Self {
+        let tokens = |count: fn(&ModelShare) -> u64| figures.models.values().map(count).sum();
         Self {
             from: window.from.rfc3339(),
             to: window.to.rfc3339(),
@@ -263,11 +266,11 @@ impl StatsView {
             by_status: figures.by_status.into(),
             input_tokens: tokens(|share| share.input_tokens),
             output_tokens: tokens(|share| share.output_tokens),
-            buckets: figures.buckets.into_iter().map(Bucket::of).collect(),
+            buckets: figures.buckets.into_iter().map(StatsBucket::new).collect(),
             errors: figures.errors,
-            wait_ms: figures.wait_ms.map(Times::from),
-            run_ms: figures.run_ms.map(Times::from),
-            models: figures.models.into_iter().map(ModelFigures::of).collect(),
+            wait_ms: figures.wait_ms.map(DurationPercentiles::from),
+            run_ms: figures.run_ms.map(DurationPercentiles::from),
+            models: figures.models.into_iter().map(ModelFigures::new).collect(),
             cost_usd: figures.cost_usd,
             unpriced_tasks: figures.unpriced_tasks,
         }
@@ -280,20 +283,20 @@ impl From<ByStatus> for StatusCounts {
     }
 }
 
-impl Bucket {
-    fn of((at, by_status): (Moment, ByStatus)) -> Self {
+impl StatsBucket {
+    fn new((at, by_status): (Moment, ByStatus)) -> Self {
         Self { at: at.rfc3339(), by_status: by_status.into() }
     }
 }
 
-impl From<Percentiles> for Times {
+impl From<Percentiles> for DurationPercentiles {
     fn from(Percentiles { p50, p90, p99, max }: Percentiles) -> Self {
         Self { p50, p90, p99, max }
     }
 }
 
 impl ModelFigures {
-    fn of((model, share): (String, ModelShare)) -> Self {
+    fn new((model, share): (String, ModelShare)) -> Self {
         let ModelShare { tasks, input_tokens, output_tokens, cost_usd } = share;
         Self { model, tasks, input_tokens, output_tokens, cost_usd }
     }

@@ -1,4 +1,4 @@
-//! From a request's body or query to a payload.
+//! Parses the payload from a request's body or query.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -10,15 +10,14 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use crate::Problem;
 
-/// A body over the limit is read on and thrown away up to here, so that its
-/// sender is still there to read the answer.
+/// A body over the limit is read and discarded up to this size, so that the caller finishes
+/// sending and reads the response.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
-/// From this many bytes on, reading a payload takes so long that other requests on
-/// the same thread would notice.
+/// A larger payload is parsed on another thread, because it would delay other requests on
+/// this one.
 const LARGE_PAYLOAD: usize = 64 * 1024;
 
-/// Why a request has no payload.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error("The request body is larger than {limit} bytes")]
@@ -29,51 +28,51 @@ pub(crate) enum BodyError {
     MediaType(String),
     #[error("The Content-Encoding is not supported; send the body uncompressed")]
     Encoded,
-    #[error("The connection ended before the request body did")]
+    #[error("The connection closed before the request body was complete")]
     Incomplete,
     #[error(transparent)]
     Payload(#[from] PayloadError),
-    #[error("failed to read the request body")]
-    Unread(#[source] JoinError),
+    #[error("failed to parse the request body")]
+    Interrupted(#[source] JoinError),
 }
 
-enum Format {
+enum BodyFormat {
     Json,
     Form,
 }
 
-pub(super) async fn payload(parts: &Parts, body: Body, limit: usize) -> Result<Payload, BodyError> {
+pub(super) async fn parse_payload(parts: &Parts, body: Body, limit: usize) -> Result<Payload, BodyError> {
     if parts.method == Method::GET {
         return Ok(Payload::from_form(parts.uri.query().unwrap_or_default().as_bytes()));
     }
-    let format = format(&parts.headers)?;
-    if announced_length(&parts.headers).is_some_and(|length| length > MAX_DISCARDED_BYTES) {
+    let format = parse_format(&parts.headers)?;
+    if content_length(&parts.headers).is_some_and(|length| length > MAX_DISCARDED_BYTES) {
         return Err(BodyError::TooLarge { limit });
     }
-    let bytes = read(body, limit).await?;
+    let bytes = read_body(body, limit).await?;
     match bytes.len() < LARGE_PAYLOAD {
-        true => parse(format, &bytes),
-        false => spawn_blocking(move || parse(format, &bytes)).await.map_err(BodyError::Unread)?,
+        true => parse_bytes(format, &bytes),
+        false => spawn_blocking(move || parse_bytes(format, &bytes)).await.map_err(BodyError::Interrupted)?,
     }
 }
 
-fn parse(format: Format, bytes: &[u8]) -> Result<Payload, BodyError> {
+fn parse_bytes(format: BodyFormat, bytes: &[u8]) -> Result<Payload, BodyError> {
     match format {
-        Format::Json => Ok(Payload::from_json(bytes)?),
-        Format::Form if std::str::from_utf8(bytes).is_err() => Err(PayloadError::NotUtf8.into()),
-        Format::Form if bytes.is_empty() => Err(PayloadError::Empty.into()),
-        Format::Form => Ok(Payload::from_form(bytes)),
+        BodyFormat::Json => Ok(Payload::from_json(bytes)?),
+        BodyFormat::Form if std::str::from_utf8(bytes).is_err() => Err(PayloadError::NotUtf8.into()),
+        BodyFormat::Form if bytes.is_empty() => Err(PayloadError::Empty.into()),
+        BodyFormat::Form => Ok(Payload::from_form(bytes)),
     }
 }
 
-/// JSON (RFC 8259, and any `+json` suffix of RFC 6839), a form, or nothing said:
-/// then JSON. Text is UTF-8 or refused.
-fn format(headers: &HeaderMap) -> Result<Format, BodyError> {
+/// JSON (RFC 8259, and any `+json` suffix of RFC 6839) or a form. Without a `Content-Type`
+/// the body is JSON. Other charsets than UTF-8 are an error.
+fn parse_format(headers: &HeaderMap) -> Result<BodyFormat, BodyError> {
     let identity = |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers.get_all(CONTENT_ENCODING).iter().any(|value| !identity(value)) {
         return Err(BodyError::Encoded);
     }
-    let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(Format::Json) };
+    let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(BodyFormat::Json) };
     let text = String::from_utf8_lossy(header.as_bytes()).to_ascii_lowercase();
     let mut pieces = text.split(';').map(str::trim);
     let media_type = pieces.next().unwrap_or_default();
@@ -83,19 +82,19 @@ fn format(headers: &HeaderMap) -> Result<Format, BodyError> {
         .all(|(_, charset)| matches!(charset.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii"));
     match media_type {
         _ if !utf8 => Err(BodyError::MediaType(text)),
-        "" | "application/json" | "text/json" => Ok(Format::Json),
-        "application/x-www-form-urlencoded" => Ok(Format::Form),
-        other if other.ends_with("+json") && other.contains('/') => Ok(Format::Json),
+        "" | "application/json" | "text/json" => Ok(BodyFormat::Json),
+        "application/x-www-form-urlencoded" => Ok(BodyFormat::Form),
+        other if other.ends_with("+json") && other.contains('/') => Ok(BodyFormat::Json),
         _ => Err(BodyError::MediaType(text)),
     }
 }
 
-fn announced_length(headers: &HeaderMap) -> Option<usize> {
+fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, BodyError> {
-    let (mut kept, mut seen) = (Vec::new(), 0_usize);
+async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, BodyError> {
+    let (mut bytes, mut seen) = (Vec::new(), 0_usize);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| BodyError::Incomplete)?;
@@ -104,10 +103,10 @@ async fn read(body: Body, limit: usize) -> Result<Vec<u8>, BodyError> {
             break;
         }
         if seen <= limit {
-            kept.extend_from_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
         }
     }
-    if seen > limit { Err(BodyError::TooLarge { limit }) } else { Ok(kept) }
+    if seen > limit { Err(BodyError::TooLarge { limit }) } else { Ok(bytes) }
 }
 
 impl From<BodyError> for Problem {
@@ -118,8 +117,8 @@ impl From<BodyError> for Problem {
             BodyError::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
             BodyError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body"),
             BodyError::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),
-            BodyError::Unread(_) => return Self::internal(error),
+            BodyError::Interrupted(_) => return Self::internal(error),
         };
-        Self::caller(status, code, error.to_string())
+        Self::client_error(status, code, error.to_string())
     }
 }

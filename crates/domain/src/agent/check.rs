@@ -1,4 +1,4 @@
-//! What an agent's definition must be.
+//! Checks of an agent's definition.
 
 use std::ops::RangeInclusive;
 
@@ -10,22 +10,22 @@ use super::secret::is_secret_name;
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
 use crate::{AgentId, AnswerSchema, check_template};
 
-/// Most bytes of all inline source texts of one agent, so that the agent stays
+/// Maximum size of all inline source texts of one agent, in bytes. It keeps the agent
 /// within one DynamoDB item (400 KB).
 const MAX_SOURCE_BYTES: usize = 256 * 1024;
-/// Most bytes of a prompt.
+/// In bytes.
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
-/// Longest run an agent may ask for: a Lambda invocation ends after 900 s.
+/// A Lambda invocation ends after 900 s.
 const MAX_TIMEOUT_SECONDS: u64 = 840;
-/// Most runs of one agent at a time, if it limits them: its slots share an item.
+/// Maximum of `max_concurrent_runs`: an agent's run slots share one DynamoDB item.
 const MAX_SLOTS: u64 = 100;
 /// US dollars per million tokens.
 const PRICES: RangeInclusive<f64> = 0.0..=1_000_000.0;
-/// Most triggers a minute, if an agent limits them: its counter is one item, and
-/// DynamoDB takes 1,000 writes a second of one.
+/// Maximum of `triggers_per_minute`: the counter is one DynamoDB item, which takes 1,000
+/// writes a second.
 const MAX_RATE: u64 = 60_000;
 
-/// Objects are objects: an array would otherwise be read as one, by position.
+/// Requires JSON objects: serde would also read a struct from an array, by position.
 pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
     let object = |value: &Value, what| value.is_object().then_some(()).ok_or(AgentError::NotAnObject(what));
     object(value, "The agent")?;
@@ -58,7 +58,7 @@ fn check_key_shape(key: &Value) -> Result<(), AgentError> {
     }
 }
 
-/// A model configuration that can be used: its client knows where and what to ask.
+/// Checks that a model configuration is complete for its provider.
 pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
     check_api_key(model.api_key.as_ref())?;
     if !model.price.is_none_or(|price| [price.input, price.output].iter().all(|part| PRICES.contains(part))) {
@@ -94,21 +94,21 @@ fn check_base_url(base_url: &str) -> Result<(), AgentError> {
     credential_in_url(&url).map_or(Ok(()), |parameter| Err(AgentError::BaseUrlCredential(parameter)))
 }
 
-/// Under this prefix each agent's own secrets are kept, by us alone.
+/// Prefix of the secrets that we store for one agent. Operators cannot use it.
 pub(super) const AGENTS_SECRETS: &str = "agents/";
 
-/// A name for an API key that came with the agent's definition.
+/// A secret name for an API key that was sent in the agent's definition.
 pub fn new_api_key_name(id: AgentId, entropy: u64) -> String {
     format!("{}{entropy:016x}", api_key_prefix(id))
 }
 
-/// Whether a secret of this name came with the agent's definition.
+/// Whether `name` is that of an API key which was sent in this agent's definition.
 pub fn is_own_api_key(id: AgentId, name: &str) -> bool {
     let rest = name.strip_prefix(&api_key_prefix(id));
     rest.is_some_and(|rest| rest.len() == 16 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// The name of the token that the agent brought along from another system.
+/// The secret name of the webhook token that was imported with the agent.
 pub fn imported_token_name(id: AgentId) -> String {
     format!("{AGENTS_SECRETS}{id}/webhook-token")
 }
@@ -117,8 +117,8 @@ fn api_key_prefix(id: AgentId) -> String {
     format!("{AGENTS_SECRETS}{id}/model-api-key-")
 }
 
-/// What is kept for one agent is sent to no other agent's model, and a webhook
-/// token to none at all.
+/// Rejects a secret of another agent, and any webhook token: neither may be sent to this
+/// agent's model provider.
 pub(super) fn check_secret_owner(id: AgentId, model: &ModelConfig) -> Result<(), AgentError> {
     match &model.api_key {
         Some(ApiKey::Stored(name))

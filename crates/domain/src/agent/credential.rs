@@ -1,9 +1,10 @@
-//! Which headers and query parameters carry credentials, by their names and values.
-//! Those are not stored in clear in a definition, which everyone who manages sees.
+//! Detects headers and query parameters that carry credentials, by their names and values.
+//! Credentials are not stored in clear text in a definition, because everyone with
+//! management access can read it.
 
 use url::Url;
 
-/// Words of a name whose value lets its holder do something, wherever they stand.
+/// A header or parameter is a credential if its name contains one of these.
 const WORDS: [&str; 16] = [
     "accesskey",
     "apikey",
@@ -22,20 +23,20 @@ const WORDS: [&str; 16] = [
     "token",
     "userpass",
 ];
-/// The same, as a whole part of a name only: `X-Author` and `compass` are no credentials.
+/// Matched against whole parts of a name only: `X-Author` and `compass` are not credentials.
 const PARTS: [&str; 10] = ["auth", "hmac", "pass", "passcode", "pat", "psk", "pw", "sas", "sid", "sig"];
-/// In a query these are credentials, such as the `code` of an Azure function. A header
-/// `X-Country-Code` is none.
+/// Credentials as query parameters only, such as the `code` of an Azure function. The header
+/// `X-Country-Code` is not one.
 const QUERY_NAMES: [&str; 3] = ["code", "access-code", "auth-code"];
-/// Schemes with which a header's value states a credential, whatever the header's name
-/// (<https://www.iana.org/assignments/http-authschemes>), before one token or parameters.
+/// Authentication schemes that precede one token or parameters in a header's value
+/// (<https://www.iana.org/assignments/http-authschemes>). The header's name does not matter.
 const TOKEN_SCHEMES: [&str; 4] = ["api-key", "apikey", "bearer", "token"];
-/// The same before a text in Base64.
+/// Schemes that precede a Base64 text.
 const BASE64_SCHEMES: [&str; 2] = ["basic", "negotiate"];
-/// The same before parameters, such as `username="x"`.
+/// Schemes that precede parameters, such as `username="x"`.
 const PARAMETER_SCHEMES: [&str; 3] = ["aws4-hmac-sha256", "digest", "hawk"];
 
-/// Whether a header, or a value in a query, is a credential by its name.
+/// Whether the name of a header or of a query parameter is that of a credential.
 pub(super) fn is_credential_name(name: &str) -> bool {
     let name = with_hyphens(name);
     WORDS.iter().any(|word| name.contains(word)) || name.split('-').any(is_credential_part)
@@ -53,8 +54,8 @@ pub(super) fn is_credential_value(value: &str) -> bool {
         || (is_one_of(&PARAMETER_SCHEMES) && has_parameters)
 }
 
-/// The first parameter of a query that holds a credential. Some servers take `;` between
-/// pairs too.
+/// The first query parameter that holds a credential. Some servers also accept `;` between
+/// parameters.
 pub(super) fn credential_in_query(query: &str) -> Option<String> {
     let names = query.split(';').flat_map(|pairs| url::form_urlencoded::parse(pairs.as_bytes()));
     let is_credential =
@@ -67,12 +68,12 @@ pub(super) fn credential_in_url(url: &Url) -> Option<String> {
     [url.query(), url.fragment()].into_iter().flatten().find_map(credential_in_query)
 }
 
-/// Whether a URL names a user or a password before its host.
+/// Whether a URL contains a user name or a password before its host.
 pub(super) fn has_user_info(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
 
-/// Lower-case letters, perhaps behind a capital one.
+/// Lower-case letters and hyphens, after any first character.
 fn is_plain_word(text: &str) -> bool {
     text.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
@@ -81,12 +82,12 @@ fn is_credential_part(part: &str) -> bool {
     PARTS.contains(&part) || (part.ends_with("key") && !is_word_in_key(part))
 }
 
-/// Words that end in `key` and are no keys.
+/// Words that end in `key` but do not mean a key.
 fn is_word_in_key(part: &str) -> bool {
     ["donkey", "hockey", "jockey", "monkey", "turkey", "whiskey"].contains(&part)
 }
 
-/// `accessKey`, `access_key`, `access.key` and `Access-Key` are one name.
+/// Normalizes a name: `accessKey`, `access_key`, `access.key` and `Access-Key` are equal.
 fn with_hyphens(name: &str) -> String {
     let mut hyphenated = String::with_capacity(name.len() + 4);
     let mut after_lower = false;
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_carries_a_credential_is_known_by_its_name() {
+    fn credentials_are_detected_by_name() {
         for name in [
             "Authorization",
             "X-Auth-Key",
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_in_the_query_or_in_the_fragment_of_a_url_is_found_by_its_name() {
+    fn credentials_in_the_query_or_fragment_of_a_url_are_detected_by_name() {
         let found = |url: &str| credential_in_url(&Url::parse(url).unwrap());
         for (url, name) in [
             ("https://a.example/f?code=x", "code"),
@@ -176,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_url_may_name_a_user_or_a_password() {
+    fn a_user_or_a_password_in_a_url_is_detected() {
         let has = |url: &str| has_user_info(&Url::parse(url).unwrap());
         assert!(has("https://user@a.example/") && has("https://:x@a.example/"));
         assert!(!has("https://a.example/@user"));
     }
 
     #[test]
-    fn a_header_may_carry_a_credential_under_any_name() {
+    fn credentials_in_header_values_are_detected_whatever_the_header_name() {
         for value in [
             "Bearer x",
             "Token abc",

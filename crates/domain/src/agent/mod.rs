@@ -1,4 +1,4 @@
-//! An agent: its definition as its owner sends it, checked and completed.
+//! An agent: its definition as its owner sends it, validated and completed.
 
 mod check;
 mod credential;
@@ -18,44 +18,45 @@ pub use check::check_model;
 use check::{check_limits, check_output, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use model::{ApiKey, ModelConfig, Price, Provider, SecretName};
-pub use secret::{SecretError, check_kept_name, check_secret_value};
+pub use secret::{SecretError, check_secret_name, check_secret_value};
 pub use tools::{
-    ArgumentError, CheckedOperation, HeaderSource, HttpMethod, HttpTool, Imported, McpNames, McpTool,
-    OpenApiError, Operation, SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest, Unfit, import,
+    ArgumentError, CheckedOperation, HeaderSource, HttpMethod, HttpTool, ImportedApi, McpNames, McpTool,
+    OpenApiError, Operation, OperationError, SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest,
+    import_openapi,
 };
 
-/// An agent as its owner describes it. Only `name` is required.
+/// The definition of an agent. Only `name` is required.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentDraft {
     /// 1 to 128 characters.
     #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: String,
-    /// A Jinja template over `payload`, `agent.name`, `task_id` and `now`.
+    /// The system prompt: a Jinja template with the variables `payload`, `agent.name`, `task_id` and `now`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 65536)]
     pub prompt: Option<String>,
-    /// Which model answers; the deployment's default if absent.
+    /// The model. If absent, the deployment's default model is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelConfig>,
-    /// What the agent may use.
+    /// The tools that the agent may call.
     #[serde(default)]
     pub tools: Vec<Tool>,
-    /// Texts the agent may answer from.
+    /// Texts that the agent may answer from.
     #[serde(default)]
     pub sources: Vec<Source>,
-    /// A JSON schema that the answer must fit; then the answer is JSON.
+    /// A JSON schema that the answer must match. The answer is then JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub output_schema: Option<Value>,
-    /// What one run may take.
+    /// The limits of a run.
     #[serde(default)]
     pub limits: Limits,
-    /// A disabled agent's webhook answers 404.
+    /// The webhook of a disabled agent returns 404.
     #[serde(default = "enabled")]
     #[schema(default = enabled)]
     pub enabled: bool,
-    /// The token of an existing webhook URL to bring along from another system.
+    /// The token of an existing webhook URL, to import an agent from another system.
     #[serde(default, skip_serializing)]
     #[schema(min_length = 16, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     pub webhook_token: Option<String>,
@@ -67,11 +68,11 @@ impl fmt::Debug for AgentDraft {
     }
 }
 
-/// A text an agent answers from.
+/// A text that the agent may answer from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Shown beside the answer.
+    /// The title. It is returned with the answer.
     pub title: String,
     /// Plain text or Markdown.
     pub text: String,
@@ -79,30 +80,31 @@ pub struct Source {
 
 const DEFAULT_TOKENS: u64 = 500_000;
 
-/// What one run may take.
+/// The limits of an agent and of each of its runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Seconds from the claim to the end, retries included. 1 to 840.
+    /// Seconds from the start of a run to its end, including retries. 1 to 840.
     #[schema(minimum = 1, maximum = 840)]
     pub timeout_seconds: u64,
-    /// Calls to the model. 1 to 100.
+    /// Calls to the model per run. 1 to 100.
     #[schema(minimum = 1, maximum = 100)]
     pub max_turns: u32,
-    /// Tokens the model may write in one turn. 1 to 1,000,000.
+    /// Output tokens of one call to the model. 1 to 1,000,000.
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub max_output_tokens: u32,
-    /// Tokens the model may read and write in all turns: no further turn begins
-    /// past it. 1 to 100,000,000; not shown while it is the default.
+    /// Input and output tokens of all calls to the model in a run. Once a run has used
+    /// them, it does not call the model again. 1 to 100,000,000. Not returned while it is
+    /// the default.
     #[serde(skip_serializing_if = "is_default_tokens")]
     #[schema(minimum = 1, maximum = 100_000_000)]
     pub max_total_tokens: u64,
-    /// Runs of this agent at a time; further tasks wait. 1 to 100, none by default.
+    /// Concurrent runs of this agent. Further tasks wait. 1 to 100, unlimited by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100)]
     pub max_concurrent_runs: Option<u32>,
-    /// Triggers taken in a minute of the clock; further ones are refused. 1 to
-    /// 60,000, none by default.
+    /// Triggers accepted per clock minute. Further ones are refused with 429. 1 to 60,000,
+    /// unlimited by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 60_000)]
     pub triggers_per_minute: Option<u32>,
@@ -122,12 +124,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether version 0.1.0, which does not know the limit, can read them.
+    /// Whether version 0.1.0 can read these limits. It does not know `max_total_tokens`.
     pub const fn has_default_tokens(&self) -> bool {
         is_default_tokens(&self.max_total_tokens)
     }
 
-    /// The run's time budget.
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
@@ -142,92 +143,62 @@ const fn enabled() -> bool {
     true
 }
 
-/// What is wrong with an agent's definition, in words for its owner.
+/// Why an agent's definition is not valid. The texts are for the agent's owner.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// No JSON.
     #[error("The agent is not valid: {0}")]
     Shape(serde_json::Error),
-    /// A field that is unknown or of the wrong type, with its path.
+    /// With the path of a field that is unknown or has the wrong type.
     #[error("The agent is not valid: {0}")]
     Field(serde_path_to_error::Error<serde_json::Error>),
-    /// Something else than an object.
     #[error("{0} must be a JSON object")]
     NotAnObject(&'static str),
-    /// The name is blank or too long.
     #[error("`name` must have 1 to 128 characters")]
     Name,
-    /// The prompt is too long.
     #[error("`prompt` is longer than 65536 bytes")]
     PromptTooLong,
-    /// The prompt is no template.
     #[error("`prompt` is not a valid template: {0}")]
     Prompt(#[from] PromptError),
-    /// The sources are too large together.
-    #[error("`sources` hold more than 262144 bytes of text; shorten them")]
+    #[error("`sources` contain more than 262144 bytes of text; shorten them or upload documents instead")]
     SourcesTooLarge,
-    /// A tool is wrong.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The schema of the answers is none.
     #[error("`output_schema` is not valid: {0}")]
     OutputSchema(#[from] SchemaError),
-    /// A schema without a model to follow it.
-    #[error("`output_schema` needs a model; the provider `extractive` quotes the sources as they are")]
+    #[error("`output_schema` needs a model; the provider `extractive` quotes the sources unchanged")]
     SchemaWithoutModel,
-    /// A number in `limits` is out of range.
     #[error("`limits.{field}` must be from 1 to {max}")]
-    Limit {
-        /// Which one.
-        field: &'static str,
-        /// Its largest value.
-        max: u64,
-    },
-    /// The model lacks what its provider needs.
+    Limit { field: &'static str, max: u64 },
     #[error("`model.{field}` is required for the provider `{}`", .provider.as_str())]
-    ModelField {
-        /// What is missing.
-        field: &'static str,
-        /// Which provider needs it.
-        provider: Provider,
-    },
-    /// The model has what its provider does not use.
+    ModelField { field: &'static str, provider: Provider },
     #[error(
-        "`model.{0}` is not for the provider `bedrock`, which is asked in the deployment's region, by its role"
+        "`model.{0}` is not supported for the provider `bedrock`; Bedrock uses the deployment's region and role"
     )]
     NotForBedrock(&'static str),
-    /// A price that is none.
     #[error(
-        "`model.price` must be {{\"input\": …, \"output\": …}} with numbers from 0 to 1000000: US dollars per million tokens"
+        "`model.price` must be {{\"input\": …, \"output\": …}} with numbers from 0 to 1000000, in US dollars per million tokens"
     )]
     Price,
-    /// The model's name is too long.
     #[error("`model.name` must have at most 256 characters")]
     ModelName,
-    /// The base URL is none.
     #[error(
-        "`model.base_url` must be an absolute http or https URL of at most 2048 characters, without credentials: send a key as `model.api_key`"
+        "`model.base_url` must be an absolute http or https URL of at most 2048 characters, without credentials; send a key as `model.api_key`"
     )]
     BaseUrl,
-    /// A credential in the base URL.
-    #[error(
-        "`model.base_url` must be a URL without credentials, but `{0}` in it is one: send a key as `model.api_key`"
-    )]
+    #[error("`model.base_url` must not contain credentials such as `{0}`; send a key as `model.api_key`")]
     BaseUrlCredential(String),
-    /// The API key or secret name is malformed.
     #[error(
         "`model.api_key` must be up to 4096 printable ASCII characters, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
     )]
     ApiKey,
-    /// A secret that came with another agent, or is no API key.
-    #[error("`model.api_key` names a secret of another agent; send the key itself")]
+    /// A secret of another agent, or a webhook token.
+    #[error("`model.api_key` refers to a secret of another agent; send the key itself")]
     ForeignSecret,
-    /// The imported token is malformed.
     #[error("`webhook_token` must have 16 to 128 letters, digits, - or _")]
     WebhookToken,
 }
 
-/// An agent whose definition has been checked.
+/// An agent with a valid definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     id: AgentId,
@@ -235,15 +206,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Checks a definition. The imported token, if any, is handed back apart:
-    /// an agent never holds one.
+    /// Checks a definition. The imported webhook token, if any, is returned separately
+    /// because an agent never holds one.
     pub fn new(id: AgentId, draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
         Self::checked(id, draft, None)
     }
 
-    /// Checks a changed definition of this agent. Tools and a model that stay as they are
-    /// are not checked again: a rule that is newer than they are must not keep an agent
-    /// from being renamed or disabled.
+    /// Checks a changed definition of this agent. An unchanged model and unchanged tools are
+    /// not checked again: a rule that is newer than they are must not prevent renaming or
+    /// disabling the agent.
     pub fn changed(&self, draft: AgentDraft) -> Result<Self, AgentError> {
         Self::checked(self.id, draft, Some(&self.draft)).map(|(agent, _)| agent)
     }
@@ -274,17 +245,16 @@ impl Agent {
         Ok((Self { id, draft }, token))
     }
 
-    /// An agent that was checked before it was stored.
+    /// An agent from the store. It was checked before it was stored.
     pub const fn from_stored(id: AgentId, draft: AgentDraft) -> Self {
         Self { id, draft }
     }
 
-    /// Who it is.
     pub const fn id(&self) -> AgentId {
         self.id
     }
 
-    /// The same agent, its model's API key now kept under this name.
+    /// The same agent, with its model's API key stored as this secret.
     #[must_use]
     pub fn with_stored_api_key(mut self, secret: String) -> Self {
         if let Some(model) = &mut self.draft.model {
@@ -293,14 +263,13 @@ impl Agent {
         self
     }
 
-    /// Its definition.
     pub const fn draft(&self) -> &AgentDraft {
         &self.draft
     }
 }
 
 impl AgentDraft {
-    /// An agent with this name and these sources, all else by default.
+    /// A definition with this name and these sources. All other fields have their defaults.
     pub fn named(name: &str, sources: Vec<Source>) -> Self {
         Self {
             name: name.to_owned(),
@@ -315,7 +284,7 @@ impl AgentDraft {
         }
     }
 
-    /// Reads a definition; unknown fields are named in the error.
+    /// Parses a definition. The error names unknown fields.
     pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
         let value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
         check_shape(&value)?;
@@ -348,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_value_is_answered_with_what_to_change() {
+    fn every_invalid_value_is_refused_with_what_to_change() {
         for (json, says) in [
             (r#"{"name":"  "}"#, "`name`"),
             (r#"{"name":"a","prompt":"{{ payload."}"#, "`prompt` is not a valid template"),
@@ -362,12 +331,18 @@ mod tests {
             (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
             (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),
             (r#"{"name":"a","model":{"base_url":"http://u:p@h","name":"m"}}"#, "credentials"),
-            (r#"{"name":"a","model":{"base_url":"http://h/v1?key=1","name":"m"}}"#, "`key` in it is one"),
+            (
+                r#"{"name":"a","model":{"base_url":"http://h/v1?key=1","name":"m"}}"#,
+                "credentials such as `key`",
+            ),
             (
                 r#"{"name":"a","model":{"base_url":"http://h/v1?v=1&code=1","name":"m"}}"#,
-                "`code` in it is one",
+                "credentials such as `code`",
             ),
-            (r#"{"name":"a","model":{"base_url":"http://h/v1#key=1","name":"m"}}"#, "`key` in it is one"),
+            (
+                r#"{"name":"a","model":{"base_url":"http://h/v1#key=1","name":"m"}}"#,
+                "credentials such as `key`",
+            ),
             (
                 r#"{"name":"a","model":{"provider":"extractive","api_key":{"secret":"a b"}}}"#,
                 "`model.api_key`",
@@ -394,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_from_before_a_rule_can_be_disabled_but_not_be_given_more_of_the_kind() {
+    fn an_agent_that_is_older_than_a_rule_can_be_disabled_but_cannot_break_the_rule_again() {
         let definition = |header: &str, enabled: bool| {
             let tool = serde_json::json!({
                 "type": "mcp", "name": "wiki", "url": "https://mcp.example/?code=1", "allow": ["a"],
@@ -413,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_names_no_secret_of_another_and_no_token_as_its_api_key() {
+    fn an_api_key_cannot_be_a_secret_of_another_agent_or_a_webhook_token() {
         let id = AgentId::random([1; 16]);
         let key = |secret: &str| {
             let model = serde_json::json!({ "provider": "extractive", "api_key": { "secret": secret } });
@@ -435,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_key_does_not_show_itself_in_a_debug_print() {
+    fn debug_output_does_not_contain_the_api_key() {
         let agent =
             check(r#"{"name":"a","model":{"base_url":"http://h/v1","name":"m","api_key":"sk-secret"}}"#);
         assert!(!format!("{agent:?}").contains("sk-secret"));

@@ -1,31 +1,31 @@
-//! Which model answers for an agent, where it is served, and what it costs.
+//! Which model an agent uses, where it is served, and what it costs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A model and where it is served.
+/// A model and its provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The protocol it speaks.
+    /// The provider's protocol.
     #[serde(default)]
     pub provider: Provider,
-    /// The server's base URL, ending before `/chat/completions` or `/v1/messages`.
-    /// `anthropic` has one by default, `bedrock` has none.
+    /// The provider's base URL, without `/chat/completions` or `/v1/messages`. Required for
+    /// `openai`, optional for `anthropic`, not allowed for `bedrock`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 2048, pattern = "^https?://")]
     pub base_url: Option<String>,
-    /// The model's name on that server; of `bedrock` a model's or an inference
-    /// profile's id or ARN.
+    /// The name of the model. For `bedrock`, the id or ARN of a model or an inference
+    /// profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub name: Option<String>,
-    /// The server's API key, if it wants one.
+    /// The provider's API key, if it needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKey>,
-    /// What its tokens cost, so that the console can add it up.
+    /// The price of its tokens, from which the console calculates costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
 }
@@ -34,42 +34,41 @@ pub struct ModelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Of the tokens that the model reads. 0 to 1,000,000.
+    /// The price of input tokens. 0 to 1,000,000.
     #[schema(minimum = 0, maximum = 1_000_000)]
     pub input: f64,
-    /// Of those it writes. 0 to 1,000,000.
+    /// The price of output tokens. 0 to 1,000,000.
     #[schema(minimum = 0, maximum = 1_000_000)]
     pub output: f64,
 }
 
-/// JSON has no NaN, and so has no price.
+/// Prices come from JSON, which has no NaN, so every price equals itself.
 impl Eq for Price {}
 
 impl Price {
-    /// What so many tokens cost, in US dollars.
+    /// The cost of these tokens, in US dollars.
     #[expect(clippy::cast_precision_loss, reason = "no run has 2^53 tokens")]
-    pub fn of(self, input_tokens: u64, output_tokens: u64) -> f64 {
+    pub fn cost_usd(self, input_tokens: u64, output_tokens: u64) -> f64 {
         (self.input * input_tokens as f64 + self.output * output_tokens as f64) / 1_000_000.0
     }
 }
 
-/// The protocols a model can be asked in.
+/// The protocol of a model provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
-    /// OpenAI chat completions.
+    /// OpenAI Chat Completions, or a compatible server.
     #[default]
     Openai,
-    /// Anthropic messages.
+    /// Anthropic Messages.
     Anthropic,
-    /// Amazon Bedrock's Converse.
+    /// Amazon Bedrock Converse.
     Bedrock,
-    /// No model: the best passages of the agent's sources.
+    /// No model: returns the best passages of the agent's sources.
     Extractive,
 }
 
 impl Provider {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Openai, Self::Anthropic, Self::Bedrock, Self::Extractive];
 
     /// As in an agent's definition.
@@ -82,19 +81,18 @@ impl Provider {
         }
     }
 
-    /// Reads a provider's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|provider| provider.as_str() == text)
     }
 }
 
-/// A provider's API key: given once in clear, kept as the name of a secret.
+/// A provider's API key. It is sent once in clear text and stored as a secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum ApiKey {
-    /// The key itself, on its way to the secret store: 1 to 4096 printable ASCII characters.
+    /// The key itself: 1 to 4096 printable ASCII characters. Never returned.
     Inline(String),
-    /// A key in the secret store.
+    /// The name of a stored secret.
     Stored(SecretName),
 }
 
@@ -107,11 +105,11 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The name of a secret in the deployment's secret store.
+/// A reference to a secret in the deployment's secret store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretName {
-    /// Letters, digits, `-`, `_`, `.` and `/`.
+    /// The name of the secret: letters, digits, `-`, `_`, `.` and `/`.
     #[schema(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_./-]+$")]
     pub secret: String,
 }

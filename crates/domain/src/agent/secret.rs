@@ -1,35 +1,32 @@
-//! Secrets that a deployment's operator keeps, and that agents refer to by name.
+//! Secrets that the operator stores and that agents refer to by name.
 
 use serde_json::{Value, json};
 
 use super::Agent;
 use super::check::AGENTS_SECRETS;
 
-/// With the longest prefix still a name that Secrets Manager takes (512 characters).
+/// Together with the longest prefix, within the 512 characters of Secrets Manager.
 const LONGEST_NAME: usize = 256;
-/// Longest value: longer keys and tokens do not fit in the head of a request.
+/// In bytes. Longer values do not fit in the headers of a request.
 const LONGEST_VALUE: usize = 4096;
 
-/// Why a secret cannot be kept.
+/// Why a secret cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Its name is malformed.
     #[error(
-        "The name of a secret has 1 to 256 letters, digits and - _ . / with something other than dots between two slashes"
+        "The name of a secret must have 1 to 256 letters, digits and - _ . /, and no part between slashes may be empty or consist only of dots"
     )]
     Name,
-    /// Its name belongs to an agent.
-    #[error("Names that begin with `agents/` are those of the agents' own secrets; choose another")]
+    #[error("Names that start with `agents/` are reserved; choose another name")]
     Reserved,
-    /// Its value cannot be sent to anybody.
     #[error(
-        "Send {{\"value\": \"…\"}} with 1 to 4096 printable ASCII characters and no space at either end: the value of a secret travels in a header"
+        "Send {{\"value\": \"…\"}} with 1 to 4096 printable ASCII characters and no space at either end; secrets are sent in HTTP headers"
     )]
     Value,
 }
 
-/// A name under which an operator may keep a secret: one that a URL can carry.
-pub fn check_kept_name(name: &str) -> Result<(), SecretError> {
+/// Checks the name of an operator's secret. It must be usable in a URL path.
+pub fn check_secret_name(name: &str) -> Result<(), SecretError> {
     let in_a_url = |part: &str| part.bytes().any(|byte| byte != b'.');
     if !is_secret_name(name) || !name.split('/').all(in_a_url) {
         return Err(SecretError::Name);
@@ -37,21 +34,21 @@ pub fn check_kept_name(name: &str) -> Result<(), SecretError> {
     if name.starts_with(AGENTS_SECRETS) { Err(SecretError::Reserved) } else { Ok(()) }
 }
 
-/// What can stand in a header (RFC 9110 section 5.5), as it is.
+/// Checks that the value can be sent in a header unchanged (RFC 9110 section 5.5).
 pub fn check_secret_value(value: &str) -> Result<(), SecretError> {
     let printable = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let fits = (1..=LONGEST_VALUE).contains(&value.len());
     if fits && printable && value.trim() == value { Ok(()) } else { Err(SecretError::Value) }
 }
 
-/// A name that a definition may refer to.
+/// Whether a definition may refer to a secret of this name.
 pub(super) fn is_secret_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
 }
 
 impl Agent {
-    /// Whether its definition refers to this secret, anywhere in it.
+    /// Whether the definition refers to this secret anywhere.
     pub fn refers_to(&self, secret: &str) -> bool {
         refers_to(&json!(self.draft), secret)
     }
@@ -74,19 +71,19 @@ mod tests {
     use crate::{AgentDraft, AgentId};
 
     #[test]
-    fn a_kept_name_is_one_that_a_url_can_carry_and_no_agents_own() {
+    fn a_secret_name_is_usable_in_a_url_and_not_reserved() {
         for good in ["crm", "team/openai", "a.b-c_9", "agents", "agents-of-old/x", &"n".repeat(256)] {
-            assert_eq!(check_kept_name(good), Ok(()), "{good}");
+            assert_eq!(check_secret_name(good), Ok(()), "{good}");
         }
         for bad in ["", "a b", "ä", "a?b", "a%2F", "/a", "a/", "a//b", "..", "a/../b", ".", &"n".repeat(257)]
         {
-            assert_eq!(check_kept_name(bad), Err(SecretError::Name), "{bad}");
+            assert_eq!(check_secret_name(bad), Err(SecretError::Name), "{bad}");
         }
-        assert_eq!(check_kept_name("agents/x"), Err(SecretError::Reserved));
+        assert_eq!(check_secret_name("agents/x"), Err(SecretError::Reserved));
     }
 
     #[test]
-    fn a_value_is_what_can_stand_in_a_header() {
+    fn a_secret_value_is_a_valid_header_value() {
         for good in ["sk-1", "Basic dXNlcjpwYXNz", "two words", &"v".repeat(4096)] {
             assert_eq!(check_secret_value(good), Ok(()), "{good}");
         }
@@ -96,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_refers_to_the_secrets_that_its_definition_names() {
+    fn an_agent_refers_to_the_secrets_named_in_its_definition() {
         let model = json!({ "provider": "extractive", "api_key": { "secret": "crm" } });
         let definition = json!({ "name": "crm2", "prompt": "secret: crm3", "model": model });
         let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! What an agent may use.
+//! The tools of an agent.
 
 mod arguments;
 mod check;
@@ -18,17 +18,17 @@ pub use error::ToolError;
 pub(super) use http::expand;
 pub use http::{HeaderSource, HttpMethod, HttpTool, Operation, StoredHeader};
 pub use mcp::{McpNames, McpTool};
-pub use openapi::{Imported, OpenApiError, Unfit, import};
+pub use openapi::{ImportedApi, OpenApiError, OperationError, import_openapi};
 pub use request::ToolRequest;
 
-/// A tool, or a set of them, as its owner describes it.
+/// A tool, or a set of tools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Tool {
-    /// Search of the agent's own documents.
+    /// Searches the agent's sources and documents.
     SearchSources {},
-    /// Operations of an HTTP API.
+    /// The operations of an HTTP API.
     Http(HttpTool),
-    /// Tools of an MCP server.
+    /// The tools of an MCP server.
     Mcp(McpTool),
 }

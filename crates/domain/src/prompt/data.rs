@@ -16,16 +16,15 @@ pub(super) fn payload_value(payload: &str) -> Value {
     value(&json, whole)
 }
 
-/// JSON as template values. A number whose digits a float would change
-/// (`1.50`, big integers) becomes its digits as text; `| float` makes it a
-/// number again.
+/// Converts JSON to a template value. A number whose digits a float would change (`1.50`, large
+/// integers) becomes a string of its digits. `| float` converts it back to a number.
 fn value(json: &Arc<str>, range: Range<usize>) -> Value {
     let text = json.get(range.clone()).unwrap_or_default();
     match text.as_bytes().first() {
         Some(b'{' | b'[') => {
             Value::from_object(Container { json: Arc::clone(json), range, content: OnceLock::new() })
         }
-        // A lone surrogate is valid JSON and no Unicode: it stays as written.
+        // A lone surrogate is valid JSON but not valid Unicode. It is not decoded.
         Some(b'"') => serde_json::from_str::<String>(text).map_or_else(|_| Value::from(text), Value::from),
         Some(b't') => Value::from(true),
         Some(b'f') => Value::from(false),
@@ -34,8 +33,8 @@ fn value(json: &Arc<str>, range: Range<usize>) -> Value {
     }
 }
 
-/// An object or array of the payload: a part of its text, looked into only when
-/// a template does, one level at a time, so that deep payloads cost nothing.
+/// An object or array of the payload. It is a part of the payload's text and is parsed only when
+/// a template accesses it, one level at a time, so that deep payloads cost nothing.
 #[derive(Debug)]
 pub(super) struct Container {
     json: Arc<str>,
@@ -56,8 +55,8 @@ impl Container {
         self.content.get_or_init(|| {
             let text = self.text();
             if self.is_map() {
-                // A name that is no Unicode hides its object's fields, not its text.
-                let fields = serde_json::from_str(text).unwrap_or(Fields(Vec::new()));
+                // A name that is not valid Unicode hides the object's fields, but not its text.
+                let fields = serde_json::from_str(text).unwrap_or(ObjectFields(Vec::new()));
                 Value::from_pairs(fields.0.into_iter().map(|(name, raw)| (name, self.child(raw))))
             } else {
                 let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
@@ -94,7 +93,7 @@ impl Object for Container {
         }
     }
 
-    // By default each of these two collects all keys.
+    // The default implementations of these two collect all keys.
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
         Some(self.len())
     }
@@ -120,16 +119,16 @@ fn number(text: &str) -> Value {
     }
 }
 
-/// An object's fields in their order, each value still text.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+/// An object's fields in their order. The values are not parsed yet.
+struct ObjectFields<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for ObjectFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields(Vec::new()))
+        deserializer.deserialize_map(ObjectFields(Vec::new()))
     }
 }
 
-impl<'de> Visitor<'de> for Fields<'de> {
+impl<'de> Visitor<'de> for ObjectFields<'de> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Finds names of filters, tests and functions in a template that do not exist.
+//! Detects unknown filters, tests and functions in a template.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use minijinja::{ErrorKind, context};
 
 use super::{NAME, PromptError, environment};
 
-/// Renders one small template per filter, test and function that `template` names,
-/// because only the engine knows which exist.
+/// Renders one small template for each filter, test and function in `template`, because only
+/// the engine knows which exist.
 pub(super) fn check(template: &str) -> Result<(), PromptError> {
     let tokens: Vec<_> = tokenize(template, false, Default::default()).map_while(Result::ok).collect();
     let environment = environment();
@@ -26,7 +26,7 @@ pub(super) fn check(template: &str) -> Result<(), PromptError> {
     Ok(())
 }
 
-/// A name in a template that the engine may not know.
+/// A name in a template that may be unknown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Probe<'a> {
     Filter(&'a str),
@@ -35,7 +35,7 @@ enum Probe<'a> {
 }
 
 impl Probe<'_> {
-    /// A template that fails at once if the name is unknown.
+    /// A template that fails immediately if the name is unknown.
     fn template(&self) -> String {
         match self {
             Self::Filter(name) => format!("{{{{ 0|{name} }}}}"),
@@ -45,8 +45,8 @@ impl Probe<'_> {
     }
 }
 
-/// Words of the language that a bracket may follow, and what macros and loops are given.
-const NO_FUNCTIONS: [&str; 18] = [
+/// Keywords that a parenthesis may follow, and callables that macros and loops define.
+const NOT_FUNCTIONS: [&str; 18] = [
     "and",
     "autoescape",
     "call",
@@ -67,7 +67,7 @@ const NO_FUNCTIONS: [&str; 18] = [
     "with",
 ];
 
-/// What the template names, with the lines.
+/// The names in the template, with their lines.
 fn probes<'a>(tokens: &'a [(Token<'a>, Span)]) -> impl Iterator<Item = (Probe<'a>, usize)> {
     let token = |at: usize| tokens.get(at).map(|(token, _)| token);
     tokens.iter().enumerate().filter_map(move |(at, (ident, span))| {
@@ -80,15 +80,15 @@ fn probes<'a>(tokens: &'a [(Token<'a>, Span)]) -> impl Iterator<Item = (Probe<'a
                 Probe::Filter(name)
             }
             ([_, Some(Token::Dot)], _) => return None,
-            (_, Some(Token::ParenOpen)) if !NO_FUNCTIONS.contains(&name) => Probe::Function(name),
+            (_, Some(Token::ParenOpen)) if !NOT_FUNCTIONS.contains(&name) => Probe::Function(name),
             _ => return None,
         };
         Some((probe, usize::from(span.start_line)))
     })
 }
 
-/// Names to which the template itself gives a value, as far as its tokens show: macros, and
-/// whatever is mentioned without being called.
+/// Names that the template itself may define, according to its tokens: macros, and all names
+/// that are used without being called.
 fn names_with_values<'a>(tokens: &'a [(Token<'a>, Span)]) -> HashSet<Probe<'a>> {
     let name = |window: &'a [(Token<'a>, Span)]| match window {
         [(Token::Ident("macro"), _), (Token::Ident(name), _), ..] => Some(Probe::Function(name)),

@@ -1,21 +1,21 @@
-//! Which templates are plain: their cost grows with their own length and the payload's,
-//! and never with the product of the two.
+//! Detects plain templates. Their cost grows with the sum of their own length and the payload's,
+//! never with the product.
 //!
 //! A plain template has text, paths such as `payload.order.lines[0].name`, `if` without
-//! brackets around conditions, comparisons with constants, and a few filters. Loops, macros,
+//! parentheses around conditions, comparisons with constants, and a few filters. Loops, macros,
 //! operators and all other filters can multiply a payload.
 
 use minijinja::machinery::{Token, tokenize};
 
-/// Longest tag, in tokens.
+/// Tokens of one tag.
 const MAX_TAG_TOKENS: usize = 64;
-/// Longest path of one tag: each step may read one level of the payload.
+/// Path steps in one tag. Each step may parse one level of the payload.
 const MAX_PATH_STEPS: usize = 16;
-/// Operations that read a whole text of the payload: `text[3]` and `text|length` count its
+/// Operations that read a whole string of the payload. `text[3]` and `text|length` count its
 /// characters.
 const MAX_LINEAR_OPERATIONS: usize = 16;
 
-/// Tests that look at the kind of a value only.
+/// Tests that depend only on the type of a value.
 const TESTS: [&str; 11] = [
     "defined",
     "undefined",
@@ -30,7 +30,7 @@ const TESTS: [&str; 11] = [
     "integer",
 ];
 
-/// Whether `template` is plain. One that cannot be read is not.
+/// Whether `template` is plain. A template with syntax errors is not.
 pub(super) fn is_plain(template: &str) -> bool {
     let (mut tag, mut is_open): (Vec<Token<'_>>, _) = (Vec::new(), false);
     let mut linear = 0;
@@ -80,7 +80,7 @@ fn is_plain_expression(tokens: &[Token<'_>], linear: &mut usize) -> bool {
             Token::Pipe => filter_length(after, linear),
             Token::Eq | Token::Ne | Token::Lt | Token::Lte | Token::Gt | Token::Gte => {
                 let is_constant = matches!(after, [constant, ..] if is_constant(constant));
-                // Not the beginning of a path.
+                // The constant must not be the start of a path.
                 (is_constant && !matches!(after, [_, Token::Dot | Token::BracketOpen | Token::Pipe, ..]))
                     .then_some(1)
             }
@@ -92,7 +92,7 @@ fn is_plain_expression(tokens: &[Token<'_>], linear: &mut usize) -> bool {
     steps <= MAX_PATH_STEPS
 }
 
-/// The tokens of a plain test after `is`.
+/// The number of tokens of a plain test after `is`.
 fn test_length(after: &[Token<'_>]) -> Option<usize> {
     match after {
         [Token::Ident("not"), Token::Ident(test), ..] if TESTS.contains(test) => Some(2),
@@ -101,7 +101,7 @@ fn test_length(after: &[Token<'_>]) -> Option<usize> {
     }
 }
 
-/// The tokens of a plain filter after `|`.
+/// The number of tokens of a plain filter after `|`.
 fn filter_length(after: &[Token<'_>], linear: &mut usize) -> Option<usize> {
     let (filter, arguments) = match after {
         [Token::Ident(filter), arguments @ ..] => (*filter, arguments),
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_most_prompts_need_is_plain() {
+    fn common_prompts_are_plain() {
         for template in [
             "",
             "Answer briefly.",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_multiply_a_payload_is_not_plain() {
+    fn templates_that_can_multiply_a_payload_are_not_plain() {
         for template in [
             "{% for x in payload %}{% endfor %}",
             "{% set x = payload %}",

@@ -1,5 +1,5 @@
-//! The agent loop as a state machine: it names the next effect, a driver
-//! performs it and reports back.
+//! The agent loop as a state machine. It returns the next step, and a driver performs the step
+//! and reports the result.
 //!
 //! ```text
 //! loop { match run.next() {
@@ -8,10 +8,9 @@
 //!     Step::Done(ended)     => return ended,
 //! } }
 //! ```
-//! The loop never waits, retries or reads a clock: time and retries belong to
-//! the task's budget, which the runner keeps. It can be written down between any
-//! two steps and taken up again by another attempt, which then makes the very
-//! calls that were decided on.
+//! The loop never waits, retries or reads a clock. The runner enforces the task's time budget
+//! and retries. A run can be stored between any two steps and resumed by another attempt, which
+//! then makes exactly the tool calls that were stored.
 
 mod talk;
 mod verdict;
@@ -21,81 +20,79 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, MAX_JSON_VALUES, Misfit, Outcome, Passage, Usage,
+    Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, MAX_JSON_VALUES, Outcome, Passage,
+    SchemaMismatch, Usage,
 };
 pub use talk::{
-    CallOutcome, Called, Message, ModelReply, StopReason, ToolCall, ToolCallRecord, ToolResult, ToolSpec,
-    Turn, cut,
+    CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, StopReason, ToolCall, ToolCallRecord,
+    ToolResult, ToolSpec, cut,
 };
 use verdict::{
-    correction, does_not_fit, failure_in, keeps_failing, needs_approval, nothing_found, out_of_tokens,
-    out_of_turns, talks_too_long,
+    conversation_too_long, correction, does_not_fit, failure_in, keeps_failing, needs_approval,
+    nothing_found, out_of_tokens, out_of_turns,
 };
 
-/// Largest result, as JSON: a Lambda can answer 6 MB.
+/// Bytes of a result as JSON. A Lambda response can have 6 MB.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
-/// Most bytes of a result as a Lambda answers it, with room for the rest of a status.
-const MAX_ANSWERED_BYTES: usize = 5_900_000;
-/// Most bytes said in a run, so that it can be written down and fits the memory
-/// ten times.
+/// Bytes of a result in a Lambda response. Leaves room for the other fields of a task status.
+const MAX_RESPONSE_BYTES: usize = 5_900_000;
+/// Bytes of all messages of a run. A run must fit in its record, and ten times in memory.
 const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
-/// Most bytes of arguments and results in all calls that are shown, which as JSON in
-/// a Lambda's answer may take several times as many.
+/// Bytes of arguments and results in all returned tool calls. As JSON in a Lambda response they
+/// may take several times as many.
 const MAX_SHOWN_BYTES: usize = 512 * 1024;
-/// So often a model is told that its answer does not fit the schema.
+/// How often the model is asked to correct an answer that does not match the schema.
 const MAX_CORRECTIONS: u32 = 2;
-/// Most bytes of a call's id and of its tool's name.
+/// Bytes of a call's id and of its tool's name.
 const MAX_CALL_NAME_BYTES: usize = 256;
-/// Most calls in one turn.
+/// Tool calls in one turn.
 const MAX_CALLS: usize = 32;
-/// In so many turns in a row every call may fail; with one more the agent does
-/// not work around it.
+/// Consecutive turns in which every call may fail. After one more the run fails.
 const FAILED_TURNS: u32 = 2;
 
 /// One run of one agent over one payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     usage: Option<Usage>,
-    /// Those given with the prompt, then those that tools found.
+    /// The passages given with the prompt, then those that tools returned.
     sources: Vec<Passage>,
+    /// The number of passages given with the prompt.
     given: usize,
-    talk: Vec<Message>,
+    talk: Vec<ChatMessage>,
     thought: String,
     tool_calls: Vec<ToolCallRecord>,
     failed_turns: u32,
-    /// Answers that did not fit the schema.
+    /// The number of answers that did not match the schema.
     #[serde(default)]
     corrections: u32,
-    state: State,
+    state: RunState,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum RunState {
     AwaitingModel,
     AwaitingTools,
     Done(Outcome),
 }
 
-/// What the driver does next.
+/// The driver's next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Ask the model and report its reply.
+    /// Call the model and report its reply.
     CallModel,
-    /// Call these tools, side by side, and report how each call went.
-    CallTools(Turn),
-    /// Nothing: the run is over.
+    /// Call these tools in parallel and report the results.
+    CallTools(ChatTurn),
+    /// The run is over.
     Done(Ended),
 }
 
-/// What a run must keep to: the agent's, which may change between two attempts.
+/// The agent's rules for a run. They may change between two attempts.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// What the run may take.
     pub limits: &'a Limits,
-    /// Whether the agent has any tool.
     pub has_tools: bool,
-    /// What its answer must fit.
+    /// The schema of the answer.
     pub schema: Option<&'a AnswerSchema>,
 }
 
@@ -106,7 +103,7 @@ impl Default for Run {
 }
 
 impl Run {
-    /// A run that answers on these passages.
+    /// A run with these passages of the agent's sources.
     pub const fn new(sources: Vec<Passage>) -> Self {
         Self {
             usage: None,
@@ -117,46 +114,46 @@ impl Run {
             tool_calls: Vec::new(),
             failed_turns: 0,
             corrections: 0,
-            state: State::AwaitingModel,
+            state: RunState::AwaitingModel,
         }
     }
 
-    /// What to do now.
     pub fn next(&self) -> Step {
         match &self.state {
-            State::AwaitingModel => Step::CallModel,
-            State::AwaitingTools => Step::CallTools(self.turn()),
-            State::Done(outcome) => Step::Done(Ended { outcome: outcome.clone(), usage: self.usage.clone() }),
+            RunState::AwaitingModel => Step::CallModel,
+            RunState::AwaitingTools => Step::CallTools(self.turn()),
+            RunState::Done(outcome) => {
+                Step::Done(Ended { outcome: outcome.clone(), usage: self.usage.clone() })
+            }
         }
     }
 
-    /// What it has cost so far.
     pub const fn usage(&self) -> Option<&Usage> {
         self.usage.as_ref()
     }
 
-    /// The passages that the model is given with the prompt.
+    /// The passages that the model gets with the prompt.
     pub fn context(&self) -> &[Passage] {
         self.sources.get(..self.given).unwrap_or_default()
     }
 
-    /// What was said after the prompt and the payload.
-    pub fn talk(&self) -> &[Message] {
+    /// The messages after the prompt and the payload.
+    pub fn messages(&self) -> &[ChatMessage] {
         &self.talk
     }
 
-    /// Whether an attempt that starts anew would lose something.
-    pub const fn is_under_way(&self) -> bool {
+    /// Whether the model was called. A new run would then repeat paid work.
+    pub const fn is_in_progress(&self) -> bool {
         self.usage.is_some()
     }
 
-    /// Tokens the model may write in its next turn.
+    /// The maximum number of output tokens of the next turn.
     pub fn output_allowance(&self, limits: &Limits) -> u32 {
         let left = limits.max_total_tokens.saturating_sub(self.tokens());
         limits.max_output_tokens.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// The end of a task whose run, if there is one, goes no further.
+    /// The outcome of a task that is given up, with its run if it has one.
     pub fn given_up(run: Option<&Self>, failure: Failure) -> Ended {
         match run {
             Some(run) => run.stopped(failure),
@@ -164,19 +161,19 @@ impl Run {
         }
     }
 
-    /// The end of a run that something outside of it stopped.
+    /// The outcome of a run that was stopped from outside.
     pub fn stopped(&self, failure: Failure) -> Ended {
         let mut tool_calls = self.tool_calls.clone();
-        if self.state == State::AwaitingTools {
+        if self.state == RunState::AwaitingTools {
             let turn = self.turn();
-            let unknown = |call| ToolCallRecord::new(call, &Called::unknown(), turn.number);
+            let unknown = |call| ToolCallRecord::new(call, &CallReport::unknown(), turn.number);
             tool_calls.extend(turn.calls.iter().map(unknown));
         }
         let failure = Failure { tool_calls: showable(tool_calls), ..failure };
         Ended { outcome: Outcome::Failure(failure), usage: self.usage.clone() }
     }
 
-    /// Takes in what the model said.
+    /// Records the model's reply.
     pub fn model_replied(&mut self, reply: ModelReply, rules: Rules<'_>) {
         self.count(&reply);
         if !reply.thought.is_empty() {
@@ -187,13 +184,13 @@ impl Run {
         }
         match failure_in(&reply, rules) {
             Some(failure) => self.fail(failure),
-            None if reply.calls.is_empty() => self.answered(reply, rules),
+            None if reply.calls.is_empty() => self.check_answer(reply, rules),
             None => self.call_tools(reply, rules.limits),
         }
     }
 
-    /// Takes in how the calls of a turn went, in their order.
-    pub fn tools_replied(&mut self, turn: &Turn, called: Vec<Called>) {
+    /// Records the results of the calls of a turn, in their order.
+    pub fn tools_replied(&mut self, turn: &ChatTurn, called: Vec<CallReport>) {
         let mut results = Vec::with_capacity(called.len());
         let (mut refused, mut last_error, mut worked) = (None, None, false);
         for (call, called) in turn.calls.iter().zip(called) {
@@ -203,93 +200,99 @@ impl Run {
                 CallOutcome::Error | CallOutcome::Unknown => last_error = Some(call.name.clone()),
                 CallOutcome::Refused => refused = Some(call.name.clone()),
             }
-            self.found(called.passages);
+            self.add_sources(called.passages);
             let is_error = called.outcome != CallOutcome::Ok;
             let (id, name) = (call.id.clone(), call.name.clone());
             results.push(ToolResult { id, name, content: called.content, is_error });
         }
-        // After each turn: the arguments of all calls of a run would take too much memory.
+        // After each turn, because the arguments of all calls of a run take too much memory.
         self.tool_calls = showable(std::mem::take(&mut self.tool_calls));
         self.failed_turns = if worked { 0 } else { self.failed_turns + 1 };
-        self.talk.push(Message::Tools(results));
-        self.state = State::AwaitingModel;
+        self.talk.push(ChatMessage::Tools(results));
+        self.state = RunState::AwaitingModel;
         if let Some(tool) = refused {
             self.fail(needs_approval(&tool));
         } else if let Some(tool) = last_error.filter(|_| self.failed_turns > FAILED_TURNS) {
             self.fail(keeps_failing(&tool));
         } else if self.talk_bytes() > MAX_TALK_BYTES {
-            self.fail(talks_too_long());
+            self.fail(conversation_too_long());
         }
     }
 
-    /// Without a model the answer is the passages, word for word, and costs no tokens.
+    /// Answers without a model: the answer is the text of the passages and costs no tokens.
     pub fn answer_from_sources(&mut self) {
         let passages: Vec<String> =
             self.context().iter().map(|passage| format!("{}\n— {}", passage.text, passage.title)).collect();
         match passages.is_empty() {
             true => self.fail(nothing_found()),
-            false => self.answer(passages.join("\n\n")),
+            false => self.succeed(passages.join("\n\n")),
         }
     }
 
-    fn answered(&mut self, mut reply: ModelReply, rules: Rules<'_>) {
-        let Some(schema) = rules.schema else { return self.answer(reply.text) };
+    fn check_answer(&mut self, mut reply: ModelReply, rules: Rules<'_>) {
+        let Some(schema) = rules.schema else { return self.succeed(reply.text) };
         let checked = reply.checked.take();
-        match checked.unwrap_or_else(|| schema.read(&reply.text).map(str::to_owned)) {
-            Ok(json) => self.answer(json),
-            Err(misfit) => self.correct(reply, schema, &misfit, rules.limits),
+        match checked.unwrap_or_else(|| schema.validate_answer(&reply.text).map(str::to_owned)) {
+            Ok(json) => self.succeed(json),
+            Err(mismatch) => self.correct(reply, schema, &mismatch, rules.limits),
         }
     }
 
-    /// Tells the model what is wrong with its answer, as often as it may be told.
-    fn correct(&mut self, reply: ModelReply, schema: &AnswerSchema, misfit: &Misfit, limits: &Limits) {
+    /// Asks the model to correct its answer, at most [`MAX_CORRECTIONS`] times.
+    fn correct(
+        &mut self,
+        reply: ModelReply,
+        schema: &AnswerSchema,
+        mismatch: &SchemaMismatch,
+        limits: &Limits,
+    ) {
         if self.corrections == MAX_CORRECTIONS || self.out_of_budget(limits).is_some() {
-            return self.fail(does_not_fit(misfit, self.corrections));
+            return self.fail(does_not_fit(mismatch, self.corrections));
         }
         self.corrections += 1;
         let ModelReply { text, calls, echo, .. } = reply;
-        self.talk.push(Message::Model { text, calls, echo });
-        self.talk.push(Message::Correction(correction(schema, misfit)));
+        self.talk.push(ChatMessage::Model { text, calls, echo });
+        self.talk.push(ChatMessage::Correction(correction(schema, mismatch)));
     }
 
-    fn answer(&mut self, text: String) {
+    fn succeed(&mut self, text: String) {
         let answer = Answer {
             answer: text,
             sources: std::mem::take(&mut self.sources),
             thought: std::mem::take(&mut self.thought),
             tool_calls: showable(std::mem::take(&mut self.tool_calls)),
         };
-        self.state = State::Done(bounded(answer));
+        self.state = RunState::Done(bounded(answer));
     }
 
     fn fail(&mut self, failure: Failure) {
         let tool_calls = showable(std::mem::take(&mut self.tool_calls));
-        self.state = State::Done(Outcome::Failure(Failure { tool_calls, ..failure }));
+        self.state = RunState::Done(Outcome::Failure(Failure { tool_calls, ..failure }));
     }
 
     fn call_tools(&mut self, reply: ModelReply, limits: &Limits) {
         let ModelReply { text, mut calls, echo, .. } = reply;
         name_calls(&mut calls, self.turns());
-        self.talk.push(Message::Model { text, calls, echo });
+        self.talk.push(ChatMessage::Model { text, calls, echo });
         match self.out_of_budget(limits) {
             Some(failure) => self.fail(failure),
-            None => self.state = State::AwaitingTools,
+            None => self.state = RunState::AwaitingTools,
         }
     }
 
-    /// Why the model cannot be asked once more.
+    /// Why the model cannot be called again.
     fn out_of_budget(&self, limits: &Limits) -> Option<Failure> {
         if self.turns() >= limits.max_turns {
             Some(out_of_turns(limits))
         } else if self.tokens() >= limits.max_total_tokens {
             Some(out_of_tokens(limits))
         } else {
-            (self.talk_bytes() > MAX_TALK_BYTES).then(talks_too_long)
+            (self.talk_bytes() > MAX_TALK_BYTES).then(conversation_too_long)
         }
     }
 
-    /// Adds passages to what the answer is given on, each once.
-    fn found(&mut self, passages: Vec<Passage>) {
+    /// Adds passages to the sources of the answer, each once.
+    fn add_sources(&mut self, passages: Vec<Passage>) {
         for passage in passages {
             if !self.sources.contains(&passage) {
                 self.sources.push(passage);
@@ -297,12 +300,12 @@ impl Run {
         }
     }
 
-    fn turn(&self) -> Turn {
+    fn turn(&self) -> ChatTurn {
         let calls = match self.talk.last() {
-            Some(Message::Model { calls, .. }) => calls.clone(),
+            Some(ChatMessage::Model { calls, .. }) => calls.clone(),
             _ => Vec::new(),
         };
-        Turn { number: self.turns(), calls }
+        ChatTurn { number: self.turns(), calls }
     }
 
     fn turns(&self) -> u32 {
@@ -314,7 +317,7 @@ impl Run {
     }
 
     fn talk_bytes(&self) -> usize {
-        self.thought.len() + self.talk.iter().map(Message::bytes).sum::<usize>()
+        self.thought.len() + self.talk.iter().map(ChatMessage::bytes).sum::<usize>()
     }
 
     fn count(&mut self, reply: &ModelReply) {
@@ -326,8 +329,9 @@ impl Run {
     }
 }
 
-/// Some servers name no call, or several alike: results need to find theirs. An id is said
-/// again in each request, so a long one is replaced, and no tool has a long name.
+/// Makes the ids of calls unique, because results refer to them. Some providers send no id, or
+/// the same id twice. Long ids are replaced because every later request repeats them. Long names
+/// are cut, because no tool has a long name.
 fn name_calls(calls: &mut [ToolCall], turn: u32) {
     let mut seen = HashSet::new();
     for (place, call) in calls.iter_mut().enumerate() {
@@ -340,8 +344,8 @@ fn name_calls(calls: &mut [ToolCall], turn: u32) {
     }
 }
 
-/// The calls as they fit an answer: of many with long results, the later ones are
-/// shown without.
+/// Limits the size of the calls in a task's result. If there are many long ones, the later ones
+/// are returned without arguments and result.
 fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
     let (mut bytes_left, mut values_left) = (MAX_SHOWN_BYTES, MAX_JSON_VALUES);
     for call in &mut calls {
@@ -354,20 +358,21 @@ fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
     calls
 }
 
-/// Whether a Lambda can answer this JSON. It answers a text within JSON, which
-/// escapes quotes and line ends once more.
-pub fn fits_an_answer(json: &str) -> bool {
+/// Whether this JSON fits in a Lambda response. There it is a string within JSON, in which quotes
+/// and line ends are escaped again.
+pub fn fits_lambda_response(json: &str) -> bool {
     let escapes = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
-    json.len() + escapes <= MAX_ANSWERED_BYTES
+    json.len() + escapes <= MAX_RESPONSE_BYTES
 }
 
-/// A SUCCESS that whoever asks for it can be handed.
+/// A SUCCESS if the answer fits in a response, otherwise a FAILURE.
 fn bounded(answer: Answer) -> Outcome {
     let json = serde_json::to_string(&answer).unwrap_or_default();
-    if !json.is_empty() && json.len() <= MAX_RESULT_BYTES && fits_an_answer(&json) {
+    if !json.is_empty() && json.len() <= MAX_RESULT_BYTES && fits_lambda_response(&json) {
         return Outcome::Success(answer);
     }
-    let too_large = "The result is larger than 4194304 bytes of JSON";
+    let too_large =
+        "The result is larger than 4194304 bytes of JSON; reduce the size of answers and tool responses";
     Outcome::Failure(Failure {
         tool_calls: answer.tool_calls,
         ..Failure::permanent(ErrorType::BudgetExceeded, too_large)
@@ -399,7 +404,7 @@ mod tests {
         }
     }
 
-    fn turn(run: &Run) -> Turn {
+    fn turn(run: &Run) -> ChatTurn {
         match run.next() {
             Step::CallTools(turn) => turn,
             step => panic!("no tool is to be called: {step:?}"),
@@ -421,8 +426,8 @@ mod tests {
         ModelReply { calls: names.iter().map(call).collect(), ..reply("") }
     }
 
-    fn called(content: &str, outcome: CallOutcome) -> Called {
-        Called { content: content.into(), outcome, took: Duration::from_millis(5), passages: Vec::new() }
+    fn called(content: &str, outcome: CallOutcome) -> CallReport {
+        CallReport { content: content.into(), outcome, took: Duration::from_millis(5), passages: Vec::new() }
     }
 
     fn kind(ended: &Ended) -> ErrorType {
@@ -445,12 +450,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_answered_nothing_is_no_success() {
+    fn an_empty_answer_is_not_a_success() {
         assert_eq!(failure(reply(" \n")), ErrorType::EmptyAnswer);
     }
 
     #[test]
-    fn a_truncated_or_withheld_answer_is_no_success() {
+    fn a_truncated_or_withheld_answer_is_not_a_success() {
         for (stop, kind) in [
             (StopReason::Length, ErrorType::BudgetExceeded),
             (StopReason::ContextFull, ErrorType::BudgetExceeded),
@@ -459,24 +464,24 @@ mod tests {
             (StopReason::Broken, ErrorType::ModelError),
         ] {
             assert_eq!(failure(ModelReply { stop, ..reply("half an") }), kind);
-            // Nor are calls made whose arguments may be cut off.
+            // Calls whose arguments may be truncated are not made either.
             assert_eq!(failure(ModelReply { stop, ..wants(&["a"]) }), kind);
         }
     }
 
     #[test]
-    fn a_result_that_could_not_be_read_back_is_no_success() {
+    fn a_result_that_is_too_large_to_return_is_not_a_success() {
         assert_eq!(failure(reply(&"x".repeat(4 * 1024 * 1024))), ErrorType::BudgetExceeded);
         assert!(matches!(run(reply(&"x".repeat(4_000_000))).outcome, Outcome::Success(_)));
     }
 
     #[test]
-    fn an_agent_without_tools_fails_by_the_name_of_the_one_asked_for() {
+    fn an_agent_without_tools_fails_if_the_model_calls_one() {
         assert_eq!(failure(wants(&["refund"])), ErrorType::ToolError);
     }
 
     #[test]
-    fn tools_are_called_and_their_results_told_until_there_is_an_answer() {
+    fn tools_are_called_and_their_results_sent_to_the_model_until_it_answers() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
         let asked = ModelReply { thought: "Look it up.".into(), ..wants(&["a", "b"]) };
         run.model_replied(asked, rules(&limits));
@@ -484,9 +489,11 @@ mod tests {
         assert_eq!(first.calls.iter().map(|call| call.id.as_str()).collect::<Vec<_>>(), ["same", "call_1_2"]);
         run.tools_replied(&first, vec![called("7", CallOutcome::Ok), called("no", CallOutcome::Error)]);
         assert_eq!(run.next(), Step::CallModel);
-        let told =
+        let expected =
             ToolResult { id: "call_1_2".into(), name: "b".into(), content: "no".into(), is_error: true };
-        assert!(matches!(run.talk(), [Message::Model { .. }, Message::Tools(results)] if results[1] == told));
+        assert!(
+            matches!(run.messages(), [ChatMessage::Model { .. }, ChatMessage::Tools(results)] if results[1] == expected)
+        );
 
         run.model_replied(ModelReply { thought: "Good.".into(), ..reply("Seven.") }, rules(&limits));
         let ended = done(&run);
@@ -498,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_taken_up_again_makes_the_same_calls() {
+    fn a_resumed_run_makes_the_same_calls() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
         run.model_replied(wants(&["a", "b"]), rules(&limits));
         let again: Run = serde_json::from_slice(&serde_json::to_vec(&run).unwrap()).unwrap();
@@ -507,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_is_stopped_tells_the_calls_that_may_have_been_made() {
+    fn a_stopped_run_reports_the_calls_that_may_have_been_made() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
         run.model_replied(wants(&["a"]), rules(&limits));
         run.tools_replied(&turn(&run), vec![called("1", CallOutcome::Ok)]);
@@ -521,10 +528,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tool_finds_in_the_sources_is_named_once() {
+    fn passages_that_tools_return_are_listed_once() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
         let passage = Passage { title: "t".into(), text: "x".into(), source: "s".into() };
-        let found = Called { passages: vec![passage.clone()], ..called("x", CallOutcome::Ok) };
+        let found = CallReport { passages: vec![passage.clone()], ..called("x", CallOutcome::Ok) };
         run.model_replied(wants(&["a", "a"]), rules(&limits));
         run.tools_replied(&turn(&run), vec![found.clone(), found]);
         assert_eq!(run.context(), []);
@@ -533,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn no_tool_is_called_for_a_model_that_may_not_be_asked_again() {
+    fn no_tool_is_called_if_the_model_cannot_be_called_again() {
         let limits = [
             Limits { max_turns: 2, ..Limits::default() },
             Limits { max_total_tokens: 14, ..Limits::default() },
@@ -582,7 +589,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_with_many_long_calls_can_still_be_answered() {
+    fn a_failure_with_many_long_calls_fits_in_a_response() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 31, ..Limits::default() });
         let quotes = "\"".repeat(4096);
         for _ in 0..30 {
@@ -598,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_keeps_the_arguments_of_its_calls_within_a_number_of_values() {
+    fn the_arguments_of_all_calls_have_a_limited_number_of_values() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 31, ..Limits::default() });
         let arguments = format!("[{}0]", "[0],".repeat(500));
         for _ in 0..2 {
@@ -612,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn more_talk_than_can_be_kept_ends_the_run() {
+    fn a_conversation_that_is_too_long_ends_the_run() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 100, ..Limits::default() });
         run.model_replied(wants(&["a"; 5]), rules(&limits));
         let long = "x".repeat(1024 * 1024);
@@ -624,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_fit_its_schema_is_corrected_twice_and_no_more() {
+    fn an_answer_that_does_not_match_its_schema_is_corrected_at_most_twice() {
         let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
         let limits = Limits::default();
         let rules = Rules { schema: Some(&schema), ..rules(&limits) };
@@ -653,17 +660,17 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_is_within_the_budget_and_tells_what_is_wrong() {
+    fn a_correction_counts_toward_the_budget_and_says_what_is_wrong() {
         let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
         let limits = Limits { max_turns: 2, ..Limits::default() };
         let rules = Rules { schema: Some(&schema), ..rules(&limits) };
         let mut run = Run::new(Vec::new());
         run.model_replied(reply("\"seven\""), rules);
-        let [Message::Model { text, .. }, Message::Correction(told)] = run.talk() else {
+        let [ChatMessage::Model { text, .. }, ChatMessage::Correction(correction)] = run.messages() else {
             panic!("no correction")
         };
         assert_eq!(text, "\"seven\"");
-        assert!(told.contains("\"seven\" is not of type \"integer\""), "{told}");
+        assert!(correction.contains("\"seven\" is not of type \"integer\""), "{correction}");
         run.model_replied(reply("8.5"), rules);
         assert_eq!(kind(&done(&run)), ErrorType::ModelError);
     }

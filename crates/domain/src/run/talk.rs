@@ -1,4 +1,4 @@
-//! What is said in a run, in no provider's words.
+//! The messages of a run, independent of the provider.
 
 use std::time::Duration;
 
@@ -6,176 +6,162 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{AnswerSchema, Misfit, Passage, TaskId, count_json_values};
+use crate::{AnswerSchema, Passage, SchemaMismatch, TaskId, count_json_values};
 
-/// Most bytes of a call's arguments and of its result that a task's result shows.
+/// Bytes of a call's arguments and of its result that a task's result contains.
 const SHOWN_BYTES: usize = 4 * 1024;
 
-/// Something said after the prompt and the payload.
+/// A message after the prompt and the payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Message {
-    /// By the model.
+pub enum ChatMessage {
     Model {
-        /// What it wrote.
         text: String,
-        /// The tools it wants called.
         calls: Vec<ToolCall>,
-        /// What its server wants to be handed back unchanged, such as signed
-        /// reasoning; only that provider's client knows what it is.
+        /// Data that the provider requires back unchanged, such as signed reasoning. Only the
+        /// provider's client interprets it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         echo: Option<Value>,
     },
-    /// By the tools, one result for each call of the message before, in order.
+    /// One result for each call of the previous message, in order.
     Tools(Vec<ToolResult>),
-    /// By us: what is wrong with the model's answer.
+    /// From us: what is wrong with the model's answer.
     Correction(String),
 }
 
-/// A call of a tool, as the model wants it.
+/// A tool call, as the model requests it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// Ties the result to the call.
+    /// Links the result to the call.
     pub id: String,
-    /// Which tool.
     pub name: String,
-    /// JSON as the model wrote it, which may be none.
+    /// As the model wrote them. May be invalid JSON.
     pub arguments: String,
 }
 
-/// What a call of a tool led to, as the model is told.
+/// The result of a tool call, as the model sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolResult {
-    /// The call's.
+    /// The id of the call.
     pub id: String,
-    /// Which tool.
     pub name: String,
-    /// The result, or what went wrong.
+    /// The result, or the error.
     pub content: String,
-    /// Whether something did.
     pub is_error: bool,
 }
 
-/// How a call of a tool went.
+/// The result of a tool call, as the runner reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Called {
-    /// The result, or what went wrong, in words for the model.
+pub struct CallReport {
+    /// The result, or the error, for the model.
     pub content: String,
-    /// What to think of it.
     pub outcome: CallOutcome,
-    /// How long it took.
     pub took: Duration,
-    /// What it found in the agent's sources.
+    /// Passages of the agent's sources.
     pub passages: Vec<Passage>,
 }
 
-/// What to think of a call.
+/// The outcome of a tool call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome {
-    /// It did what it should.
+    /// The call succeeded.
     Ok,
-    /// It failed, or its arguments are wrong; the model may try something else.
+    /// The call failed, or its arguments were not valid. The model may try something else.
     Error,
-    /// It must not be called here: it needs a person's approval.
+    /// The call was not made because it needs a person's approval.
     Refused,
-    /// It may have been made: the run was stopped before its result came.
+    /// The call may have been made. The run was stopped before the result arrived.
     Unknown,
 }
 
-/// A call as a task's result shows it.
+/// A tool call of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ToolCallRecord {
-    /// As the model was told it.
+    /// The name of the tool, as the model sees it.
     pub tool_name: String,
-    /// The model server's name for the call.
+    /// The provider's id of the call.
     pub call_id: String,
-    /// The arguments; as text if they are no JSON or were cut.
+    /// The arguments. A string if they are not valid JSON or were truncated.
     pub arguments: Value,
-    /// The result, cut at 4096 bytes with a mark.
+    /// The result. Truncated after 4096 bytes, with a note.
     pub result: String,
-    /// How it went.
+    /// The outcome of the call.
     pub status: CallOutcome,
-    /// How long it took, in milliseconds.
+    /// The duration of the call, in milliseconds.
     pub duration_ms: u64,
-    /// Which call to the model asked for it, from 1.
+    /// The number of the call to the model that requested it, from 1.
     pub turn: u32,
 }
 
-/// A tool as a model is told of it.
+/// A tool, as the model sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolSpec {
     /// 1 to 64 letters, digits, `_` and `-`.
     pub name: String,
-    /// What it does, for the model.
     pub description: String,
-    /// The JSON schema of its arguments, an object.
+    /// The JSON schema of the arguments. Its type is an object.
     pub parameters: Value,
 }
 
-/// One reply of a model.
+/// A reply of a model.
 #[derive(Clone, Debug, Default)]
 pub struct ModelReply {
-    /// The model's name as its server gives it.
+    /// The model's name, as returned by the provider.
     pub model: String,
-    /// The text for the caller.
+    /// The answer.
     pub text: String,
-    /// Reasoning text, kept apart from the answer.
+    /// Reasoning text, which is not a part of the answer.
     pub thought: String,
-    /// The tools it wants called.
     pub calls: Vec<ToolCall>,
-    /// What its server wants to be handed back unchanged.
+    /// Data that the provider requires back unchanged.
     pub echo: Option<Value>,
-    /// Why it stopped.
     pub stop: StopReason,
-    /// Tokens read.
     pub input_tokens: u64,
-    /// Tokens written.
     pub output_tokens: u64,
-    /// What [`Self::check`] found.
-    pub checked: Option<Result<String, Misfit>>,
+    /// The result of [`Self::check`].
+    pub checked: Option<Result<String, SchemaMismatch>>,
 }
 
 impl ModelReply {
-    /// Holds the text against the schema. [`Run::model_replied`] does it otherwise, which
-    /// may take seconds.
+    /// Validates the answer against the schema. This may take seconds. If it is not called,
+    /// [`Run::model_replied`] validates the answer.
     ///
     /// [`Run::model_replied`]: super::Run::model_replied
     pub fn check(&mut self, schema: &AnswerSchema) {
-        self.checked = Some(schema.read(&self.text).map(str::to_owned));
+        self.checked = Some(schema.validate_answer(&self.text).map(str::to_owned));
     }
 }
 
 /// Why a model stopped writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StopReason {
-    /// It was done, or wants tools called.
+    /// The reply is complete.
     #[default]
     Stop,
-    /// It hit the limit on output tokens.
+    /// It reached the limit of output tokens.
     Length,
-    /// No more text fits its context window.
+    /// Its context window is full.
     ContextFull,
-    /// Its server withheld the text.
+    /// The provider's content filter withheld the text.
     Filtered,
-    /// It would not answer.
+    /// The model refused to answer.
     Refused,
-    /// Its server broke off, or could make nothing of what it wrote.
+    /// The provider aborted the reply, or could not parse the model's output.
     Broken,
 }
 
-/// Calls to make before the model is asked again.
+/// The tool calls to make before the model is called again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Which call to the model asked for them, from 1.
+pub struct ChatTurn {
+    /// The number of the call to the model that requested them, from 1.
     pub number: u32,
-    /// The calls, in order.
     pub calls: Vec<ToolCall>,
 }
 
-impl Turn {
-    /// Under which key the call at this place, from 0, is made: the same for a
-    /// re-run, whose calls are the same.
+impl ChatTurn {
+    /// The idempotency key of the call at this place, from 0. A retry of the run makes the same
+    /// calls with the same keys.
     pub fn idempotency_key(&self, task: TaskId, place: usize) -> String {
         format!("{task}:{}:{}", self.number, place + 1)
     }
@@ -193,8 +179,8 @@ impl CallOutcome {
     }
 }
 
-impl Message {
-    /// How much it adds to what is kept of a run.
+impl ChatMessage {
+    /// Its contribution to the stored size of a run.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Model { text, calls, echo } => {
@@ -207,13 +193,13 @@ impl Message {
     }
 }
 
-impl Called {
-    /// Of a call whose result never came.
+impl CallReport {
+    /// For a call whose result never arrived.
     pub(super) fn unknown() -> Self {
         Self { outcome: CallOutcome::Unknown, ..Self::error("") }
     }
 
-    /// Of a call that something went wrong with before it was made.
+    /// For a call that was not made.
     pub fn error(content: impl Into<String>) -> Self {
         let content = content.into();
         Self { content, outcome: CallOutcome::Error, took: Duration::ZERO, passages: Vec::new() }
@@ -221,7 +207,7 @@ impl Called {
 }
 
 impl ToolCallRecord {
-    pub(super) fn new(call: &ToolCall, called: &Called, turn: u32) -> Self {
+    pub(super) fn new(call: &ToolCall, called: &CallReport, turn: u32) -> Self {
         Self {
             tool_name: cut(&call.name, 64),
             call_id: cut(&call.id, 128),
@@ -235,16 +221,16 @@ impl ToolCallRecord {
 }
 
 impl ToolCallRecord {
-    /// The bytes of what is shown, and the values in its arguments.
+    /// The bytes of arguments and result, and the number of JSON values in the arguments.
     pub(super) fn size(&self) -> (usize, usize) {
         let arguments = self.arguments.to_string();
         (arguments.len() + self.result.len(), count_json_values(arguments.as_bytes()))
     }
 
-    /// Shows neither.
+    /// Removes arguments and result.
     pub(super) fn leave_out(&mut self) {
         self.arguments = Value::Null;
-        "[left out: the calls of this run are too long to be shown]".clone_into(&mut self.result);
+        "[left out: the tool calls of this run are too long]".clone_into(&mut self.result);
     }
 }
 
@@ -253,7 +239,7 @@ fn shown_arguments(arguments: &str) -> Value {
     json.unwrap_or_else(|| Value::String(cut(arguments, SHOWN_BYTES)))
 }
 
-/// The text, or its beginning with a mark that says how long it was.
+/// Truncates a text to `most` bytes and appends a note with its length.
 pub fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
@@ -266,13 +252,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_says_so() {
+    fn a_long_text_is_cut_between_characters_with_a_note() {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("aäb", 2), "a… [cut, 4 bytes in all]");
     }
 
     #[test]
-    fn arguments_are_shown_as_json_if_they_are_some() {
+    fn arguments_are_returned_as_json_if_they_are_valid() {
         assert_eq!(shown_arguments(r#"{"id":7}"#), serde_json::json!({ "id": 7 }));
         assert_eq!(shown_arguments("{"), "{");
         let long = format!("\"{}\"", "x".repeat(SHOWN_BYTES));

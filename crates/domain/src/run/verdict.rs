@@ -1,29 +1,29 @@
-//! Why a run ends without an answer, in words for whoever asks.
+//! Failures of a run. The texts are for readers of the task.
 
 use super::talk::{ModelReply, StopReason, cut};
 use super::{MAX_CALLS, Rules};
-use crate::{AnswerSchema, ErrorType, Failure, Limits, Misfit};
+use crate::{AnswerSchema, ErrorType, Failure, Limits, SchemaMismatch};
 
-/// A reply that must not be worked with.
+/// Why a reply cannot be used.
 pub(super) fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {
     let permanent = |kind, message: &str| Some(Failure::permanent(kind, message));
     match reply.stop {
         StopReason::ContextFull => permanent(
             ErrorType::BudgetExceeded,
-            "The model's context window is full; let the prompt, the sources or the tools say less",
+            "The model's context window is full; shorten the prompt, the sources or the tool responses",
         ),
         StopReason::Refused => permanent(ErrorType::ModelError, "The model refused to answer"),
-        StopReason::Broken => Some(Failure::passing(
+        StopReason::Broken => Some(Failure::transient(
             ErrorType::ModelError,
-            "The model's server broke the answer off, or sent one that cannot be used",
+            "The model provider aborted the reply or returned an unusable one",
         )),
         StopReason::Length => permanent(
             ErrorType::BudgetExceeded,
-            "The model's answer was cut off at its limit of output tokens; raise limits.max_output_tokens",
+            "The model's answer was truncated at the limit of output tokens; raise limits.max_output_tokens",
         ),
         StopReason::Filtered => permanent(
             ErrorType::ModelError,
-            "The model's server withheld the answer because of its content filter",
+            "The model provider withheld the answer because of its content filter",
         ),
         StopReason::Stop => match reply.calls.first() {
             Some(call) if !rules.has_tools => Some(no_tools(&call.name)),
@@ -32,7 +32,7 @@ pub(super) fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure
                 "The model asked for more than 32 tool calls in one turn",
             ),
             None if reply.text.trim().is_empty() => {
-                permanent(ErrorType::EmptyAnswer, "The model answered nothing")
+                permanent(ErrorType::EmptyAnswer, "The model returned an empty answer")
             }
             _ => None,
         },
@@ -42,20 +42,20 @@ pub(super) fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure
 pub(super) fn nothing_found() -> Failure {
     Failure::permanent(
         ErrorType::EmptyAnswer,
-        "No passage of the agent's sources speaks to this payload; add sources or give the agent a model",
+        "No passage of the agent's sources matches this payload; add sources or configure a model",
     )
 }
 
 fn no_tools(tool: &str) -> Failure {
     let tool = cut(tool, 64);
-    let message = format!("The model asked for the tool `{tool}`, which this agent does not have");
+    let message = format!("The model called the tool `{tool}`, which this agent does not have");
     Failure::permanent(ErrorType::ToolError, message)
-        .logged_as("The model asked for a tool that this agent does not have")
+        .logged_as("The model called a tool that this agent does not have")
 }
 
 pub(super) fn needs_approval(tool: &str) -> Failure {
     let message = format!(
-        "The agent wanted to call the tool `{tool}`, which needs a person's approval; a webhook run has nobody to ask"
+        "The model called the tool `{tool}`, which needs a person's approval; approval is not available in webhook runs"
     );
     Failure::permanent(ErrorType::ToolError, message)
 }
@@ -67,21 +67,21 @@ pub(super) fn keeps_failing(tool: &str) -> Failure {
         .logged_as("Every tool call failed in three turns in a row")
 }
 
-pub(super) fn correction(schema: &AnswerSchema, misfit: &Misfit) -> String {
+pub(super) fn correction(schema: &AnswerSchema, mismatch: &SchemaMismatch) -> String {
     format!(
-        "Your answer does not fit the JSON schema that it must fit:\n{}\n\nAnswer again, with JSON alone \
-         and no other text, that fits this schema:\n{}",
-        misfit.for_model,
+        "Your answer does not match the required JSON schema:\n{}\n\nAnswer again, with JSON only and no \
+         other text. The JSON must match this schema:\n{}",
+        mismatch.for_model,
         schema.json()
     )
 }
 
-pub(super) fn does_not_fit(misfit: &Misfit, corrections: u32) -> Failure {
+pub(super) fn does_not_fit(mismatch: &SchemaMismatch, corrections: u32) -> Failure {
     let message = format!(
-        "The model's answer does not fit the agent's output_schema after {corrections} corrections: {}",
-        misfit.for_reader
+        "The model's answer does not match the agent's output_schema after {corrections} corrections: {}",
+        mismatch.for_reader
     );
-    Failure::passing(ErrorType::ModelError, message)
+    Failure::transient(ErrorType::ModelError, message)
 }
 
 pub(super) fn out_of_turns(limits: &Limits) -> Failure {
@@ -100,9 +100,9 @@ pub(super) fn out_of_tokens(limits: &Limits) -> Failure {
     Failure::permanent(ErrorType::BudgetExceeded, message)
 }
 
-pub(super) fn talks_too_long() -> Failure {
+pub(super) fn conversation_too_long() -> Failure {
     Failure::permanent(
         ErrorType::BudgetExceeded,
-        "The model and its tools said more than 4194304 bytes; let the tools answer less",
+        "The conversation exceeded 4194304 bytes; reduce the size of tool responses",
     )
 }

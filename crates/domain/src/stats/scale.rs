@@ -1,22 +1,18 @@
-//! From what a part of the tasks is like to what all are.
+//! Scales results of a sample to all tasks.
 
 use std::cmp::Reverse;
 
-/// How long something took, in milliseconds.
+/// Percentiles of durations, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percentiles {
-    /// Half of them took no longer.
     pub p50: u64,
-    /// Nine in ten took no longer.
     pub p90: u64,
-    /// All but one in a hundred took no longer.
     pub p99: u64,
-    /// None took longer.
     pub max: u64,
 }
 
-/// A whole shared out by weights, so that the parts add up to it.
-pub(super) fn shared_out(whole: u64, weights: &[u64]) -> Vec<u64> {
+/// Distributes a whole by weights, so that the parts add up to it.
+pub(super) fn distribute(whole: u64, weights: &[u64]) -> Vec<u64> {
     let sum = weights.iter().map(|weight| u128::from(*weight)).sum::<u128>();
     if sum == 0 {
         return vec![0; weights.len()];
@@ -24,11 +20,11 @@ pub(super) fn shared_out(whole: u64, weights: &[u64]) -> Vec<u64> {
     let product = |weight: &u64| u128::from(whole) * u128::from(*weight);
     let mut parts: Vec<u64> =
         weights.iter().map(|weight| u64::try_from(product(weight) / sum).unwrap_or(u64::MAX)).collect();
-    // What is left over goes to those who lost most by rounding.
+    // The remainder goes to the parts that lost most by rounding.
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|index| Reverse(weights.get(*index).map_or(0, |weight| product(weight) % sum)));
-    let left = usize::try_from(whole - parts.iter().sum::<u64>()).unwrap_or_default();
-    for index in order.into_iter().take(left) {
+    let remainder = usize::try_from(whole - parts.iter().sum::<u64>()).unwrap_or_default();
+    for index in order.into_iter().take(remainder) {
         if let Some(part) = parts.get_mut(index) {
             *part += 1;
         }
@@ -36,7 +32,7 @@ pub(super) fn shared_out(whole: u64, weights: &[u64]) -> Vec<u64> {
     parts
 }
 
-/// Of values and how many each stands for.
+/// Percentiles of weighted values.
 pub(super) fn percentiles(values: impl Iterator<Item = (u64, f64)>) -> Option<Percentiles> {
     let mut values: Vec<(u64, f64)> = values.collect();
     values.sort_unstable_by_key(|(value, _)| *value);
@@ -45,7 +41,7 @@ pub(super) fn percentiles(values: impl Iterator<Item = (u64, f64)>) -> Option<Pe
         let mut seen = 0.0;
         values.iter().find(|(_, weight)| {
             seen += weight;
-            // Sums of fractions fall short of their whole by a little.
+            // Rounding errors make sums of fractions slightly smaller than the whole.
             seen >= whole * part - 1e-6
         })
     };

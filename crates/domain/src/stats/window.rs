@@ -1,28 +1,23 @@
-//! A stretch of time and its intervals.
+//! Time windows and their intervals.
 
 use crate::Moment;
 
-/// Most intervals of a window.
 const MAX_BUCKETS: u64 = 96;
-/// Lengths of an interval, in seconds: people know them from clocks.
+/// Lengths of an interval, in seconds. All are round numbers of minutes or hours.
 const BUCKET_SECONDS: [u64; 9] = [60, 300, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400];
 
-/// A stretch of time, cut into intervals that begin at round times.
+/// A time window, divided into intervals that begin at round times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Where it begins.
     pub from: Moment,
-    /// Where it ends.
     pub to: Moment,
-    /// The length of an interval.
     pub bucket_seconds: u64,
 }
 
 impl Window {
-    /// From one moment to another.
     pub fn new(from: Moment, to: Moment) -> Self {
         let seconds = to.since(from).as_secs();
-        // One more than fit, since the first begins before the window.
+        // One interval more, because the first begins before the window.
         let fits = |length: &u64| seconds.div_ceil(*length) < MAX_BUCKETS;
         let bucket_seconds = BUCKET_SECONDS.into_iter().find(fits);
         Self { from, to, bucket_seconds: bucket_seconds.unwrap_or_else(|| seconds.div_ceil(MAX_BUCKETS - 1)) }
@@ -32,14 +27,14 @@ impl Window {
         at.millis() / 1000 / self.bucket_seconds
     }
 
-    /// The beginnings of its intervals.
+    /// The starts of the intervals.
     pub(super) fn buckets(self) -> impl Iterator<Item = Moment> {
         let numbers = self.number_of(self.from)..=self.number_of(self.to);
         numbers.map(move |number| Moment::from_millis(number * self.bucket_seconds * 1000))
     }
 
     pub(super) fn index(self, at: Moment) -> usize {
-        // The clocks of those who trigger may be ahead.
+        // The clock of the process that created the task may be ahead.
         let number = self.number_of(at.min(self.to)).saturating_sub(self.number_of(self.from));
         usize::try_from(number).unwrap_or(usize::MAX)
     }

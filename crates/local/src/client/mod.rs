@@ -17,112 +17,59 @@ use crate::cli::Deployment;
 use crate::data_dir::ServerNotes;
 use crate::{DataDir, DataDirError};
 
-/// Where the local server is, if it never ran.
+/// URL of the local server if it has never run.
 const DEFAULT_URL: &str = "http://127.0.0.1:7091";
-/// How much of an upload is handed to the connection at a time.
+/// Bytes of an upload that are passed to the connection at a time.
 const PIECE: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Why a command ends with exit code 1.
+/// Why a command fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The server cannot be reached.
     #[error(
-        "no answer from {url}; is the server running? Start it with `agent-webhooks serve`, or name one with --url"
+        "cannot reach {url}; is the server running? Start it with `agent-webhooks serve`, or select another \
+         deployment with --url"
     )]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// Why.
-        source: reqwest::Error,
-    },
-    /// The local server's folder cannot be used.
+    Unreachable { url: String, source: reqwest::Error },
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The command lacks something.
+    /// An argument or standard input is not usable: exit code 2.
     #[error("{0}")]
     Usage(&'static str),
-    /// The server refused.
+    /// The server returned an error.
     #[error("{message} (HTTP {}, {code})", status.as_u16())]
-    Refused {
-        /// The server's code.
-        code: String,
-        /// The server's sentence.
-        message: String,
-        /// Its status.
-        status: StatusCode,
-    },
-    /// The server answered something else than JSON.
-    #[error("the answer of {url} is not from Agent Webhooks")]
-    Nonsense {
-        /// Which.
-        url: String,
-    },
-    /// No admin token is known.
-    #[error("no admin token: {0}, or give one with --admin-token or AGENT_WEBHOOKS_ADMIN_TOKEN")]
+    Refused { code: String, message: String, status: StatusCode },
+    /// The response is not JSON.
+    #[error("the response of {url} is not from Agent Webhooks; check the URL")]
+    UnexpectedResponse { url: String },
+    #[error("no admin token: {0}, or pass one with --admin-token or AGENT_WEBHOOKS_ADMIN_TOKEN")]
     NoAdminToken(&'static str),
-    /// No agent has this name or id.
-    #[error("no agent has the id or name {0:?}; `agent list` shows all")]
+    #[error("no agent has the id or name {0:?}; `agent-webhooks agent list` shows all agents")]
     UnknownAgent(String),
-    /// Several agents have this name.
-    #[error("several agents have the name {0:?}; use an id")]
+    #[error("several agents have the name {0:?}; use the agent's id")]
     AmbiguousName(String),
-    /// A file cannot be read.
     #[error("failed to read {what}")]
-    Read {
-        /// Which.
-        what: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file holds no JSON.
-    #[error("{what} does not hold a JSON object")]
-    NotJson {
-        /// Which.
-        what: String,
-    },
-    /// The server does not take a file.
-    #[error("{file} was not added")]
-    NotAdded {
-        /// Which.
-        file: String,
-        /// Why.
-        source: Box<ClientError>,
-    },
-    /// A file is no document that the server takes.
+    Read { what: String, source: std::io::Error },
+    #[error("{what} does not contain a JSON object")]
+    NotJson { what: String },
+    #[error("failed to add {file}")]
+    NotAdded { file: String, source: Box<ClientError> },
+    /// A file that the client does not send.
     #[error("{file}: {reason}")]
-    Document {
-        /// Which.
-        file: String,
-        /// Why.
-        reason: String,
-    },
-    /// A file holds neither JSON nor YAML.
-    #[error("{what} holds neither JSON nor YAML")]
-    NotYaml {
-        /// Which.
-        what: String,
-        /// Why.
-        source: yaml_serde::Error,
-    },
-    /// An OpenAPI document is of no use.
+    Document { file: String, reason: String },
+    #[error("{what} is neither valid JSON nor valid YAML")]
+    NotYaml { what: String, source: yaml_serde::Error },
     #[error("failed to import {what}")]
-    OpenApi {
-        /// Which.
-        what: String,
-        /// Why.
-        source: domain::agent::OpenApiError,
-    },
-    /// The agent has no such set of tools.
-    #[error("the agent has no tool {0:?}; `agent tool list AGENT` shows all")]
+    OpenApi { what: String, source: domain::agent::OpenApiError },
+    #[error("the agent has no tool {0:?}; `agent-webhooks agent tool list AGENT` shows its tools")]
     UnknownTool(String),
-    /// The task ended FAILURE; its result is printed already.
+    /// The task ended in FAILURE. Its result is printed already.
     #[error("the task failed")]
     TaskFailed,
 }
 
 impl ClientError {
-    /// Whether the same call may succeed in a moment.
+    /// Whether the call can succeed if it is repeated.
     fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -134,13 +81,13 @@ impl ClientError {
     }
 }
 
-/// A connection to one deployment.
+/// Calls the API of one deployment.
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     admin_token: Option<String>,
     token_hint: &'static str,
-    /// Whether stdout is for programs.
+    /// Whether to print only JSON on stdout.
     pub(crate) json: bool,
 }
 
@@ -148,19 +95,19 @@ impl Client {
     pub(crate) fn new(deployment: &Deployment) -> Result<Self, ClientError> {
         let set = |value: &Option<String>| value.clone().filter(|value| !value.trim().is_empty());
         let given = set(&deployment.url);
-        let notes = match DataDir::new(&deployment.data_dir).server_notes() {
-            // Another deployment is named: this folder does not matter.
+        let notes = match DataDir::new(&deployment.data_dir).read_server_notes() {
+            // `--url` selects a deployment, so this folder is not needed.
             Err(_) if given.is_some() => ServerNotes::default(),
             notes => notes?,
         };
-        // The local server's token is for the local server only.
+        // The local server's token is sent only to the local server.
         let is_local = given.is_none() || given == notes.url;
         let local_token = notes.admin_token.filter(|_| is_local);
         let url = given.or(notes.url).unwrap_or_else(|| DEFAULT_URL.to_owned());
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(ClientError::Usage("--url must begin with http:// or https://"));
+            return Err(ClientError::Usage("--url must start with http:// or https://"));
         }
-        // Installed once a process; a second time it is there already.
+        // Fails if the process has installed a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).build();
         Ok(Self {
@@ -168,7 +115,9 @@ impl Client {
             url: url.trim_end_matches('/').to_owned(),
             admin_token: set(&deployment.admin_token).or(local_token),
             token_hint: match is_local {
-                true => "no server has run in this data folder; start it, or name its folder with --data-dir",
+                true => {
+                    "no server has run in this data folder; start it, or select its folder with --data-dir"
+                }
                 false => "the local server's token is not sent to another --url",
             },
             json: deployment.json,
@@ -183,7 +132,7 @@ impl Client {
         self
     }
 
-    /// A call of the management API.
+    /// Calls the management API.
     pub(crate) async fn manage(
         &self,
         method: Method,
@@ -195,10 +144,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.answer(request.send().await).await
+        self.parse_response(request.send().await).await
     }
 
-    /// Uploads a document, telling `progress` how many bytes went out.
+    /// Uploads a document, and calls `progress` with the number of bytes of each sent piece.
     pub(crate) async fn upload(
         &self,
         path: &str,
@@ -222,15 +171,16 @@ impl Client {
             .header("content-type", content_type)
             .header("content-length", length)
             .body(reqwest::Body::wrap_stream(pieces));
-        self.answer(request.send().await).await
+        self.parse_response(request.send().await).await
     }
 
     pub(crate) async fn status(&self, task: &str) -> Result<Value, ClientError> {
-        let request = self.http.get(format!("{}/api/task_status?{}", self.url, query("task_id", task)));
-        self.answer(request.send().await).await
+        let request =
+            self.http.get(format!("{}/api/task_status?{}", self.url, encode_query("task_id", task)));
+        self.parse_response(request.send().await).await
     }
 
-    /// The accepted task, and whether its key had named it before.
+    /// Returns the accepted task, and whether an earlier trigger with the same key created it.
     pub(crate) async fn trigger(
         &self,
         url: &str,
@@ -244,11 +194,11 @@ impl Client {
         let sent = request.send().await;
         let replayed =
             sent.as_ref().is_ok_and(|response| response.headers().contains_key("idempotent-replayed"));
-        Ok((self.answer(sent).await?, replayed))
+        Ok((self.parse_response(sent).await?, replayed))
     }
 
-    /// The agent of this id or name.
-    pub(crate) async fn find(&self, agent: &str) -> Result<Value, ClientError> {
+    /// Returns the agent with this id or name.
+    pub(crate) async fn find_agent(&self, agent: &str) -> Result<Value, ClientError> {
         let all = self.manage(Method::GET, "/api/agents", None).await?;
         let agents = all.get("agents").and_then(Value::as_array).cloned().unwrap_or_default();
         let has = |field: &'static str| {
@@ -266,46 +216,49 @@ impl Client {
         }
     }
 
-    async fn answer(&self, sent: reqwest::Result<Response>) -> Result<Value, ClientError> {
+    async fn parse_response(&self, sent: reqwest::Result<Response>) -> Result<Value, ClientError> {
         let response = sent.map_err(|source| match source.is_builder() {
-            true => ClientError::Usage("an option holds characters that HTTP cannot carry"),
-            // Without its URL, which may hold a webhook's token.
+            true => {
+                ClientError::Usage("an argument contains characters that are not allowed in an HTTP request")
+            }
+            // Without the URL, which may contain a webhook token.
             false => ClientError::Unreachable { url: self.url.clone(), source: source.without_url() },
         })?;
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }
-        let nonsense = |_| ClientError::Nonsense { url: self.url.clone() };
-        let value: Value = response.json().await.map_err(nonsense)?;
+        let not_json = |_| ClientError::UnexpectedResponse { url: self.url.clone() };
+        let value: Value = response.json().await.map_err(not_json)?;
         if status.is_success() {
             return Ok(value);
         }
-        let (message, code) = (text(&value, "message").to_owned(), text(&value, "code").to_owned());
+        let (message, code) =
+            (text_field(&value, "message").to_owned(), text_field(&value, "code").to_owned());
         Err(ClientError::Refused { code, message, status })
     }
 }
 
-/// A field's text, empty if there is none.
-pub(crate) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+/// The text of a field; empty if the field is missing or not a string.
+pub(crate) fn text_field<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn query(name: &str, value: &str) -> String {
+fn encode_query(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }
 
-/// What an argument stands for: `@FILE`, `-` for standard input, or itself.
-pub(crate) fn argument(argument: &str) -> Result<String, ClientError> {
-    let read = |what: &str, result: std::io::Result<String>| {
+/// Reads the value of an argument: `@FILE`, `-` for standard input, or the text itself.
+pub(crate) fn read_argument(argument: &str) -> Result<String, ClientError> {
+    let named = |what: &str, result: std::io::Result<String>| {
         result.map_err(|source| ClientError::Read { what: what.to_owned(), source })
     };
     if argument == "-" {
         let mut text = String::new();
-        return read("standard input", std::io::stdin().read_to_string(&mut text).map(|_| text));
+        return named("standard input", std::io::stdin().read_to_string(&mut text).map(|_| text));
     }
     match argument.strip_prefix('@') {
-        Some(path) => read(path, std::fs::read_to_string(path)),
+        Some(path) => named(path, std::fs::read_to_string(path)),
         None => Ok(argument.to_owned()),
     }
 }

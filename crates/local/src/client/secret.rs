@@ -2,95 +2,95 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Stdin, Write as _};
 
-use domain::agent::check_kept_name;
+use domain::agent::check_secret_name;
 use reqwest::Method;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
 
-use super::{Client, ClientError, text};
+use super::{Client, ClientError, text_field};
 use crate::cli::{Deployment, SecretCommand};
-use crate::say;
+use crate::print_line;
 
-/// Runs one of the secret commands.
 pub async fn run(command: SecretCommand) -> Result<(), ClientError> {
     match command {
-        SecretCommand::Set { name, deployment } => set(&name, &deployment).await,
-        SecretCommand::List { deployment } => list(&deployment).await,
-        SecretCommand::Delete { name, deployment } => delete(&name, &deployment).await,
+        SecretCommand::Set { name, deployment } => set_secret(&name, &deployment).await,
+        SecretCommand::List { deployment } => list_secrets(&deployment).await,
+        SecretCommand::Delete { name, deployment } => delete_secret(&name, &deployment).await,
     }
 }
 
-async fn set(name: &str, deployment: &Deployment) -> Result<(), ClientError> {
-    let (path, client) = (path(name)?, Client::new(deployment)?);
-    let value = typed_secret(name)?;
+async fn set_secret(name: &str, deployment: &Deployment) -> Result<(), ClientError> {
+    let (path, client) = (secret_path(name)?, Client::new(deployment)?);
+    let value = read_secret_from_stdin(name)?;
     client.manage(Method::PUT, &path, Some(&json!({ "value": value }))).await?;
     match client.json {
-        true => say(json!({ "kept": name }).to_string()),
-        false => say(format!("kept {name}; agents refer to it as {{\"secret\": \"{name}\"}}")),
+        true => print_line(json!({ "kept": name }).to_string()),
+        false => print_line(format!("stored {name}; agents refer to it as {{\"secret\": \"{name}\"}}")),
     }
     Ok(())
 }
 
-async fn list(deployment: &Deployment) -> Result<(), ClientError> {
+async fn list_secrets(deployment: &Deployment) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
     let all = client.manage(Method::GET, "/api/secrets", None).await?;
     if client.json {
-        say(all.to_string());
+        print_line(all.to_string());
         return Ok(());
     }
     let secrets = all.get("secrets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if secrets.is_empty() {
-        say("no secrets yet; keep one with `secret set NAME`");
+        print_line("no secrets yet; store one with `agent-webhooks secret set NAME`");
     }
     for secret in secrets {
         let users = secret.get("agents").and_then(Value::as_array).map_or(0, Vec::len);
-        say(format!("{}  ({users} agents refer to it)", text(secret, "name")));
+        print_line(format!("{}  ({users} agents refer to it)", text_field(secret, "name")));
     }
     Ok(())
 }
 
-async fn delete(name: &str, deployment: &Deployment) -> Result<(), ClientError> {
+async fn delete_secret(name: &str, deployment: &Deployment) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
-    client.manage(Method::DELETE, &path(name)?, None).await?;
+    client.manage(Method::DELETE, &secret_path(name)?, None).await?;
     match client.json {
-        true => say(json!({ "deleted": name }).to_string()),
-        false => say(format!("deleted {name}")),
+        true => print_line(json!({ "deleted": name }).to_string()),
+        false => print_line(format!("deleted {name}")),
     }
     Ok(())
 }
 
-/// Only names that a URL carries as they are.
-fn path(name: &str) -> Result<String, ClientError> {
-    match check_kept_name(name) {
+/// Accepts only names that need no encoding in a URL.
+fn secret_path(name: &str) -> Result<String, ClientError> {
+    match check_secret_name(name) {
         Ok(()) => Ok(format!("/api/secrets/{name}")),
         Err(_) => Err(ClientError::Usage(
-            "the name of a secret has 1 to 256 letters, digits and - _ . / and does not begin with agents/",
+            "the name of a secret must have 1 to 256 letters, digits and - _ . /, and must not start with \
+             agents/",
         )),
     }
 }
 
-/// A secret from standard input, never from an argument: those show in `ps` and in
-/// the shell's history. A terminal is asked for it, and does not show it.
-pub(super) fn typed_secret(what: &str) -> Result<String, ClientError> {
+/// Reads a secret from standard input, never from an argument: arguments are visible in
+/// `ps` and in the shell's history. On a terminal this prompts for it, with echo off.
+pub(super) fn read_secret_from_stdin(what: &str) -> Result<String, ClientError> {
     let stdin = io::stdin();
-    let typed = if stdin.is_terminal() { asked(&stdin, what) } else { whole(&stdin) };
+    let typed = if stdin.is_terminal() { prompt_hidden(&stdin, what) } else { read_all(&stdin) };
     let typed = typed.map_err(|source| ClientError::Read { what: "standard input".to_owned(), source })?;
     let secret = typed.strip_suffix('\n').unwrap_or(&typed);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     match secret {
-        "" => Err(ClientError::Usage("standard input is empty; type the secret, or pipe it in")),
+        "" => Err(ClientError::Usage("standard input is empty; type the secret, or pipe it to the command")),
         secret => Ok(secret.to_owned()),
     }
 }
 
-fn whole(stdin: &Stdin) -> io::Result<String> {
+fn read_all(stdin: &Stdin) -> io::Result<String> {
     let mut typed = String::new();
     stdin.lock().read_to_string(&mut typed)?;
     Ok(typed)
 }
 
-fn asked(stdin: &Stdin, what: &str) -> io::Result<String> {
-    let hidden = Hidden::new(stdin)?;
+fn prompt_hidden(stdin: &Stdin, what: &str) -> io::Result<String> {
+    let hidden = HiddenInput::new(stdin)?;
     write!(io::stderr(), "{what}: ")?;
     let mut typed = String::new();
     stdin.lock().read_line(&mut typed)?;
@@ -99,13 +99,13 @@ fn asked(stdin: &Stdin, what: &str) -> io::Result<String> {
     Ok(typed)
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
-struct Hidden<'a> {
+/// Switches a terminal's echo off until this is dropped.
+struct HiddenInput<'a> {
     stdin: &'a Stdin,
     before: Termios,
 }
 
-impl<'a> Hidden<'a> {
+impl<'a> HiddenInput<'a> {
     fn new(stdin: &'a Stdin) -> io::Result<Self> {
         let before = tcgetattr(stdin)?;
         let mut hidden = before.clone();
@@ -115,9 +115,9 @@ impl<'a> Hidden<'a> {
     }
 }
 
-impl Drop for Hidden<'_> {
+impl Drop for HiddenInput<'_> {
     fn drop(&mut self) {
-        // A terminal that went away shows nothing anyway.
+        // This fails only if the terminal is closed.
         let _ = tcsetattr(self.stdin, OptionalActions::Now, &self.before);
     }
 }

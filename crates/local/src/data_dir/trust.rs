@@ -1,5 +1,5 @@
-//! Whether the data folder and its files are this user's alone. A user who can write
-//! there can replace the admin token, a database or the server's address.
+//! Checks that only this user (and root) can write to the data folder and its files. A
+//! user who can write there can replace the admin token, a database or the server's URL.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -14,49 +14,41 @@ use super::{DataDirError, io};
 const ROOT: u32 = 0;
 /// Write permission of the group and of all others.
 const OTHERS_WRITE: u32 = 0o022;
-/// Permission of the group and of all others to reach what is in a folder.
+/// Permission of the group and of all others to access the files in a folder.
 const OTHERS_ENTER: u32 = 0o011;
-/// Every permission of the group and of all others.
+/// All permissions of the group and of all others.
 const OTHERS_ANY: u32 = 0o077;
 
-/// Why a folder or a file is not used, with the command that helps.
+/// Why a folder or a file is not used, with the command that fixes it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// Another user owns it.
     #[error(
-        "{path} belongs to user {owner}, but this command runs as user {user}. Its owner could read the secrets \
-         or replace the admin token. Choose another folder with --data-dir, run this command as user {owner}, or \
-         take it over: sudo chown -R {user} '{path}'",
+        "{path} belongs to user {owner}, but this command runs as user {user}. Its owner could read the \
+         secrets or replace the admin token. Select another folder with --data-dir, run this command as user \
+         {owner}, or become its owner: sudo chown -R {user} '{path}'",
         path = .path.display()
     )]
     Foreign {
-        /// The folder or file.
         path: PathBuf,
-        /// Its owner's id.
+        /// User id of the owner.
         owner: u32,
-        /// The id of the user who runs this command.
+        /// User id of this process.
         user: u32,
     },
-    /// Others may write it.
     #[error(
-        "Other users can write to {path} (mode {mode:03o}), and could replace the admin token. Check its content, \
-         then run: chmod go-w '{path}'. If that changes nothing, the file system stores no permissions: choose a \
-         folder on another one with --data-dir",
+        "Other users can write to {path} (mode {mode:03o}), and could replace the admin token. Check its \
+         content, then run: chmod go-w '{path}'. If that changes nothing, the file system does not \
+         store permissions: select a folder on another file system with --data-dir",
         path = .path.display()
     )]
-    Writable {
-        /// The folder or file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// A link, or a special file.
-    #[error("{} must be a regular file; a symbolic link is not followed. Put the file itself there", .0.display())]
+    Writable { path: PathBuf, mode: u32 },
+    /// A symbolic link or a special file.
+    #[error("{} must be a regular file, not a symbolic link; replace it with the file itself", .0.display())]
     NotAFile(PathBuf),
 }
 
-/// Whose files are used: this user's, root's and those of the folder's owner, who could
-/// replace any file in it.
+/// The users whose files are trusted: this user, root, and the owner of the folder, who
+/// could replace any file in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TrustedOwners {
     user: u32,
@@ -64,33 +56,34 @@ pub(super) struct TrustedOwners {
 }
 
 impl TrustedOwners {
-    /// `folder` has passed one of the checks below.
-    pub(super) fn of_folder(folder: &Metadata) -> Self {
-        Self { user: user(), folder_owner: folder.uid() }
+    /// `folder` must have passed one of the checks below.
+    pub(super) fn from_folder(folder: &Metadata) -> Self {
+        Self { user: effective_user(), folder_owner: folder.uid() }
     }
 }
 
-/// Refuses a folder that is not this user's or root's alone to write: what it holds decides
-/// where a client command sends secrets to.
+/// Fails if users other than this user and root can write to the folder. Its content decides
+/// where a client command sends secrets.
 pub(super) fn check_folder(path: &Path, folder: &Metadata) -> Result<(), TrustError> {
-    let owners = TrustedOwners { user: user(), folder_owner: user() };
+    let owners = TrustedOwners { user: effective_user(), folder_owner: effective_user() };
     check_owner(path, folder.uid(), folder.mode(), owners)
 }
 
-/// The same to serve a folder. Root may serve that of any user: in a container, a mounted
-/// folder often belongs to a user of the host.
+/// Like [`check_folder`], but for the server. Root may serve the folder of any user: in a
+/// container, a mounted folder often belongs to a user of the host.
 pub(super) fn check_served_folder(path: &Path, folder: &Metadata) -> Result<(), TrustError> {
-    if user() != ROOT || folder.uid() == ROOT {
+    if effective_user() != ROOT || folder.uid() == ROOT {
         return check_folder(path, folder);
     }
-    check_owner(path, folder.uid(), folder.mode(), TrustedOwners::of_folder(folder))?;
+    check_owner(path, folder.uid(), folder.mode(), TrustedOwners::from_folder(folder))?;
     let (path, owner) = (path.display(), folder.uid());
-    tracing::warn!(%path, owner, "another user owns the data folder, and can read and replace its secrets");
+    tracing::warn!(%path, owner, "another user owns the data folder and can read and replace its secrets");
     Ok(())
 }
 
-/// Opens a file of the folder for reading, if there is one, unless another user owns
-/// it or can write it. Follows no link and waits for no pipe.
+/// Opens a file of the folder for reading, or returns `None` if it does not exist. Fails if
+/// another user owns the file or can write to it. Does not follow symbolic links or wait for
+/// pipes.
 pub(super) fn open_own_file(path: &Path, owners: TrustedOwners) -> Result<Option<File>, DataDirError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let flags = i32::try_from(flags).map_err(|error| io("open", path)(io::Error::other(error)))?;
@@ -102,7 +95,7 @@ pub(super) fn open_own_file(path: &Path, owners: TrustedOwners) -> Result<Option
         }
         Err(error) => return Err(io("open", path)(error)),
     };
-    let metadata = file.metadata().map_err(io("look at", path))?;
+    let metadata = file.metadata().map_err(io("get the metadata of", path))?;
     if !metadata.is_file() {
         return Err(TrustError::NotAFile(path.to_owned()).into());
     }
@@ -110,13 +103,13 @@ pub(super) fn open_own_file(path: &Path, owners: TrustedOwners) -> Result<Option
     Ok(Some(file))
 }
 
-/// Whether users other than the owner can reach the files in a folder.
+/// Whether users other than the owner can access the files in a folder.
 pub(super) fn is_open_to_others(folder: &Metadata) -> bool {
     folder.mode() & OTHERS_ENTER != 0
 }
 
-/// Checks a file of the folder, and takes away what other users may do with it. Never
-/// opens it: closing a database would take away the locks that SQLite holds on it.
+/// Checks a file of the folder, and removes the permissions of other users. Does not open
+/// the file, because closing a database file would release SQLite's locks on it.
 pub(super) fn make_own_file_private(
     path: &Path,
     owners: TrustedOwners,
@@ -125,7 +118,7 @@ pub(super) fn make_own_file_private(
     let metadata = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io("look at", path)(error)),
+        Err(error) => return Err(io("get the metadata of", path)(error)),
     };
     if !metadata.is_file() {
         return Err(TrustError::NotAFile(path.to_owned()).into());
@@ -135,20 +128,20 @@ pub(super) fn make_own_file_private(
         return Ok(());
     }
     if owners.user != ROOT && metadata.uid() == ROOT {
-        // Only root can change its mode, and may have chosen it.
+        // Only root can change its mode, and may have set it on purpose.
         return Ok(());
     }
     if open_to_others {
-        tracing::warn!(path = %path.display(), "other users could read this file; its mode is 600 now");
+        tracing::warn!(path = %path.display(), "other users could read this file; its mode is now 600");
     }
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io("change the mode of", path))
 }
 
-fn user() -> u32 {
+fn effective_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Root can do anything anyway, and may have put a file there for this user.
+/// Trusts root as well, which has access anyway and may have put a file there for this user.
 fn check_owner(path: &Path, owner: u32, mode: u32, trusted: TrustedOwners) -> Result<(), TrustError> {
     let (path, user) = (path.to_owned(), trusted.user);
     if ![user, trusted.folder_owner, ROOT].contains(&owner) {
@@ -167,7 +160,7 @@ mod tests {
     const OWN: TrustedOwners = TrustedOwners { user: 1000, folder_owner: 1000 };
 
     #[test]
-    fn only_the_users_own_folder_that_others_cannot_write_is_trusted() {
+    fn a_folder_is_trusted_only_if_the_user_owns_it_and_others_cannot_write_to_it() {
         let path = Path::new("data");
         let check = |owner, mode| check_owner(path, owner, mode, OWN);
         for (owner, mode) in [(1000, 0o40_700), (1000, 0o40_755), (ROOT, 0o40_755), (1000, 0o100_600)] {
@@ -182,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn root_trusts_the_files_of_the_user_whose_folder_it_serves_and_of_no_other() {
+    fn root_trusts_only_files_of_root_and_of_the_owner_of_the_folder_that_it_serves() {
         let check = |owner, mode| {
             check_owner(Path::new("data"), owner, mode, TrustedOwners { user: ROOT, folder_owner: 1000 })
         };
@@ -192,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_which_command_helps() {
+    fn an_error_contains_the_command_that_fixes_it() {
         let path = Path::new("/srv/hooks");
         let message = |owner, mode| check_owner(path, owner, mode, OWN).unwrap_err().to_string();
         assert!(message(1000, 0o40_777).contains("(mode 777)"));

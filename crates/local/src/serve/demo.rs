@@ -1,4 +1,4 @@
-//! The first minute: an agent to try, and a command that works when pasted.
+//! The demo agent, and the text that the server prints after its start.
 
 use std::time::Duration;
 
@@ -7,29 +7,36 @@ use domain::{AgentDraft, Source};
 use store::error_chain;
 
 use super::{AdminToken, ServeError, Server};
-use crate::say;
+use crate::print_line;
 
 const NAME: &str = "demo";
 const QUESTION: &str = r#"{"question":"How long is an Idempotency-Key remembered?"}"#;
-/// The demo agent answers from the product's own documentation.
+/// The demo agent answers questions from these documents.
 const SOURCES: [(&str, &str); 2] = [
-    ("README", include_str!("../../../../README.md")),
-    ("Architecture", include_str!("../../../../ARCHITECTURE.md")),
+    ("Questions", include_str!("../../../../docs/faq.md")),
+    ("Quick start", include_str!("../../../../docs/quickstart.md")),
 ];
 
-/// Makes the demo agent at the very first start, and says what to do next.
-pub(super) async fn introduce(server: &Server, resumed: usize, took: Duration) -> Result<(), ServeError> {
+/// Creates the demo agent at the very first start, and prints what to do next.
+pub(super) async fn introduce(
+    server: &Server,
+    resumed: usize,
+    start_time: Duration,
+) -> Result<(), ServeError> {
     let management = &server.management;
     let agents = match server.is_new {
         true => vec![management.create(demo_agent(), &Actor::server()).await?],
-        // An agent that cannot be read is no reason not to serve the others.
+        // If an agent cannot be read, the others are served anyway.
         false => management.agents.list().await.unwrap_or_else(|error| {
-            tracing::error!(error = error_chain(&error), "agents not listed");
+            tracing::error!(
+                error = error_chain(&error),
+                "failed to list agents; the demo agent's URL is not shown"
+            );
             Vec::new()
         }),
     };
     if resumed > 0 {
-        say(format!("tasks resumed that had not ended: {resumed}"));
+        print_line(format!("resumed tasks that had not ended: {resumed}"));
     }
     let demo = agents.iter().find(|record| record.agent.draft().name == NAME);
     let url = match demo {
@@ -37,39 +44,41 @@ pub(super) async fn introduce(server: &Server, resumed: usize, took: Duration) -
         None => None,
     };
     if let Some(url) = url {
-        say(format!("\nTry the agent `{NAME}`, which answers from this product's documentation:\n"));
-        say(format!("  curl -s -H 'Content-Type: application/json' -d '{QUESTION}' {url}"));
-        say(format!("  curl -s '{}/api/task_status?task_id=TASK_ID'\n", server.url));
+        print_line(format!("\nTry the agent `{NAME}`, which answers from this product's documentation:\n"));
+        print_line(format!("  curl -s -H 'Content-Type: application/json' -d '{QUESTION}' {url}"));
+        print_line(format!("  curl -s '{}/api/task_status?task_id=TASK_ID'\n", server.url));
     }
-    say(format!("Manage agents and look at their tasks in the console: {}/console/", server.url));
-    say(match &server.admin_token {
-        AdminToken::Made { secret, file } => {
+    print_line(format!("Manage agents and view their tasks in the console: {}/console/", server.url));
+    print_line(match &server.admin_token {
+        AdminToken::Created { secret, file } => {
             format!(
-                "It asks for the admin token (shown once, kept in {}): {}\n",
+                "It asks for the admin token (shown once, stored in {}): {}\n",
                 file.display(),
                 secret.value
             )
         }
-        AdminToken::Kept { file } => format!("It asks for the admin token, which is in {}\n", file.display()),
-        AdminToken::Given => "It asks for the admin token, AGENT_WEBHOOKS_ADMIN_TOKEN\n".to_owned(),
+        AdminToken::Stored { file } => {
+            format!("It asks for the admin token, which is in {}\n", file.display())
+        }
+        AdminToken::FromEnv => "It asks for the admin token, AGENT_WEBHOOKS_ADMIN_TOKEN\n".to_owned(),
     });
-    tracing::info!(start_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "ready");
+    tracing::info!(start_ms = u64::try_from(start_time.as_millis()).unwrap_or(u64::MAX), "ready");
     Ok(())
 }
 
-/// A document without its fenced blocks, which answer no question.
-fn prose(document: &str) -> String {
+/// Returns the document without its code blocks, which answer no questions.
+fn strip_code_blocks(document: &str) -> String {
     let blocks = document.split("\n```").enumerate();
     let outside = blocks.filter(|(index, _)| index % 2 == 0);
     let texts = outside.map(|(index, text)| match index {
         0 => text,
-        // What follows the closing fence on its line.
+        // Drops the rest of the closing fence's line.
         _ => text.split_once('\n').map_or("", |(_, rest)| rest),
     });
     texts.collect::<Vec<_>>().join("\n")
 }
 
 fn demo_agent() -> AgentDraft {
-    let sources = SOURCES.map(|(title, text)| Source { title: title.into(), text: prose(text) });
+    let sources = SOURCES.map(|(title, text)| Source { title: title.into(), text: strip_code_blocks(text) });
     AgentDraft::named(NAME, sources.into())
 }

@@ -25,78 +25,78 @@ use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use calls::{Calls, Serving};
-use group_sync::{GroupSync, Unsynced};
+use calls::{CallQueue, CallWorker};
+use group_sync::{GroupSync, SyncFailed};
 
-/// Items that one call scans at most. DynamoDB stops at 1 MiB; the engine does so as
-/// well, but has read the rest of the table into memory by then.
-const SCANNED: usize = 100;
+/// Maximum number of items of one scan. DynamoDB stops at 1 MiB. So does the engine, but it
+/// first reads the rest of the table into memory.
+const MAX_SCANNED_ITEMS: usize = 100;
 
 /// An embedded DynamoDB. Every write is synced to disk before it is answered.
 #[derive(Clone)]
 pub struct Engine {
     database: Database,
     sync: Arc<GroupSync>,
-    calls: Arc<Calls<Call>>,
+    calls: Arc<CallQueue<EngineCall>>,
 }
 
-/// A call on its way: what is asked, and who waits for the status and the body.
-struct Call {
+struct EngineCall {
     request: HttpRequest,
-    tell: oneshot::Sender<Result<(u16, String), Unsynced>>,
+    /// Takes the status and the body of the response.
+    responder: oneshot::Sender<Result<(u16, String), SyncFailed>>,
 }
 
-/// Why there is no database.
+/// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The engine cannot open it.
     #[error("failed to open the database: {0}")]
     Database(String),
-    /// What SQLite writes before it writes to the database.
-    #[error("failed to open the database's log")]
+    /// SQLite's `-wal` file.
+    #[error("failed to open the database's write-ahead log")]
     Log(#[source] std::io::Error),
 }
 
 impl Engine {
-    /// On a file, made if it is not there.
+    /// Opens the database file, and creates it if it does not exist.
     ///
-    /// SQLite commits without a sync, and [`GroupSync`] syncs its log for all who
-    /// wait. ARCHITECTURE.md tells why that is as durable as a sync per commit.
+    /// SQLite commits without a sync, and [`GroupSync`] syncs its write-ahead log for all
+    /// waiting calls. docs/decisions/0045-one-sync-for-all-waiting-requests.md explains why
+    /// that is as durable as a sync per commit.
     pub fn open(path: &Path) -> Result<Self, EngineError> {
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
         let log = Path::new(&log);
         if fs::metadata(log).is_ok_and(|log| log.len() > 0) {
-            take_over(path)?;
+            checkpoint_log(path)?;
         }
-        let database = opened(Database::new(&path.to_string_lossy()))?;
-        // All that it leaves changed is `PRAGMA synchronous`, which is NORMAL then.
-        opened(database.disable_bulk_loading())?;
-        // A descriptor of our own for the engine's whole life. Closing one of the
-        // database itself would take SQLite's locks away; the log has none.
+        let database = open_result(Database::new(&path.to_string_lossy()))?;
+        // Its only lasting effect is `PRAGMA synchronous = NORMAL`.
+        open_result(database.disable_bulk_loading())?;
+        // Our own descriptor for as long as the engine lives. Closing a descriptor of the
+        // database file would release SQLite's locks on it. The log has no locks.
         let log = File::open(log).map_err(EngineError::Log)?;
-        // What opening it wrote.
+        // Opening the database wrote to the log.
         log.sync_data().map_err(EngineError::Log)?;
         Ok(Self::new(database, GroupSync::new(move || log.sync_data())))
     }
 
-    /// In memory only, for tests.
+    /// Opens a database in memory, for tests.
     pub fn in_memory() -> Result<Self, EngineError> {
-        Ok(Self::new(opened(Database::memory())?, GroupSync::new(|| Ok(()))))
+        Ok(Self::new(open_result(Database::memory())?, GroupSync::new(|| Ok(()))))
     }
 
     fn new(database: Database, sync: GroupSync) -> Self {
         Self { database, sync: Arc::new(sync), calls: Arc::default() }
     }
 
-    /// Deletes expired items, as DynamoDB does in the background. No answer waits for
-    /// the disk to have that: what is expired is never shown.
+    /// Deletes expired items, as DynamoDB does in the background. No response waits for the
+    /// sync of these deletions, because expired items are never shown.
     pub async fn sweep(&self) {
         let database = self.database.clone();
         match spawn_blocking(move || database.sweep_ttl()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "sweeping expired items failed"),
-            Err(error) => tracing::warn!(%error, "sweeping expired items failed"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to delete expired items"),
+            Err(error) => tracing::warn!(%error, "failed to delete expired items"),
         }
     }
 }
@@ -117,77 +117,77 @@ impl HttpConnector for Engine {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let engine = self.clone();
         HttpConnectorFuture::new(async move {
-            let (tell, told) = oneshot::channel();
-            match engine.calls.add(Call { request, tell }) {
-                Some(serving) => drop(spawn_blocking(move || engine.serve(serving))),
+            let (responder, response) = oneshot::channel();
+            match engine.calls.push_call(EngineCall { request, responder }) {
+                Some(worker) => drop(spawn_blocking(move || engine.run_calls(worker))),
                 None => drop(engine),
             }
-            let answered = told.await.map_err(|panicked| failure(panicked.into()))?;
-            let (status, body) = answered.map_err(|unsynced| failure(unsynced.into()))?;
-            let status = status.try_into().map_err(|_| failure("not an HTTP status".into()))?;
+            let response = response.await.map_err(|panicked| connector_error(panicked.into()))?;
+            let (status, body) = response.map_err(|unsynced| connector_error(unsynced.into()))?;
+            let status = status.try_into().map_err(|_| connector_error("not an HTTP status".into()))?;
             Ok(HttpResponse::new(status, SdkBody::from(body)))
         })
     }
 }
 
 impl Engine {
-    /// Makes the calls that wait, until none does.
-    fn serve(self, mut serving: Serving<Call>) {
+    /// Runs waiting calls until there are none.
+    fn run_calls(self, mut worker: CallWorker<EngineCall>) {
         let Self { database, sync, .. } = self;
-        let mut next = serving.next();
-        while let Some(Call { request, tell }) = next {
+        let mut next = worker.next_call();
+        while let Some(EngineCall { request, responder }) = next {
             if sync.has_failed() {
-                // Nobody may be waiting any more.
-                let _ = tell.send(Err(Unsynced));
-                next = serving.next();
+                // The caller may have stopped waiting.
+                let _ = responder.send(Err(SyncFailed));
+                next = worker.next_call();
                 continue;
             }
-            // A caller who gave up before its turn leaves nothing behind; from here on the
-            // call takes effect, whether or not its answer is awaited.
-            let answered = (!tell.is_closed())
-                .then(|| catch_unwind(AssertUnwindSafe(|| perform(&database, &sync, &request))));
-            next = serving.next();
-            // Who waits for a call that has panicked is told by losing `tell`.
-            let Some(Ok(answered)) = answered else { continue };
-            let tell = Box::new(move |synced: Result<(), Unsynced>| {
-                // Nobody may be waiting any more.
-                let _ = tell.send(synced.map(|()| answered));
+            // A call whose caller stopped waiting is not run. From here on the call takes
+            // effect, even if its caller stops waiting.
+            let response = (!responder.is_closed())
+                .then(|| catch_unwind(AssertUnwindSafe(|| perform_call(&database, &sync, &request))));
+            next = worker.next_call();
+            // If the call panics, `responder` is dropped, which its caller sees.
+            let Some(Ok(response)) = response else { continue };
+            let send = Box::new(move |synced: Result<(), SyncFailed>| {
+                // The caller may have stopped waiting.
+                let _ = responder.send(synced.map(|()| response));
             });
             if next.is_none() {
-                // Who has the last answer may count on the file's being closed.
+                // Drop our handle first: the receiver of the last response may rely on the
+                // file being closed.
                 drop(database);
-                return sync.answer(tell);
+                return sync.respond(send);
             }
-            if sync.keep(tell) {
+            if sync.enqueue_response(send) {
                 let sync = Arc::clone(&sync);
-                spawn_blocking(move || sync.sync());
+                spawn_blocking(move || sync.sync_until_idle());
             }
         }
     }
 }
 
-fn perform(database: &Database, sync: &GroupSync, request: &HttpRequest) -> (u16, String) {
+fn perform_call(database: &Database, sync: &GroupSync, request: &HttpRequest) -> (u16, String) {
     let target = request.headers().get("x-amz-target").unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
     let body = request.body().bytes().unwrap_or_default();
-    let mut change = changes(operation).then(|| sync.change());
-    let answered = answer(database, operation, body);
+    let mut change = may_write(operation).then(|| sync.begin_change());
+    let (status, response) = execute_operation(database, operation, body);
     if let Some(change) = &mut change {
-        // Refused as a whole: its condition, or the request itself.
-        change.wrote = answered.0 != 400;
+        // 400: the condition failed or the request is not valid, so nothing was written.
+        change.may_have_written = status != 400;
     }
-    answered
+    (status, response)
 }
 
-/// Whether a call may commit something.
-fn changes(operation: &str) -> bool {
+fn may_write(operation: &str) -> bool {
     !matches!(operation, "GetItem" | "Query" | "BatchGetItem" | "Scan" | "ListTables" | "DescribeTable")
 }
 
-/// Moves what an earlier process left in the log into the database. Its last commits
-/// may not be on disk, or, if the disk had failed it, with a hole before them: a sync
-/// would not mend that, and what is written behind a hole is lost with it.
-fn take_over(path: &Path) -> Result<(), EngineError> {
+/// Moves the commits that an earlier process left in the log into the database. Its last
+/// commits may not be on disk. If a sync failed, there may be a gap before them on disk. A
+/// new sync does not close the gap, and everything written after a gap would be lost.
+fn checkpoint_log(path: &Path) -> Result<(), EngineError> {
     let failed = |error: rusqlite::Error| EngineError::Database(error.to_string());
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     // A checkpoint syncs the log, copies it, syncs the database and empties the log
@@ -200,53 +200,55 @@ fn take_over(path: &Path) -> Result<(), EngineError> {
     }
 }
 
-fn opened<T>(outcome: dynoxide::Result<T>) -> Result<T, EngineError> {
+fn open_result<T>(outcome: dynoxide::Result<T>) -> Result<T, EngineError> {
     outcome.map_err(|error| EngineError::Database(error.to_string()))
 }
 
-fn failure(cause: BoxError) -> ConnectorError {
+fn connector_error(cause: BoxError) -> ConnectorError {
     ConnectorError::other(cause, None)
 }
 
-/// One DynamoDB call: the status and the body of its answer.
-fn answer(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
+/// Returns the status and the body of the response.
+fn execute_operation(database: &Database, operation: &str, body: &[u8]) -> (u16, String) {
     match operation {
-        "PutItem" => call(body, |request| database.put_item(request)),
-        "GetItem" => call(body, |request| database.get_item(request)),
-        "DeleteItem" => call(body, |request| database.delete_item(request)),
-        "UpdateItem" => call(body, |request| database.update_item(request)),
-        "TransactWriteItems" => call(body, |request| database.transact_write_items(request)),
-        "Query" => call(body, |request| database.query(request)),
-        "BatchGetItem" => call(body, |request| database.batch_get_item(request)),
-        "Scan" => call(body, |mut request: ScanRequest| {
-            request.limit.get_or_insert(SCANNED);
+        "PutItem" => execute(body, |request| database.put_item(request)),
+        "GetItem" => execute(body, |request| database.get_item(request)),
+        "DeleteItem" => execute(body, |request| database.delete_item(request)),
+        "UpdateItem" => execute(body, |request| database.update_item(request)),
+        "TransactWriteItems" => execute(body, |request| database.transact_write_items(request)),
+        "Query" => execute(body, |request| database.query(request)),
+        "BatchGetItem" => execute(body, |request| database.batch_get_item(request)),
+        "Scan" => execute(body, |mut request: ScanRequest| {
+            request.limit.get_or_insert(MAX_SCANNED_ITEMS);
             database.scan(request)
         }),
-        "ListTables" => call(body, |request| database.list_tables(request)),
-        "CreateTable" => call(body, |request| database.create_table(request)),
-        "DescribeTable" => call(body, |request| database.describe_table(request)),
-        "UpdateTable" => call(body, |request| database.update_table(request)),
-        "UpdateTimeToLive" => call(body, |request| database.update_time_to_live(request)),
-        other => failed(&DynoxideError::ValidationException(format!("{other} is not used here"))),
+        "ListTables" => execute(body, |request| database.list_tables(request)),
+        "CreateTable" => execute(body, |request| database.create_table(request)),
+        "DescribeTable" => execute(body, |request| database.describe_table(request)),
+        "UpdateTable" => execute(body, |request| database.update_table(request)),
+        "UpdateTimeToLive" => execute(body, |request| database.update_time_to_live(request)),
+        other => error_response(&DynoxideError::ValidationException(format!(
+            "the embedded engine does not support {other}"
+        ))),
     }
 }
 
-fn call<Q: DeserializeOwned, A: Serialize>(
+fn execute<Q: DeserializeOwned, A: Serialize>(
     body: &[u8],
     operation: impl FnOnce(Q) -> dynoxide::Result<A>,
 ) -> (u16, String) {
     let request = match serde_json::from_slice(body) {
         Ok(request) => request,
-        Err(error) => return failed(&DynoxideError::SerializationException(error.to_string())),
+        Err(error) => return error_response(&DynoxideError::SerializationException(error.to_string())),
     };
-    match operation(request).map(|answer| serde_json::to_string(&answer)) {
+    match operation(request).map(|response| serde_json::to_string(&response)) {
         Ok(Ok(json)) => (200, json),
-        Ok(Err(error)) => failed(&DynoxideError::InternalServerError(error.to_string())),
-        Err(error) => failed(&error),
+        Ok(Err(error)) => error_response(&DynoxideError::InternalServerError(error.to_string())),
+        Err(error) => error_response(&error),
     }
 }
 
-fn failed(error: &DynoxideError) -> (u16, String) {
+fn error_response(error: &DynoxideError) -> (u16, String) {
     (error.status_code(), error.to_json())
 }
 
@@ -259,44 +261,44 @@ mod tests {
 
     use super::*;
 
-    async fn ask(engine: &Engine, operation: &str, request: Value) -> Result<Value, ConnectorError> {
+    async fn send_request(engine: &Engine, operation: &str, request: Value) -> Result<Value, ConnectorError> {
         let mut call = HttpRequest::new(SdkBody::from(request.to_string()));
         call.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
         let response = engine.call(call).await?;
         Ok(serde_json::from_slice(response.body().bytes().unwrap()).unwrap())
     }
 
-    async fn with_a_table(engine: &Engine) {
+    async fn create_table(engine: &Engine) {
         let table = json!({
             "TableName": "tasks", "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
             "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
         });
-        ask(engine, "CreateTable", table).await.unwrap();
+        send_request(engine, "CreateTable", table).await.unwrap();
     }
 
     async fn put(engine: &Engine, id: &str) -> Result<Value, ConnectorError> {
-        ask(engine, "PutItem", json!({ "TableName": "tasks", "Item": { "id": { "S": id } } })).await
+        send_request(engine, "PutItem", json!({ "TableName": "tasks", "Item": { "id": { "S": id } } })).await
     }
 
     async fn has(engine: &Engine, id: &str) -> bool {
         let key = json!({ "TableName": "tasks", "Key": { "id": { "S": id } } });
-        ask(engine, "GetItem", key).await.unwrap().get("Item").is_some()
+        send_request(engine, "GetItem", key).await.unwrap().get("Item").is_some()
     }
 
     #[tokio::test]
-    async fn what_a_killed_process_left_in_the_log_is_in_the_database_before_anybody_is_answered() {
+    async fn commits_of_a_killed_process_are_moved_from_the_log_to_the_database_before_the_first_response() {
         let folder = TempDir::new().unwrap();
         let at = |name: &str| folder.path().join(name);
         let first = Engine::open(&at("first")).unwrap();
-        with_a_table(&first).await;
+        create_table(&first).await;
         put(&first, "a").await.unwrap();
-        // As a kill leaves them: a database, and a log that nobody has put into it.
+        // As after a kill: a database, and a log that was not moved into it.
         fs::copy(at("first"), at("left")).unwrap();
         fs::copy(at("first-wal"), at("left-wal")).unwrap();
         assert!(fs::metadata(at("left-wal")).unwrap().len() > 0);
         let second = Engine::open(&at("left")).unwrap();
-        // The file alone holds it, whatever becomes of the log.
+        // The database file holds it even without the log.
         fs::copy(at("left"), at("alone")).unwrap();
         assert!(has(&Engine::open(&at("alone")).unwrap(), "a").await);
         put(&second, "b").await.unwrap();
@@ -304,10 +306,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_done_any_more_when_the_disk_has_failed() {
+    async fn no_call_takes_effect_after_the_disk_failed_to_sync() {
         let database = Database::memory().unwrap();
         let healthy = Engine::new(database.clone(), GroupSync::new(|| Ok(())));
-        with_a_table(&healthy).await;
+        create_table(&healthy).await;
         let failing = Engine::new(database, GroupSync::new(|| Err(io::ErrorKind::Other.into())));
         put(&failing, "during").await.unwrap_err();
         put(&failing, "after").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! `serve`: the whole product in one process.
+//! `agent-webhooks serve`: the whole product in one process.
 
 mod demo;
 mod engine;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::admin::Admins;
-use api::agents::{Intake, Management};
+use api::agents::{DocumentImporter, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use domain::{WeakAdminToken, check_admin_token};
@@ -31,43 +31,40 @@ pub use engine::{Engine, EngineError};
 pub use http::HttpLimits;
 
 use crate::cli::ServeArgs;
-use crate::data_dir::{KeptSecret, Lock};
-use crate::{DataDir, DataDirError, say};
+use crate::data_dir::{DataDirLock, LocalSecret};
+use crate::{DataDir, DataDirError, print_line};
 use stored::Stored;
 
-/// Prompts that are not plain and are rendered at a time, each in a subprocess.
-const PROMPTS_AT_ONCE: usize = 2;
-/// How long runs under way may take to end when the server stops.
+/// Subprocesses at a time. A prompt that is not plain is rendered in one.
+const MAX_SUBPROCESSES: usize = 2;
+/// How long the server waits for runs in progress when it stops.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often expired items are deleted; readers never see them anyway. A sweep reads
-/// all there is, so it comes more rarely when that takes long.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// As many times its own duration a sweep rests.
-const SWEEP_REST: u32 = 100;
-/// As on AWS: not shorter than an invocation.
-const VISIBILITY: Duration = Duration::from_secs(3600);
+/// Shortest pause between two deletions of expired items. Readers never see expired items.
+const SWEEP_PAUSE: Duration = Duration::from_secs(60);
+/// The pause after a sweep is at least this many times as long as the sweep, because a
+/// sweep reads all tables.
+const SWEEP_PAUSE_FACTOR: u32 = 100;
+/// Not shorter than the longest run of a message, as on AWS.
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// The operator's choices that are not on the command line.
+/// The operator's settings that are not on the command line.
 #[derive(Clone)]
 pub struct Settings {
-    /// How runs are run.
     pub runs: RunSettings,
-    /// `AGENT_WEBHOOKS_CONCURRENCY`: runs at a time, 1 to 1000; 32 by default.
+    /// `AGENT_WEBHOOKS_CONCURRENCY`: concurrent runs, 1 to 1000; 32 by default.
     pub concurrency: usize,
     /// `AGENT_WEBHOOKS_MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
-    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`; here all are allowed by default,
-    /// because models often run beside the server.
+    /// `AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS`. The local server allows all by default,
+    /// because models often run on the same machine.
     pub private_hosts: PrivateHosts,
-    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID` and so on: for agents that ask Bedrock.
+    /// `AWS_REGION`, `AWS_ACCESS_KEY_ID` and so on, for agents that use Amazon Bedrock.
     pub bedrock: Option<Bedrock>,
-    /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: instead of the one kept in the data folder.
+    /// `AGENT_WEBHOOKS_ADMIN_TOKEN`: used instead of the one in the data folder.
     pub admin_token: Option<String>,
-    /// What one caller, and all of them together, may take up.
     pub http: HttpLimits,
-    /// The file of this program, which it starts again for work on untrusted input.
+    /// The executable of this program. Subprocesses run it to process untrusted input.
     pub program: PathBuf,
-    /// Tells the time.
     pub clock: Clock,
 }
 
@@ -77,43 +74,28 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Why the server does not start.
+/// Why the server does not start, or fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A variable is malformed.
     #[error(transparent)]
     Env(#[from] EnvError),
-    /// Traces cannot be exported.
     #[error(transparent)]
     Traces(#[from] TracesError),
-    /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The operator chose an admin token that is easily guessed.
     #[error("AGENT_WEBHOOKS_ADMIN_TOKEN is too weak")]
     WeakAdminToken(#[from] WeakAdminToken),
-    /// The database cannot be opened.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The database does not do what it should.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The demo agent cannot be made.
-    #[error("failed to make the demo agent")]
+    #[error("failed to create the demo agent")]
     Demo(#[from] api::agents::ManageError),
-    /// No HTTP client.
     #[error(transparent)]
     Models(#[from] ModelsError),
-    /// The address is taken, or not ours.
-    #[error("failed to listen on {address}; choose another address with --listen")]
-    Listen {
-        /// Which.
-        address: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The signals of the system cannot be heard.
-    #[error("failed to wait for signals")]
+    #[error("failed to listen on {address}; select another address with --listen")]
+    Listen { address: String, source: std::io::Error },
+    #[error("failed to install the handlers of SIGINT and SIGTERM")]
     Signals(#[source] std::io::Error),
 }
 
@@ -122,50 +104,49 @@ pub enum ServeError {
 pub struct Server {
     /// `http://HOST:PORT` as seen from this machine.
     pub url: String,
-    /// Manages its agents.
     pub management: Management,
-    /// Nothing was here before this start.
+    /// Whether this start created the database.
     pub is_new: bool,
     admin_token: AdminToken,
-    runs: Runs,
+    workers: RunWorkers,
     stop: CancellationToken,
     http: JoinHandle<()>,
-    lock: Arc<Lock>,
+    lock: Arc<DataDirLock>,
 }
 
-/// What runs tasks.
+/// The queues of tasks and the pollers that run them.
 #[derive(Debug)]
-struct Runs {
+struct RunWorkers {
     queue: Arc<MemoryQueue>,
-    /// Tasks that lost their worker. One at a time, so that those that wait for their
-    /// turn take no place of a run.
+    /// Tasks that lost their worker. They run one at a time, from a queue of their own, so
+    /// that waiting ones use no run slots.
     lone_queue: Arc<MemoryQueue>,
     runner: Arc<Runner>,
     concurrency: usize,
-    /// Once what was left is resumed.
+    /// `None` until unfinished tasks are resumed.
     poller: Option<JoinHandle<usize>>,
 }
 
-/// Where the admin token is, for who wants to sign in.
+/// Where an administrator finds the admin token.
 #[derive(Debug)]
 enum AdminToken {
-    /// This start made it.
-    Made { secret: KeptSecret, file: PathBuf },
-    /// An earlier one did.
-    Kept { file: PathBuf },
-    /// The operator chose it.
-    Given,
+    /// This start created it.
+    Created { secret: LocalSecret, file: PathBuf },
+    /// It is in the data folder.
+    Stored { file: PathBuf },
+    /// The operator set it in the environment.
+    FromEnv,
 }
 
-/// `agent-webhooks serve`: until SIGINT or SIGTERM.
+/// Runs the server until SIGINT or SIGTERM.
 pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError> {
     let started = Instant::now();
     let mut signals = StopSignals::listen()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");
     let mut server = Server::start(&args, settings).await?;
-    // Some of what this process begins is at work until its end, which lets go of the lock.
+    // Blocking work may continue until the process ends, so the lock is never dropped before.
     std::mem::forget(Arc::clone(&server.lock));
-    say(format!("listening on {}", server.url));
+    print_line(format!("listening on {}", server.url));
     let resumed = tokio::select! {
         resumed = server.resume() => Some(resumed?),
         () = signals.next() => None,
@@ -174,20 +155,19 @@ pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError
         demo::introduce(&server, resumed, started.elapsed()).await?;
         signals.next().await;
     }
-    say("stopping: runs under way have 10 s to end; once more stops at once");
+    print_line("stopping: waiting up to 10 s for runs in progress; interrupt again to stop at once");
     tokio::select! {
-        left = server.stop() => match left? {
-            0 if resumed.is_none() => say("stopped; tasks that had not ended go on at the next start"),
-            0 => say("stopped"),
-            left => say(format!("stopped; runs that go on at the next start: {left}")),
+        interrupted = server.stop() => match interrupted? {
+            0 if resumed.is_none() => print_line("stopped; unfinished tasks continue at the next start"),
+            0 => print_line("stopped"),
+            runs => print_line(format!("stopped; interrupted runs, which continue at the next start: {runs}")),
         },
-        () = signals.next() => say("stopped at once; what was under way goes on at the next start"),
+        () = signals.next() => print_line("stopped at once; runs in progress continue at the next start"),
     }
     Ok(())
 }
 
 impl Settings {
-    /// Reads them.
     pub fn from_env(env: &Env) -> Result<Self, EnvError> {
         Ok(Self {
             runs: RunSettings::from_env(env)?,
@@ -197,7 +177,8 @@ impl Settings {
             bedrock: Bedrock::from_env(env),
             admin_token: env.optional("AGENT_WEBHOOKS_ADMIN_TOKEN"),
             http: HttpLimits::default(),
-            // Without it PDFs, pages and prompts that are not plain fail, and everything else works.
+            // If it cannot be started, PDFs, HTML pages and prompts that are not plain fail.
+            // Everything else works.
             program: subprocess::this_program(),
             clock: Clock::system(),
         })
@@ -205,28 +186,29 @@ impl Settings {
 }
 
 impl Server {
-    /// Opens the data folder and answers requests. Runs nothing before [`Self::resume`].
+    /// Opens the data folder and answers requests. Runs no task before [`Self::resume`].
     pub async fn start(args: &ServeArgs, settings: Settings) -> Result<Self, ServeError> {
         let data_dir = DataDir::new(&args.data_dir);
         let lock = data_dir.open()?;
-        // Before anything is made: a first start that finds its port taken leaves nothing,
-        // and the next one is the first.
+        // Before anything is created: if the port is taken, the data folder stays empty, and
+        // the next start is the first one.
         let (listener, url) = listen(&args.listen).await?;
-        // A refused token leaves no database, and the next start is the first.
-        let (token, admin_token) = admin_token(settings.admin_token, &data_dir)?;
-        let signing_secret = data_dir.keep_signing_secret()?.value;
+        // Before the database is created, for the same reason: the token may be refused.
+        let (token, admin_token) = load_admin_token(settings.admin_token, &data_dir)?;
+        let signing_secret = data_dir.load_signing_secret()?.value;
         let Stored { engine, tasks, agents, secrets, documents, is_new } = Stored::open(&data_dir).await?;
         let clock = settings.clock.clone();
-        let [queue, lone_queue] = [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY, MAX_RECEIVES)));
+        let [queue, lone_queue] =
+            [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY_TIMEOUT, MAX_RECEIVES)));
 
-        data_dir.note_url(&url)?;
+        data_dir.store_url(&url)?;
         let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
-        let subprocesses = Subprocesses::new(settings.program, PROMPTS_AT_ONCE);
+        let subprocesses = Subprocesses::new(settings.program, MAX_SUBPROCESSES);
         let management = Management {
             agents: Arc::clone(&agents),
             tasks: tasks.clone(),
             secrets: Arc::clone(&secrets),
-            intake: Intake::new(documents.clone()),
+            document_importer: DocumentImporter::new(documents.clone()),
             subprocesses: subprocesses.clone(),
             clock: clock.clone(),
             admins: Admins::new(token, public_url, clock.clone()),
@@ -259,58 +241,63 @@ impl Server {
             .merge(api::task_status::router(statuses))
             .merge(api::agents::router(management.clone()))
             .merge(pages::router());
-        let limits = settings.http.fitted(settings.concurrency);
-        let http = tokio::spawn(http::answer(listener, api::app(routes), limits, stop.clone()));
-        tokio::spawn(sweep(engine, stop.clone()));
-        let runs = Runs { queue, lone_queue, runner, concurrency: settings.concurrency, poller: None };
-        Ok(Self { url, management, is_new, admin_token, runs, stop, http, lock: Arc::new(lock) })
+        let limits = settings.http.fit_to_open_files(settings.concurrency);
+        let http = tokio::spawn(http::serve_requests(listener, api::app(routes), limits, stop.clone()));
+        tokio::spawn(sweep_expired(engine, stop.clone()));
+        let workers =
+            RunWorkers { queue, lone_queue, runner, concurrency: settings.concurrency, poller: None };
+        Ok(Self { url, management, is_new, admin_token, workers, stop, http, lock: Arc::new(lock) })
     }
 
-    /// Queues what the process before this one had accepted and not ended, returns how
-    /// many tasks that were, and begins to run tasks. This reads all that is stored,
-    /// and callers are answered meanwhile. What they trigger may be queued twice,
-    /// which is harmless; no run is under way, so that every lease is a dead one's.
+    /// Queues the unfinished tasks of the previous process, starts to run tasks, and returns
+    /// how many it queued. This reads all tasks, while callers are already answered. A task
+    /// that they trigger meanwhile may be queued twice, which is harmless. No run is in
+    /// progress yet, so every lease belongs to a worker that has ended.
     pub async fn resume(&mut self) -> Result<usize, StoreError> {
-        let Runs { queue, lone_queue, runner, concurrency, poller } = &mut self.runs;
-        let resumed = recovery::resume(&runner.tasks, queue, lone_queue, runner.clock.now()).await?;
-        let poll = |queue: &Arc<MemoryQueue>, at_once| {
-            poller::poll(Arc::clone(queue), Arc::clone(runner), at_once, self.stop.clone(), GRACE)
+        let RunWorkers { queue, lone_queue, runner, concurrency, poller } = &mut self.workers;
+        let resumed = recovery::resume_tasks(&runner.tasks, queue, lone_queue, runner.clock.now()).await?;
+        let poll = |queue: &Arc<MemoryQueue>, concurrency| {
+            poller::poll_queue(Arc::clone(queue), Arc::clone(runner), concurrency, self.stop.clone(), GRACE)
         };
         let (all, lone) = (poll(queue, *concurrency), poll(lone_queue, 1));
         *poller = Some(tokio::spawn(async move {
-            let (left, left_alone) = tokio::join!(all, lone);
-            left + left_alone
+            let (interrupted, interrupted_lone) = tokio::join!(all, lone);
+            interrupted + interrupted_lone
         }));
         Ok(resumed)
     }
 
-    /// Stops answering, gives runs a moment, and returns how many were left. Those
-    /// go on at the next start, and this attempt is not counted.
+    /// Stops answering, waits up to 10 s for runs in progress, and returns how many it
+    /// interrupted. These continue at the next start, and the interrupted attempt does not
+    /// count.
     pub async fn stop(self) -> Result<usize, StoreError> {
         self.stop.cancel();
-        let left = match self.runs.poller {
+        let interrupted = match self.workers.poller {
             Some(poller) => poller.await.unwrap_or_default(),
             None => 0,
         };
-        if left > 0 {
-            recovery::give_back(&self.runs.runner.tasks, self.management.clock.now()).await?;
+        if interrupted > 0 {
+            recovery::release_tasks(&self.workers.runner.tasks, self.management.clock.now()).await?;
         }
-        // Connections that stay open do not hold the process up.
+        // Open connections delay the end of the process by at most 1 s.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
-        Ok(left)
+        Ok(interrupted)
     }
 }
 
-fn admin_token(given: Option<String>, data_dir: &DataDir) -> Result<(String, AdminToken), ServeError> {
-    if let Some(token) = given {
+fn load_admin_token(
+    from_env: Option<String>,
+    data_dir: &DataDir,
+) -> Result<(String, AdminToken), ServeError> {
+    if let Some(token) = from_env {
         check_admin_token(&token)?;
-        return Ok((token, AdminToken::Given));
+        return Ok((token, AdminToken::FromEnv));
     }
-    let secret = data_dir.keep_admin_token()?;
-    let (value, file) = (secret.value.clone(), data_dir.admin_token_file());
+    let secret = data_dir.load_admin_token()?;
+    let (value, file) = (secret.value.clone(), data_dir.admin_token_path());
     match secret.is_new {
-        true => Ok((value, AdminToken::Made { secret, file })),
-        false => Ok((value, AdminToken::Kept { file })),
+        true => Ok((value, AdminToken::Created { secret, file })),
+        false => Ok((value, AdminToken::Stored { file })),
     }
 }
 
@@ -321,17 +308,16 @@ async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
     Ok((listener, format!("http://{bound}")))
 }
 
-async fn sweep(engine: Engine, stop: CancellationToken) {
-    // At first there is enough to read for who resumes tasks.
-    let mut rest = SWEEP_EVERY;
-    while stop.run_until_cancelled(tokio::time::sleep(rest)).await.is_some() {
+async fn sweep_expired(engine: Engine, stop: CancellationToken) {
+    // Begins with a pause, because the start itself reads all tasks.
+    let mut pause = SWEEP_PAUSE;
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let began = Instant::now();
         engine.sweep().await;
-        rest = SWEEP_EVERY.max(began.elapsed() * SWEEP_REST);
+        pause = SWEEP_PAUSE.max(began.elapsed() * SWEEP_PAUSE_FACTOR);
     }
 }
 
-/// SIGINT and SIGTERM.
 struct StopSignals {
     interrupt: Signal,
     terminate: Signal,

@@ -1,14 +1,13 @@
-//! At the start every task that has not ended goes to the queue again; at the
-//! end those under way are given back.
+//! Queues all unfinished tasks at the start, and releases the interrupted ones at a stop.
 
-use store::{MemoryQueue, StoreError, Tasks, Unended, error_chain};
+use store::{MemoryQueue, StoreError, Tasks, UnfinishedTask, error_chain};
 
 use domain::{Moment, Status};
 
-/// At a clean stop: tasks whose runs were broken off are PENDING again, their
-/// attempt not counted. Nobody holds them any more.
-pub(crate) async fn give_back(tasks: &Tasks, now: Moment) -> Result<(), StoreError> {
-    for task in readable(tasks.left().await?.unended) {
+/// At a clean stop: sets tasks whose runs were interrupted to PENDING. Their attempt does not
+/// count. No worker holds them any more.
+pub(crate) async fn release_tasks(tasks: &Tasks, now: Moment) -> Result<(), StoreError> {
+    for task in readable_tasks(tasks.unfinished_tasks().await?.tasks) {
         if task.status == Status::Started {
             tasks.give_back(&task, now).await?;
         }
@@ -16,23 +15,23 @@ pub(crate) async fn give_back(tasks: &Tasks, now: Moment) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Fills the queues from the tasks table. The runners that held tasks died with
-/// the process before this one (the folder's lock says so), so they are
-/// PENDING now rather than when their leases were due. Any of them may be what ended
-/// that process, so they go to the queue of those that run alone. Returns how many
-/// tasks go on.
-pub(crate) async fn resume(
+/// Fills the queues from the tasks table, and returns the number of queued tasks.
+///
+/// The workers that held tasks ended with the previous process, as the folder's lock
+/// proves. So these tasks are PENDING at once, without waiting for their leases to end. Any
+/// of them may have crashed that process, so they go to the queue whose tasks run alone.
+pub(crate) async fn resume_tasks(
     tasks: &Tasks,
     queue: &MemoryQueue,
     lone_queue: &MemoryQueue,
     now: Moment,
 ) -> Result<usize, StoreError> {
-    let left = tasks.left().await?;
-    for agent in left.slots {
+    let unfinished = tasks.unfinished_tasks().await?;
+    for agent in unfinished.slots {
         tasks.forget_slots(agent).await?;
     }
-    let unended = readable(left.unended);
-    for task in &unended {
+    let unfinished = readable_tasks(unfinished.tasks);
+    for task in &unfinished {
         let is_lost = task.status == Status::Started;
         if is_lost {
             tasks.break_lease(task.id, now).await?;
@@ -40,13 +39,14 @@ pub(crate) async fn resume(
         let queue = if is_lost || task.worker_lost { lone_queue } else { queue };
         queue.send(task.id, task.agent_id);
     }
-    Ok(unended.len())
+    Ok(unfinished.len())
 }
 
-/// One record that cannot be read, or is a later version's, keeps no other waiting.
-fn readable(unended: Vec<Result<Unended, StoreError>>) -> Vec<Unended> {
-    let readable = |found: Result<Unended, StoreError>| {
-        found.inspect_err(|error| tracing::error!(error = error_chain(error), "task left alone")).ok()
+/// Skips records that cannot be read or were written by a later version, so that they delay
+/// no other task.
+fn readable_tasks(tasks: Vec<Result<UnfinishedTask, StoreError>>) -> Vec<UnfinishedTask> {
+    let readable = |task: Result<UnfinishedTask, StoreError>| {
+        task.inspect_err(|error| tracing::error!(error = error_chain(error), "skipped unreadable task")).ok()
     };
-    unended.into_iter().filter_map(readable).collect()
+    tasks.into_iter().filter_map(readable).collect()
 }

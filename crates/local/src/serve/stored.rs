@@ -1,4 +1,4 @@
-//! What a data folder holds.
+//! Opens the databases of a data folder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,32 +9,31 @@ use store::{Agents, Documents, Secrets, Tasks, create_tables, index_tasks};
 use super::{Engine, ServeError};
 use crate::DataDir;
 
-/// What was read of agents is forgotten at every change made in this process,
-/// and no other process makes any.
-const REMEMBER_AGENTS: Duration = Duration::from_secs(10);
+/// Agents are cached. Every change in this process invalidates the cache, and no other
+/// process changes agents.
+const AGENT_CACHE_TTL: Duration = Duration::from_secs(10);
 
-/// See the module.
 pub(super) struct Stored {
-    /// Has the tasks and the agents.
+    /// Stores tasks and agents.
     pub(super) engine: Engine,
     pub(super) tasks: Tasks,
     pub(super) agents: Arc<Agents>,
     pub(super) secrets: Arc<Secrets>,
     pub(super) documents: Documents,
-    /// Nothing was here before this start.
+    /// Whether this start created the database.
     pub(super) is_new: bool,
 }
 
 impl Stored {
-    /// Opens the databases, and makes those that are missing.
+    /// Opens the databases, and creates those that are missing.
     pub(super) async fn open(data_dir: &DataDir) -> Result<Self, ServeError> {
         let (engine, is_new) = open_database(data_dir, "tables", &["tasks", "agents"]).await?;
-        // In a file of their own, so that a large document holds up no task.
+        // A separate file, so that writing a large document delays no task.
         let (documents, has_no_documents) = open_database(data_dir, "documents", &["documents"]).await?;
         if has_no_documents && !is_new {
             tracing::warn!(
-                "documents.sqlite was missing and is empty now: upload the documents of agents again, or stop \
-                 the server and put the file back (a folder of version 0.1.0 never had one)"
+                "documents.sqlite was missing and is now empty: upload the documents of agents again, or stop \
+                 the server and restore the file (a folder of version 0.1.0 never had one)"
             );
         }
         let aws = Aws::embedded(engine.clone());
@@ -42,15 +41,15 @@ impl Stored {
         Ok(Self {
             engine,
             tasks: Tasks::new(&aws, "tasks"),
-            agents: Arc::new(Agents::new(&aws, "agents", REMEMBER_AGENTS)),
-            secrets: Arc::new(Secrets::file(data_dir.secrets())),
+            agents: Arc::new(Agents::new(&aws, "agents", AGENT_CACHE_TTL)),
+            secrets: Arc::new(Secrets::file(data_dir.secrets_path())),
             documents: Documents::new(&Aws::embedded(documents), "documents"),
             is_new,
         })
     }
 }
 
-/// A database, and whether it was made just now.
+/// Returns a database, and whether this call created it.
 async fn open_database(
     data_dir: &DataDir,
     name: &str,
@@ -58,16 +57,16 @@ async fn open_database(
 ) -> Result<(Engine, bool), ServeError> {
     let is_new = !data_dir.has_database(name)?;
     if is_new {
-        make_database(data_dir, name, tables).await?;
+        create_database(data_dir, name, tables).await?;
     }
-    Ok((Engine::open(&data_dir.database(name))?, is_new))
+    Ok((Engine::open(&data_dir.database_path(name))?, is_new))
 }
 
-/// Makes a database beside its place, since the engine makes a table in several
-/// steps: a first start that is killed leaves nothing that a later one trips over.
-async fn make_database(data_dir: &DataDir, name: &str, tables: &[&str]) -> Result<(), ServeError> {
-    let draft = data_dir.draft_database(name)?;
-    // The engine closes its file with the last of its clients, which is this one.
+/// Creates a database under a temporary name, because the engine creates a table in several
+/// steps. A first start that is killed leaves no incomplete database.
+async fn create_database(data_dir: &DataDir, name: &str, tables: &[&str]) -> Result<(), ServeError> {
+    let draft = data_dir.create_draft_database(name)?;
+    // The engine closes its file when its last client is dropped, which is this one.
     create_tables(&Aws::embedded(Engine::open(&draft)?), tables).await?;
-    Ok(data_dir.keep_draft_database(name, &draft)?)
+    Ok(data_dir.publish_draft_database(name, &draft)?)
 }

@@ -9,7 +9,7 @@ use crate::support::functions::{SMALL_ADMIN_TOKEN, functions};
 use crate::support::{FakeModel, World, accepted, client, refused, string};
 
 #[tokio::test]
-async fn an_agent_is_made_listed_shown_changed_and_deleted() {
+async fn an_agent_is_created_listed_shown_updated_and_deleted() {
     let world = World::start().await;
     let agent = world.agent_as(json!({ "name": "triage", "prompt": "Hi {{ payload }}" })).await;
     let path = format!("/api/agents/{}", agent.id);
@@ -31,7 +31,7 @@ async fn an_agent_is_made_listed_shown_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn nothing_is_said_without_the_admin_token() {
+async fn nothing_is_returned_without_the_admin_token() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let webhook = format!("/api/agent_webhook?id={}", agent.id);
@@ -71,7 +71,7 @@ async fn a_webhook_url_is_the_same_every_time_until_it_is_rotated() {
 }
 
 #[tokio::test]
-async fn a_rotated_url_works_on_for_its_overlap_and_no_longer() {
+async fn a_rotated_url_works_until_its_overlap_ends() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let old = world.agent(&model, json!({})).await;
@@ -97,7 +97,7 @@ async fn a_rotated_url_works_on_for_its_overlap_and_no_longer() {
 }
 
 #[tokio::test]
-async fn no_older_url_outlives_the_one_that_is_replaced() {
+async fn no_older_url_works_longer_than_the_one_that_is_replaced() {
     let world = World::start().await;
     let agent = world.agent(&FakeModel::saying("x").await, json!({})).await;
     let path = format!("/api/agents/{}/webhook/rotate", agent.id);
@@ -123,7 +123,7 @@ async fn no_older_url_outlives_the_one_that_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_rotation_says_nothing_or_sends_an_object_and_nothing_between() {
+async fn the_body_of_a_rotation_is_empty_or_an_object() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
@@ -157,8 +157,8 @@ async fn an_imported_token_works_is_shown_again_and_belongs_to_one_agent() {
     let again =
         world.manage(Method::POST, "/api/agents").json(&json!({ "name": "b", "webhook_token": token }));
     assert_eq!(refused(again.send().await.unwrap(), 409).await.1, "token_taken");
-    let kept = std::fs::read_to_string(world.secrets_file()).unwrap();
-    assert_eq!(kept.matches("webhook-token").count(), 1, "the refused agent left nothing: {kept}");
+    let stored = std::fs::read_to_string(world.secrets_file()).unwrap();
+    assert_eq!(stored.matches("webhook-token").count(), 1, "the refused agent stored no token: {stored}");
     let patch = world
         .manage(Method::PATCH, &format!("/api/agents/{}", agent.id))
         .json(&json!({ "webhook_token": token }));
@@ -171,7 +171,7 @@ async fn an_imported_token_works_is_shown_again_and_belongs_to_one_agent() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_answered_in_json_with_what_to_change() {
+async fn a_malformed_request_is_refused_in_json_with_what_to_change() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let huge =
@@ -185,7 +185,7 @@ async fn what_is_no_request_is_answered_in_json_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn an_api_key_never_comes_back() {
+async fn an_api_key_is_never_returned() {
     let world = World::start().await;
     let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "sk-very-secret" });
     let agent = world.agent_as(json!({ "model": model })).await;
@@ -193,16 +193,16 @@ async fn an_api_key_never_comes_back() {
     let text = shown.text().await.unwrap();
     assert!(!text.contains("sk-very-secret"), "{text}");
     assert!(text.contains(&format!("agents/{}/model-api-key", agent.id)), "{text}");
-    let kept = || std::fs::read_to_string(world.secrets_file()).unwrap();
-    assert!(kept().contains("sk-very-secret"));
-    // A key that is replaced or whose agent has no model any more is forgotten.
+    let stored = || std::fs::read_to_string(world.secrets_file()).unwrap();
+    assert!(stored().contains("sk-very-secret"));
+    // The key is deleted when it is replaced or when its agent has no model any more.
     let path = format!("/api/agents/{}", agent.id);
     world.manage(Method::PATCH, &path).json(&json!({ "model": null })).send().await.unwrap();
-    assert!(!kept().contains("sk-very-secret"));
+    assert!(!stored().contains("sk-very-secret"));
 }
 
 #[tokio::test]
-async fn a_definition_that_is_wrong_is_answered_with_what_to_change() {
+async fn an_invalid_definition_is_refused_with_what_to_change() {
     let world = World::start().await;
     for (definition, says) in [
         (json!({}), "missing field `name`"),
@@ -241,9 +241,9 @@ async fn a_browser_gets_long_definitions_compressed() {
     assert_eq!(unpacked, plain);
 }
 
-/// Otherwise the time of the answer would tell them apart.
+/// Otherwise the response time would show which tokens exist.
 #[tokio::test]
-async fn a_token_that_does_not_work_costs_the_same_calls_as_an_unknown_one() {
+async fn a_disabled_or_expired_token_costs_the_same_calls_as_an_unknown_one() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     let unknown = format!("{}/api/webhooks/agents/{}", functions.url, "0".repeat(40));
@@ -267,13 +267,13 @@ async fn a_token_that_does_not_work_costs_the_same_calls_as_an_unknown_one() {
         assert_eq!(cost(&functions.webhook).await, ["GetItem"], "disabled");
     }
 
-    // One that has been remembered while it worked.
+    // A token that was cached while it was valid.
     change(Method::PATCH, "", json!({ "enabled": true })).await;
     change(Method::POST, "/webhook/rotate", json!({ "overlap_seconds": 60 })).await;
     accepted(functions.trigger(None).await).await;
     functions.wire.calls();
     accepted(functions.trigger(None).await).await;
-    assert_eq!(functions.wire.calls(), ["PutItem", "SendMessage"], "a working token is remembered");
+    assert_eq!(functions.wire.calls(), ["PutItem", "SendMessage"], "a valid token is cached");
     functions.time.forward(Duration::from_secs(61));
     for _ in 0..3 {
         assert_eq!(cost(&functions.webhook).await, ["GetItem"], "rotated away");

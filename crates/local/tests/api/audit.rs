@@ -1,4 +1,4 @@
-//! The audit log: what a change or a refused attempt leaves, as a log line and as an entry.
+//! The audit log: a change or a refused attempt leaves a log line and an entry.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::wire::Wire;
 use crate::support::{ADMIN_TOKEN, Agent, FakeModel, Time, World, client, redaction, refused, string};
 
 const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
-/// Entries that the attempts of one address may leave in a minute: three and their sum.
+/// Entries per minute for the attempts of one address. One more counts the omitted attempts.
 const STORED_EACH: usize = 3;
 const CHANGES: [&str; 10] = [
     "agent_created",
@@ -56,12 +56,12 @@ impl World {
 /// The lines of this process's log that belong to an entry.
 fn lines_of(entry: &Value) -> Vec<Value> {
     let id = entry["id"].as_str().unwrap();
-    let log = redaction::kept_log();
+    let log = redaction::logged_text();
     let lines = log.lines().filter(|line| line.contains(id));
     lines.map(|line| serde_json::from_str::<Value>(line).unwrap()).collect()
 }
 
-/// Exactly one line, with what the entry says, as docs/AUDIT.md has it.
+/// There is exactly one line. It has the fields of the entry, as in docs/operations/audit.md.
 fn assert_logged_once(entry: &Value) {
     let lines = lines_of(entry);
     let [line] = &lines[..] else { panic!("{} lines for {entry}: {lines:?}", lines.len()) };
@@ -156,8 +156,8 @@ async fn every_change_leaves_exactly_one_entry_and_one_log_line_and_no_secret_va
     assert_eq!(rotated["overlap_seconds"], 60);
     assert_eq!(put["secret_name"], "team/shop");
     assert_eq!((&added["source_id"], &added["title"]), (&json!(source), &json!("Returns")));
-    let told = format!("{entries:?}{:?}", entries.iter().map(lines_of).collect::<Vec<_>>());
-    assert!(!told.contains("audit-secret"), "{told}");
+    let text = format!("{entries:?}{:?}", entries.iter().map(lines_of).collect::<Vec<_>>());
+    assert!(!text.contains("audit-secret"), "{text}");
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn a_refused_change_and_a_read_leave_no_entry() {
 }
 
 #[tokio::test]
-async fn a_console_session_is_named_by_a_public_id_from_its_sign_in_to_its_sign_out() {
+async fn a_console_session_has_a_public_id_from_its_sign_in_to_its_sign_out() {
     let world = World::start().await;
     let session = format!("{}/api/session", world.url);
     let sign_in = world.http.post(&session).json(&json!({ "admin_token": ADMIN_TOKEN }));
@@ -188,14 +188,14 @@ async fn a_console_session_is_named_by_a_public_id_from_its_sign_in_to_its_sign_
     assert_eq!(created.status(), 201);
     let sign_out = || world.http.delete(&session);
     assert_eq!(sign_out().header(COOKIE, &cookie).send().await.unwrap().status(), 204);
-    // Without a session there is nothing to end.
+    // Without a session, a sign-out has no effect.
     assert_eq!(sign_out().send().await.unwrap().status(), 204);
 
     let entries = world.audit().await;
     assert_eq!(events(&entries), ["signed_in", "agent_created", "signed_out"]);
     let ids: BTreeSet<&str> = entries.iter().map(|entry| entry["session_id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 1, "one session: {ids:?}");
-    assert!(!sealed.contains(ids.first().unwrap()), "the id is no part of the cookie");
+    assert!(!sealed.contains(ids.first().unwrap()), "the cookie does not contain the id");
     for entry in &entries {
         assert_eq!(entry["actor"], "session");
         assert_logged_once(entry);
@@ -221,10 +221,10 @@ async fn a_wrong_token_leaves_an_entry_wherever_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_flood_of_wrong_tokens_leaves_a_bounded_number_of_entries_and_every_attempt_counted() {
+async fn a_flood_of_wrong_tokens_leaves_a_bounded_number_of_entries_that_count_every_attempt() {
     let world = World::start().await;
     world.agent_as(json!({ "name": "before" })).await;
-    // At the beginning of a minute, so that the flood is within one.
+    // At the beginning of a minute, so that the flood is within one minute.
     let millis = world.time.clock().now().millis() % 60_000;
     world.time.forward(Duration::from_millis(60_000 - millis));
     const ATTEMPTS: u64 = 400;
@@ -238,7 +238,7 @@ async fn a_flood_of_wrong_tokens_leaves_a_bounded_number_of_entries_and_every_at
     assert_eq!(during.len(), 1 + STORED_EACH, "{during:?}");
     world.time.forward(Duration::from_secs(60));
     let entries = world.audit().await;
-    assert_eq!(entries.len(), 1 + STORED_EACH + 1, "three of them, and one for the others: {entries:?}");
+    assert_eq!(entries.len(), 1 + STORED_EACH + 1, "three, and one that counts the others: {entries:?}");
     let sum = entries.last().unwrap();
     assert_eq!((&sum["event"], &sum["addresses"]), (&json!(OMITTED), &json!(1)));
     assert_eq!((&sum["attempts"], &sum["address"]), (&json!(ATTEMPTS - 3), &json!("127.0.0.1")));
@@ -261,7 +261,7 @@ async fn a_flood_of_wrong_tokens_delays_no_other_caller() {
     let page: Value = page.json().await.unwrap();
     let entries = page["entries"].as_array().unwrap();
     let refusals = entries.iter().filter(|entry| entry["attempts"].is_number()).count();
-    // The flood may touch two minutes.
+    // The flood may span two minutes.
     assert!((STORED_EACH..=2 * (STORED_EACH + 1)).contains(&refusals), "{refusals} entries");
     site.assert_stops_in_time().await;
 }
@@ -283,11 +283,11 @@ async fn guess_for_4_seconds(url: String, caller: u32) {
 }
 
 #[tokio::test]
-async fn pages_hold_every_entry_once_and_newest_first() {
+async fn pages_contain_every_entry_once_and_newest_first() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let path = format!("/api/agents/{}", agent.id);
-    // More than two full pages of the stored form, which has 50 entries each.
+    // More than two full stored pages of 50 entries each.
     for turns in 0..119 {
         let change = json!({ "limits": { "max_turns": 1 + turns % 2 } });
         assert_eq!(world.change(Method::PATCH, &path, change).await, 200);
@@ -315,7 +315,7 @@ async fn pages_hold_every_entry_once_and_newest_first() {
 }
 
 #[tokio::test]
-async fn a_page_that_does_not_exist_or_is_no_page_is_refused() {
+async fn an_unknown_or_malformed_page_is_refused() {
     let world = World::start().await;
     world.agent_as(json!({})).await;
     for query in ["limit=0", "limit=101", "limit=x", "cursor=x", "cursor=1.2", "other=1"] {
@@ -329,7 +329,7 @@ async fn a_page_that_does_not_exist_or_is_no_page_is_refused() {
 }
 
 #[tokio::test]
-async fn an_entry_is_kept_for_90_days_and_over_a_restart() {
+async fn an_entry_is_stored_for_90_days_and_survives_a_restart() {
     let world = World::start().await;
     world.agent_as(json!({ "name": "first" })).await;
     let world = world.restart().await;
@@ -346,7 +346,7 @@ async fn an_entry_is_kept_for_90_days_and_over_a_restart() {
 }
 
 #[tokio::test]
-async fn changes_at_once_leave_an_entry_each() {
+async fn concurrent_changes_leave_an_entry_each() {
     let world = World::start().await;
     let change =
         |n: usize| world.change(Method::PUT, format!("/api/secrets/s{n}").leak(), json!({ "value": "v" }));
@@ -357,7 +357,7 @@ async fn changes_at_once_leave_an_entry_each() {
 }
 
 #[tokio::test]
-async fn a_change_is_made_and_logged_although_its_entry_cannot_be_stored() {
+async fn a_change_is_made_and_logged_if_its_entry_cannot_be_stored() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let manage = |method, path: String| {
         client().request(method, format!("{}{path}", functions.url)).bearer_auth(SMALL_ADMIN_TOKEN)
@@ -367,10 +367,10 @@ async fn a_change_is_made_and_logged_although_its_entry_cannot_be_stored() {
     functions.wire.refuse("PutItem", 0);
     let disable = manage(Method::PATCH, path.clone()).json(&json!({ "enabled": false }));
     assert_eq!(disable.send().await.unwrap().status(), 200);
-    functions.wire.mend();
+    functions.wire.stop_refusing();
     let agent: Value = manage(Method::GET, path).send().await.unwrap().json().await.unwrap();
     assert_eq!(agent["enabled"], false);
-    let log = redaction::kept_log();
+    let log = redaction::logged_text();
     let about = |message: &str| {
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["message"] == message).collect::<Vec<_>>()
@@ -390,8 +390,8 @@ async fn two_functions() -> [Process; 2] {
     let time = Time::default();
     let wire = Wire::new(time.clone());
     create_tables(&Aws::embedded(wire.clone()), &["tasks", "agents", "documents"]).await.unwrap();
-    redaction::keep_log();
-    [wire.of_new_process(), wire].map(|wire| {
+    redaction::record_log();
+    [wire.for_new_process(), wire].map(|wire| {
         Process::start(wire, &time.clock(), "http://functions.invalid", 5, "http://model.invalid")
     })
 }
@@ -406,14 +406,14 @@ fn put_secret(function: &Process, name: &str) -> impl Future<Output = StatusCode
 
 /// The names of all secrets, and of those with an entry.
 async fn secrets_and_entries(function: &Process) -> (BTreeSet<String>, BTreeSet<String>) {
-    let names = function.management.agents.kept_secrets().await.unwrap().into_iter().collect();
+    let names = function.management.agents.secret_names().await.unwrap().into_iter().collect();
     let (agents, now) = (&function.management.agents, function.management.clock.now());
     let entries = agents.audit_entries(AuditStream::Changes, None, 100, now).await.unwrap();
     (names, entries.into_iter().filter_map(|(_, entry)| entry.secret_name).collect())
 }
 
 #[tokio::test]
-async fn changes_by_several_functions_at_once_leave_an_entry_each() {
+async fn concurrent_changes_by_several_functions_leave_an_entry_each() {
     let functions = two_functions().await;
     let changes = (0..24).map(|n| put_secret(&functions[n % 2], &format!("s{n}")));
     assert!(join_all(changes).await.iter().all(|status| *status == 204));
@@ -421,12 +421,12 @@ async fn changes_by_several_functions_at_once_leave_an_entry_each() {
     assert_eq!((names.len(), names), (24, entries));
 }
 
-/// As a connection that is closed, or a time limit, drops it.
+/// A closed connection or a time limit drops the request.
 #[tokio::test]
-async fn a_change_whose_request_is_dropped_has_its_entry() {
+async fn a_change_whose_request_is_dropped_leaves_an_entry() {
     let [function, _] = two_functions().await;
     for n in 0..60 {
-        // At another time each: before, during and after the change.
+        // Each at another time: before, during and after the change.
         let patience = Duration::from_micros(150 * n);
         let _ = tokio::time::timeout(patience, put_secret(&function, &format!("s{n}"))).await;
     }

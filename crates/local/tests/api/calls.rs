@@ -1,4 +1,4 @@
-//! What each operation costs in calls, and what happens when one fails.
+//! The AWS calls of each operation, and what happens when one of them fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
 
     accepted(functions.trigger(Some("k")).await).await;
     let repeat = functions.wire.calls();
-    assert_eq!(repeat, ["PutItem"], "the task has ended: nothing is queued");
+    assert_eq!(repeat, ["PutItem"], "the task has ended, so nothing is queued");
     println!(
         "AWS calls: trigger {} (first of an agent {}), keyed {}, repeat {}, poll {}, run {} (first of an agent {})",
         plain.len(),
@@ -51,7 +51,7 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
 }
 
 #[tokio::test]
-async fn a_page_of_tasks_costs_a_query_for_each_list_and_one_read_of_all_and_one_task_a_read() {
+async fn a_page_of_tasks_costs_a_query_for_each_list_and_one_batch_read_and_a_task_one_read() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     let task = accepted(functions.trigger(None).await).await;
@@ -75,14 +75,14 @@ async fn a_page_of_tasks_costs_a_query_for_each_list_and_one_read_of_all_and_one
 }
 
 #[tokio::test]
-async fn a_batch_returns_only_what_must_come_again() {
+async fn a_batch_returns_only_messages_to_redeliver() {
     let model =
         FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
             .await;
     let functions = functions(&model).await;
     let transient = accepted(functions.trigger(None).await).await;
     assert_eq!(functions.deliver(&[&transient], false).await, ["message-0"]);
-    // A message sent twice cannot cut the pause short.
+    // A second copy of the message does not shorten the pause.
     assert_eq!(functions.deliver(&[&transient], false).await, ["message-0"]);
     assert_eq!(model.asked().len(), 1);
     functions.time.forward(Duration::from_secs(1));
@@ -90,13 +90,13 @@ async fn a_batch_returns_only_what_must_come_again() {
     let ended = good.clone();
     let again = functions.deliver(&["not a task id", &good, &transient], false).await;
     assert!(again.is_empty(), "{again:?}");
-    // Redelivered, and long done.
+    // Redelivered after its task has ended.
     assert!(functions.deliver(&[&ended, "018f3f3e-0000-7abc-8def-0123456789ab"], false).await.is_empty());
     assert_eq!(model.asked().len(), 3);
 }
 
 #[tokio::test]
-async fn a_task_under_a_live_lease_is_left_alone_until_the_lease_is_over() {
+async fn a_task_under_a_live_lease_is_not_run_until_the_lease_ends() {
     let model = FakeModel::start(|_, _| Reply::Never).await;
     let functions = Arc::new(functions(&model).await);
     let task = accepted(functions.trigger(None).await).await;
@@ -120,12 +120,12 @@ async fn a_dead_letter_ends_its_task_as_worker_lost() {
     assert!(functions.deliver(&[&task], true).await.is_empty());
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["error"]["type"]), (&json!("FAILURE"), &json!("worker_lost")));
-    assert!(functions.deliver(&[&task], false).await.is_empty(), "it has ended, once");
+    assert!(functions.deliver(&[&task], false).await.is_empty(), "it ends only once");
     assert!(model.asked().is_empty());
 }
 
 #[tokio::test]
-async fn what_cannot_be_stored_or_queued_is_a_503_and_retrying_with_the_key_is_safe() {
+async fn a_trigger_that_cannot_be_stored_or_queued_is_a_503_and_retrying_with_its_key_is_safe() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     for operation in ["PutItem", "SendMessage"] {
@@ -136,7 +136,7 @@ async fn what_cannot_be_stored_or_queued_is_a_503_and_retrying_with_the_key_is_s
         assert_eq!((&body["success"], &body["code"]), (&json!(false), &json!("unavailable")));
         assert_eq!(body["reference"].as_str().map(str::len), Some(16));
         assert!(!body.to_string().contains("broken"), "{body}");
-        functions.wire.mend();
+        functions.wire.stop_refusing();
         functions.wire.calls();
         let task = accepted(functions.trigger(Some(operation)).await).await;
         assert!(functions.wire.calls().contains(&"SendMessage".to_owned()));
@@ -150,11 +150,11 @@ async fn what_cannot_be_stored_or_queued_is_a_503_and_retrying_with_the_key_is_s
 }
 
 #[tokio::test]
-async fn a_result_that_cannot_be_recorded_at_first_is_kept_until_it_can_be() {
+async fn a_result_that_cannot_be_recorded_is_retried_until_it_is() {
     let model = FakeModel::saying("x").await;
     let functions = Arc::new(functions(&model).await);
     let task = accepted(functions.trigger(None).await).await;
-    // The claim succeeds; recording the end does not, for a while.
+    // The claim succeeds. Recording the end fails for a while.
     functions.wire.refuse("UpdateItem", 1);
     let (runner, ran) = (Arc::clone(&functions), task.clone());
     let run = tokio::spawn(async move { runner.deliver(&[&ran], false).await });
@@ -163,7 +163,7 @@ async fn a_result_that_cannot_be_recorded_at_first_is_kept_until_it_can_be() {
     {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    functions.wire.mend();
+    functions.wire.stop_refusing();
     assert!(run.await.unwrap().is_empty());
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!(status["status"], "SUCCESS");
@@ -171,7 +171,7 @@ async fn a_result_that_cannot_be_recorded_at_first_is_kept_until_it_can_be() {
 }
 
 #[tokio::test]
-async fn an_expired_token_that_another_agent_brought_along_is_that_agents() {
+async fn an_expired_token_that_another_agent_imported_belongs_to_that_agent() {
     let model = FakeModel::saying("x").await;
     let functions = functions_at(&model, Time::long_ago()).await;
     let call = async |method: Method, path: &str, body: Value| {

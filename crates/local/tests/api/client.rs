@@ -1,4 +1,4 @@
-//! The client commands, as typed.
+//! The client commands.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -25,7 +25,7 @@ pub(crate) fn text_of(output: &Output) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_is_made_triggered_watched_rotated_and_deleted_from_the_command_line() {
+async fn an_agent_is_created_triggered_watched_rotated_and_deleted_from_the_command_line() {
     let model = FakeModel::start(|_, asked| match asked.user() {
         "\"fail\"" => Reply::Status(400, vec![]),
         _ => Reply::Text("All good."),
@@ -91,8 +91,8 @@ async fn wrong_usage_is_exit_code_2_and_a_refusal_exit_code_1() {
     );
     let unknown = run(&world, &["status", "018f3f3e-0000-7abc-8def-0123456789ab"]).await;
     assert_eq!(unknown.status.code(), Some(1));
-    let nobody = run(&world, &["status", "x", "--url", "http://127.0.0.1:1"]).await;
-    assert!(String::from_utf8(nobody.stderr).unwrap().contains("is the server running?"));
+    let unreachable = run(&world, &["status", "x", "--url", "http://127.0.0.1:1"]).await;
+    assert!(String::from_utf8(unreachable.stderr).unwrap().contains("is the server running?"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +111,7 @@ async fn the_local_servers_admin_token_is_never_sent_to_another_deployment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_of_another_provider_keeps_it_when_its_model_changes() {
+async fn an_agents_provider_is_unchanged_when_its_model_changes() {
     let world = World::start().await;
     let create =
         ["agent", "create", "--name", "a", "--model-provider", "anthropic", "--model", "old", "--json"];
@@ -126,7 +126,7 @@ async fn an_agent_of_another_provider_keeps_it_when_its_model_changes() {
     assert!(String::from_utf8(refused.stderr).unwrap().contains("openai, anthropic, bedrock, extractive"));
 }
 
-/// What a terminal obeys: a title, a cleared screen, C1, a direction override.
+/// Control sequences of terminals: set the title, clear the screen, C1, a direction override.
 const HOSTILE: &str = "a\u{1b}]0;name\u{7}\u{1b}[2J\u{9b}2J\rb\u{202e}c\u{7f}\n\tü";
 const SHOWN: &str = "a\\u001b]0;name\\u0007\\u001b[2J\\u009b2J\\u000db\\u202ec\\u007f\n\tü";
 
@@ -142,19 +142,19 @@ async fn shown_on_a_terminal(world_url: &str, args: &[&str]) -> String {
         let terminal = || File::options().read(true).write(true).open(&path).unwrap();
         command.stdin(Stdio::null()).stdout(terminal()).stderr(terminal());
         let mut child = command.spawn().unwrap();
-        // Its ends of the terminal are the child's alone now.
+        // Now only the child has its ends of the terminal open.
         drop(command);
         let mut shown = Vec::new();
         let mut piece = [0; 4096];
         let mut controller = File::from(controller);
-        // An error, once nobody has the terminal open any more.
+        // Reading fails once no process has the terminal open any more.
         while let Ok(length @ 1..) = controller.read(&mut piece) {
             shown.extend_from_slice(&piece[..length]);
         }
         child.wait().unwrap();
         String::from_utf8(shown).unwrap()
     });
-    // The terminal itself makes CRLF of every line feed.
+    // The terminal turns every line feed into CRLF.
     shown.await.unwrap().replace("\r\n", "\n")
 }
 
@@ -166,7 +166,7 @@ fn assert_harmless(shown: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_is_shown_control_characters_and_does_not_obey_them() {
+async fn a_terminal_shows_control_characters_and_does_not_interpret_them() {
     let model = FakeModel::start(|_, _| Reply::Text(HOSTILE)).await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({ "name": format!("n{HOSTILE}") })).await;
@@ -180,21 +180,21 @@ async fn a_terminal_is_shown_control_characters_and_does_not_obey_them() {
         assert!(shown.contains(SHOWN), "{args:?}: {shown:?}");
         assert_harmless(&shown);
     }
-    // JSON stays JSON.
+    // JSON output is valid JSON.
     let shown = shown_on_a_terminal(&world.url, &["status", task, "--json"]).await;
     assert_harmless(&shown);
     let status: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(status["result"]["result"]["answer"], HOSTILE);
-    // Programs get what was said.
+    // Output to a program is unchanged.
     let piped = text_of(&run(&world, &["status", task]).await);
     assert!(piped.contains(HOSTILE), "{piped:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_does_not_obey_a_servers_error() {
+async fn a_terminal_does_not_interpret_a_servers_error() {
     let server = FakeApi::start(|_, _| {
         let body = json!({ "success": false, "code": HOSTILE, "message": HOSTILE });
-        crate::support::api::answer(500, "application/json", body.to_string())
+        crate::support::api::api_response(500, "application/json", body.to_string())
     })
     .await;
     for args in [&["status", "x"][..], &["agent", "list"], &["secret", "list"]] {

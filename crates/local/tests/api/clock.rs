@@ -1,5 +1,5 @@
-//! Times: to the millisecond on one clock, and on functions whose clocks are wrong
-//! by 5 s, one ahead and one behind.
+//! Times: exact to the millisecond on one clock, and correct on functions whose clocks
+//! are 5 s ahead or behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn behind(time: &Time) -> Clock {
     Clock::new(move || clock.now().minus(SKEW))
 }
 
-/// Another instance of the agent function, with a clock of its own.
+/// Another instance of the agent function, with its own clock.
 fn runner_with(functions: &Functions, clock: Clock) -> Arc<Runner> {
     Arc::new(Runner {
         subprocesses: functions.runner.subprocesses.clone(),
@@ -43,7 +43,7 @@ fn runner_with(functions: &Functions, clock: Clock) -> Arc<Runner> {
     })
 }
 
-/// An invocation that may take a minute by its own clock. Whether the message is done with.
+/// An invocation that may take a minute by its own clock. Returns whether the message is acknowledged.
 async fn invoke(functions: &Functions, runner: &Arc<Runner>, task: &str) -> bool {
     let delivery = Delivery {
         id: "m".to_owned(),
@@ -62,7 +62,7 @@ async fn status(functions: &Functions, task: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_lease_ends_after_its_runner_although_their_clocks_are_ten_seconds_apart() {
+async fn a_lease_ends_after_its_runner_if_their_clocks_are_ten_seconds_apart() {
     let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
     let time = Time::long_ago();
     let functions = Arc::new(functions_at(&model, time.clone()).await);
@@ -75,7 +75,7 @@ async fn a_lease_ends_after_its_runner_although_their_clocks_are_ten_seconds_apa
     }
     // The first invocation lives until its deadline, 60 s from its start.
     time.forward(Duration::from_secs(60) - INSTANT);
-    assert!(!invoke(&functions, &fast, &task).await, "its runner may be alive");
+    assert!(!invoke(&functions, &fast, &task).await, "its runner may still be alive");
     assert_eq!(model.asked().len(), 1);
     time.forward(INSTANT);
     assert!(invoke(&functions, &fast, &task).await);
@@ -84,7 +84,7 @@ async fn a_lease_ends_after_its_runner_although_their_clocks_are_ten_seconds_apa
 }
 
 #[tokio::test]
-async fn the_times_of_a_task_are_in_order_although_clocks_are_not() {
+async fn the_times_of_a_task_are_in_order_if_clocks_differ() {
     let model =
         FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
             .await;
@@ -97,7 +97,7 @@ async fn the_times_of_a_task_are_in_order_although_clocks_are_not() {
     };
 
     let by_a_slow_clock = accepted(functions.trigger(None).await).await;
-    assert!(!invoke(&functions, &slow, &by_a_slow_clock).await, "a passing fault");
+    assert!(!invoke(&functions, &slow, &by_a_slow_clock).await, "a transient error");
     time.forward(Duration::from_secs(1));
     assert!(invoke(&functions, &slow, &by_a_slow_clock).await);
     order(&status(&functions, &by_a_slow_clock).await);
@@ -108,7 +108,7 @@ async fn the_times_of_a_task_are_in_order_although_clocks_are_not() {
 }
 
 #[tokio::test]
-async fn a_key_names_its_task_for_24_hours_to_the_millisecond() {
+async fn a_key_returns_its_task_for_24_hours_to_the_millisecond() {
     let model = FakeModel::saying("x").await;
     let functions = functions_at(&model, Time::long_ago()).await;
     let first = accepted(functions.trigger(Some("k")).await).await;
@@ -120,7 +120,7 @@ async fn a_key_names_its_task_for_24_hours_to_the_millisecond() {
 }
 
 #[tokio::test]
-async fn a_result_can_be_read_until_its_time_is_over_by_the_clock_of_the_reader() {
+async fn a_result_can_be_read_until_it_expires_by_the_clock_of_the_reader() {
     let model = FakeModel::saying("x").await;
     let time = Time::long_ago();
     let functions = functions_at(&model, time.clone()).await;

@@ -1,4 +1,4 @@
-//! Every recorded case of the DocsGPT contract, answered as the contract says.
+//! Every recorded case of the DocsGPT contract gets the response that the contract requires.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ struct Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_recorded_case_is_answered_as_the_contract_says() {
+async fn every_recorded_case_gets_the_response_of_the_contract() {
     let model = FakeModel::start(|_, asked| match asked.user().contains("never") {
         true => Reply::Never,
         false => Reply::Text("Fixed answer from the fake LLM."),
@@ -61,7 +61,7 @@ async fn every_recorded_case_is_answered_as_the_contract_says() {
     let cases: Vec<Case> = CASES.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for case in &cases {
         if case.case == "status_PENDING_queued" {
-            // The one place of the runner is taken, so the next task waits.
+            // The only run slot is in use, so the next task waits.
             let blocking = world.trigger(&agent, r#""never""#).await;
             world.until(&blocking, |status| status == "STARTED").await;
             ids.insert(id_in(&case.request.path).unwrap(), world.trigger(&agent, "1").await);
@@ -126,7 +126,7 @@ fn body(request: &Recorded) -> Option<Vec<u8>> {
 async fn check(case: &Case, response: Response, ids: &mut HashMap<String, String>) {
     let name = &case.case;
     let status = response.status().as_u16();
-    let head = case.request.method == "HEAD";
+    let without_body = case.request.method == "HEAD";
     let headers = response.headers().clone();
     let text = response.text().await.unwrap();
     assert!(case.expect.contains(&status), "{name}: {status} {text}");
@@ -137,7 +137,7 @@ async fn check(case: &Case, response: Response, ids: &mut HashMap<String, String
         assert_eq!(headers["access-control-allow-origin"], "*", "{name}");
         return;
     }
-    if head {
+    if without_body {
         return;
     }
     let ours: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{name}: {text}"));

@@ -1,4 +1,4 @@
-//! The agents of `examples/`, as they are, with their model and their API stood in for.
+//! The agents of `examples/`, unchanged, with a fake model and a fake API.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
@@ -8,7 +8,7 @@ use crate::support::api::FakeApi;
 use crate::support::model::completion;
 use crate::support::{Agent, FakeModel, Reply, World, accepted};
 
-/// A definition of `examples/`; its API is at `api`.
+/// A definition of `examples/` whose API is at `api`.
 fn example(name: &str, api: Option<&FakeApi>) -> Value {
     let file = format!("{}/../../examples/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let mut definition: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
@@ -18,10 +18,10 @@ fn example(name: &str, api: Option<&FakeApi>) -> Value {
     definition
 }
 
-async fn keep(world: &World, secret: &str, value: &str) {
+async fn store_secret(world: &World, secret: &str, value: &str) {
     crate::support::redaction::secret("tool secret", value);
-    let kept = world.manage(reqwest::Method::PUT, &format!("/api/secrets/{secret}"));
-    assert_eq!(kept.json(&json!({ "value": value })).send().await.unwrap().status(), 204);
+    let put = world.manage(reqwest::Method::PUT, &format!("/api/secrets/{secret}"));
+    assert_eq!(put.json(&json!({ "value": value })).send().await.unwrap().status(), 204);
 }
 
 fn wants(calls: &[(&str, Value)]) -> Reply {
@@ -75,7 +75,7 @@ async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
     })
     .await;
     let world = World::start().await;
-    keep(&world, "github-token", "github-token-of-the-example").await;
+    store_secret(&world, "github-token", "github-token-of-the-example").await;
     let agent = world.agent(&model, example("github-issue-triage", Some(&api))).await;
     let payload = json!({
         "action": "opened",
@@ -100,7 +100,7 @@ async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
 }
 
 #[tokio::test]
-async fn order_intake_makes_one_order_of_a_form_and_answers_in_its_form() {
+async fn order_intake_creates_one_order_from_a_form_and_answers_in_its_schema() {
     let api = FakeApi::start(|_, call| match call.method.as_str() {
         "POST" => (StatusCode::CREATED, axum::Json(json!({ "id": "o-88" }))).into_response(),
         _ => axum::Json(json!([{ "sku": "TEA-1", "name": "Green tea", "stock": 9 }])).into_response(),
@@ -108,7 +108,7 @@ async fn order_intake_makes_one_order_of_a_form_and_answers_in_its_form() {
     .await;
     let lines = json!([{ "sku": "TEA-1", "quantity": 2 }]);
     let answer = json!({ "order_id": "o-88", "lines": lines, "message": "Two packets are on their way." });
-    let told = answer.clone();
+    let reply = answer.clone();
     let model = FakeModel::start(move |turn, _| match turn {
         0 => wants(&[("find_products", json!({ "search": "green tea" }))]),
         1 => {
@@ -118,13 +118,13 @@ async fn order_intake_makes_one_order_of_a_form_and_answers_in_its_form() {
                 json!({ "customer": customer, "lines": [{ "sku": "TEA-1", "quantity": 2 }] }),
             )])
         }
-        // Not yet in the form that is asked for.
+        // Does not match the output schema yet.
         2 => says("Your order is o-88."),
-        _ => says(told.to_string()),
+        _ => says(reply.to_string()),
     })
     .await;
     let world = World::start().await;
-    keep(&world, "shop-token", "shop-token-of-the-example").await;
+    store_secret(&world, "shop-token", "shop-token-of-the-example").await;
     let agent = world.agent(&model, example("order-intake", Some(&api))).await;
     let form = "name=Ada&email=ada%40example.com&order=two+packets+of+green+tea";
     let sent = form_post(&world, &agent, form).await;
@@ -136,7 +136,7 @@ async fn order_intake_makes_one_order_of_a_form_and_answers_in_its_form() {
     let heard = api.calls();
     assert_eq!(heard[0].path, "/products?search=green+tea");
     assert_eq!(heard[1].body["lines"], lines);
-    // A second click.
+    // The user clicks a second time.
     assert_eq!(form_post(&world, &agent, form).await, sent);
     assert_eq!(api.calls().len(), 2);
 }
@@ -160,9 +160,12 @@ async fn document_qa_answers_from_its_documents_with_a_model_and_without() {
     let result = &ended["result"]["result"];
     assert_eq!(result["answer"], "Within 30 days of delivery (Returns).", "{ended}");
     assert_eq!(result["sources"][0]["title"], "Returns");
-    let told = &model.asked()[1].body["messages"];
+    let messages = &model.asked()[1].body["messages"];
     assert!(
-        told.as_array().unwrap().last().unwrap()["content"].as_str().unwrap().contains("30 days of delivery")
+        messages.as_array().unwrap().last().unwrap()["content"]
+            .as_str()
+            .unwrap()
+            .contains("30 days of delivery")
     );
 
     let plain = world.run(&world.agent_as(example("document-qa", None)).await, question).await;

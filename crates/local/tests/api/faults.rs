@@ -1,17 +1,16 @@
-//! Exhaustive fault injection. Each flow (`flows.rs`) is lived once without faults,
-//! to count its calls to AWS and to the model; then once for every call and every
-//! way in which that call can fail, and for a sample of pairs of such faults. The
-//! caller retries as a sane one does, the queue redelivers, and at the end one
-//! checker (`check.rs`) reads the invariants off the tables, the queue, the answers
-//! and the runs that the model saw.
+//! Exhaustive fault injection. Each flow (`flows.rs`) runs once without faults to count
+//! its calls to AWS and to the model. Then it runs once for every call and every way in
+//! which that call can fail, and for a sample of pairs of such faults. The caller retries
+//! and the queue redelivers. At the end, `check.rs` checks the invariants in the tables,
+//! the queue, the responses and the runs that the model saw.
 //!
-//! A call added to a flow is covered without a new line here: the calls are
-//! counted, not named.
+//! A call that is added to a flow is covered automatically, because the calls are counted.
 //!
-//! `AGENT_WEBHOOKS_FAULTS=all` lives 1,000 pairs of each flow instead of 8;
-//! `AGENT_WEBHOOKS_FAULTS='retry: Ghost(1) at 3'` lives that case alone, as a
-//! failure prints it, and `AGENT_WEBHOOKS_FAULTS=retry:` that flow with every pair.
-//! `AGENT_WEBHOOKS_FAULTS_SEED` draws other pairs.
+//! - `AGENT_WEBHOOKS_FAULTS=all` runs 1,000 pairs of each flow instead of 8.
+//! - `AGENT_WEBHOOKS_FAULTS='retry: Ghost(1) at 3'` runs only that case. A failure prints
+//!   its case in this form.
+//! - `AGENT_WEBHOOKS_FAULTS=retry:` runs that flow with every pair.
+//! - `AGENT_WEBHOOKS_FAULTS_SEED` selects other pairs.
 
 mod check;
 mod documents;
@@ -28,17 +27,17 @@ use crate::support::plan::{AT_THE_END, Fault, Strike};
 use flows::{FLOWS, Flow};
 use world::World;
 
-/// The SDK tries a call this often: fewer faults in a row are its to mend.
+/// Attempts of the SDK for each call. It handles fewer faults in a row by itself.
 const SDK_TRIES: usize = 3;
-/// Pairs of faults lived in each flow.
+/// Pairs of faults in each flow.
 const PAIRS: usize = 8;
-/// The same where time does not matter.
+/// The same with `AGENT_WEBHOOKS_FAULTS=all`.
 const MANY_PAIRS: usize = 1000;
-/// Scenarios at a time that wait for the SDK's time-outs, in real time.
+/// Concurrent scenarios that wait for the SDK's timeouts in real time.
 const SLOW_AT_ONCE: usize = 48;
-/// Others at a time; more would make calls so slow that they time out.
+/// Other concurrent scenarios. With more of them, calls would time out.
 const QUICK_AT_ONCE: usize = 24;
-/// A first fault may add calls, so the second may come later than any call did.
+/// The first fault may add calls, so the second may come after the last counted call.
 const MORE_CALLS: usize = 4;
 
 /// For calls that change something.
@@ -60,13 +59,13 @@ const WRITE_FAULTS: &[(Fault, usize)] = &[
     (Fault::DiedBefore, 1),
     (Fault::DiedAfter, 1),
     (Fault::DiedInFlight(1), 1),
-    // Past the next runner's claim.
+    // After the next runner's claim.
     (Fault::DiedInFlight(4), 1),
     (Fault::DiedInFlight(5), 1),
     (Fault::DiedInFlight(AT_THE_END), 1),
 ];
 
-/// For calls that only read: whether they took effect makes no difference.
+/// For calls that only read, so that a lost response has no other effect than an error.
 const READ_FAULTS: &[(Fault, usize)] = &[
     (Fault::Unreachable, SDK_TRIES),
     (Fault::Failed, 1),
@@ -91,12 +90,12 @@ const MODEL_FAULTS: &[(Fault, usize)] = &[
 struct Scenario {
     flow: &'static Flow,
     strikes: Vec<Strike>,
-    /// A model never answers.
+    /// Whether the model never responds in this scenario.
     impatient: bool,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_calls_fail_and_however_the_invariants_hold() {
+async fn the_invariants_hold_whichever_calls_fail() {
     let wish = std::env::var("AGENT_WEBHOOKS_FAULTS").unwrap_or_default();
     let seed = std::env::var("AGENT_WEBHOOKS_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(1_u64);
@@ -125,23 +124,23 @@ async fn whatever_calls_fail_and_however_the_invariants_hold() {
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// The calls of the flow's life without faults.
+/// The calls of the flow without faults.
 async fn calls_of(flow: &'static Flow) -> Result<Vec<String>, String> {
     let scenario = Scenario { flow, strikes: Vec::new(), impatient: false };
     let name = scenario.to_string();
     let life = tokio::spawn(async move { life(&scenario).await.wire.plan.calls() });
-    life.await.map_err(|error| told(&name, error))
+    life.await.map_err(|error| failure_message(&name, error))
 }
 
-/// Whether all of its faults came; or its name, if it broke an invariant.
+/// Returns whether all of its faults happened, or an error if it violated an invariant.
 async fn live(scenario: Scenario) -> Result<bool, String> {
     let name = scenario.to_string();
     let life = tokio::spawn(async move { life(&scenario).await.wire.plan.was_reached() });
-    life.await.map_err(|error| told(&name, error))
+    life.await.map_err(|error| failure_message(&name, error))
 }
 
-/// The case and what it broke.
-fn told(name: &str, error: JoinError) -> String {
+/// The case and the violated invariant.
+fn failure_message(name: &str, error: JoinError) -> String {
     let panic = error.into_panic();
     let message = panic.downcast_ref::<String>().map_or("panicked", String::as_str);
     format!("{name}\n    {}", message.chars().take(1500).collect::<String>())
@@ -207,7 +206,7 @@ fn every_pair(strikes: &[Strike]) -> Vec<Vec<Strike>> {
     pairs
 }
 
-/// A sample of them, the same for the same seed.
+/// A sample of the pairs, the same for the same seed.
 fn some_pairs(number: usize, strikes: &[Strike], flow: &Flow, seed: u64) -> Vec<Vec<Strike>> {
     let mut state = flow
         .name

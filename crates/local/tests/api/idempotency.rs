@@ -1,4 +1,4 @@
-//! One Idempotency-Key, one agent, 24 hours: one task, one id, one run.
+//! Triggers of one agent with one Idempotency-Key are one task, one id and one run for 24 hours.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn replayed(response: &Response) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_triggers_at_once_with_one_key_are_one_task_and_one_run() {
+async fn twenty_concurrent_triggers_with_one_key_are_one_task_and_one_run() {
     let model = FakeModel::saying("Done.").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
@@ -35,13 +35,13 @@ async fn twenty_triggers_at_once_with_one_key_are_one_task_and_one_run() {
     let id = ids.into_iter().next().unwrap();
     let ended = world.ended(&id).await;
     assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(1)));
-    // Every duplicate message has had its turn once a later task has ended.
+    // Once a later task has ended, every duplicate message has been processed.
     world.run(&agent, "{}").await;
     assert_eq!(model.asked().len(), 2);
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_with_the_first_id_whatever_it_says() {
+async fn a_repeat_returns_the_first_id_whatever_its_body_is() {
     let model =
         FakeModel::start(|_, asked| if asked.user() == "1" { Reply::Never } else { Reply::Text("x") }).await;
     let world = World::start().await;
@@ -64,7 +64,7 @@ async fn a_repeat_is_answered_with_the_first_id_whatever_it_says() {
 }
 
 #[tokio::test]
-async fn keys_are_case_sensitive_belong_to_one_agent_and_may_be_absent() {
+async fn keys_are_case_sensitive_optional_and_belong_to_one_agent() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let (one, two) = (world.agent(&model, json!({})).await, world.agent(&model, json!({})).await);
@@ -76,7 +76,7 @@ async fn keys_are_case_sensitive_belong_to_one_agent_and_may_be_absent() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_too_long_or_no_text_is_refused() {
+async fn a_key_that_is_too_long_or_not_text_is_refused() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
@@ -90,7 +90,7 @@ async fn a_key_that_is_too_long_or_no_text_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_after_24_hours_and_not_a_second_before() {
+async fn a_key_can_be_used_again_after_24_hours_and_not_a_second_before() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
@@ -108,12 +108,12 @@ async fn a_key_is_free_again_after_24_hours_and_not_a_second_before() {
 }
 
 #[tokio::test]
-async fn a_task_that_has_not_ended_keeps_its_key_beyond_24_hours() {
+async fn the_key_of_a_task_that_has_not_ended_lasts_beyond_24_hours() {
     let model = FakeModel::start(|_, _| Reply::Never).await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
     let first = accepted(keyed(&world, &agent, "k", "1").await).await;
-    // Past the moment at which the run's time is measured out.
+    // After the run's time limit.
     model.asked_at_least(1).await;
     world.time.forward(DAY + DAY);
     assert_eq!(accepted(keyed(&world, &agent, "k", "2").await).await, first);

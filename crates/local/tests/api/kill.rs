@@ -17,7 +17,7 @@ use crate::support::{ADMIN_TOKEN, FakeModel, Reply, client, redaction, string};
 
 const TRIGGERS: usize = 200;
 
-/// The real binary as a process of its own.
+/// The real binary as a child process.
 pub(crate) struct Killable {
     pub(crate) process: Child,
     pub(crate) url: String,
@@ -31,12 +31,12 @@ impl Killable {
     pub(crate) fn start_with(command: &mut Command) -> Self {
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let url = lines.find_map(listening).expect("the server says where it listens");
+        let url = lines.find_map(listening).expect("the server prints its address");
         Self { process, url }
     }
 
     pub(crate) fn kill(&mut self) {
-        // SIGKILL.
+        // Sends SIGKILL.
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
@@ -59,7 +59,7 @@ pub(crate) fn serve(folder: &Path) -> Command {
     command
 }
 
-/// How a server ends that is expected not to start.
+/// The output of a server that is expected not to start.
 fn refused(folder: &Path) -> Output {
     let mut process = serve(folder).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -111,7 +111,7 @@ pub(crate) async fn ended(url: &str, task: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_was_answered_200_before_a_kill_ends_success_after_the_restart() {
+async fn a_trigger_answered_200_before_a_kill_ends_with_success_after_the_restart() {
     for kill_after in [1, 60, 150] {
         let folder = TempDir::new().unwrap();
         let server = Mutex::new(Killable::start(folder.path()));
@@ -170,7 +170,7 @@ async fn a_task_that_ended_before_a_kill_is_not_run_again() {
     for (old, task) in &before {
         assert_eq!(old, &status(&restarted.url, task).await.unwrap());
     }
-    // A task after them all has had its turn: nothing of theirs is queued any more.
+    // A later task has run, so none of their messages is queued any more.
     let request = client().post(format!("{}{path}", restarted.url)).body("{}");
     let accepted: Value = request.send().await.unwrap().json().await.unwrap();
     ended(&restarted.url, &string(&accepted["task_id"])).await;
@@ -178,7 +178,7 @@ async fn a_task_that_ended_before_a_kill_is_not_run_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_slot_that_was_held_at_a_kill_is_free_after_the_restart() {
+async fn a_run_slot_in_use_at_a_kill_is_free_after_the_restart() {
     let folder = TempDir::new().unwrap();
     let mut server = Killable::start(folder.path());
     let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
@@ -195,7 +195,7 @@ async fn a_run_slot_that_was_held_at_a_kill_is_free_after_the_restart() {
 
 #[tokio::test]
 async fn a_folder_whose_first_start_was_killed_at_any_moment_can_be_used() {
-    // A first start takes some 50 ms here; the last of these lets a slow one through.
+    // A first start takes about 50 ms here. The last of these delays lets a slow one finish.
     for killed_after_ms in (0..80).step_by(2) {
         let folder = TempDir::new().unwrap();
         let mut first = serve(folder.path()).spawn().unwrap();
@@ -219,9 +219,9 @@ async fn two_servers_cannot_share_a_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_is_not_shared_with_a_server_that_has_stopped_and_not_ended() {
+async fn a_folder_is_not_shared_with_a_server_that_is_still_stopping() {
     let folder = TempDir::new().unwrap();
-    // It takes connections and never answers, so the last export holds up the end.
+    // The collector accepts connections and never responds, so the last export delays the end.
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", collector.local_addr().unwrap());
     let mut command = serve(folder.path());
@@ -238,7 +238,7 @@ async fn a_folder_is_not_shared_with_a_server_that_has_stopped_and_not_ended() {
     kill_process(Pid::from_child(&server.process), Signal::INT).unwrap();
     assert!(lines.any(|line| line == "stopped"));
     let second = refused(folder.path());
-    assert!(server.process.try_wait().unwrap().is_none(), "the first has ended too early to show anything");
+    assert!(server.process.try_wait().unwrap().is_none(), "the first server ended too early for this test");
     assert_eq!(second.status.code(), Some(1));
     assert!(server.process.wait().unwrap().success());
     Killable::start(folder.path());

@@ -1,4 +1,4 @@
-//! What an agent allows at a time: runs, and triggers in a minute.
+//! Limits of an agent: concurrent runs, and triggers per minute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::sqs::DEAD;
 use crate::support::{FakeModel, Reply, Time, World, accepted, client, refused};
 
 #[tokio::test]
-async fn an_agent_has_no_more_runs_at_a_time_than_it_allows_and_its_other_tasks_wait_their_turn() {
+async fn an_agent_has_no_more_concurrent_runs_than_its_limit_and_its_other_tasks_wait() {
     let model =
         FakeModel::start(|call, _| if call < 2 { Reply::Never } else { Reply::Text("at last") }).await;
     let world = World::start().await;
@@ -23,7 +23,7 @@ async fn an_agent_has_no_more_runs_at_a_time_than_it_allows_and_its_other_tasks_
     }
     let waiting = world.trigger(&busy, "3").await;
     let other = world.agent_as(json!({ "sources": [{ "title": "t", "text": "Some words." }] })).await;
-    assert_eq!(world.run(&other, r#""words""#).await["status"], "SUCCESS", "other agents are not held up");
+    assert_eq!(world.run(&other, r#""words""#).await["status"], "SUCCESS", "other agents are not delayed");
 
     let meanwhile = world.status(&waiting).await;
     assert_eq!(
@@ -55,10 +55,10 @@ async fn triggers_beyond_the_rate_of_an_agent_are_refused_until_the_next_minute(
     assert_eq!(code, "rate_limited");
     assert!(message.contains("try again in 20 s"), "{message}");
     let repeat = send("first").await;
-    assert_eq!(repeat.headers()["idempotent-replayed"], "true", "a repeat is no new task");
+    assert_eq!(repeat.headers()["idempotent-replayed"], "true", "a repeat does not create a task");
     assert_eq!(accepted(repeat).await, first);
     let malformed = world.post(&agent, "{").send().await.unwrap();
-    assert_eq!(malformed.status(), 400, "what cannot be a task is not counted");
+    assert_eq!(malformed.status(), 400, "a malformed trigger is not counted");
 
     time.forward(Duration::from_secs(20));
     accepted(send("third").await).await;
@@ -72,7 +72,7 @@ async fn limit(functions: &Functions, limits: Value) {
 }
 
 #[tokio::test]
-async fn only_agents_with_limits_pay_for_them() {
+async fn only_agents_with_limits_cost_extra_calls() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     limit(&functions, json!({ "max_concurrent_runs": 3, "triggers_per_minute": 60 })).await;
@@ -85,7 +85,7 @@ async fn only_agents_with_limits_pay_for_them() {
 }
 
 #[tokio::test]
-async fn a_task_that_waits_for_a_slot_keeps_its_message_and_is_not_held_up_by_a_dead_runner() {
+async fn a_task_that_waits_for_a_slot_has_one_message_and_is_not_delayed_by_a_dead_runner() {
     let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
     let functions = Arc::new(functions(&model).await);
     limit(&functions, json!({ "max_concurrent_runs": 1 })).await;
@@ -101,7 +101,7 @@ async fn a_task_that_waits_for_a_slot_keeps_its_message_and_is_not_held_up_by_a_
     assert_eq!(functions.wire.calls(), ["UpdateItem", "UpdateItem", "ChangeMessageVisibility"]);
     assert_eq!(model.asked().len(), 1);
 
-    // The deadline of 60 s, and 10 s for clocks that disagree.
+    // The deadline of 60 s, plus 10 s for clock differences.
     functions.time.forward(Duration::from_secs(71));
     assert!(functions.deliver(&[&second], false).await.is_empty());
     let status: Value = functions.status(&second).await.json().await.unwrap();
@@ -122,7 +122,7 @@ async fn held(functions: &Arc<Functions>, model: &FakeModel) -> tokio::task::Joi
 }
 
 #[tokio::test]
-async fn a_task_that_looks_for_a_slot_in_vain_for_a_day_ends_and_one_that_had_not_looked_waits() {
+async fn a_task_that_finds_no_slot_for_a_day_ends_and_one_that_has_not_tried_waits() {
     let model = FakeModel::start(|_, _| Reply::Never).await;
     let time = Time::default();
     let functions = Arc::new(functions_at(&model, time.clone()).await);
@@ -138,18 +138,18 @@ async fn a_task_that_looks_for_a_slot_in_vain_for_a_day_ends_and_one_that_had_no
     assert_eq!((&status["status"], &status["error"]["type"]), (&json!("FAILURE"), &json!("timeout")));
     assert_eq!(status["error"]["retryable"], true);
     let status: Value = functions.status(&queued).await.json().await.unwrap();
-    assert_eq!(status["status"], "PENDING", "it was the queue that it waited for");
+    assert_eq!(status["status"], "PENDING", "it waited only in the queue");
     first.abort();
     second.abort();
 }
 
-/// Looks for a slot in five hours of waiting, at 8 s between two looks.
+/// Attempts to get a slot in five hours, one every 8 s.
 const LOOKS: usize = 2250;
 
 /// Lambda stops a chain from a function to its own queue after 16 sends, and a message
 /// becomes a dead letter after 1,000 receives.
 #[tokio::test]
-async fn a_task_may_look_for_a_slot_thousands_of_times_without_becoming_a_loop_or_a_dead_letter() {
+async fn a_task_may_try_to_get_a_slot_thousands_of_times_without_becoming_a_loop_or_a_dead_letter() {
     let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
     let time = Time::default();
     let functions = Arc::new(functions_at(&model, time.clone()).await);
@@ -171,7 +171,7 @@ async fn a_task_may_look_for_a_slot_thousands_of_times_without_becoming_a_loop_o
     assert!((2..=3).contains(&hops), "{hops} sends in five hours, so at most 15 in a day");
     busy.abort();
 
-    // The slot of the dead run is leased for six hours.
+    // The lease of the dead run's slot lasts six hours.
     time.forward(Duration::from_secs(2 * 3600));
     while !functions.wire.sqs.is_empty() {
         functions.receive_and_run(Duration::from_secs(60)).await;
@@ -213,20 +213,24 @@ async fn messages_of_a_busy_agent_do_not_multiply() {
     assert_eq!(functions.deliver(&[&waiting], false).await, ["message-0"]);
     functions.wire.calls();
     assert_eq!(accepted(functions.trigger(Some("waiting")).await).await, waiting);
-    assert_eq!(functions.wire.calls(), ["PutItem"], "its message is on its way");
+    assert_eq!(functions.wire.calls(), ["PutItem"], "its message is in the queue");
     assert!(functions.deliver(&[&ended], false).await.is_empty());
-    assert_eq!(functions.wire.calls(), ["UpdateItem", "UpdateItem"], "what has ended does not go round");
+    assert_eq!(
+        functions.wire.calls(),
+        ["UpdateItem", "UpdateItem"],
+        "the message of an ended task is not sent again"
+    );
     run.abort();
 }
 
 #[tokio::test]
-async fn a_run_whose_agent_could_not_be_read_is_no_attempt() {
+async fn a_run_whose_agent_cannot_be_read_does_not_count_as_an_attempt() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     let task = accepted(functions.trigger(None).await).await;
     functions.wire.refuse("GetItem", 0);
     assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
-    functions.wire.mend();
+    functions.wire.stop_refusing();
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["attempt"]), (&json!("PENDING"), &json!(0)));
     assert!(functions.deliver(&[&task], false).await.is_empty());

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use domain::{ClaimRefusal, Ended, ErrorType, Failure, Isolation, TaskId};
 use serde_json::{Value, json};
-use store::{Burial, Claim, Finish};
+use store::{Claim, EndAbandoned, Finish};
 use tempfile::TempDir;
 
 use crate::support::functions::functions;
 use crate::support::{ADMIN_TOKEN, FakeModel, Reply, accepted, client, string};
 
-/// The server, and what it logs until it is told to stop.
+/// The server, and its log until it is stopped.
 pub(crate) struct Logging {
     process: Child,
     pub(crate) url: String,
@@ -40,11 +40,11 @@ impl Logging {
         let url = BufReader::new(process.stdout.take().unwrap())
             .lines()
             .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
-            .expect("the server says where it listens");
+            .expect("the server prints its address");
         Self { process, url, log, _folder: folder }
     }
 
-    /// Every line until this task ended, with what is seldom the same left out.
+    /// Every line until this task ended, without the fields that vary.
     pub(crate) fn lines_until_the_end_of(&mut self, task: &str) -> Vec<Value> {
         let mut lines = Vec::new();
         for line in &mut self.log {
@@ -61,10 +61,10 @@ impl Logging {
     /// The next line with this message.
     pub(crate) fn line(&mut self, message: &str) -> Value {
         let mut lines = self.log.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        lines.find(|line| line["message"] == message).expect("such a line")
+        lines.find(|line| line["message"] == message).expect("a line with this message")
     }
 
-    /// As Ctrl-C does.
+    /// Sends the signal of Ctrl-C.
     pub(crate) fn interrupt(&self) {
         let process = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
@@ -86,7 +86,7 @@ async fn agent(url: &str, model: &FakeModel) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothing_secret_is_told() {
+async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothing_secret_is_logged() {
     let model = FakeModel::start(|call, _| match call {
         0 => Reply::Status(503, vec![]),
         _ => Reply::Text("answer-secret"),
@@ -100,18 +100,18 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
     let lines = server.lines_until_the_end_of(&task);
 
     let about: Vec<&Value> = lines.iter().filter(|line| line["task_id"] == task.as_str()).collect();
-    let told: Vec<(&str, &str, &Value)> = about
+    let logged: Vec<(&str, &str, &Value)> = about
         .iter()
         .map(|line| (line["level"].as_str().unwrap(), line["message"].as_str().unwrap(), &line["attempt"]))
         .collect();
     assert_eq!(
-        told,
+        logged,
         [
             ("INFO", "trigger accepted", &Value::Null),
             ("INFO", "attempt started", &json!(1)),
-            ("WARN", "the model's server refused", &json!(1)),
+            ("WARN", "model provider returned an error", &json!(1)),
             ("WARN", "model failed", &json!(1)),
-            ("WARN", "task released after a passing fault", &json!(1)),
+            ("WARN", "task released after a transient error", &json!(1)),
             ("INFO", "attempt started", &json!(2)),
             ("INFO", "model replied", &json!(2)),
             ("INFO", "task ended", &json!(2)),
@@ -133,12 +133,12 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
     let text = Value::from(lines.clone()).to_string();
     let token = webhook.rsplit_once('/').unwrap().1;
     for secret in ["-secret", token, ADMIN_TOKEN] {
-        assert!(!text.contains(secret), "the log tells {secret}");
+        assert!(!text.contains(secret), "the log contains {secret}");
     }
 }
 
 #[tokio::test]
-async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end() {
+async fn a_recorded_end_whose_response_was_lost_is_reported_as_an_end() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let id = accepted(functions.trigger(None).await).await;
     let id = TaskId::parse(&id).unwrap();
@@ -146,20 +146,20 @@ async fn an_end_that_was_recorded_although_its_answer_was_lost_is_told_as_an_end
     let now = functions.time.clock().now();
     let Claim::Granted(claimed) = tasks.claim(id, now, now.plus(hour), 5, Isolation::Shared).await.unwrap()
     else {
-        panic!("nobody holds it")
+        panic!("no worker holds it")
     };
     let failure = Failure::permanent(ErrorType::Internal, "x");
     let ended = Ended::without_usage(failure);
     let finish = async |at| tasks.finish(&claimed, &ended, at, hour).await.unwrap();
     assert_eq!(finish(now).await, Finish::Recorded);
-    assert_eq!(finish(now).await, Finish::Recorded, "the same try, sent again");
-    assert_eq!(finish(now.plus(hour)).await, Finish::Fenced, "another end, which comes late");
+    assert_eq!(finish(now).await, Finish::Recorded, "the same request, sent again");
+    assert_eq!(finish(now.plus(hour)).await, Finish::Fenced, "another end, too late");
 
     let lost = accepted(functions.trigger(None).await).await;
     let lost = TaskId::parse(&lost).unwrap();
-    let unheld = Ended::without_usage(Failure::worker_lost());
-    let bury = async |at| tasks.end_unheld(lost, &unheld, at, hour).await.unwrap();
-    assert!(matches!(bury(now).await, Burial::Ended(_)));
-    assert!(matches!(bury(now).await, Burial::Ended(_)), "the same try, sent again");
-    assert!(matches!(bury(now.plus(hour)).await, Burial::Refused(ClaimRefusal::Ended)));
+    let abandoned = Ended::without_usage(Failure::worker_lost());
+    let end_abandoned = async |at| tasks.end_abandoned(lost, &abandoned, at, hour).await.unwrap();
+    assert!(matches!(end_abandoned(now).await, EndAbandoned::Ended(_)));
+    assert!(matches!(end_abandoned(now).await, EndAbandoned::Ended(_)), "the same request, sent again");
+    assert!(matches!(end_abandoned(now.plus(hour)).await, EndAbandoned::Refused(ClaimRefusal::Ended)));
 }

@@ -1,6 +1,5 @@
-//! The product through its front door: HTTP in, HTTP out, on the embedded
-//! engine; models are stood in for by an HTTP server that speaks their protocol.
-//! One binary, because linking is what takes time.
+//! Tests of the product over HTTP, on the embedded engine. A fake HTTP server stands
+//! in for the models. There is one test binary, because linking takes most of the time.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! `openapi.json` against the routes: it has all of them, and none besides.
+//! `openapi.json` has exactly the routes of the API.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn document() -> Value {
 }
 
 #[test]
-fn every_route_of_the_api_is_in_the_openapi_document_and_every_path_of_it_a_route() {
+fn the_openapi_document_has_exactly_the_routes_of_the_api() {
     let document = document();
     let documented: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
     let mut routes = BTreeSet::new();
@@ -25,7 +25,7 @@ fn every_route_of_the_api_is_in_the_openapi_document_and_every_path_of_it_a_rout
     assert_eq!(routes, documented);
 }
 
-/// What the sources hand to `.route(`, as OpenAPI writes it.
+/// The paths that the sources pass to `.route(`, as OpenAPI writes them.
 fn collect_routes(folder: &Path, routes: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -42,7 +42,7 @@ fn collect_routes(folder: &Path, routes: &mut BTreeSet<String>) {
 }
 
 #[tokio::test]
-async fn every_path_of_the_openapi_document_takes_the_methods_that_it_names_and_no_others() {
+async fn every_path_of_the_openapi_document_accepts_exactly_its_methods() {
     let world = World::start().await;
     for (path, operations) in document()["paths"].as_object().unwrap() {
         for method in METHODS {
@@ -62,7 +62,7 @@ async fn every_path_of_the_openapi_document_takes_the_methods_that_it_names_and_
     }
 }
 
-/// That the refusal is one of the document's examples, by its code.
+/// Asserts that the refusal's code is in one of the document's examples.
 fn check_documented(operation: Option<&Value>, status: StatusCode, problem: &Value, asked: &str) {
     let Some(operation) = operation else { return };
     let document = document();
@@ -77,7 +77,7 @@ fn check_documented(operation: Option<&Value>, status: StatusCode, problem: &Val
 }
 
 #[tokio::test]
-async fn the_openapi_document_is_served_to_anybody_and_kept_until_it_changes() {
+async fn the_openapi_document_is_public_and_cached_until_it_changes() {
     let world = World::start().await;
     let ask = || world.http.get(format!("{}/api/openapi.json", world.url));
     let answer = ask().send().await.unwrap();

@@ -1,5 +1,5 @@
-//! The console's pages as a browser gets them: what they may do, how long they
-//! are kept. What they show is tested in a browser (`web/tests`).
+//! The console's pages over HTTP: their security policy and their caching. Their
+//! content is tested in a browser (`web/tests`).
 
 use reqwest::{Method, Response};
 
@@ -18,7 +18,7 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn every_address_of_the_console_is_its_one_page() {
+async fn every_address_of_the_console_serves_the_same_page() {
     let world = World::start().await;
     let unmoved = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let start = unmoved.get(format!("{}/", world.url)).send().await.unwrap();
@@ -33,7 +33,7 @@ async fn every_address_of_the_console_is_its_one_page() {
 }
 
 #[tokio::test]
-async fn a_page_may_run_our_scripts_and_ask_our_server_and_nothing_else() {
+async fn a_page_may_run_our_scripts_and_call_our_server_and_nothing_else() {
     let world = World::start().await;
     let page = get(&world, "/console/", &[]).await;
     let policy = header(&page, "content-security-policy");
@@ -47,7 +47,7 @@ async fn a_page_may_run_our_scripts_and_ask_our_server_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_page_is_asked_for_each_time_and_its_files_are_kept_for_ever() {
+async fn the_page_is_revalidated_each_time_and_its_files_are_cached_for_ever() {
     let world = World::start().await;
     let page = get(&world, "/console/", &[]).await;
     assert_eq!(header(&page, "cache-control"), "no-cache");
@@ -75,7 +75,7 @@ async fn the_page_is_asked_for_each_time_and_its_files_are_kept_for_ever() {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_not_found_and_pages_are_only_read() {
+async fn an_unknown_file_is_not_found_and_pages_are_read_only() {
     let world = World::start().await;
     for path in ["/console/assets/app.js", "/console/assets/..%2Findex.html", "/api/docs/assets/x.js"] {
         assert_eq!(refused(get(&world, path, &[]).await, 404).await.1, "not_found", "{path}");
@@ -83,6 +83,6 @@ async fn what_is_no_file_is_not_found_and_pages_are_only_read() {
     let post = world.http.request(Method::POST, format!("{}/console/", world.url)).send().await.unwrap();
     assert_eq!(header(&post, "allow"), "GET, HEAD");
     assert_eq!(refused(post, 405).await.1, "method_not_allowed");
-    let head = world.http.request(Method::HEAD, format!("{}/console/", world.url)).send().await.unwrap();
-    assert_eq!(head.status(), 200);
+    let response = world.http.request(Method::HEAD, format!("{}/console/", world.url)).send().await.unwrap();
+    assert_eq!(response.status(), 200);
 }

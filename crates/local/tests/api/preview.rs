@@ -1,4 +1,4 @@
-//! What a prompt becomes over a sample payload.
+//! Previews: a prompt, rendered with a sample payload.
 
 use std::pin::pin;
 
@@ -21,7 +21,7 @@ async fn rendered(world: &World, body: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_preview_is_what_a_run_tells_the_model() {
+async fn a_preview_is_what_a_run_sends_to_the_model() {
     let (world, model) = (World::start().await, FakeModel::saying("x").await);
     let prompt =
         "{{ agent.name }}: {% for i in payload.items %}[{{ i.n }}]{% endfor %} {{ payload | tojson }}";
@@ -41,7 +41,7 @@ async fn a_preview_is_what_a_run_tells_the_model() {
 }
 
 #[tokio::test]
-async fn a_preview_keeps_the_digits_of_its_payload_and_has_a_task_and_a_time() {
+async fn the_digits_of_a_payload_are_unchanged_in_a_preview_and_it_has_a_task_and_a_time() {
     let world = World::start().await;
     let body =
         r#"{"prompt":"{{ payload.n }} {{ task_id }} {{ now }}","payload":{"n":12345678901234567890.10}}"#;
@@ -52,9 +52,9 @@ async fn a_preview_keeps_the_digits_of_its_payload_and_has_a_task_and_a_time() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_rendered_is_refused_with_the_line_of_the_fault() {
+async fn a_prompt_that_cannot_be_rendered_is_refused_with_the_line_of_the_error() {
     let world = World::start().await;
-    for (body, code, told) in [
+    for (body, code, detail) in [
         (json!({ "prompt": "a\nb {% if %}", "payload": {} }), "invalid_prompt", "(in prompt:2)"),
         (json!({ "prompt": "a\n{{ payload + 1 }}", "payload": {} }), "invalid_prompt", "(in prompt:2)"),
         (json!({ "prompt": "{{ payload | nonsense }}", "payload": {} }), "invalid_prompt", "nonsense"),
@@ -66,7 +66,7 @@ async fn what_cannot_be_rendered_is_refused_with_the_line_of_the_fault() {
     ] {
         let (message, given) = refused(preview(&world, &body.to_string()).await, 400).await;
         assert_eq!(given, code, "{body}: {message}");
-        assert!(message.contains(told), "{body}: {message}");
+        assert!(message.contains(detail), "{body}: {message}");
     }
     assert_eq!(refused(preview(&world, "{").await, 400).await.1, "invalid_request");
     let deep = format!("{{\"payload\":{}{}}}", "[".repeat(200), "]".repeat(200));
@@ -94,6 +94,6 @@ async fn others_are_answered_while_prompts_are_rendered() {
     for answer in answers {
         refused(answer, 400).await;
     }
-    // Each took what a template may take. Between one preview and the next there is time for one or two.
+    // Each preview used up its time limit. Between two previews, one or two calls are served.
     assert!(others > 20, "{others} answered meanwhile");
 }

@@ -1,6 +1,6 @@
-//! The model of the protocol (`infra/protocol`) is what the code does: the same
-//! calls, in any order, at any time, are answered alike by the store on the
-//! embedded engine and by the model's record, and leave the same record.
+//! The model of the protocol (`infra/protocol`) matches the code. The same calls, in any
+//! order and at any time, have the same results in the store on the embedded engine and
+//! in the model, and leave the same record.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use domain::{
 use proptest::prelude::*;
 use protocol::record::{self, Ending, Item};
 use store::aws::Aws;
-use store::{Admission, Burial, Claim, Claimed, Release, Tasks, Unended, Wait, create_tables};
+use store::{Admission, Claim, Claimed, EndAbandoned, Release, Tasks, UnfinishedTask, Wait, create_tables};
 use tokio::runtime::{Builder, Handle};
 
 use crate::support::functions::functions;
@@ -21,10 +21,10 @@ use crate::support::{FakeModel, Reply, Time, accepted};
 
 const MAX_ATTEMPTS: u32 = 3;
 const RETENTION: Duration = Duration::from_secs(3600);
-/// Two days after the epoch, so that the window before it is a time as well.
+/// Two days after the Unix epoch, so that the window before it starts after the epoch.
 const EPOCH: Moment = Moment::from_millis(2 * 24 * 3600 * 1000);
 
-/// One call. Numbers pick among the ids offered and the claims granted so far.
+/// One call. The numbers select an id or a claim by index.
 #[derive(Clone, Debug)]
 enum Call {
     Admit,
@@ -38,7 +38,7 @@ enum Call {
     BreakLease { id: usize },
 }
 
-/// Both sides, and what they have handed out.
+/// The store and the model, and the ids and claims that they have returned.
 struct Pair {
     tasks: Tasks,
     item: Item,
@@ -52,7 +52,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
 
     #[test]
-    fn the_store_answers_every_call_as_the_model_does(
+    fn the_store_returns_for_every_call_what_the_model_returns(
         calls in proptest::collection::vec((call(), forward()), 1..24),
     ) {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -71,9 +71,9 @@ proptest! {
     }
 }
 
-/// Found by the model: the message may be the only one that the newer attempt has.
+/// Found by the model: the message may be the only one for the newer attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_message_of_a_run_whose_result_is_void_comes_back() {
+async fn the_message_of_a_run_whose_result_is_discarded_is_redelivered() {
     let overtaken: Arc<OnceLock<(Tasks, TaskId, Moment)>> = Arc::default();
     let seen = Arc::clone(&overtaken);
     let model = FakeModel::start(move |_, _| {
@@ -113,7 +113,7 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// Mostly about as long as a lease, sometimes just short of a day, or one.
+/// Mostly about as long as a lease, sometimes a day or just less.
 fn forward() -> impl Strategy<Value = Duration> {
     prop_oneof![
         8 => (0_u64..4).prop_map(Duration::from_secs),
@@ -127,7 +127,7 @@ impl Pair {
         let aws = Aws::embedded(Wire::new(Time::long_ago()));
         create_tables(&aws, &["tasks"]).await.unwrap();
         let key = TaskKey::random([7; 10]);
-        // An id that nobody was ever given, and an item that is not there.
+        // An id that was never returned, and an item that does not exist.
         let ids = vec![TaskId::new(EPOCH.minus(Duration::from_secs(1)), key)];
         Self {
             tasks: Tasks::new(&aws, "tasks"),
@@ -139,7 +139,7 @@ impl Pair {
         }
     }
 
-    /// Makes a call on both sides and returns the two answers, told alike.
+    /// Makes a call on both sides and returns the two results in the same format.
     async fn make(&mut self, call: &Call, now: Moment) -> (String, String) {
         match call {
             Call::Admit => self.admit(now).await,
@@ -150,7 +150,7 @@ impl Pair {
                     Wait::Since(_) => None,
                     Wait::Refused(refusal) => Some(refusal),
                 };
-                told(real, self.item.wait_to_run_alone(id, now))
+                format_both(real, self.item.wait_to_run_alone(id, now))
             }
             Call::Finish { claim, ending } => self.finish(*claim, *ending, now).await,
             Call::Checkpoint { claim, run } => self.checkpoint(*claim, *run).await,
@@ -161,23 +161,23 @@ impl Pair {
                 let id = self.id(*id);
                 let now = self.moment_of_its_own(now);
                 let lost = Ended::without_usage(Failure::worker_lost());
-                let real = match self.tasks.end_unheld(id, &lost, now, RETENTION).await.unwrap() {
-                    Burial::Ended(_) => None,
-                    Burial::Refused(refusal) => Some(refusal),
+                let real = match self.tasks.end_abandoned(id, &lost, now, RETENTION).await.unwrap() {
+                    EndAbandoned::Ended(_) => None,
+                    EndAbandoned::Refused(refusal) => Some(refusal),
                 };
-                told(real, self.item.end_unheld(id, now))
+                format_both(real, self.item.end_abandoned(id, now))
             }
             Call::GiveBack { id } => {
                 let id = self.id(*id);
                 let (agent_id, status) = (AgentId::random([0; 16]), Status::Started);
-                let task = Unended { id, agent_id, status, worker_lost: false, events: 0 };
+                let task = UnfinishedTask { id, agent_id, status, worker_lost: false, events: 0 };
                 let real = self.tasks.give_back(&task, now).await.unwrap();
-                told(real, self.item.give_back(id))
+                format_both(real, self.item.give_back(id))
             }
             Call::BreakLease { id } => {
                 let id = self.id(*id);
                 let real = self.tasks.break_lease(id, now).await.unwrap();
-                told(real, self.item.break_lease(id))
+                format_both(real, self.item.break_lease(id))
             }
         }
     }
@@ -191,7 +191,7 @@ impl Pair {
             Admission::Created => record::Admission::Created,
             Admission::Repeated { id, status, .. } => record::Admission::Repeated { id, status },
         };
-        told(real, self.item.admit(id))
+        format_both(real, self.item.admit(id))
     }
 
     async fn claim(&mut self, id: TaskId, now: Moment, lease: u64, isolation: Isolation) -> (String, String) {
@@ -199,27 +199,27 @@ impl Pair {
         let real = match self.tasks.claim(id, now, until, MAX_ATTEMPTS, isolation).await.unwrap() {
             Claim::Granted(claimed) => {
                 let attempt = claimed.task.attempt;
-                let run = self.tasks.checkpointed(&claimed).await.unwrap();
+                let run = self.tasks.load_checkpoint(&claimed).await.unwrap();
                 let run = run.map(|run| run.context()[0].title.parse().unwrap());
                 self.claims.push(*claimed);
                 record::Claim::Granted { attempt, run }
             }
             Claim::Refused(refusal) => record::Claim::Refused(refusal),
         };
-        told(real, self.item.claim(id, now, until, MAX_ATTEMPTS, isolation))
+        format_both(real, self.item.claim(id, now, until, MAX_ATTEMPTS, isolation))
     }
 
     async fn finish(&mut self, claim: usize, ending: Ending, now: Moment) -> (String, String) {
         let now = self.moment_of_its_own(now);
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
         let real = self.tasks.finish(claimed, &ended(ending), now, RETENTION).await.unwrap();
-        told(real, self.item.finish(claimed.task.id, claimed.task.attempt, ending))
+        format_both(real, self.item.finish(claimed.task.id, claimed.task.attempt, ending))
     }
 
     async fn checkpoint(&mut self, claim: usize, run: u8) -> (String, String) {
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
         let real = self.tasks.checkpoint(claimed, &numbered(run)).await.unwrap();
-        told(real, self.item.checkpoint(claimed.task.id, claimed.task.attempt, run))
+        format_both(real, self.item.checkpoint(claimed.task.id, claimed.task.attempt, run))
     }
 
     async fn release(
@@ -231,19 +231,19 @@ impl Pair {
     ) -> (String, String) {
         let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
         let come_to = run.map(numbered);
-        let why = &Failure::passing(ErrorType::ModelError, "f");
+        let why = &Failure::transient(ErrorType::ModelError, "f");
         let release = Release { at, why, spent: Duration::ZERO, not_before, run: come_to.as_ref() };
         let real = self.tasks.release(claimed, release).await.unwrap();
-        told(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before, run))
+        format_both(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before, run))
     }
 
-    /// Two ends at one moment are one whose answer was lost.
+    /// The store takes two ends at one moment for one end whose response was lost.
     fn moment_of_its_own(&mut self, now: Moment) -> Moment {
         self.ends += 1;
         now.plus(Duration::from_millis(self.ends))
     }
 
-    /// The two records, told alike.
+    /// The two records in the same format.
     async fn records(&self) -> (String, String) {
         let real = self.tasks.get(self.ids[0]).await.unwrap();
         let real = real.as_ref().map(|task| {
@@ -254,7 +254,7 @@ impl Pair {
             let record::Record { id, status, attempt, lease_until, worker_lost, ending, .. } = record;
             (*id, *status, *attempt, *lease_until, *worker_lost, *ending)
         });
-        told(real, model)
+        format_both(real, model)
     }
 
     fn id(&self, number: usize) -> TaskId {
@@ -262,7 +262,7 @@ impl Pair {
     }
 }
 
-/// A run that can be told from others.
+/// A run with this number in it.
 fn numbered(run: u8) -> Run {
     let passage = Passage { title: run.to_string(), text: String::new(), source: String::new() };
     Run::new(vec![passage])
@@ -276,7 +276,7 @@ fn nothing() -> (String, String) {
     (String::new(), String::new())
 }
 
-fn told(real: impl std::fmt::Debug, model: impl std::fmt::Debug) -> (String, String) {
+fn format_both(real: impl std::fmt::Debug, model: impl std::fmt::Debug) -> (String, String) {
     (format!("{real:?}"), format!("{model:?}"))
 }
 

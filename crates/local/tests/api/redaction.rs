@@ -1,4 +1,4 @@
-//! Nothing that a caller or an owner sends is logged, whatever becomes of it.
+//! Nothing that a caller or an owner sends is logged, whatever the outcome.
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::functions::functions;
 use crate::support::{FakeModel, Reply, World, redaction};
 
-/// A word that no log may hold, and that nobody else uses.
+/// A unique text that no log may contain.
 fn marked(kind: &str) -> String {
     let word = format!("{}-{:016x}", kind.replace(' ', "-"), getrandom::u64().unwrap());
     redaction::secret(kind, &word);
@@ -17,9 +17,9 @@ async fn answered(request: RequestBuilder, status: u16) {
     assert_eq!(request.send().await.unwrap().status(), status);
 }
 
-/// The log is there, and holds none of these.
+/// The log contains `happened` and none of these texts.
 fn assert_unlogged(happened: &str, words: &[&str]) {
-    let log = redaction::kept_log();
+    let log = redaction::logged_text();
     assert!(log.contains(happened), "nothing of \"{happened}\" in the log");
     for word in words {
         let kind = word.trim_end_matches(|c: char| c.is_ascii_hexdigit());
@@ -28,7 +28,7 @@ fn assert_unlogged(happened: &str, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_trigger_leaves_no_word_of_its_own_in_the_log_whatever_it_is_answered() {
+async fn a_trigger_leaves_none_of_its_text_in_the_log_whatever_the_response() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let (token, key, payload) = (marked("webhook token"), marked("idempotency key"), marked("payload"));
@@ -48,7 +48,7 @@ async fn a_trigger_leaves_no_word_of_its_own_in_the_log_whatever_it_is_answered(
 }
 
 #[tokio::test]
-async fn a_run_that_fails_leaves_no_word_of_payload_prompt_or_key_in_the_log() {
+async fn a_run_that_fails_leaves_no_payload_prompt_or_key_in_the_log() {
     let key = marked("API key");
     let model = FakeModel::start(|_, _| Reply::Status(401, vec![])).await;
     let nonsense = FakeModel::start(|_, asked| Reply::Bytes(asked.user().as_bytes().to_vec())).await;
@@ -71,7 +71,7 @@ async fn a_run_that_fails_leaves_no_word_of_payload_prompt_or_key_in_the_log() {
 }
 
 #[tokio::test]
-async fn managing_agents_leaves_no_secret_in_the_log_whatever_is_answered() {
+async fn managing_agents_leaves_no_secret_in_the_log_whatever_the_response() {
     let world = World::start().await;
     let (key, admin, token) = (marked("API key"), marked("admin token"), marked("webhook token"));
     let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": key });
@@ -86,13 +86,13 @@ async fn managing_agents_leaves_no_secret_in_the_log_whatever_is_answered() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_leaves_no_word_of_the_caller_in_the_log() {
+async fn a_store_that_fails_leaves_no_text_of_the_caller_in_the_log() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let key = marked("idempotency key");
     for operation in ["GetItem", "PutItem", "SendMessage"] {
         functions.wire.refuse(operation, 0);
         assert_eq!(functions.trigger(Some(&key)).await.status(), 503);
-        functions.wire.mend();
+        functions.wire.stop_refusing();
     }
     let token = functions.webhook.rsplit('/').next().unwrap();
     assert_unlogged("request failed", &[&key, token]);

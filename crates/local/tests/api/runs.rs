@@ -1,4 +1,4 @@
-//! Runs: what the model is asked, and how faults end.
+//! Runs: the requests to the model, and how errors end.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ async fn the_prompt_is_rendered_over_the_payload_and_sent_with_the_limits_and_th
 }
 
 #[tokio::test]
-async fn passing_faults_are_tried_again_and_permanent_ones_are_not() {
-    for (status, passing) in [
+async fn transient_errors_are_retried_and_permanent_ones_are_not() {
+    for (status, retryable) in [
         (429, true),
         (500, true),
         (503, true),
@@ -50,7 +50,7 @@ async fn passing_faults_are_tried_again_and_permanent_ones_are_not() {
         let world = World::start().await;
         let agent = world.agent(&model, json!({})).await;
         let ended = world.run(&agent, "{}").await;
-        if passing {
+        if retryable {
             assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
         } else {
             assert_eq!(ended["error"]["type"], "model_error", "{status}");
@@ -66,33 +66,33 @@ async fn retries_end_with_the_attempts() {
     let world = World::start_with(|settings| settings.runs.max_attempts = 2).await;
     let agent = world.agent(&model, json!({})).await;
     let ended = world.run(&agent, "{}").await;
-    assert_eq!(ended["result"], "The model's server answered 500");
+    assert_eq!(ended["result"], "The model provider returned HTTP 500");
     assert_eq!(ended["error"]["retryable"], true);
     assert_eq!((&ended["attempt"], model.asked().len()), (&json!(2), 2));
 }
 
 #[tokio::test]
-async fn a_retry_that_would_come_after_the_time_limit_is_not_waited_for() {
+async fn a_retry_after_the_time_limit_is_not_awaited() {
     let model = FakeModel::start(|_, _| Reply::Status(429, vec![("retry-after", "60")])).await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({ "limits": { "timeout_seconds": 30 } })).await;
     let ended = world.run(&agent, "{}").await;
-    assert_eq!(ended["result"], "The model's server answered 429");
+    assert_eq!(ended["result"], "The model provider returned HTTP 429");
     assert_eq!(model.asked().len(), 1);
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_a_passing_fault() {
+async fn an_unreachable_server_is_a_transient_error() {
     let world = World::start_with(|settings| settings.runs.max_attempts = 1).await;
     let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m" });
     let agent = world.agent_as(json!({ "model": model })).await;
     let ended = world.run(&agent, "{}").await;
-    assert_eq!(ended["result"], "The model's server could not be reached");
+    assert_eq!(ended["result"], "The model provider could not be reached");
     assert_eq!(ended["error"]["retryable"], true);
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_no_success() {
+async fn an_invalid_response_is_a_failure() {
     let tool_call =
         json!([{ "id": "c", "type": "function", "function": { "name": "refund", "arguments": "{}" } }]);
     for (reply, kind, tokens) in [
@@ -122,7 +122,7 @@ async fn what_is_no_answer_is_no_success() {
 }
 
 #[tokio::test]
-async fn reasoning_is_kept_apart_from_the_answer() {
+async fn reasoning_is_separate_from_the_answer() {
     let message = json!({ "content": "42", "reasoning_content": "Let me think." });
     let reply = completion(message, "stop");
     let model = FakeModel::start(move |_, _| Reply::Json(reply.clone())).await;
@@ -134,7 +134,7 @@ async fn reasoning_is_kept_apart_from_the_answer() {
 }
 
 #[tokio::test]
-async fn without_a_model_the_best_passages_answer_with_their_sources() {
+async fn without_a_model_the_answer_is_the_best_passages_with_their_sources() {
     let world = World::start().await;
     let sources = json!([
         { "title": "Returns", "text": "Goods can be returned within 30 days." },
@@ -154,7 +154,7 @@ async fn without_a_model_the_best_passages_answer_with_their_sources() {
 }
 
 #[tokio::test]
-async fn a_model_is_given_the_passages_that_may_help_and_they_are_named() {
+async fn a_model_gets_the_passages_that_may_help_and_the_result_lists_them() {
     let model = FakeModel::saying("30 days.").await;
     let world = World::start().await;
     let sources = json!([{ "title": "Returns", "text": "Goods can be returned within 30 days." }]);
@@ -200,12 +200,12 @@ async fn a_private_address_is_refused_unless_the_operator_allows_it() {
 }
 
 #[tokio::test]
-async fn a_run_that_panics_ends_its_task_and_the_server_goes_on() {
+async fn a_run_that_panics_ends_its_task_and_the_server_continues() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let (panics, sprung) =
         (std::sync::Arc::new(AtomicBool::new(false)), std::sync::Arc::new(AtomicBool::new(false)));
     let (armed, once) = (std::sync::Arc::clone(&panics), std::sync::Arc::clone(&sprung));
-    // A clock is the one thing a test can hand in that a run calls in its middle.
+    // The clock is the only dependency of a test that a run calls in the middle.
     let clock = Clock::new(move || {
         let in_a_run =
             std::backtrace::Backtrace::force_capture().to_string().contains("runner::drive::attempt");
@@ -224,7 +224,7 @@ async fn a_run_that_panics_ends_its_task_and_the_server_goes_on() {
 }
 
 #[tokio::test]
-async fn a_stopped_server_gives_runs_a_moment_and_resumes_the_rest() {
+async fn a_stopping_server_waits_a_moment_for_runs_and_resumes_the_rest_after_the_restart() {
     let model =
         FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("resumed") }).await;
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Secrets that an operator keeps, and agents refer to.
+//! Secrets that an operator stores and agents refer to.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::support::functions::functions;
 use crate::support::{ADMIN_TOKEN, FakeModel, World, client, redaction, refused};
 
-async fn keep(world: &World, name: &str, value: &str) -> u16 {
-    redaction::secret("kept secret", value);
+async fn put_secret(world: &World, name: &str, value: &str) -> u16 {
+    redaction::secret("stored secret", value);
     let put = world.manage(Method::PUT, &format!("/api/secrets/{name}")).json(&json!({ "value": value }));
     put.send().await.unwrap().status().as_u16()
 }
@@ -23,15 +23,15 @@ async fn listed(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn a_kept_secret_reaches_the_model_is_replaced_and_is_deleted_once_no_agent_refers_to_it() {
+async fn a_stored_secret_reaches_the_model_is_replaced_and_is_deleted_once_no_agent_refers_to_it() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
-    assert_eq!(keep(&world, "team/openai", "sk-first-of-the-team").await, 204);
+    assert_eq!(put_secret(&world, "team/openai", "sk-first-of-the-team").await, 204);
     let key = json!({ "secret": "team/openai" });
     let config = json!({ "base_url": model.url, "name": "m", "api_key": key });
     let agent = world.agent_as(json!({ "name": "refers", "model": config })).await;
     world.run(&agent, "{}").await;
-    assert_eq!(keep(&world, "team/openai", "sk-second of the team").await, 204);
+    assert_eq!(put_secret(&world, "team/openai", "sk-second of the team").await, 204);
     world.run(&agent, "{}").await;
     let sent: Vec<_> = model.asked().iter().map(|asked| asked.headers["authorization"].clone()).collect();
     assert_eq!(sent, ["Bearer sk-first-of-the-team", "Bearer sk-second of the team"]);
@@ -47,20 +47,20 @@ async fn a_kept_secret_reaches_the_model_is_replaced_and_is_deleted_once_no_agen
     assert_eq!(delete().await.unwrap().status(), 204);
     assert_eq!(refused(delete().await.unwrap(), 404).await.1, "secret_not_found");
     assert_eq!(listed(&world).await, json!({ "secrets": [] }));
-    let kept = std::fs::read_to_string(world.secrets_file()).unwrap();
-    assert_eq!(kept, "{}", "nothing is left of it");
+    let stored = std::fs::read_to_string(world.secrets_file()).unwrap();
+    assert_eq!(stored, "{}", "the secret is deleted");
 }
 
 #[tokio::test]
-async fn a_kept_secret_outlives_a_restart() {
+async fn a_stored_secret_survives_a_restart() {
     let world = World::start().await;
-    keep(&world, "crm", "a-secret-over-a-restart").await;
+    put_secret(&world, "crm", "a-secret-over-a-restart").await;
     let world = world.restart().await;
     assert_eq!(listed(&world).await["secrets"][0]["name"], "crm");
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_refused_with_what_to_change_and_without_the_secret() {
+async fn an_invalid_secret_is_refused_with_what_to_change_and_without_the_secret() {
     let world = World::start().await;
     let put =
         |name: &str, body: String| world.manage(Method::PUT, &format!("/api/secrets/{name}")).body(body);
@@ -69,7 +69,7 @@ async fn what_cannot_be_kept_is_refused_with_what_to_change_and_without_the_secr
         ("a%20b", "letters, digits"),
         ("%FF", "letters, digits"),
         ("a//b", "letters, digits"),
-        ("agents/x", "Names that begin with `agents/`"),
+        ("agents/x", "Names that start with `agents/`"),
     ] {
         for request in
             [put(name, value.clone()), world.manage(Method::DELETE, &format!("/api/secrets/{name}"))]
@@ -79,12 +79,12 @@ async fn what_cannot_be_kept_is_refused_with_what_to_change_and_without_the_secr
         }
     }
     for body in [
-        "\"sk-quoted-by-nobody\"".to_owned(),
-        "[\"sk-quoted-by-nobody\"]".to_owned(),
+        "\"sk-never-quoted\"".to_owned(),
+        "[\"sk-never-quoted\"]".to_owned(),
         json!({ "value": 1 }).to_string(),
         json!({ "value": "" }).to_string(),
-        json!({ "value": "sk-quoted-by-nobody\r\nX-Other: 1" }).to_string(),
-        json!({ "value": "x", "sk-quoted-by-nobody": 1 }).to_string(),
+        json!({ "value": "sk-never-quoted\r\nX-Other: 1" }).to_string(),
+        json!({ "value": "x", "sk-never-quoted": 1 }).to_string(),
         String::new(),
     ] {
         let (message, code) = refused(put("crm", body).send().await.unwrap(), 400).await;
@@ -96,9 +96,9 @@ async fn what_cannot_be_kept_is_refused_with_what_to_change_and_without_the_secr
 }
 
 #[tokio::test]
-async fn no_secret_is_kept_or_named_without_the_admin_token() {
+async fn no_secret_is_stored_or_listed_without_the_admin_token() {
     let world = World::start().await;
-    keep(&world, "crm", "a-secret-for-admins").await;
+    put_secret(&world, "crm", "a-secret-for-admins").await;
     for (method, path) in [
         (Method::GET, "/api/secrets"),
         (Method::PUT, "/api/secrets/crm"),
@@ -113,10 +113,10 @@ async fn no_secret_is_kept_or_named_without_the_admin_token() {
     assert_eq!(listed(&world).await["secrets"][0]["name"], "crm");
 }
 
-/// On AWS each of these is paid for, or allowed, by itself. The last two calls of a change
-/// are its entry in the audit log.
+/// On AWS, each call has its price and needs its permission. The last two calls of a change
+/// write its entry in the audit log.
 #[tokio::test]
-async fn a_secret_costs_four_calls_to_replace_and_listing_needs_no_permission_to_list_those_of_the_account() {
+async fn a_secret_costs_four_calls_to_replace_and_listing_needs_no_permission_to_list_the_accounts_secrets() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let call = async |method: Method, path: &str| {
         let request =
@@ -144,10 +144,10 @@ fn command(world: &World, args: &[&str]) -> Command {
 
 /// Exit code, standard output and error.
 async fn typed(world: &World, args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
-    redaction::secret("kept secret", stdin);
+    redaction::secret("stored secret", stdin);
     let (mut child, stdin) = (command(world, args).spawn().unwrap(), stdin.to_owned());
     let output = tokio::task::spawn_blocking(move || {
-        // A command that refuses its arguments reads nothing.
+        // A command that refuses its arguments does not read stdin.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()
     });
@@ -157,11 +157,11 @@ async fn typed(world: &World, args: &[&str], stdin: &str) -> (Option<i32>, Strin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_and_api_keys_are_typed_into_the_command_and_never_shown() {
+async fn secrets_and_api_keys_are_read_from_stdin_and_never_shown() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
-    let kept = typed(&world, &["secret", "set", "crm"], "sk-of-the-crm\n").await;
-    assert_eq!(kept.0, Some(0), "{kept:?}");
+    let set = typed(&world, &["secret", "set", "crm"], "sk-of-the-crm\n").await;
+    assert_eq!(set.0, Some(0), "{set:?}");
     let args =
         ["agent", "create", "--name", "a", "--model-url", &model.url, "--model", "m", "--api-key-stdin"];
     assert_eq!(typed(&world, &args, "sk-typed-at-first\n").await.0, Some(0));
@@ -184,11 +184,11 @@ async fn secrets_and_api_keys_are_typed_into_the_command_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_does_not_show_the_secret_that_is_typed_into_it() {
+async fn a_terminal_does_not_show_a_typed_secret() {
     let world = World::start().await;
     let mut command = command(&world, &["secret", "set", "crm"]);
     let secret = "sk-typed-by-hand";
-    redaction::secret("kept secret", secret);
+    redaction::secret("stored secret", secret);
     let shown = tokio::task::spawn_blocking(move || {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
@@ -196,7 +196,7 @@ async fn a_terminal_does_not_show_the_secret_that_is_typed_into_it() {
         let path = ptsname(&controller, Vec::new()).unwrap().into_string().unwrap();
         let terminal = File::options().read(true).write(true).open(path).unwrap();
         let mut controller = File::from(controller);
-        // Typed too early: shown, and not taken for the secret.
+        // Text that is typed too early is shown and is not part of the secret.
         controller.write_all(b"too early\n").unwrap();
         let mut child = command.stdin(terminal.try_clone().unwrap()).spawn().unwrap();
         let mut prompt = [0; 5];
@@ -204,7 +204,10 @@ async fn a_terminal_does_not_show_the_secret_that_is_typed_into_it() {
         assert_eq!(&prompt, b"crm: ");
         controller.write_all(format!("{secret}\n").as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
-        assert!(tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO), "it shows again");
+        assert!(
+            tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ECHO),
+            "the terminal shows input again"
+        );
         controller.write_all(b"the end\n").unwrap();
         let mut shown = String::new();
         while !shown.contains("the end") {
@@ -216,11 +219,11 @@ async fn a_terminal_does_not_show_the_secret_that_is_typed_into_it() {
     });
     let shown = shown.await.unwrap();
     assert!(shown.contains("too early") && !shown.contains(secret), "{shown}");
-    let kept: Value = serde_json::from_slice(&std::fs::read(world.secrets_file()).unwrap()).unwrap();
-    assert_eq!(kept, json!({ "crm": secret }));
+    let stored: Value = serde_json::from_slice(&std::fs::read(world.secrets_file()).unwrap()).unwrap();
+    assert_eq!(stored, json!({ "crm": secret }));
 }
 
-/// As an operator's AWS Secrets Manager behaves, and an emulator does not.
+/// Behavior of AWS Secrets Manager that emulators do not have.
 mod on_aws {
     use std::time::{Duration, Instant};
 
@@ -234,11 +237,11 @@ mod on_aws {
     }
 
     async fn set(functions: &Functions, value: &str) -> reqwest::Response {
-        redaction::secret("kept secret", value);
+        redaction::secret("stored secret", value);
         manage(functions, Method::PUT, "/api/secrets/crm", json!({ "value": value })).await
     }
 
-    /// An agent whose model has the secret `crm` as its key.
+    /// With an agent whose model's API key is the secret `crm`.
     async fn with_key(model: &FakeModel) -> Functions {
         let api_key = json!({ "secret": "crm" });
         functions_of(model, json!({ "model": { "base_url": model.url, "name": "m", "api_key": api_key } }))
@@ -252,7 +255,7 @@ mod on_aws {
     }
 
     #[tokio::test]
-    async fn a_name_that_was_just_deleted_can_be_set_again_and_a_value_that_was_just_set_is_found() {
+    async fn a_name_can_be_set_right_after_its_deletion_and_a_value_is_found_right_after_it_is_set() {
         let model = FakeModel::saying("x").await;
         let functions = functions_of(&model, json!({})).await;
         for value in ["sk-the-first-value", "sk-the-second-value"] {
@@ -271,7 +274,7 @@ mod on_aws {
     }
 
     #[tokio::test]
-    async fn a_secret_deleted_by_hand_is_absent_and_its_name_is_refused_with_the_reason() {
+    async fn a_secret_deleted_in_the_aws_console_is_missing_and_its_name_is_refused_with_the_reason() {
         let model = FakeModel::saying("x").await;
         let functions = with_key(&model).await;
         functions.wire.secrets.delete_by_hand("test/crm");
@@ -291,7 +294,7 @@ mod on_aws {
     }
 
     #[tokio::test]
-    async fn a_key_that_was_replaced_by_hand_is_read_again_when_the_old_one_is_refused() {
+    async fn a_key_replaced_in_the_aws_console_is_read_again_when_the_old_one_is_refused() {
         let model = FakeModel::start(|_, asked| match asked.headers["authorization"].to_str().unwrap() {
             "Bearer sk-the-new-value" => Reply::Text("x"),
             _ => Reply::Status(401, Vec::new()),
@@ -300,17 +303,17 @@ mod on_aws {
         let functions = with_key(&model).await;
         set(&functions, "sk-the-old-value").await;
         assert_eq!(run(&functions).await["error"]["type"], "model_error", "the key was not replaced");
-        redaction::secret("kept secret", "sk-the-new-value");
+        redaction::secret("stored secret", "sk-the-new-value");
         functions.wire.secrets.replace_by_hand("test/crm", "sk-the-new-value");
         let ended = run(&functions).await;
         assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(1)), "{ended}");
-        assert_eq!(model.asked().len(), 3, "the old key was asked with once more");
+        assert_eq!(model.asked().len(), 3, "the old key was tried once more");
         assert_eq!(run(&functions).await["status"], "SUCCESS");
-        assert_eq!(model.asked().len(), 4, "the new key is remembered");
+        assert_eq!(model.asked().len(), 4, "the new key is cached");
     }
 
     #[tokio::test]
-    async fn a_run_that_remembers_the_agent_before_its_key_was_replaced_is_tried_again() {
+    async fn a_run_with_a_cached_agent_whose_key_was_replaced_is_retried() {
         let model = FakeModel::start(|_, asked| match asked.headers["authorization"].to_str().unwrap() {
             "Bearer sk-the-new-own-key" => Reply::Text("x"),
             _ => Reply::Status(401, Vec::new()),
@@ -329,7 +332,7 @@ mod on_aws {
         assert_eq!(patch.status(), 200);
 
         let task = accepted(functions.trigger(None).await).await;
-        assert_eq!(functions.deliver(&[&task], false).await, ["message-0"], "it is tried again");
+        assert_eq!(functions.deliver(&[&task], false).await, ["message-0"], "the run is retried");
         functions.time.forward(Duration::from_secs(2));
         assert!(functions.deliver(&[&task], false).await.is_empty());
         let status: Value = functions.status(&task).await.json().await.unwrap();

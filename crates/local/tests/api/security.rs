@@ -1,4 +1,4 @@
-//! What a stranger, a caller or a careless hand must not be able to do.
+//! What an unauthenticated caller, a caller or an operator's mistake must not be able to do.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -19,8 +19,8 @@ async fn the_key_of_one_agent_is_never_sent_to_the_model_of_another() {
         json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "sk-of-the-first-agent" });
     let token = "an-imported-webhook-token";
     let first = world.agent_as(json!({ "model": model, "webhook_token": token })).await;
-    let kept: Value = serde_json::from_slice(&std::fs::read(world.secrets_file()).unwrap()).unwrap();
-    let names: Vec<&String> = kept.as_object().unwrap().keys().collect();
+    let stored: Value = serde_json::from_slice(&std::fs::read(world.secrets_file()).unwrap()).unwrap();
+    let names: Vec<&String> = stored.as_object().unwrap().keys().collect();
     assert_eq!(names.len(), 2, "{names:?}");
     let second = world.agent_as(json!({})).await;
     for name in names {
@@ -31,7 +31,7 @@ async fn the_key_of_one_agent_is_never_sent_to_the_model_of_another() {
         let patch = world.manage(Method::PATCH, &path).json(&json!({ "model": stolen }));
         assert_eq!(refused(patch.send().await.unwrap(), 400).await.1, "invalid_agent");
     }
-    // Its own it keeps through a change.
+    // Its own key is unchanged by an update.
     let path = format!("/api/agents/{}", first.id);
     let renamed =
         world.manage(Method::PATCH, &path).json(&json!({ "name": "renamed" })).send().await.unwrap();
@@ -39,7 +39,7 @@ async fn the_key_of_one_agent_is_never_sent_to_the_model_of_another() {
 }
 
 #[tokio::test]
-async fn an_emptied_secret_keeps_the_server_from_starting() {
+async fn an_empty_secret_file_stops_the_start() {
     for name in ["admin-token", "signing-secret"] {
         let folder = TempDir::new().unwrap();
         let args = ServeArgs {
@@ -58,7 +58,7 @@ async fn an_emptied_secret_keeps_the_server_from_starting() {
 }
 
 #[tokio::test]
-async fn a_lost_signing_secret_is_not_replaced_in_silence() {
+async fn a_lost_signing_secret_is_not_silently_replaced() {
     let folder = TempDir::new().unwrap();
     let start = async || {
         let (listen, data_dir) = ("127.0.0.1:0".to_owned(), folder.path().to_owned());
@@ -67,18 +67,18 @@ async fn a_lost_signing_secret_is_not_replaced_in_silence() {
     };
     drop(start().await.unwrap());
     let secret = folder.path().join("signing-secret");
-    let kept = std::fs::read(&secret).unwrap();
+    let saved = std::fs::read(&secret).unwrap();
     std::fs::write(&secret, "").unwrap();
     assert!(start().await.unwrap_err().to_string().contains("agent rotate"));
     std::fs::remove_file(&secret).unwrap();
     assert!(start().await.unwrap_err().to_string().contains("agent rotate"));
     assert!(!secret.exists());
-    std::fs::write(&secret, kept).unwrap();
+    std::fs::write(&secret, saved).unwrap();
     start().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_start_that_finds_its_port_taken_leaves_the_next_one_the_first() {
+async fn a_start_whose_port_is_taken_leaves_the_folder_as_before_the_first_start() {
     let folder = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let start = async |listen: String| {
@@ -92,7 +92,7 @@ async fn a_start_that_finds_its_port_taken_leaves_the_next_one_the_first() {
 }
 
 #[tokio::test]
-async fn everything_secret_in_the_data_folder_is_its_owners_alone() {
+async fn only_the_owner_can_read_secrets_in_the_data_folder() {
     let world = World::start_with(|settings| settings.admin_token = None).await;
     let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "sk-very-secret" });
     let folder = world.secrets_file().parent().unwrap().to_owned();
@@ -128,14 +128,14 @@ async fn a_web_page_may_trigger_and_poll_but_not_manage() {
 }
 
 #[tokio::test]
-async fn no_cache_keeps_an_answer() {
+async fn no_cache_stores_a_response() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
     let task = world.trigger(&agent, "{}").await;
     for request in [
         world.http.get(&agent.url),
-        world.http.get(format!("{}/api/webhooks/agents/nobody", world.url)),
+        world.http.get(format!("{}/api/webhooks/agents/unknown", world.url)),
         world.http.get(format!("{}/api/task_status?task_id={task}", world.url)),
         world.http.get(format!("{}/api/task_status", world.url)),
         world.manage(Method::GET, "/api/agents"),
@@ -149,14 +149,14 @@ async fn no_cache_keeps_an_answer() {
 }
 
 #[tokio::test]
-async fn no_browser_guesses_another_type_for_an_answer() {
+async fn no_browser_sniffs_the_type_of_a_response() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
     let functions = crate::support::functions::functions(&model).await;
     let mut answers = Vec::new();
     for url in [&world.url, &functions.url] {
-        for path in ["/api/health", "/api/task_status", "/api/agents", "/api/webhooks/agents/nobody", "/x"] {
+        for path in ["/api/health", "/api/task_status", "/api/agents", "/api/webhooks/agents/unknown", "/x"] {
             answers.push(world.http.get(format!("{url}{path}")).send().await.unwrap());
         }
     }
@@ -171,7 +171,7 @@ async fn no_browser_guesses_another_type_for_an_answer() {
         world.http.get(format!("{}/api/docs", world.url)),
         world.http.get(format!("{}/api/openapi.json", world.url)),
         world.http.get(format!("{}/console/", world.url)),
-        // Refused before any route.
+        // Refused before routing.
         world.http.get(format!("{}/api/agents", world.url)).header("host", "a b"),
     ] {
         answers.push(request.send().await.unwrap());
@@ -183,7 +183,7 @@ async fn no_browser_guesses_another_type_for_an_answer() {
 }
 
 #[tokio::test]
-async fn an_admin_token_that_can_be_guessed_keeps_the_server_from_starting() {
+async fn a_guessable_admin_token_stops_the_start() {
     let folder = TempDir::new().unwrap();
     let start = async |given: Option<&str>| {
         let args = ServeArgs {

@@ -1,4 +1,4 @@
-//! Signing in to the console: what a browser holds, and what it can do with it.
+//! Sessions of the console: the browser's cookie, and what it permits.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn set_cookie(response: &Response) -> String {
     response.headers()[SET_COOKIE].to_str().unwrap().to_owned()
 }
 
-/// The pair that a browser sends back.
+/// The `name=value` pair that a browser sends back.
 async fn signed_in(world: &World) -> String {
     let cookie = set_cookie(&sign_in(world, ADMIN_TOKEN).await);
     let pair = cookie.split(';').next().unwrap().to_owned();
@@ -70,7 +70,7 @@ async fn behind_tls_the_cookie_is_bound_to_the_host() {
 }
 
 #[tokio::test]
-async fn a_change_with_the_cookie_alone_may_come_from_another_site_and_is_refused() {
+async fn a_change_with_only_the_cookie_is_refused() {
     let world = World::start().await;
     let cookie = signed_in(&world).await;
     let create = || with_cookie(&world, Method::POST, "/api/agents", &cookie).json(&json!({ "name": "a" }));
@@ -87,7 +87,7 @@ async fn a_change_with_the_cookie_alone_may_come_from_another_site_and_is_refuse
 }
 
 #[tokio::test]
-async fn only_the_consoles_own_pages_change_something_with_a_session() {
+async fn only_the_consoles_own_pages_can_make_changes_with_a_session() {
     let world = World::start().await;
     let cookie = signed_in(&world).await;
     let create = |headers: &[(&'static str, &'static str)]| {
@@ -110,19 +110,19 @@ async fn only_the_consoles_own_pages_change_something_with_a_session() {
         let response = create(&[("x-console", "1"), ("sec-fetch-site", site)]).await.unwrap();
         assert_eq!(response.status(), 201, "Sec-Fetch-Site: {site}");
     }
-    // The admin token is no cookie: no browser sends it by itself.
+    // The admin token is not a cookie, so no browser sends it automatically.
     let request = world.manage(Method::POST, "/api/agents").header("sec-fetch-site", "cross-site");
     assert_eq!(request.json(&json!({ "name": "a" })).send().await.unwrap().status(), 201);
 }
 
 #[tokio::test]
-async fn cookies_that_another_port_of_the_host_adds_shut_nobody_out() {
+async fn cookies_of_another_port_of_the_host_lock_no_user_out() {
     let world = World::start().await;
     let (session, name) = (signed_in(&world).await, cookie_name(&world));
     let expired = format!("{name}=1767225600000.{}", "0".repeat(64));
     let many = format!("{name}=x; ").repeat(20);
     for cookies in [
-        // A cookie of a longer path comes first.
+        // A browser sends the cookie with the longer path first.
         format!("{name}=x; {session}"),
         format!("{session}; {name}=x"),
         format!("{name}=; {name}; {expired}; {session}"),
@@ -135,25 +135,25 @@ async fn cookies_that_another_port_of_the_host_adds_shut_nobody_out() {
         assert_eq!(ask(Method::GET, "/api/session").send().await.unwrap().status(), 200, "{cookies}");
         let create = ask(Method::POST, "/api/agents").header("x-console", "1").json(&json!({ "name": "a" }));
         assert_eq!(create.send().await.unwrap().status(), 201, "{cookies}");
-        // Sign-out works as well, and so does the next sign-in.
+        // Sign-out and the next sign-in work as well.
         assert_eq!(ask(Method::DELETE, "/api/session").send().await.unwrap().status(), 204);
         let again = world.http.post(format!("{}/api/session", world.url)).header(COOKIE, &cookies);
         assert_eq!(again.json(&json!({ "admin_token": ADMIN_TOKEN })).send().await.unwrap().status(), 204);
     }
-    // Another cookie's bytes are not this one's business, whatever they are.
+    // The bytes of other cookies are ignored.
     for other in [&b"other=\xfc\xff"[..], "other=ü".as_bytes(), b"other=a\tb"] {
         let cookies = [other, b"; ", session.as_bytes()].concat();
         let value = reqwest::header::HeaderValue::from_bytes(&cookies).unwrap();
         let request = world.http.get(format!("{}/api/agents", world.url)).header(COOKIE, value);
         assert_eq!(request.send().await.unwrap().status(), 200, "{other:?}");
     }
-    // In two headers, as HTTP/2 allows.
+    // In two `Cookie` headers, which HTTP/2 allows.
     let request = with_cookie(&world, Method::GET, "/api/agents", &format!("{name}=x"));
     assert_eq!(request.header(COOKIE, &session).send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn forged_and_foreign_cookies_are_nobodys() {
+async fn forged_and_foreign_cookies_are_refused() {
     let world = World::start().await;
     let other =
         World::start_with(|settings| settings.admin_token = Some("another-admin-token-for-tests".to_owned()))
@@ -179,7 +179,7 @@ async fn forged_and_foreign_cookies_are_nobodys() {
 }
 
 #[tokio::test]
-async fn signing_out_makes_the_browser_forget() {
+async fn signing_out_deletes_the_cookie() {
     let world = World::start().await;
     let cookie = signed_in(&world).await;
     let response = with_cookie(&world, Method::DELETE, "/api/session", &cookie).send().await.unwrap();
@@ -189,7 +189,7 @@ async fn signing_out_makes_the_browser_forget() {
 }
 
 #[tokio::test]
-async fn sessions_of_two_servers_on_one_machine_go_on_side_by_side() {
+async fn sessions_of_two_servers_on_one_machine_work_at_the_same_time() {
     let (one, other) = (World::start().await, World::start().await);
     let (ours, theirs) = (signed_in(&one).await, signed_in(&other).await);
     assert_ne!(ours.split('=').next(), theirs.split('=').next(), "a browser would keep the later one");
@@ -201,10 +201,10 @@ async fn sessions_of_two_servers_on_one_machine_go_on_side_by_side() {
 }
 
 #[tokio::test]
-async fn who_guesses_the_admin_token_has_to_wait_and_its_holder_at_the_same_address_has_not() {
+async fn guessing_the_admin_token_is_throttled_and_its_holder_at_the_same_address_is_not() {
     let world = World::start().await;
     let cookie = signed_in(&world).await;
-    // A minute of the clock of its own.
+    // Start a new minute.
     world.time.forward(Duration::from_secs(60));
     let mut waits = None;
     for guess in 0..41 {
@@ -215,13 +215,13 @@ async fn who_guesses_the_admin_token_has_to_wait_and_its_holder_at_the_same_addr
         }
         assert_eq!(refused(response, 401).await.1, "unauthorized");
     }
-    let waits = waits.expect("guesses are bounded");
+    let waits = waits.expect("the number of guesses is limited");
     let seconds: u64 = waits.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&seconds));
     assert_eq!(refused(waits, 429).await.1, "rate_limited");
     let bearer = |token| world.http.get(format!("{}/api/agents", world.url)).bearer_auth(token).send();
     refused(bearer("wrong").await.unwrap(), 429).await;
-    // Behind a proxy everybody has this address.
+    // Behind a proxy, every caller has this address.
     assert_eq!(bearer(ADMIN_TOKEN).await.unwrap().status(), 200);
     assert_eq!(sign_in(&world, ADMIN_TOKEN).await.status(), 204);
     let session = with_cookie(&world, Method::GET, "/api/agents", &cookie).send().await.unwrap();
@@ -232,7 +232,7 @@ async fn who_guesses_the_admin_token_has_to_wait_and_its_holder_at_the_same_addr
 }
 
 #[tokio::test]
-async fn a_sign_in_of_another_form_is_told_the_form() {
+async fn a_malformed_sign_in_is_refused_with_the_required_field() {
     let world = World::start().await;
     for body in ["", "{}", "[]", r#"{"admin_token":1}"#, r#"{"admin_token":"x","and":2}"#] {
         let request = world.http.post(format!("{}/api/session", world.url)).body(body);

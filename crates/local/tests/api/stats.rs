@@ -1,4 +1,4 @@
-//! Figures over the tasks of the last hours.
+//! Statistics of the tasks of the last hours.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn moody_model() -> FakeModel {
 }
 
 #[tokio::test]
-async fn figures_say_what_became_of_all_tasks_and_what_they_cost() {
+async fn statistics_count_the_outcomes_of_all_tasks_and_their_cost() {
     let (world, model) = (World::start().await, moody_model().await);
     let priced = world
         .agent_as(json!({ "model": {
@@ -55,7 +55,7 @@ async fn figures_say_what_became_of_all_tasks_and_what_they_cost() {
     assert_eq!((&figures["tasks"], &figures["examined"]), (&json!(5), &json!(5)));
     assert_eq!((&figures["sampled"], &figures["bucket_seconds"]), (&json!(false), &json!(1800)));
     assert_eq!(figures["errors"], json!({ "model_error": 1 }));
-    // The stand-in counts 11 tokens read and 7 written for each answer.
+    // The fake model counts 11 input and 7 output tokens for each answer.
     assert_eq!((&figures["input_tokens"], &figures["output_tokens"]), (&json!(33), &json!(21)));
     let cost = (2.0 * (11.0 * 1000.0 + 7.0 * 2000.5)) / 1e6;
     assert_eq!(figures["cost_usd"], json!((cost * 1e6_f64).round() / 1e6));
@@ -74,7 +74,7 @@ async fn figures_say_what_became_of_all_tasks_and_what_they_cost() {
 }
 
 #[tokio::test]
-async fn a_window_holds_the_tasks_of_its_hours_that_are_still_kept() {
+async fn a_window_contains_the_stored_tasks_of_its_hours() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     world.run(&agent, "{}").await;
@@ -98,7 +98,7 @@ async fn a_window_holds_the_tasks_of_its_hours_that_are_still_kept() {
 }
 
 #[tokio::test]
-async fn of_many_tasks_some_are_looked_at_and_failures_are_still_all_counted() {
+async fn many_tasks_are_sampled_and_all_failures_are_counted() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let payload = |n: usize| if n % 240 == 7 { r#"{"a":"fail"}"# } else { "{}" };
@@ -115,7 +115,7 @@ async fn of_many_tasks_some_are_looked_at_and_failures_are_still_all_counted() {
 }
 
 #[tokio::test]
-async fn a_question_that_cannot_be_understood_is_refused_by_name() {
+async fn an_invalid_parameter_is_refused_by_name() {
     let world = World::start().await;
     for (query, named) in
         [("hours=0", "`hours`"), ("hours=337", "`hours`"), ("agent_id=x", "`agent_id`"), ("days=1", "`days`")]
@@ -130,7 +130,7 @@ async fn a_question_that_cannot_be_understood_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_price_is_kept_with_the_agent_and_one_that_is_none_is_refused() {
+async fn a_price_is_stored_with_the_agent_and_an_invalid_one_is_refused() {
     let world = World::start().await;
     let model = |price: Value| json!({ "base_url": "http://127.0.0.1:9/v1", "name": "m", "price": price });
     let agent = world.agent_as(json!({ "model": model(json!({ "input": 0.15, "output": 0.6 })) })).await;
@@ -158,7 +158,7 @@ async fn a_price_is_kept_with_the_agent_and_one_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn figures_are_added_up_for_one_at_a_time() {
+async fn statistics_are_calculated_for_one_request_at_a_time() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let ask = || client().get(format!("{}/api/stats", functions.url)).bearer_auth(SMALL_ADMIN_TOKEN).send();
     assert_eq!(ask().await.unwrap().status(), 200);

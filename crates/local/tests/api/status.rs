@@ -1,4 +1,4 @@
-//! What the status says.
+//! The status of a task.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{FakeModel, Reply, World, refused};
 
 #[tokio::test]
-async fn a_status_tells_the_story_of_a_task() {
+async fn a_status_has_the_state_and_the_times_of_a_task() {
     let model =
         FakeModel::start(|_, asked| if asked.user() == "1" { Reply::Never } else { Reply::Text("Fine.") })
             .await;
@@ -27,10 +27,10 @@ async fn a_status_tells_the_story_of_a_task() {
 
     let failed = world.ended(&first).await;
     assert_eq!(failed["status"], "FAILURE");
-    assert_eq!(failed["result"], "The run took longer than its limit of 1 s");
+    assert_eq!(failed["result"], "The run exceeded its time limit of 1 s");
     assert_eq!(
         failed["error"],
-        json!({ "type": "timeout", "message": "The run took longer than its limit of 1 s", "retryable": true })
+        json!({ "type": "timeout", "message": "The run exceeded its time limit of 1 s", "retryable": true })
     );
 
     let done = world.ended(&second).await;
@@ -50,7 +50,7 @@ async fn a_status_tells_the_story_of_a_task() {
 }
 
 #[tokio::test]
-async fn a_missing_id_is_asked_for_and_an_unknown_one_not_found() {
+async fn a_missing_id_is_refused_and_an_unknown_one_is_not_found() {
     let world = World::start().await;
     for path in ["/api/task_status", "/api/task_status?task_id=", "/api/task_status?other=1"] {
         let response = world.http.get(format!("{}{path}", world.url)).send().await.unwrap();
@@ -63,21 +63,21 @@ async fn a_missing_id_is_asked_for_and_an_unknown_one_not_found() {
 }
 
 #[tokio::test]
-async fn an_id_is_read_in_any_case_and_only_whole() {
+async fn an_id_is_case_insensitive_and_must_be_complete() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
     let task = world.trigger(&agent, "{}").await;
     world.ended(&task).await;
     assert_eq!(world.status(&task.to_uppercase()).await["status"], "SUCCESS");
-    // The same key under another time is another task's id.
+    // The same key with another time is the id of another task.
     let digit = if task.as_bytes()[5] == b'0' { '1' } else { '0' };
     let other = format!("{}{digit}{}", &task[..5], &task[6..]);
     refused(world.status_response(&other).await, 404).await;
 }
 
 #[tokio::test]
-async fn a_result_is_gone_when_its_time_is_over() {
+async fn a_result_is_not_found_after_its_retention() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
@@ -90,7 +90,7 @@ async fn a_result_is_gone_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn a_large_result_survives_whole() {
+async fn a_large_result_is_returned_complete() {
     let answer: &'static str = Box::leak(
         (0..300_000_u32)
             .map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)))

@@ -1,4 +1,4 @@
-//! The list of tasks, and one task with all there is to say of it.
+//! The list of tasks, and one task with all its fields.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn ids(world: &World, query: &str) -> Vec<String> {
     page["tasks"].as_array().unwrap().iter().map(|task| string(&task["task_id"])).collect()
 }
 
-/// Every task that pages of this query hold, in their order.
+/// All tasks on the pages of this query, in their order.
 async fn all_pages(world: &World, query: &str) -> Vec<String> {
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -41,7 +41,7 @@ fn newest_first(tasks: impl IntoIterator<Item = String>) -> Vec<String> {
     sorted.into_iter().rev().collect()
 }
 
-/// Answers or fails, as the payload says.
+/// Answers or fails, depending on the payload.
 async fn moody_model() -> FakeModel {
     FakeModel::start(|_, asked| match asked.user().contains("fail") {
         true => Reply::Status(400, vec![]),
@@ -56,7 +56,7 @@ async fn trigger_all(world: &World, agent: &Agent, payload: &str, times: usize) 
 }
 
 #[tokio::test]
-async fn a_listed_task_says_what_its_status_says_and_how_long_it_took() {
+async fn a_listed_task_has_the_fields_of_its_status_and_its_duration() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let (good, bad) = (world.run(&agent, "{}").await, world.run(&agent, r#"{"a":"fail"}"#).await);
@@ -78,10 +78,10 @@ async fn a_listed_task_says_what_its_status_says_and_how_long_it_took() {
 }
 
 #[tokio::test]
-async fn pages_hold_every_task_once_and_newest_first_also_those_of_one_millisecond() {
+async fn pages_contain_every_task_once_and_newest_first_also_within_one_millisecond() {
     let model = moody_model().await;
     let world = World::start_with(|settings| {
-        // A clock that stands still half of the time: many tasks have the same moment.
+        // The clock stands still half of the time, so many tasks have the same time.
         let clock = settings.clock.clone();
         settings.clock = store::Clock::new(move || {
             let now = clock.now().millis();
@@ -106,7 +106,7 @@ async fn pages_hold_every_task_once_and_newest_first_also_those_of_one_milliseco
 }
 
 #[tokio::test]
-async fn pages_read_while_tasks_come_in_miss_none_that_was_there_and_repeat_none() {
+async fn pages_read_while_tasks_are_created_miss_no_earlier_task_and_repeat_none() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let before = trigger_all(&world, &agent, "{}", 50).await;
@@ -154,7 +154,7 @@ async fn tasks_are_found_by_status_and_agent() {
 }
 
 #[tokio::test]
-async fn a_rare_status_is_looked_for_a_bounded_way_back_and_then_further() {
+async fn a_search_for_a_rare_status_is_bounded_and_can_be_continued() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let failed = string(&world.run(&agent, r#"{"a":"fail"}"#).await["task_id"]);
@@ -163,7 +163,7 @@ async fn a_rare_status_is_looked_for_a_bounded_way_back_and_then_further() {
     for task in &many {
         world.ended(task).await;
     }
-    assert_eq!(ids(&world, "?status=FAILURE").await, std::slice::from_ref(&failed), "the index knows it");
+    assert_eq!(ids(&world, "?status=FAILURE").await, std::slice::from_ref(&failed), "the index has it");
     let none = get(&world, "/api/tasks?status=PENDING").await;
     assert_eq!((&none["tasks"], none["next_cursor"].is_string()), (&json!([]), true), "{none}");
     assert_eq!(all_pages(&world, "status=PENDING").await, Vec::<String>::new());
@@ -171,7 +171,7 @@ async fn a_rare_status_is_looked_for_a_bounded_way_back_and_then_further() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_neither_listed_nor_shown() {
+async fn an_expired_task_is_neither_listed_nor_shown() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let old: Vec<Value> = vec![world.run(&agent, "{}").await, world.run(&agent, r#"{"a":"fail"}"#).await];
@@ -197,7 +197,7 @@ async fn tasks_of_a_deleted_agent_are_found_by_its_id_and_their_own() {
 }
 
 #[tokio::test]
-async fn a_key_used_again_after_its_day_has_its_new_task_listed_alone() {
+async fn a_key_used_again_after_24_hours_has_only_its_new_task_listed() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let keyed = async || {
@@ -214,7 +214,7 @@ async fn a_key_used_again_after_its_day_has_its_new_task_listed_alone() {
 }
 
 #[tokio::test]
-async fn a_query_that_cannot_be_understood_is_refused_by_name() {
+async fn an_invalid_parameter_is_refused_by_name() {
     let world = World::start().await;
     for (query, named) in [
         ("sort=asc", "`sort`"),
@@ -233,13 +233,13 @@ async fn a_query_that_cannot_be_understood_is_refused_by_name() {
         assert_eq!(code, "invalid_request");
         assert!(message.contains(named), "{query}: {message}");
     }
-    assert_eq!(ids(&world, "?status=&agent_id=&cursor=").await, Vec::<String>::new(), "a form left empty");
+    assert_eq!(ids(&world, "?status=&agent_id=&cursor=").await, Vec::<String>::new(), "empty parameters");
     let stranger = world.http.get(format!("{}/api/tasks", world.url)).send().await.unwrap();
     assert_eq!(refused(stranger, 401).await.1, "unauthorized");
 }
 
 #[tokio::test]
-async fn a_shown_task_has_its_payload_as_it_was_sent_and_all_of_its_status() {
+async fn a_shown_task_has_its_unchanged_payload_and_all_of_its_status() {
     let (world, model) = (World::start().await, moody_model().await);
     let agent = world.agent(&model, json!({})).await;
     let payload = "{\"big\":12345678901234567890.50, \"z\":1,\n \"a\":[1e400,\"\\u00e9\"]}";
@@ -263,20 +263,20 @@ async fn a_shown_task_has_its_payload_as_it_was_sent_and_all_of_its_status() {
     }
 }
 
-/// What befell a task, without the moments.
+/// The events of a task, without their times.
 fn story(shown: &Value) -> Vec<String> {
-    let tell = |event: &Value| {
+    let describe = |event: &Value| {
         let attempt = event["attempt"].as_u64().map_or_else(String::new, |attempt| format!(" {attempt}"));
         let error = event["error_type"].as_str().map_or_else(String::new, |error| format!(": {error}"));
         format!("{}{attempt}{error}", event["type"].as_str().unwrap())
     };
     let events = shown["events"].as_array().unwrap();
     assert!(events.windows(2).all(|pair| pair[0]["at"].as_str() <= pair[1]["at"].as_str()), "{shown}");
-    events.iter().map(tell).collect()
+    events.iter().map(describe).collect()
 }
 
 #[tokio::test]
-async fn a_run_that_met_a_passing_fault_says_so_and_when_it_went_on() {
+async fn a_run_with_a_transient_error_has_events_for_it_and_for_the_retry() {
     let model = FakeModel::start(|call, _| match call {
         0 => Reply::Status(503, vec![("retry-after", "7")]),
         _ => Reply::Text("x"),
@@ -316,7 +316,7 @@ fn seconds_between(from: &str, to: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn runs_broken_off_in_good_order_are_told_and_their_events_do_not_grow_without_bound() {
+async fn interrupted_runs_have_events_and_their_number_is_bounded() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     let task = accepted(functions.trigger(None).await).await;
@@ -326,7 +326,7 @@ async fn runs_broken_off_in_good_order_are_told_and_their_events_do_not_grow_wit
     for _ in 0..60 {
         let claim = tasks.claim(id, now, until, 1, Isolation::Shared).await.unwrap();
         assert!(matches!(claim, store::Claim::Granted(_)));
-        let held = tasks.left().await.unwrap().unended.remove(0).unwrap();
+        let held = tasks.unfinished_tasks().await.unwrap().tasks.remove(0).unwrap();
         tasks.give_back(&held, now).await.unwrap();
     }
     assert!(functions.deliver(&[&task], false).await.is_empty());
@@ -337,7 +337,7 @@ async fn runs_broken_off_in_good_order_are_told_and_their_events_do_not_grow_wit
 }
 
 #[tokio::test]
-async fn a_payload_that_does_not_fit_an_answer_with_its_result_is_left_out_and_said_to_be() {
+async fn a_payload_that_does_not_fit_into_the_response_is_omitted_and_reported_as_omitted() {
     let model = FakeModel::saying(String::leak("x".repeat(3_500_000))).await;
     let world = World::start_with(|settings| settings.max_body_bytes = 4 * 1024 * 1024).await;
     let agent = world.agent(&model, json!({})).await;
@@ -352,9 +352,9 @@ async fn a_payload_that_does_not_fit_an_answer_with_its_result_is_left_out_and_s
     assert!(ended["usage"].is_object());
 }
 
-/// The index follows its table a little later on AWS; the embedded one does not.
+/// On AWS, the index is updated a little later than its table. The embedded one is not.
 #[tokio::test]
-async fn a_task_that_took_the_place_of_its_keys_last_one_is_read_once_while_the_index_holds_both() {
+async fn a_task_that_replaces_the_last_one_of_its_key_is_read_once_while_the_index_has_both() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let id = TaskId::parse(&accepted(functions.trigger(Some("k")).await).await).unwrap();
     let replaced = TaskId::new(Moment::from_millis(1), id.key());
@@ -363,8 +363,8 @@ async fn a_task_that_took_the_place_of_its_keys_last_one_is_read_once_while_the_
 }
 
 #[tokio::test]
-async fn a_server_that_calls_itself_a_megabyte_keeps_no_task_from_ending() {
-    // Letters that do not pack.
+async fn a_model_name_of_a_megabyte_does_not_stop_a_task_from_ending() {
+    // Text that does not compress.
     let mut seed = 1_u32;
     let mut letter = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

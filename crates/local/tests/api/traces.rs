@@ -1,4 +1,4 @@
-//! What is told of a run by OpenTelemetry's names: in the log, and over OTLP.
+//! Runs in the log and over OTLP, with OpenTelemetry's names.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::{ADMIN_TOKEN, FakeModel, Reply, accepted, client, string};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// Asks for two tools at once, one of which there is not, and then answers.
+/// Calls two tools in one turn, one of which does not exist, and then answers.
 async fn model() -> FakeModel {
     let call = |id: &str, name: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } });
     let calls = json!([
@@ -47,7 +47,7 @@ fn has_run(exports: &[Export]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_sees_a_run_its_calls_to_the_model_and_its_tools_and_no_word_of_what_was_said() {
+async fn a_collector_gets_a_run_its_model_calls_and_its_tool_calls_without_any_text_of_them() {
     let (model, collector) = (model().await, Collector::answering(StatusCode::OK).await);
     let server = Logging::start_with(&[
         (ENDPOINT, &collector.url),
@@ -76,7 +76,7 @@ async fn a_collector_sees_a_run_its_calls_to_the_model_and_its_tools_and_no_word
         "gen_ai.tool.name": "search_sources", "gen_ai.tool.call.id": "1:1",
     });
     assert_span(known, "execute_tool search_sources", SpanKind::Internal, &found);
-    // Its name is the model's own word, and here the payload's.
+    // The name is chosen by the model, and here it is text of the payload.
     let not_found = json!({
         "gen_ai.operation.name": "execute_tool", "gen_ai.tool.type": "function",
         "gen_ai.tool.name": "unknown", "gen_ai.tool.call.id": "1:2", "error.type": "tool_error",
@@ -109,7 +109,7 @@ fn chat_attributes(model: &FakeModel, finish_reason: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_failed_is_an_error_of_its_trace() {
+async fn a_run_that_failed_is_an_error_in_its_trace() {
     let model = FakeModel::start(|_, _| Reply::Status(400, vec![])).await;
     let collector = Collector::answering(StatusCode::OK).await;
     let endpoint = format!("{}/v1/traces", collector.url);
@@ -129,7 +129,7 @@ async fn a_run_that_failed_is_an_error_of_its_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_for_export_is_exported_when_the_server_stops() {
+async fn pending_spans_are_exported_when_the_server_stops() {
     let (model, collector) = (model().await, Collector::answering(StatusCode::OK).await);
     let mut server = Logging::start_with(&[(ENDPOINT, &collector.url)]);
     let (task, _) = triggered(&server.url, &model).await;
@@ -139,7 +139,7 @@ async fn what_waits_for_export_is_exported_when_the_server_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_refuses_is_told_of_in_the_log_and_harms_no_run() {
+async fn a_collector_that_refuses_is_logged_and_affects_no_run() {
     let (model, collector) = (model().await, Collector::answering(StatusCode::SERVICE_UNAVAILABLE).await);
     let mut server = Logging::start_with(&[(ENDPOINT, &collector.url)]);
     let (task, _) = triggered(&server.url, &model).await;
@@ -150,7 +150,7 @@ async fn a_collector_that_refuses_is_told_of_in_the_log_and_harms_no_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_collector_nothing_is_exported_and_the_log_tells_each_call_by_the_same_names() {
+async fn without_a_collector_nothing_is_exported_and_the_log_has_each_call_with_the_same_names() {
     let (model, collector) = (model().await, Collector::answering(StatusCode::OK).await);
     let mut server = Logging::start_with(&[(ENDPOINT, &collector.url), ("OTEL_SDK_DISABLED", "true")]);
     let began = Instant::now();
@@ -158,14 +158,14 @@ async fn without_a_collector_nothing_is_exported_and_the_log_tells_each_call_by_
     let lines = server.lines_until_the_end_of(&task);
     let calls: Vec<&Value> =
         lines.iter().filter(|line| line.get("gen_ai.operation.name").is_some()).collect();
-    let of = |name: &str| -> Vec<&Value> { calls.iter().map(|line| &line[name]).collect() };
-    assert_eq!(of("message"), ["model replied", "tool called", "tool called", "model replied"]);
-    assert_eq!(of("gen_ai.operation.name"), ["chat", "execute_tool", "execute_tool", "chat"]);
-    assert_eq!(of("turn"), [1, 1, 1, 2]);
-    // Made side by side, they end in any order.
-    let told = |tool: &str| *calls.iter().find(|line| line["gen_ai.tool.name"] == tool).unwrap();
-    assert_eq!(told("search_sources")["outcome"], "ok");
-    assert_eq!(told("unknown")["error.type"], "tool_error");
+    let values_of = |name: &str| -> Vec<&Value> { calls.iter().map(|line| &line[name]).collect() };
+    assert_eq!(values_of("message"), ["model replied", "tool called", "tool called", "model replied"]);
+    assert_eq!(values_of("gen_ai.operation.name"), ["chat", "execute_tool", "execute_tool", "chat"]);
+    assert_eq!(values_of("turn"), [1, 1, 1, 2]);
+    // Concurrent calls end in any order.
+    let call_of = |tool: &str| *calls.iter().find(|line| line["gen_ai.tool.name"] == tool).unwrap();
+    assert_eq!(call_of("search_sources")["outcome"], "ok");
+    assert_eq!(call_of("unknown")["error.type"], "tool_error");
     let answered = calls[3];
     let names = [
         "gen_ai.provider.name",

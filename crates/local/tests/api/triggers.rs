@@ -1,4 +1,4 @@
-//! Every row of the trigger's table, read as a caller reads it.
+//! Every documented response of the webhook.
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ async fn post(
 }
 
 #[tokio::test]
-async fn a_trigger_is_answered_with_a_task_id_that_can_be_read_at_once() {
+async fn a_trigger_returns_a_task_id_whose_status_can_be_read_immediately() {
     let (world, agent, _) = world().await;
     let task = world.trigger(&agent, r#"{"event":"ping"}"#).await;
     let status = world.status(&task).await;
@@ -40,7 +40,7 @@ async fn a_trigger_is_answered_with_a_task_id_that_can_be_read_at_once() {
 }
 
 #[tokio::test]
-async fn what_the_model_receives_is_what_was_sent() {
+async fn the_model_receives_the_payload_that_was_sent() {
     let (world, agent, model) = world().await;
     for sent in [
         r#"{"z":1.50,"a":123456789012345678901234567890,"m":1e5,"é":"日\u00e9\ud83d\ude00"}"#,
@@ -74,7 +74,7 @@ async fn a_query_or_a_form_is_an_object_of_strings() {
 }
 
 #[tokio::test]
-async fn every_json_content_type_is_taken_and_others_are_refused_by_name() {
+async fn every_json_content_type_is_accepted_and_others_are_refused_by_name() {
     let (world, agent, _) = world().await;
     for content_type in [
         "application/json",
@@ -102,7 +102,7 @@ async fn every_json_content_type_is_taken_and_others_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_payload_is_answered_with_what_is_wrong() {
+async fn an_invalid_payload_is_refused_with_the_reason() {
     let (world, agent, model) = world().await;
     let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
     for (body, says) in [
@@ -120,9 +120,9 @@ async fn a_body_that_is_no_payload_is_answered_with_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_arrives_whole() {
+async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_arrives_complete() {
     let (world, agent, model) = world().await;
-    // Random letters, so that compression cannot make it fit.
+    // Random letters do not compress, so the payload stays large.
     let mut seed = 1_u64;
     let mut letters = String::new();
     while letters.len() < 1024 * 1024 - 2 {
@@ -143,7 +143,7 @@ async fn an_unknown_malformed_disabled_or_deleted_token_is_an_unknown_agent() {
     let (world, agent, _) = world().await;
     let base = format!("{}/api/webhooks/agents", world.url);
     for token in ["nope", "0123456789abcdef0123456789abcdef01234567", "a%00b", "%FF%FE", "%C3%A9"] {
-        // The body is bad too, but nobody looks at it.
+        // The body is invalid as well, but it is not read.
         let response = world.http.post(format!("{base}/{token}")).body("{bad").send().await.unwrap();
         assert_eq!(
             refused(response, 404).await,
@@ -161,14 +161,14 @@ async fn an_unknown_malformed_disabled_or_deleted_token_is_an_unknown_agent() {
 }
 
 #[tokio::test]
-async fn other_methods_run_nothing_and_are_told_which_do() {
+async fn other_methods_do_not_run_the_agent_and_get_the_allowed_methods() {
     let (world, agent, model) = world().await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD] {
         let response = world.http.request(method.clone(), &agent.url).send().await.unwrap();
         assert_eq!(response.status(), 405, "{method}");
         assert_eq!(response.headers()["allow"], "GET, POST, OPTIONS", "{method}");
     }
-    // A task triggered after them has run, and is the only one.
+    // A task that is triggered after them runs, and is the only one.
     world.run(&agent, "{}").await;
     assert_eq!(model.asked().len(), 1);
 }
@@ -197,7 +197,7 @@ async fn any_page_may_trigger_and_send_a_key() {
 }
 
 #[tokio::test]
-async fn an_address_that_does_not_exist_is_answered_in_json() {
+async fn an_unknown_address_is_refused_in_json() {
     let (world, agent, _) = world().await;
     for path in ["/x", "/api", "/API/task_status", "/api/task_status/", "/api/webhooks/agents/"] {
         let response = world.http.get(format!("{}{path}", world.url)).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! Runs of several turns: the model asks for tools and is told what they found.
+//! Runs of several turns: the model calls tools and gets their results.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{FakeModel, Reply, World, accepted};
 
 const SHOP: &str = "Goods can be returned within 30 days.\n\n# Shipping\n\nOrders ship within two days.";
 
-/// A completion that wants these tools called.
+/// A completion that asks for these tool calls.
 pub(crate) fn wants(calls: &[(&str, &str)]) -> Reply {
     let call = |(place, (name, arguments)): (usize, &(&str, &str))| {
         let function = json!({ "name": name, "arguments": arguments });
@@ -28,7 +28,7 @@ fn searcher() -> Value {
 }
 
 #[tokio::test]
-async fn the_model_is_told_what_its_tools_found_and_the_answer_names_it() {
+async fn the_model_gets_the_results_of_its_tools_and_the_result_lists_them() {
     let model = FakeModel::start(|call, _| match call {
         0 => {
             wants(&[("search_sources", r#"{"query":"returned"}"#), ("search_sources", r#"{"query":"ship"}"#)])
@@ -62,7 +62,7 @@ async fn the_model_is_told_what_its_tools_found_and_the_answer_names_it() {
 }
 
 #[tokio::test]
-async fn a_run_goes_on_where_a_passing_fault_stopped_it() {
+async fn a_run_continues_where_a_transient_error_stopped_it() {
     let model = FakeModel::start(|call, _| match call {
         0 => wants(&[("search_sources", r#"{"query":"returned"}"#)]),
         1 => Reply::Status(503, vec![]),
@@ -73,7 +73,7 @@ async fn a_run_goes_on_where_a_passing_fault_stopped_it() {
     let agent = world.agent(&model, searcher()).await;
     let ended = world.run(&agent, "{}").await;
     assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(2)), "{ended}");
-    // The first turn was neither paid for nor made again.
+    // The first turn was not repeated, and its tokens are counted once.
     assert_eq!((&ended["usage"]["turns"], &ended["usage"]["input_tokens"]), (&json!(2), &json!(22)));
     assert_eq!(ended["result"]["result"]["tool_calls"].as_array().unwrap().len(), 1);
     let asked = model.asked();
@@ -81,7 +81,7 @@ async fn a_run_goes_on_where_a_passing_fault_stopped_it() {
 }
 
 #[tokio::test]
-async fn a_task_whose_workers_were_lost_tells_what_it_had_done() {
+async fn a_task_whose_workers_were_lost_reports_its_usage_and_its_calls() {
     let model = FakeModel::start(|call, _| match call {
         0 => wants(&[("search_sources", r#"{"query":"returned"}"#)]),
         _ => Reply::Status(503, vec![]),
@@ -105,7 +105,7 @@ async fn a_task_whose_workers_were_lost_tells_what_it_had_done() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_made_is_told_to_the_model_and_in_the_result() {
+async fn a_call_that_cannot_be_made_is_an_error_for_the_model_and_in_the_result() {
     let model = FakeModel::start(|call, _| match call {
         0 => wants(&[("refund", "{}"), ("search_sources", "{"), ("search_sources", r#"{"query":7}"#)]),
         _ => Reply::Text("I could not."),
@@ -115,7 +115,7 @@ async fn a_call_that_cannot_be_made_is_told_to_the_model_and_in_the_result() {
     let agent = world.agent(&model, searcher()).await;
     let ended = world.run(&agent, "{}").await;
     let calls = ended["result"]["result"]["tool_calls"].as_array().unwrap();
-    for (call, says) in calls.iter().zip(["There is no tool `refund`", "no JSON object", "`query` must be"]) {
+    for (call, says) in calls.iter().zip(["Unknown tool `refund`", "not a JSON object", "`query` must be"]) {
         assert_eq!(call["status"], "error", "{call}");
         assert!(call["result"].as_str().unwrap().contains(says), "{call}");
     }
@@ -123,7 +123,7 @@ async fn a_call_that_cannot_be_made_is_told_to_the_model_and_in_the_result() {
 }
 
 #[tokio::test]
-async fn a_run_whose_tools_all_fail_three_times_ends_as_a_tool_error_and_tells_the_calls() {
+async fn a_run_whose_tools_all_fail_three_times_ends_as_a_tool_error_with_the_calls() {
     let model = FakeModel::start(|_, _| wants(&[("refund", "{}")])).await;
     let world = World::start().await;
     let agent = world.agent(&model, searcher()).await;
@@ -148,6 +148,6 @@ async fn a_run_ends_when_its_turns_or_tokens_are_used_up() {
         assert!(ended["result"].as_str().unwrap().contains(says), "{ended}");
         assert_eq!(ended["usage"]["turns"], 2);
     }
-    // What is left is the most that the next turn may write.
+    // The next turn may only use the tokens that remain.
     assert_eq!(model.asked()[3].body["max_tokens"], 2);
 }

@@ -1,5 +1,5 @@
-//! Records of other versions: what an earlier release left behind is read and run
-//! to its end, and what a later one left behind is left alone.
+//! Records of other versions. Tasks of an earlier release are read and run to their end.
+//! Records of a later release are not touched.
 
 use std::fs;
 use std::path::Path;
@@ -22,12 +22,12 @@ use tempfile::TempDir;
 use crate::support::functions::functions;
 use crate::support::{FakeModel, Reply, World, accepted, refused, string};
 
-/// Ten minutes after the earlier release was killed, by its clock.
+/// Ten minutes after the kill of the earlier release, by its clock.
 const RESTARTED_AT: Moment = Moment::from_millis(4_070_909_400_000);
 
-/// What the earlier release had answered.
-fn told() -> Value {
-    serde_json::from_str(include_str!("upgrade/0.1.0/told.json")).unwrap()
+/// The responses of the earlier release.
+fn earlier_responses() -> Value {
+    serde_json::from_str(include_str!("upgrade/0.1.0/responses.json")).unwrap()
 }
 
 async fn upgraded() -> World {
@@ -42,8 +42,8 @@ async fn upgraded() -> World {
     World::start_in(folder, |settings| settings.clock = clock).await
 }
 
-fn task(told: &Value, name: &str) -> String {
-    string(&told["tasks"][name])
+fn task(earlier: &Value, name: &str) -> String {
+    string(&earlier["tasks"][name])
 }
 
 /// The path of a webhook URL, on this server.
@@ -51,60 +51,60 @@ fn here(world: &World, webhook: &Value) -> String {
     string(webhook).replace("http://agents.example", &world.url)
 }
 
-fn agent<'a>(told: &'a Value, name: &str) -> &'a Value {
-    told["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == name).unwrap()
+fn agent<'a>(earlier: &'a Value, name: &str) -> &'a Value {
+    earlier["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == name).unwrap()
 }
 
 #[tokio::test]
-async fn agents_urls_and_ended_tasks_of_an_earlier_release_are_as_it_told_them() {
-    let (world, told) = (upgraded().await, told());
-    for agent in told["agents"].as_array().unwrap() {
+async fn agents_urls_and_ended_tasks_of_an_earlier_release_are_as_it_returned_them() {
+    let (world, earlier) = (upgraded().await, earlier_responses());
+    for agent in earlier["agents"].as_array().unwrap() {
         let path = format!("/api/agents/{}", agent["agent_id"].as_str().unwrap());
         let shown: Value = world.manage(Method::GET, &path).send().await.unwrap().json().await.unwrap();
         let mut expected = agent.clone();
         expected["webhook_url"] = json!(here(&world, &agent["webhook_url"]));
         assert_eq!(shown, expected);
     }
-    for (name, ended) in told["ended"].as_object().unwrap() {
-        assert_eq!(&world.status(&task(&told, name)).await, ended);
+    for (name, ended) in earlier["ended"].as_object().unwrap() {
+        assert_eq!(&world.status(&task(&earlier, name)).await, ended);
     }
-    let old_url = world.http.post(here(&world, &told["rotated_away_url"])).body("{}");
+    let old_url = world.http.post(here(&world, &earlier["rotated_away_url"])).body("{}");
     accepted(old_url.send().await.unwrap()).await;
-    let disabled = world.http.post(here(&world, &agent(&told, "disabled")["webhook_url"])).body("{}");
+    let disabled = world.http.post(here(&world, &agent(&earlier, "disabled")["webhook_url"])).body("{}");
     refused(disabled.send().await.unwrap(), 404).await;
 }
 
 #[tokio::test]
-async fn idempotency_keys_of_an_earlier_release_still_name_their_tasks() {
-    let (world, told) = (upgraded().await, told());
+async fn idempotency_keys_of_an_earlier_release_still_return_their_tasks() {
+    let (world, earlier) = (upgraded().await, earlier_responses());
     for (agent_name, key, name) in
         [("answers", "order-7", "success"), ("long", "big", "spilled"), ("silent", "in-flight", "started")]
     {
-        let url = here(&world, &agent(&told, agent_name)["webhook_url"]);
+        let url = here(&world, &agent(&earlier, agent_name)["webhook_url"]);
         let repeat = world.http.post(url).header("idempotency-key", key).body("{}").send().await.unwrap();
         assert_eq!(repeat.headers()["idempotent-replayed"], "true");
-        assert_eq!(accepted(repeat).await, task(&told, name));
+        assert_eq!(accepted(repeat).await, task(&earlier, name));
     }
 }
 
 #[tokio::test]
 async fn tasks_that_an_earlier_release_had_accepted_are_run_to_their_end() {
-    let told = told();
+    let earlier = earlier_responses();
     let model = FakeModel::saying("Done by the later release.").await;
     let world = upgraded().await;
-    // Their model is gone, which is a passing fault; the later release learns the new address.
+    // Their model is unreachable, which is a transient error. The later release gets the new address.
     for name in ["answers", "silent", "busy"] {
-        let path = format!("/api/agents/{}", string(&agent(&told, name)["agent_id"]));
+        let path = format!("/api/agents/{}", string(&agent(&earlier, name)["agent_id"]));
         let patch = json!({ "model": { "base_url": model.url } });
         let patched = world.manage(Method::PATCH, &path).json(&patch).send().await.unwrap();
         assert_eq!(patched.status(), 200);
     }
     for name in ["started", "released", "pending"] {
-        let ended = world.ended(&task(&told, name)).await;
+        let ended = world.ended(&task(&earlier, name)).await;
         assert_eq!(ended["status"], "SUCCESS", "{name}: {ended}");
         assert_eq!(ended["result"]["result"]["answer"], "Done by the later release.");
     }
-    let story = world.manage(Method::GET, &format!("/api/tasks/{}", task(&told, "started")));
+    let story = world.manage(Method::GET, &format!("/api/tasks/{}", task(&earlier, "started")));
     let story: Value = story.send().await.unwrap().json().await.unwrap();
     let events: Vec<&Value> =
         story["events"].as_array().unwrap().iter().map(|event| &event["type"]).collect();
@@ -112,11 +112,11 @@ async fn tasks_that_an_earlier_release_had_accepted_are_run_to_their_end() {
     assert_eq!(events.last(), Some(&&json!("finished")), "{story}");
     assert_eq!(story["events"][2]["error_type"], "worker_lost");
     let spilled = model.asked().iter().filter(|asked| asked.user().len() > 30_000).count();
-    assert_eq!(spilled, 1, "the payload that lies in items of its own arrived whole");
+    assert_eq!(spilled, 1, "the payload in separate items arrived complete");
 }
 
 #[tokio::test]
-async fn a_record_of_a_later_release_is_left_alone_until_that_release_is_back() {
+async fn a_record_of_a_later_release_is_not_touched_until_that_release_is_back() {
     let model = FakeModel::start(|_, _| Reply::Text("x")).await;
     let functions = functions(&model).await;
     let task = accepted(functions.trigger(Some("k")).await).await;
@@ -131,7 +131,11 @@ async fn a_record_of_a_later_release_is_left_alone_until_that_release_is_back() 
 
     assert_eq!(functions.deliver(&[&task], false).await, ["message-0"], "its message comes again");
     assert_eq!(functions.wire.calls().last().map(String::as_str), Some("ChangeMessageVisibility"));
-    assert_eq!(functions.deliver(&[&task], true).await, ["message-0"], "and as one it is not ended");
+    assert_eq!(
+        functions.deliver(&[&task], true).await,
+        ["message-0"],
+        "as a dead letter it is not ended either"
+    );
     assert_eq!(refused(functions.status(&task).await, 503).await.1, "unavailable");
     assert_eq!(refused(functions.trigger(Some("k")).await, 503).await.1, "unavailable");
     assert!(model.asked().is_empty());
@@ -143,7 +147,7 @@ async fn a_record_of_a_later_release_is_left_alone_until_that_release_is_back() 
     assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(1)));
 }
 
-/// A DynamoDB call past all of our code.
+/// A DynamoDB call directly to the engine.
 async fn call(engine: &Engine, operation: &str, request: Value) -> Value {
     let mut http = HttpRequest::new(SdkBody::from(request.to_string()));
     http.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
@@ -153,7 +157,7 @@ async fn call(engine: &Engine, operation: &str, request: Value) -> Value {
     body
 }
 
-/// An engine that has so much to index that it takes ten minutes.
+/// An engine that takes ten minutes to create an index.
 #[derive(Clone, Debug)]
 struct FullEngine(Engine);
 

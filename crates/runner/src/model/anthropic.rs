@@ -1,57 +1,57 @@
-//! Anthropic's messages (<https://docs.claude.com/en/api/messages>).
+//! The Anthropic Messages API (<https://docs.claude.com/en/api/messages>).
 
-use domain::{Fault, Message, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec};
+use domain::{ChatMessage, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, arguments, echo, string};
+use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo, parse_string};
 use super::http::Request;
-use super::{Question, as_object, endpoint, kept_whole};
+use super::{ModelCall, as_object, echoed_blocks, endpoint};
 
 const BASE_URL: &str = "https://api.anthropic.com";
-/// The one version there is.
+/// The only version.
 const VERSION: &str = "2023-06-01";
 
-pub(super) fn request(question: &Question<'_>) -> Result<Request, Fault> {
-    let base = question.model.base_url.as_deref().unwrap_or(BASE_URL).trim_end_matches('/');
-    // Some write it with the version, as of other providers.
+pub(super) fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
+    let base = model_call.model.base_url.as_deref().unwrap_or(BASE_URL).trim_end_matches('/');
+    // Some owners include the version in the URL, as for other providers.
     let url = endpoint(base.strip_suffix("/v1").unwrap_or(base), "v1/messages")?;
-    let mut request = Request::json(url, &request_body(question));
+    let mut request = Request::json(url, &request_body(model_call));
     request.headers.insert("anthropic-version", reqwest::header::HeaderValue::from_static(VERSION));
-    match question.api_key {
+    match model_call.api_key {
         Some(key) => request.with_secret("x-api-key", key),
         None => Ok(request),
     }
 }
 
-fn request_body(question: &Question<'_>) -> Value {
-    let mut messages = vec![json!({ "role": "user", "content": question.payload.as_json() })];
-    messages.extend(question.talk.iter().map(told));
+fn request_body(model_call: &ModelCall<'_>) -> Value {
+    let mut messages = vec![json!({ "role": "user", "content": model_call.payload.as_json() })];
+    messages.extend(model_call.messages.iter().map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    set("model", json!(question.model.name));
-    set("max_tokens", question.max_output_tokens.into());
-    let (enforced, asked) = match question.schema {
+    set("model", json!(model_call.model.name));
+    set("max_tokens", model_call.max_output_tokens.into());
+    let (enforced, requested) = match model_call.schema {
         Some(schema) if can_enforce(schema) => (Some(schema), None),
-        asked => (None, asked),
+        requested => (None, requested),
     };
     if let Some(schema) = enforced {
         set("output_config", json!({ "format": { "type": "json_schema", "schema": schema } }));
     }
-    // It takes no blank text.
-    let system = question.system_with(asked);
+    // The API refuses blank text.
+    let system = model_call.system_with(requested);
     if !system.trim().is_empty() {
         set("system", system.into());
     }
     set("messages", messages.into());
-    if !question.tools.is_empty() {
-        set("tools", question.tools.iter().map(tool).collect());
+    if !model_call.tools.is_empty() {
+        set("tools", model_call.tools.iter().map(tool_json).collect());
     }
     body.into()
 }
 
-/// Whether it takes a schema as the format of its answers: any other is refused
+/// Whether the API accepts this schema as the format of answers. It refuses all others
 /// (<https://docs.claude.com/en/docs/build-with-claude/structured-outputs>).
 fn can_enforce(schema: &Value) -> bool {
     let Some(fields) = schema.as_object() else { return false };
@@ -70,25 +70,25 @@ fn can_enforce(schema: &Value) -> bool {
     (is_closed || !is_object) && fields.iter().all(each_can)
 }
 
-fn tool(spec: &ToolSpec) -> Value {
+fn tool_json(spec: &ToolSpec) -> Value {
     let ToolSpec { name, description, parameters } = spec;
     json!({ "name": name, "description": description, "input_schema": parameters })
 }
 
-fn told(message: &Message) -> Value {
+fn message_json(message: &ChatMessage) -> Value {
     match message {
-        Message::Model { text, calls, echo } => {
-            let kept = kept_whole(echo.as_ref(), Provider::Anthropic, calls, call_id);
-            json!({ "role": "assistant", "content": kept.unwrap_or_else(|| said(text, calls)) })
+        ChatMessage::Model { text, calls, echo } => {
+            let echoed = echoed_blocks(echo.as_ref(), Provider::Anthropic, calls, call_id);
+            json!({ "role": "assistant", "content": echoed.unwrap_or_else(|| content_blocks(text, calls)) })
         }
-        Message::Tools(results) => {
-            json!({ "role": "user", "content": results.iter().map(result).collect::<Vec<_>>() })
+        ChatMessage::Tools(results) => {
+            json!({ "role": "user", "content": results.iter().map(tool_result_json).collect::<Vec<_>>() })
         }
-        Message::Correction(text) => json!({ "role": "user", "content": text }),
+        ChatMessage::Correction(text) => json!({ "role": "user", "content": text }),
     }
 }
 
-fn said(text: &str, calls: &[ToolCall]) -> Vec<Value> {
+fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
     let text = (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }));
     let call = |call: &ToolCall| {
         let ToolCall { id, name, arguments } = call;
@@ -101,7 +101,7 @@ fn call_id(block: &mut Value) -> Option<&mut Value> {
     block.get("type").is_some_and(|kind| kind == "tool_use").then(|| block.get_mut("id"))?
 }
 
-fn result(result: &ToolResult) -> Value {
+fn tool_result_json(result: &ToolResult) -> Value {
     let ToolResult { id, content, is_error, .. } = result;
     json!({ "type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error })
 }
@@ -139,7 +139,7 @@ struct Block<'a> {
 #[serde(default)]
 struct TokenCounts {
     input_tokens: u64,
-    /// Apart from those above, and read all the same.
+    /// Not included in `input_tokens`.
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     output_tokens: u64,
@@ -147,11 +147,11 @@ struct TokenCounts {
 
 pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     let Reply { model, content, stop_reason, usage } = serde_json::from_slice(body)?;
-    let content = content.all("content blocks")?;
+    let content = content.into_items("content blocks")?;
     let mut reply = ModelReply {
         model,
-        stop: stop(stop_reason.as_deref()),
-        input_tokens: usage.input(),
+        stop: parse_stop_reason(stop_reason.as_deref()),
+        input_tokens: usage.total_input(),
         output_tokens: usage.output_tokens,
         ..ModelReply::default()
     };
@@ -162,9 +162,9 @@ pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
             _ => reply.stop = StopReason::Broken,
         }
     }
-    // Thinking goes back as it came, in its place, or the next turn is refused.
+    // Thinking must go back unchanged and in place, or the API refuses the next turn.
     if is_signed {
-        reply.echo = Some(json!({ Provider::Anthropic.as_str(): echo(&content)? }));
+        reply.echo = Some(json!({ Provider::Anthropic.as_str(): parse_echo(&content)? }));
     }
     Ok(reply)
 }
@@ -174,37 +174,39 @@ impl Block<'_> {
         matches!(self.kind.as_str(), "thinking" | "redacted_thinking")
     }
 
-    /// Nothing if a field is missing or not a string.
+    /// Returns `None` if a field is missing or not a string.
     fn add_to(&self, reply: &mut ModelReply) -> Result<Option<()>, ReplyError> {
         let (into, text) = match self.kind.as_str() {
-            "text" => (&mut reply.text, string(self.text)),
-            "thinking" => (&mut reply.thought, string(self.thinking)),
+            "text" => (&mut reply.text, parse_string(self.text)),
+            "thinking" => (&mut reply.thought, parse_string(self.thinking)),
             "tool_use" => {
-                let Some((id, name)) = string(self.id).zip(string(self.name)) else { return Ok(None) };
-                reply.calls.push(ToolCall { id, name, arguments: arguments(self.input)? });
+                let Some((id, name)) = parse_string(self.id).zip(parse_string(self.name)) else {
+                    return Ok(None);
+                };
+                reply.calls.push(ToolCall { id, name, arguments: parse_arguments(self.input)? });
                 return Ok(Some(()));
             }
-            // Of tools that run at the provider, which we never offer, and thinking
-            // that cannot be read.
+            // Blocks of tools that run at the provider, which we never offer, and redacted
+            // thinking.
             _ => return Ok(Some(())),
         };
         Ok(text.map(|text| into.push_str(&text)))
     }
 }
 
-fn stop(reason: Option<&str>) -> StopReason {
+fn parse_stop_reason(reason: Option<&str>) -> StopReason {
     match reason {
         Some("max_tokens") => StopReason::Length,
         Some("model_context_window_exceeded") => StopReason::ContextFull,
         Some("refusal") => StopReason::Refused,
-        // For tools that run at the provider, which we never offer.
+        // Only for tools that run at the provider, which we never offer.
         Some("pause_turn") => StopReason::Broken,
         _ => StopReason::Stop,
     }
 }
 
 impl TokenCounts {
-    fn input(&self) -> u64 {
+    fn total_input(&self) -> u64 {
         [self.cache_creation_input_tokens, self.cache_read_input_tokens]
             .into_iter()
             .flatten()

@@ -1,21 +1,23 @@
-//! Amazon Bedrock's Converse
+//! The Amazon Bedrock Converse API
 //! (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>).
 
-use domain::{ErrorType, Fault, Message, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec};
+use domain::{
+    ChatMessage, ErrorType, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use store::{Bedrock, error_chain};
 
-use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, arguments, echo};
+use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo};
 use super::http::Request;
-use super::{Question, as_object, endpoint, kept_whole};
+use super::{ModelCall, as_object, echoed_blocks, endpoint};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) fn request(bedrock: Option<&Bedrock>, question: &Question<'_>) -> Result<Request, Fault> {
+pub(super) fn request(bedrock: Option<&Bedrock>, model_call: &ModelCall<'_>) -> Result<Request, Fault> {
     let Some(bedrock) = bedrock else {
         return Err(Fault::permanent(
             ErrorType::InvalidAgent,
@@ -23,10 +25,10 @@ pub(super) fn request(bedrock: Option<&Bedrock>, question: &Question<'_>) -> Res
              in the environment of this deployment",
         ));
     };
-    let model = question.model.name.as_deref().unwrap_or_default();
+    let model = model_call.model.name.as_deref().unwrap_or_default();
     let model = utf8_percent_encode(model, RESERVED);
     let url = endpoint(bedrock.endpoint(), &format!("model/{model}/converse"))?;
-    sign(bedrock, Request::json(url, &request_body(question)))
+    sign(bedrock, Request::json(url, &request_body(model_call)))
 }
 
 fn sign(bedrock: &Bedrock, mut request: Request) -> Result<Request, Fault> {
@@ -42,45 +44,45 @@ fn sign(bedrock: &Bedrock, mut request: Request) -> Result<Request, Fault> {
     Ok(request)
 }
 
-fn request_body(question: &Question<'_>) -> Value {
-    let mut messages = vec![json!({ "role": "user", "content": [{ "text": question.payload.as_json() }] })];
-    messages.extend(question.talk.iter().map(told));
+fn request_body(model_call: &ModelCall<'_>) -> Value {
+    let mut messages = vec![json!({ "role": "user", "content": [{ "text": model_call.payload.as_json() }] })];
+    messages.extend(model_call.messages.iter().map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    // Few of its models take a schema for their answers (`outputConfig`), and all
-    // others refuse the request; being asked, every model can.
-    let system = question.system_with(question.schema);
-    // It takes no blank text.
+    // Few models accept a schema for answers (`outputConfig`), and all others refuse the
+    // request. So the schema goes into the system message, which works with every model.
+    let system = model_call.system_with(model_call.schema);
+    // The API refuses blank text.
     if !system.trim().is_empty() {
         set("system", json!([{ "text": system }]));
     }
     set("messages", messages.into());
-    set("inferenceConfig", json!({ "maxTokens": question.max_output_tokens }));
-    if !question.tools.is_empty() {
-        set("toolConfig", json!({ "tools": question.tools.iter().map(tool).collect::<Vec<_>>() }));
+    set("inferenceConfig", json!({ "maxTokens": model_call.max_output_tokens }));
+    if !model_call.tools.is_empty() {
+        set("toolConfig", json!({ "tools": model_call.tools.iter().map(tool_json).collect::<Vec<_>>() }));
     }
     body.into()
 }
 
-fn tool(spec: &ToolSpec) -> Value {
+fn tool_json(spec: &ToolSpec) -> Value {
     let ToolSpec { name, description, parameters } = spec;
     json!({ "toolSpec": { "name": name, "description": description, "inputSchema": { "json": parameters } } })
 }
 
-fn told(message: &Message) -> Value {
+fn message_json(message: &ChatMessage) -> Value {
     match message {
-        Message::Model { text, calls, echo } => {
-            let kept = kept_whole(echo.as_ref(), Provider::Bedrock, calls, call_id);
-            json!({ "role": "assistant", "content": kept.unwrap_or_else(|| said(text, calls)) })
+        ChatMessage::Model { text, calls, echo } => {
+            let echoed = echoed_blocks(echo.as_ref(), Provider::Bedrock, calls, call_id);
+            json!({ "role": "assistant", "content": echoed.unwrap_or_else(|| content_blocks(text, calls)) })
         }
-        Message::Tools(results) => {
-            json!({ "role": "user", "content": results.iter().map(result).collect::<Vec<_>>() })
+        ChatMessage::Tools(results) => {
+            json!({ "role": "user", "content": results.iter().map(tool_result_json).collect::<Vec<_>>() })
         }
-        Message::Correction(text) => json!({ "role": "user", "content": [{ "text": text }] }),
+        ChatMessage::Correction(text) => json!({ "role": "user", "content": [{ "text": text }] }),
     }
 }
 
-fn said(text: &str, calls: &[ToolCall]) -> Vec<Value> {
+fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
     let text = (!text.trim().is_empty()).then(|| json!({ "text": text }));
     let call = |call: &ToolCall| {
         let ToolCall { id, name, arguments } = call;
@@ -93,14 +95,14 @@ fn call_id(block: &mut Value) -> Option<&mut Value> {
     block.get_mut("toolUse")?.get_mut("toolUseId")
 }
 
-/// Not every model takes a status, so only failures have one.
-fn result(result: &ToolResult) -> Value {
+/// Not every model accepts a status, so only failures have one.
+fn tool_result_json(result: &ToolResult) -> Value {
     let text = if result.content.trim().is_empty() { "(nothing)" } else { &result.content };
-    let mut told = json!({ "toolUseId": result.id, "content": [{ "text": text }] });
-    if let (true, Some(told)) = (result.is_error, told.as_object_mut()) {
-        told.insert("status".to_owned(), "error".into());
+    let mut json = json!({ "toolUseId": result.id, "content": [{ "text": text }] });
+    if let (true, Some(fields)) = (result.is_error, json.as_object_mut()) {
+        fields.insert("status".to_owned(), "error".into());
     }
-    json!({ "toolResult": told })
+    json!({ "toolResult": json })
 }
 
 #[derive(Deserialize)]
@@ -117,16 +119,16 @@ struct Reply<'a> {
 #[derive(Deserialize)]
 struct Output<'a> {
     #[serde(borrow)]
-    message: Said<'a>,
+    message: OutputMessage<'a>,
 }
 
 #[derive(Deserialize)]
-struct Said<'a> {
+struct OutputMessage<'a> {
     #[serde(borrow, default)]
     content: AtMost<&'a RawValue, MAX_BLOCKS>,
 }
 
-/// One of these.
+/// Each block has one of these fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Block<'a> {
@@ -161,23 +163,23 @@ struct ReasoningText {
 #[serde(rename_all = "camelCase", default)]
 struct TokenCounts {
     input_tokens: u64,
-    /// Apart from those above, and read all the same.
+    /// Not included in `input_tokens`.
     cache_read_input_tokens: Option<u64>,
     cache_write_input_tokens: Option<u64>,
     output_tokens: u64,
 }
 
-/// The reply names no model: it is the one that was asked.
+/// The reply does not contain the name of the model.
 pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     let Reply { output, stop_reason, usage } = serde_json::from_slice(body)?;
     let cached = [usage.cache_read_input_tokens, usage.cache_write_input_tokens];
     let mut reply = ModelReply {
-        stop: stop(stop_reason.as_deref()),
+        stop: parse_stop_reason(stop_reason.as_deref()),
         input_tokens: cached.into_iter().flatten().fold(usage.input_tokens, u64::saturating_add),
         output_tokens: usage.output_tokens,
         ..ModelReply::default()
     };
-    let content = output.message.content.all("content blocks")?;
+    let content = output.message.content.into_items("content blocks")?;
     let mut is_signed = false;
     for block in &content {
         let Ok(block) = serde_json::from_str::<Block<'_>>(block.get()) else {
@@ -187,9 +189,9 @@ pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
         is_signed |= block.reasoning_content.is_some();
         block.add_to(&mut reply)?;
     }
-    // Reasoning goes back as it came, in its place, or the next turn is refused.
+    // Reasoning must go back unchanged and in place, or the API refuses the next turn.
     if is_signed {
-        reply.echo = Some(json!({ Provider::Bedrock.as_str(): echo(&content)? }));
+        reply.echo = Some(json!({ Provider::Bedrock.as_str(): parse_echo(&content)? }));
     }
     Ok(reply)
 }
@@ -201,13 +203,13 @@ impl Block<'_> {
         let reasoning = reasoning_content.and_then(|reasoning| reasoning.reasoning_text);
         reply.thought.extend(reasoning.map(|reasoning| reasoning.text));
         if let Some(ToolUse { tool_use_id, name, input }) = tool_use {
-            reply.calls.push(ToolCall { id: tool_use_id, name, arguments: arguments(input)? });
+            reply.calls.push(ToolCall { id: tool_use_id, name, arguments: parse_arguments(input)? });
         }
         Ok(())
     }
 }
 
-fn stop(reason: Option<&str>) -> StopReason {
+fn parse_stop_reason(reason: Option<&str>) -> StopReason {
     match reason {
         Some("max_tokens") => StopReason::Length,
         Some("model_context_window_exceeded") => StopReason::ContextFull,

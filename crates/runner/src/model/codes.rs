@@ -1,7 +1,7 @@
-//! The error codes that model servers document. Only these are logged: a server may put
-//! anything into its errors, such as the payload or the key that it was sent.
+//! The error codes that model providers document. Only these are logged: a server may put
+//! anything into its errors, such as the payload or the key that it received.
 
-/// What the log says instead of any other code.
+/// Logged instead of any other code.
 const UNLISTED: &str = "unlisted";
 
 /// OpenAI (<https://platform.openai.com/docs/guides/error-codes>) and servers of its
@@ -91,7 +91,7 @@ const ANTHROPIC: [&str; 11] = [
 
 /// Bedrock
 /// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>)
-/// and what every service of AWS answers
+/// and the common errors of AWS
 /// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>).
 const BEDROCK: [&str; 20] = [
     "AccessDeniedException",
@@ -116,7 +116,7 @@ const BEDROCK: [&str; 20] = [
     "ValidationException",
 ];
 
-/// The code if it is documented.
+/// Returns the code if it is documented.
 pub(super) fn loggable_code(code: &str) -> &'static str {
     let listed = OPENAI.iter().chain(&ANTHROPIC).chain(&BEDROCK);
     listed.copied().find(|listed| *listed == code).unwrap_or(UNLISTED)

@@ -1,4 +1,4 @@
-//! The providers' protocols.
+//! The clients of model providers.
 
 mod anthropic;
 mod bedrock;
@@ -10,7 +10,7 @@ mod openai;
 use std::borrow::Cow;
 
 use domain::{
-    ErrorType, Fault, MAX_JSON_VALUES, Message, ModelConfig, ModelReply, Payload, Provider, ToolCall,
+    ChatMessage, ErrorType, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload, Provider, ToolCall,
     ToolSpec, Usage, count_json_values, parse_foreign_json,
 };
 use serde_json::Value;
@@ -24,7 +24,6 @@ use crate::client::OutgoingClient;
 use crate::memory::{MemoryBudget, RunMemory};
 use foreign::ReplyError;
 
-/// The clients of all providers.
 #[derive(Clone, Debug)]
 pub struct Models {
     outgoing: OutgoingClient,
@@ -32,39 +31,36 @@ pub struct Models {
     memory: MemoryBudget,
 }
 
-/// The clients could not be made.
+/// Why the clients could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelsError {
-    /// The HTTP client.
-    #[error("failed to make the HTTP client for models")]
+    #[error("failed to create the HTTP client for models")]
     Client(#[from] reqwest::Error),
-    /// A variable of the environment.
     #[error(transparent)]
     Env(#[from] EnvError),
 }
 
-/// One call to a model.
-pub(crate) struct Question<'a> {
+pub(crate) struct ModelCall<'a> {
     pub(crate) model: &'a ModelConfig,
     pub(crate) api_key: Option<&'a str>,
     pub(crate) system: &'a str,
     pub(crate) payload: &'a Payload,
-    /// What was said after the payload.
-    pub(crate) talk: &'a [Message],
+    /// The messages after the payload.
+    pub(crate) messages: &'a [ChatMessage],
     pub(crate) tools: &'a [ToolSpec],
-    /// What the answer must fit.
+    /// The schema that the answer must match.
     pub(crate) schema: Option<&'a Value>,
     pub(crate) max_output_tokens: u32,
 }
 
-impl Question<'_> {
-    /// The system message that also asks for an answer that fits this schema: for
-    /// a model whose server cannot be told to see to it.
+impl ModelCall<'_> {
+    /// The system message, with a request to match this schema. For providers that cannot
+    /// enforce the schema.
     fn system_with(&self, schema: Option<&Value>) -> Cow<'_, str> {
         match schema {
             None => Cow::Borrowed(self.system),
             Some(schema) => Cow::Owned(format!(
-                "{}\n\nAnswer with JSON alone and no other text. It must fit this JSON schema:\n{schema}",
+                "{}\n\nAnswer with JSON only and no other text. It must match this JSON schema:\n{schema}",
                 self.system
             )),
         }
@@ -72,86 +68,85 @@ impl Question<'_> {
 }
 
 impl Models {
-    /// Clients that reach public hosts and these private ones.
+    /// Clients that reach public hosts and these private hosts.
     pub fn new(private_hosts: PrivateHosts) -> Result<Self, ModelsError> {
         let outgoing = OutgoingClient::new(private_hosts)?;
         Ok(Self { outgoing, bedrock: None, memory: MemoryBudget::local() })
     }
 
-    /// With another budget than the local server's.
+    /// Replaces the memory budget of the local server.
     #[must_use]
     pub fn with_memory(self, memory: MemoryBudget) -> Self {
         Self { memory, ..self }
     }
 
-    /// With Bedrock, if the process has what it takes to ask it.
+    /// Adds Bedrock, if the environment of the process contains its settings.
     #[must_use]
     pub fn with_bedrock(self, bedrock: Option<Bedrock>) -> Self {
         Self { bedrock, ..self }
     }
 
-    /// For a function: no private host by default.
+    /// For a function. No private host is allowed by default.
     pub fn from_env(env: &Env) -> Result<Self, ModelsError> {
         let private_hosts = PrivateHosts::from_env(env, PrivateHosts::none())?;
         let models = Self::new(private_hosts)?.with_memory(MemoryBudget::from_env(env)?);
         Ok(models.with_bedrock(Bedrock::from_env(env)))
     }
 
-    /// What runs may take for replies and results.
     pub(crate) const fn memory(&self) -> &MemoryBudget {
         &self.memory
     }
 
-    /// For calls to other servers, which are bound by the same rules.
+    /// For calls to tools, to which the same rules apply.
     pub(crate) const fn outgoing(&self) -> &OutgoingClient {
         &self.outgoing
     }
 
-    /// The credential that goes to Bedrock as it is, beside the signature of a request.
+    /// The credential that is part of requests to Bedrock, in addition to their signature.
     pub(crate) fn session_token(&self) -> Option<&str> {
         self.bedrock.as_ref()?.session_token()
     }
 
-    /// Asks once. Whoever calls bounds the time and decides on retries.
-    pub(crate) async fn ask(&self, question: &Question<'_>) -> Result<ModelReply, Fault> {
-        let provider = question.model.provider;
+    /// Calls the model once. The caller limits the time and decides on retries.
+    pub(crate) async fn call_model(&self, model_call: &ModelCall<'_>) -> Result<ModelReply, Fault> {
+        let provider = model_call.model.provider;
         let request = match provider {
-            Provider::Openai => openai::request(question)?,
-            Provider::Anthropic => anthropic::request(question)?,
-            Provider::Bedrock => bedrock::request(self.bedrock.as_ref(), question)?,
+            Provider::Openai => openai::request(model_call)?,
+            Provider::Anthropic => anthropic::request(model_call)?,
+            Provider::Bedrock => bedrock::request(self.bedrock.as_ref(), model_call)?,
             Provider::Extractive => {
-                return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model to ask"));
+                return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model"));
             }
         };
         let body = http::post(&self.outgoing, provider, request).await?;
         let mut reply = parse_within_budget(provider, body).await?;
         if reply.model.is_empty() {
-            reply.model = question.model.name.clone().unwrap_or_default();
+            reply.model = model_call.model.name.clone().unwrap_or_default();
         }
-        // It goes into records and lists.
+        // The name is stored in records and shown in lists.
         reply.model.truncate(reply.model.floor_char_boundary(Usage::LONGEST_NAME));
         Ok(reply)
     }
 }
 
-/// Counts the values of a body, then parses it once the run may hold that much.
+/// Counts the values of a body, then parses it when the run has the memory for it.
 async fn parse_within_budget(provider: Provider, body: Vec<u8>) -> Result<ModelReply, Fault> {
-    let memory = RunMemory::of_this_run();
+    let memory = RunMemory::current();
     let bytes = body.len();
     let counted = memory.off_workers(bytes, move || (count_json_values(&body), body)).await;
     let (values, body) = counted.map_err(not_parsed)?;
-    memory.before_keeping(bytes, values).await;
+    memory.before_storing(bytes, values).await;
     memory.off_workers(bytes, move || parse_reply(provider, &body)).await.map_err(not_parsed)?
 }
 
-/// A defect of ours.
+/// An error in our own code.
 fn not_parsed(error: JoinError) -> Fault {
-    tracing::error!(%error, "reply of a model not parsed");
-    Fault::permanent(ErrorType::Internal, "The reply of the model could not be parsed")
+    tracing::error!(%error, "model reply not parsed");
+    Fault::permanent(ErrorType::Internal, "The model's reply could not be parsed")
 }
 
-/// Parses a model's reply: the body of its server's 200, which may be anything at all.
-/// Only named fields are kept, each within its bounds.
+/// Parses a model's reply, the body of a 200 response. It may be any bytes. Only known fields
+/// are stored, each within its limit.
 pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault> {
     let parsed = match provider {
         Provider::Openai => openai::parse_reply(body),
@@ -161,10 +156,8 @@ pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault>
     };
     parsed.map_err(|error| {
         let message = match error {
-            ReplyError::NotAReply => {
-                "The model's server answered something that is no reply of a model".to_owned()
-            }
-            ReplyError::MoreThan(bound) => format!("The model's server answered more than {bound}"),
+            ReplyError::NotAReply => "The model provider returned an unexpected response".to_owned(),
+            ReplyError::MoreThan(bound) => format!("The model provider returned more than {bound}"),
         };
         Fault::permanent(ErrorType::ModelError, message)
     })
@@ -176,8 +169,8 @@ fn endpoint(base: &str, path: &str) -> Result<Url, Fault> {
         .map_err(|_| Fault::permanent(ErrorType::InvalidAgent, "The agent's model.base_url is not a URL"))
 }
 
-/// The arguments as the object that some protocols insist on; a model that wrote
-/// none has been told so.
+/// The arguments as the object that some protocols require. Invalid arguments become an empty
+/// object: the model has already received an error for them.
 fn as_object(arguments: &str) -> Value {
     match parse_foreign_json(arguments, MAX_JSON_VALUES) {
         Ok(object @ Value::Object(_)) => object,
@@ -185,17 +178,17 @@ fn as_object(arguments: &str) -> Value {
     }
 }
 
-/// A message that was kept whole, for its provider alone, because its server signs
-/// parts of it. The ids of its calls are those that the results will have.
-fn kept_whole(
+/// The content blocks of a message that was stored unchanged, because its provider signs parts
+/// of it. The ids of its calls are replaced by those that the results will have.
+fn echoed_blocks(
     echo: Option<&Value>,
     provider: Provider,
     calls: &[ToolCall],
     id: fn(&mut Value) -> Option<&mut Value>,
 ) -> Option<Vec<Value>> {
     let mut blocks = echo?.get(provider.as_str())?.as_array()?.clone();
-    for (given, call) in blocks.iter_mut().filter_map(id).zip(calls) {
-        *given = Value::String(call.id.clone());
+    for (sent_id, call) in blocks.iter_mut().filter_map(id).zip(calls) {
+        *sent_id = Value::String(call.id.clone());
     }
     Some(blocks)
 }
@@ -214,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_over_a_bound_is_refused_by_the_name_of_the_bound() {
+    fn a_reply_over_a_limit_is_refused_with_the_name_of_the_limit() {
         let arrays = format!("[{}0]", "[0],".repeat(MAX_JSON_VALUES / 2));
         let openai = |message: String| format!(r#"{{"choices":[{{"message":{message}}}]}}"#);
         let anthropic = |block: String| format!(r#"{{"content":[{block}]}}"#);
@@ -248,12 +241,12 @@ mod tests {
             (Provider::Bedrock, bedrock(format!(r#"{{"reasoningContent":{{"data":{arrays}}}}}"#)), signed),
             (Provider::Bedrock, bedrock(blocks()), "4096 content blocks"),
         ] {
-            assert_eq!(refusal(provider, &body), format!("The model's server answered more than {bound}"));
+            assert_eq!(refusal(provider, &body), format!("The model provider returned more than {bound}"));
         }
     }
 
     #[test]
-    fn fields_that_are_not_named_may_be_anything() {
+    fn unknown_fields_may_be_anything() {
         let zz = "[[0],{\"type\":7}]";
         for (provider, body) in [
             (
@@ -280,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_provider_signs_is_kept_as_it_came() {
+    fn what_a_provider_signs_is_stored_unchanged() {
         let thinking = json!({ "type": "thinking", "thinking": "Hm.", "signature": "s", "zz": [1.50] });
         let call = json!({ "type": "tool_use", "id": "i", "name": "t", "input": null });
         let body = json!({ "content": [thinking, call] }).to_string();

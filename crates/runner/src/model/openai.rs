@@ -1,53 +1,53 @@
-//! OpenAI chat completions, as OpenAI, vLLM, Ollama, llama.cpp, LiteLLM and
-//! others serve them (<https://platform.openai.com/docs/api-reference/chat>).
+//! The OpenAI chat completions API, which OpenAI, vLLM, Ollama, llama.cpp, LiteLLM and others
+//! implement (<https://platform.openai.com/docs/api-reference/chat>).
 
-use domain::{Fault, Message as Said, ModelReply, Provider, StopReason, ToolSpec};
+use domain::{ChatMessage, Fault, ModelReply, Provider, StopReason, ToolSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::foreign::{AtMost, MAX_CALLS, ReplyError, arguments, echo, string};
+use super::foreign::{AtMost, MAX_CALLS, ReplyError, parse_arguments, parse_echo, parse_string};
 use super::http::Request;
-use super::{Question, endpoint};
+use super::{ModelCall, endpoint};
 
-pub(super) fn request(question: &Question<'_>) -> Result<Request, Fault> {
-    let url = endpoint(question.model.base_url.as_deref().unwrap_or_default(), "chat/completions")?;
-    let request = Request::json(url.clone(), &request_body(&url, question));
-    match question.api_key {
+pub(super) fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
+    let url = endpoint(model_call.model.base_url.as_deref().unwrap_or_default(), "chat/completions")?;
+    let request = Request::json(url.clone(), &request_body(&url, model_call));
+    match model_call.api_key {
         Some(key) => request.with_secret("authorization", &format!("Bearer {key}")),
         None => Ok(request),
     }
 }
 
-fn request_body(url: &Url, question: &Question<'_>) -> Value {
-    // OpenAI's own newer models refuse the name that all other servers know.
+fn request_body(url: &Url, model_call: &ModelCall<'_>) -> Value {
+    // Newer models of OpenAI refuse the name that all other servers use.
     let limit = match url.host_str() {
         Some("api.openai.com") => "max_completion_tokens",
         _ => "max_tokens",
     };
     let mut messages = vec![
-        json!({ "role": "system", "content": question.system }),
-        json!({ "role": "user", "content": question.payload.as_json() }),
+        json!({ "role": "system", "content": model_call.system }),
+        json!({ "role": "user", "content": model_call.payload.as_json() }),
     ];
-    messages.extend(question.talk.iter().flat_map(told));
+    messages.extend(model_call.messages.iter().flat_map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    set("model", json!(question.model.name));
+    set("model", json!(model_call.model.name));
     set("messages", messages.into());
-    set(limit, question.max_output_tokens.into());
+    set(limit, model_call.max_output_tokens.into());
     set("stream", false.into());
-    if !question.tools.is_empty() {
-        set("tools", question.tools.iter().map(tool).collect());
+    if !model_call.tools.is_empty() {
+        set("tools", model_call.tools.iter().map(tool_json).collect());
     }
-    if let Some(schema) = question.schema {
+    if let Some(schema) = model_call.schema {
         let schema = json!({ "name": "answer", "schema": schema });
         set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
     }
     body.into()
 }
 
-fn tool(spec: &ToolSpec) -> Value {
+fn tool_json(spec: &ToolSpec) -> Value {
     let ToolSpec { name, description, parameters } = spec;
     json!({
         "type": "function",
@@ -55,33 +55,33 @@ fn tool(spec: &ToolSpec) -> Value {
     })
 }
 
-/// A message in this protocol's form; the results of a turn are a message each.
-fn told(message: &Said) -> Vec<Value> {
+/// A message in the form of this protocol. Each tool result of a turn is a message.
+fn message_json(message: &ChatMessage) -> Vec<Value> {
     match message {
-        Said::Model { text, calls, echo } => {
-            let calls: Vec<Value> = calls.iter().map(call).collect();
-            let mut said = Map::from_iter([
+        ChatMessage::Model { text, calls, echo } => {
+            let calls: Vec<Value> = calls.iter().map(tool_call_json).collect();
+            let mut message = Map::from_iter([
                 ("role".to_owned(), "assistant".into()),
                 ("content".to_owned(), text.as_str().into()),
             ]);
             if !calls.is_empty() {
-                said.insert("tool_calls".to_owned(), calls.into());
+                message.insert("tool_calls".to_owned(), calls.into());
             }
             let echo = echo.as_ref().and_then(|echo| echo.get(Provider::Openai.as_str()));
-            said.extend(
+            message.extend(
                 echo.and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())),
             );
-            vec![said.into()]
+            vec![message.into()]
         }
-        Said::Tools(results) => results
+        ChatMessage::Tools(results) => results
             .iter()
             .map(|result| json!({ "role": "tool", "tool_call_id": result.id, "content": result.content }))
             .collect(),
-        Said::Correction(text) => vec![json!({ "role": "user", "content": text })],
+        ChatMessage::Correction(text) => vec![json!({ "role": "user", "content": text })],
     }
 }
 
-fn call(call: &domain::ToolCall) -> Value {
+fn tool_call_json(call: &domain::ToolCall) -> Value {
     let function = json!({ "name": call.name, "arguments": call.arguments });
     json!({ "id": call.id, "type": "function", "function": function })
 }
@@ -105,7 +105,7 @@ pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
 struct Completion<'a> {
     #[serde(default)]
     model: Option<String>,
-    /// One was asked for.
+    /// We request one choice.
     #[serde(borrow)]
     choices: AtMost<Choice<'a>, 1>,
     #[serde(default)]
@@ -124,15 +124,15 @@ struct Choice<'a> {
 struct Message<'a> {
     #[serde(default)]
     content: Option<String>,
-    /// Why the model would not answer, instead of an answer.
+    /// The model's explanation when it refuses to answer.
     #[serde(default)]
     refusal: Option<String>,
-    /// What OpenRouter and Ollama call the reasoning.
+    /// The reasoning, as named by OpenRouter and Ollama.
     #[serde(default)]
     reasoning: Option<String>,
     #[serde(borrow, default)]
     tool_calls: Option<AtMost<ToolCall<'a>, MAX_CALLS>>,
-    /// What DeepSeek, vLLM and llama.cpp call the reasoning.
+    /// The reasoning, as named by DeepSeek, vLLM and llama.cpp.
     #[serde(borrow, default)]
     reasoning_content: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -169,13 +169,13 @@ impl Choice<'_> {
             Some("length" | "max_tokens") => StopReason::Length,
             Some("model_length") => StopReason::ContextFull,
             Some("content_filter") => StopReason::Filtered,
-            // DeepSeek's, OpenRouter's and vLLM's words for a fault of theirs.
+            // Errors inside DeepSeek, OpenRouter and vLLM.
             Some("insufficient_system_resource" | "error" | "abort") => StopReason::Broken,
             _ if message.refusal.is_some() => StopReason::Refused,
             _ => StopReason::Stop,
         };
         let echo = message.echo()?;
-        let thought = string(message.reasoning_content).or(message.reasoning).unwrap_or_default();
+        let thought = parse_string(message.reasoning_content).or(message.reasoning).unwrap_or_default();
         let calls = message.tool_calls.unwrap_or_default().items.into_iter().map(ToolCall::into_call);
         let calls = calls.collect::<Result<_, _>>()?;
         Ok(ModelReply { text: message.content.unwrap_or_default(), thought, calls, echo, stop, ..reply })
@@ -183,8 +183,8 @@ impl Choice<'_> {
 }
 
 impl Message<'_> {
-    /// What a server wants to see again beside the calls of a message: DeepSeek the
-    /// reasoning that led to them, OpenRouter the same with signatures.
+    /// The fields that must go back to the server with the tool calls of a message. DeepSeek
+    /// requires the reasoning, OpenRouter the reasoning with signatures.
     fn echo(&self) -> Result<Option<Value>, ReplyError> {
         let fields =
             [("reasoning_content", self.reasoning_content), ("reasoning_details", self.reasoning_details)];
@@ -193,7 +193,7 @@ impl Message<'_> {
         if names.is_empty() {
             return Ok(None);
         }
-        let fields: Map<String, Value> = names.into_iter().zip(echo(&values)?).collect();
+        let fields: Map<String, Value> = names.into_iter().zip(parse_echo(&values)?).collect();
         Ok(Some(json!({ Provider::Openai.as_str(): fields })))
     }
 }
@@ -201,6 +201,6 @@ impl Message<'_> {
 impl ToolCall<'_> {
     fn into_call(self) -> Result<domain::ToolCall, ReplyError> {
         let Function { name, arguments: written } = self.function;
-        Ok(domain::ToolCall { id: self.id.unwrap_or_default(), name, arguments: arguments(written)? })
+        Ok(domain::ToolCall { id: self.id.unwrap_or_default(), name, arguments: parse_arguments(written)? })
     }
 }

@@ -1,12 +1,12 @@
-//! Removes the secrets that a run sends from what other servers send back.
+//! Removes the secrets that a run sends from what servers send back.
 //!
-//! A server may echo the headers that it was sent: in an answer, an error, a tool's
-//! description, the name of a model. What comes in is scrubbed before it is cut, stored,
-//! logged or sent on, so nothing that leaves a run holds a secret.
+//! A server may echo the headers that it received: in an answer, an error, a tool's
+//! description or the name of a model. All received text is scrubbed before it is cut, stored,
+//! logged or sent on, so nothing that leaves a run contains a secret.
 //!
-//! A secret is found as it is, in another case, and behind escapes: those of JSON, of
-//! URLs and of HTML, up to three inside each other ([`units`]). Any other form of a
-//! secret is not found, such as base64, or a secret in two parts.
+//! A secret is found in any letter case and behind escapes of JSON, URLs and HTML, up to three
+//! levels deep ([`units`]). Other forms of a secret are not found, such as base64 or a secret
+//! in two parts.
 
 mod reply;
 mod units;
@@ -21,21 +21,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use units::{UnitReader, begins_escape};
 
-/// Stands where a secret was.
+/// Replaces a secret.
 const MARK: &str = "[secret]";
-/// A shorter value is too common a word to remove: that would garble the text.
+/// A shorter value is too common to remove: that would garble the text.
 const SHORTEST_SECRET: usize = 6;
-/// A shorter value of letters and hyphens is a word and not a key.
+/// A shorter value of letters and hyphens is a word, not a key.
 const SHORTEST_WORD: usize = 12;
-/// A shorter beginning of a secret, where a text was cut, tells nothing.
+/// A shorter beginning of a secret, where a text was cut, reveals nothing.
 const SHORTEST_PREFIX: usize = 4;
-/// Most ways to read a text that are followed at a time.
+/// Most interpretations of a text that are followed at a time.
 const MAX_PLACES: usize = 64;
-/// An escape at the end of a text that was cut may lack as many bytes.
+/// An escape at the end of a text that was cut may lack this many bytes.
 const LONGEST_ESCAPE: usize = 64;
 
-/// Local model servers take any key, and their documents suggest words such as `ollama` or
-/// `lm-studio`. To remove such a word would garble answers that mention it.
+/// Local model servers accept any key, and their documentation suggests words such as `ollama`
+/// or `lm-studio`. Removing such a word would garble answers that mention it.
 fn is_placeholder(secret: &[u8]) -> bool {
     secret.len() < SHORTEST_WORD && secret.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
 }
@@ -45,17 +45,17 @@ const NOTHING: u8 = 0;
 const SECRET: u8 = 1;
 const ESCAPE: u8 = 2;
 
-/// Finds secrets in texts, whatever they are escaped with. Takes time in proportion to
-/// the length of the text.
+/// Finds secrets in texts, also behind escapes. Takes time in proportion to the length of the
+/// text.
 #[derive(Clone)]
 pub struct SecretScrubber {
     /// In lower case.
     secrets: Vec<Box<[u8]>>,
-    /// What can begin at each byte.
+    /// What can begin at each byte value.
     classes: [u8; 256],
 }
 
-/// Shows no secret.
+/// Does not show the secrets.
 impl fmt::Debug for SecretScrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretScrubber").field("secrets", &self.secrets.len()).finish()
@@ -68,27 +68,26 @@ impl Default for SecretScrubber {
     }
 }
 
-/// Whether more of a text was there than we have.
+/// Whether a text is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextEnd {
-    /// The text is whole.
     Whole,
-    /// It was cut, perhaps within a secret.
+    /// The text was cut, possibly within a secret.
     Cut,
 }
 
-/// How far a text goes on like a secret; the furthest is the greatest.
+/// How far a text matches a secret. The longest match is the greatest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Followed {
+enum MatchResult {
     NotFound,
-    /// To the end of the text, with so many bytes of the secret.
+    /// The text ended after this many bytes of the secret.
     RanOut(usize),
-    /// To the end of the secret, which is here.
+    /// The whole secret, which ends here.
     Found(usize),
 }
 
 impl SecretScrubber {
-    /// Removes these values, and of `Bearer x` the `x` as well.
+    /// A scrubber for these values. For `Bearer x` it also removes `x` alone.
     pub fn new<'s>(values: impl IntoIterator<Item = &'s str>) -> Self {
         let mut scrubber = Self { secrets: Vec::new(), classes: [NOTHING; 256] };
         for value in values {
@@ -97,13 +96,12 @@ impl SecretScrubber {
         scrubber
     }
 
-    /// Whether there is nothing to remove.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
 
     fn add(&mut self, value: &str) {
-        // Spaces around a header's value are no part of it (RFC 9110 section 5.5).
+        // Spaces around a header's value do not belong to it (RFC 9110 section 5.5).
         let value = value.trim();
         self.add_whole(value);
         if let Some((scheme, credentials)) = value.split_once(' ')
@@ -128,45 +126,45 @@ impl SecretScrubber {
             let begins_secret = secret.first() == Some(&byte.to_ascii_lowercase());
             if let Some(class) = self.classes.get_mut(usize::from(byte)) {
                 *class |= if begins_secret { SECRET } else { NOTHING };
-                // A plus is a space in a form, and no secret begins with one.
+                // A plus is a space in a form, and secrets do not begin with a space.
                 *class |= if begins_escape(byte) && byte != b'+' { ESCAPE } else { NOTHING };
             }
         }
         self.secrets.push(secret);
     }
 
-    /// The text without secrets.
+    /// Returns the text without secrets.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.scrub_part(text, TextEnd::Whole)
     }
 
-    /// The same of a text that may have been cut: without the beginning of a secret at
-    /// its end.
+    /// Like [`Self::scrub`], for a text that may have been cut. Also removes the beginning of a
+    /// secret at the end of the text.
     pub(crate) fn scrub_part<'t>(&self, text: &'t str, end: TextEnd) -> Cow<'t, str> {
         if self.is_empty() {
             return Cow::Borrowed(text);
         }
-        let (spans, kept) = self.find(text.as_bytes(), end);
-        let kept = text.get(..kept).unwrap_or_default();
+        let (spans, shown) = self.find(text.as_bytes(), end);
+        let shown = text.get(..shown).unwrap_or_default();
         if spans.is_empty() {
-            return Cow::Borrowed(kept);
+            return Cow::Borrowed(shown);
         }
-        let mut scrubbed = String::with_capacity(kept.len());
+        let mut scrubbed = String::with_capacity(shown.len());
         let mut copied = 0;
         for span in spans {
-            scrubbed.push_str(kept.get(copied..span.start).unwrap_or_default());
+            scrubbed.push_str(shown.get(copied..span.start).unwrap_or_default());
             scrubbed.push_str(MARK);
             copied = span.end;
         }
-        scrubbed.push_str(kept.get(copied..).unwrap_or_default());
+        scrubbed.push_str(shown.get(copied..).unwrap_or_default());
         Cow::Owned(scrubbed)
     }
 
-    /// Where secrets are, in order and apart, and how much of the text can be kept.
-    /// Secrets that overlap are one span, so that no part of either is left.
+    /// The spans of secrets in order, and how much of the text may be shown. Secrets that overlap
+    /// become one span, so that no part of either remains.
     fn find(&self, text: &[u8], end: TextEnd) -> (Vec<Range<usize>>, usize) {
         let mut spans: Vec<Range<usize>> = Vec::new();
-        let mut kept = text.len();
+        let mut shown = text.len();
         let mut search = Search::new(text);
         for (start, &byte) in text.iter().enumerate() {
             let class = self.classes.get(usize::from(byte)).copied().unwrap_or_default();
@@ -174,30 +172,30 @@ impl SecretScrubber {
                 continue;
             }
             match self.longest_at(&mut search, start, byte, class) {
-                Followed::Found(found) => match spans.last_mut() {
+                MatchResult::Found(found) => match spans.last_mut() {
                     Some(last) if last.end > start => last.end = last.end.max(found),
                     _ => spans.push(start..found),
                 },
-                Followed::RanOut(matched) if end == TextEnd::Cut && matched >= SHORTEST_PREFIX => {
-                    kept = kept.min(start);
+                MatchResult::RanOut(matched) if end == TextEnd::Cut && matched >= SHORTEST_PREFIX => {
+                    shown = shown.min(start);
                 }
-                Followed::RanOut(_) | Followed::NotFound => {}
+                MatchResult::RanOut(_) | MatchResult::NotFound => {}
             }
         }
-        spans.retain(|span| span.start < kept);
+        spans.retain(|span| span.start < shown);
         if let Some(last) = spans.last_mut()
-            && last.end > kept
+            && last.end > shown
         {
             // The secret that was cut begins within this one.
             last.end = text.len();
-            kept = text.len();
+            shown = text.len();
         }
-        (spans, kept)
+        (spans, shown)
     }
 
-    /// The longest secret that begins here.
-    fn longest_at(&self, search: &mut Search<'_>, start: usize, byte: u8, class: u8) -> Followed {
-        let mut longest = Followed::NotFound;
+    /// The longest match that begins here.
+    fn longest_at(&self, search: &mut Search<'_>, start: usize, byte: u8, class: u8) -> MatchResult {
+        let mut longest = MatchResult::NotFound;
         let mut try_unit = |search: &mut Search<'_>, byte: u8, end: usize| {
             for secret in &self.secrets {
                 let Some((first, rest)) = secret.split_first() else { continue };
@@ -209,14 +207,14 @@ impl SecretScrubber {
         if class & ESCAPE == 0 {
             try_unit(search, byte.to_ascii_lowercase(), start + 1);
         } else {
-            let units = search.reader.read(start);
+            let units = search.reader.read_units(start);
             units.iter().for_each(|unit| try_unit(search, unit.byte, unit.end(start)));
         }
         longest
     }
 }
 
-/// A text that is searched, with room for the places that are followed.
+/// The search of one text, with the positions that are followed.
 struct Search<'t> {
     reader: UnitReader<'t>,
     places: Vec<usize>,
@@ -228,35 +226,34 @@ impl<'t> Search<'t> {
         Self { reader: UnitReader::new(text), places: Vec::new(), next: Vec::new() }
     }
 
-    /// Whether the text goes on from here like the rest of a secret, whose first byte has
-    /// been found.
-    fn follow(&mut self, mut at: usize, rest: &[u8]) -> Followed {
-        // Most candidates are none by their second byte.
+    /// Matches the text from here with the rest of a secret, whose first byte has been found.
+    fn follow(&mut self, mut at: usize, rest: &[u8]) -> MatchResult {
+        // Most candidates fail at their second byte.
         let mut matched = 0;
         for secret_byte in rest {
             match self.reader.text.get(at) {
                 Some(byte) if begins_escape(*byte) => break,
                 Some(byte) if byte.to_ascii_lowercase() == *secret_byte => {}
-                Some(_) => return Followed::NotFound,
-                None => return Followed::RanOut(matched + 1),
+                Some(_) => return MatchResult::NotFound,
+                None => return MatchResult::RanOut(matched + 1),
             }
             matched += 1;
             at += 1;
         }
         match rest.get(matched..) {
-            None | Some([]) => Followed::Found(at),
+            None | Some([]) => MatchResult::Found(at),
             Some(rest) => self.follow_escapes(at, rest, matched + 1),
         }
     }
 
-    /// The same, in every way in which the text can be read.
-    fn follow_escapes(&mut self, at: usize, rest: &[u8], mut matched: usize) -> Followed {
+    /// The same for every interpretation of the text.
+    fn follow_escapes(&mut self, at: usize, rest: &[u8], mut matched: usize) -> MatchResult {
         self.places.clear();
         self.places.push(at);
         for secret_byte in rest {
             self.next.clear();
             for &place in &self.places {
-                for unit in self.reader.read(place).iter().filter(|unit| unit.byte == *secret_byte) {
+                for unit in self.reader.read_units(place).iter().filter(|unit| unit.byte == *secret_byte) {
                     let end = unit.end(place);
                     if self.next.len() < MAX_PLACES && !self.next.contains(&end) {
                         self.next.push(end);
@@ -265,17 +262,17 @@ impl<'t> Search<'t> {
             }
             if self.next.is_empty() {
                 return match self.places.iter().any(|place| self.is_cut_off(*place)) {
-                    true => Followed::RanOut(matched),
-                    false => Followed::NotFound,
+                    true => MatchResult::RanOut(matched),
+                    false => MatchResult::NotFound,
                 };
             }
             std::mem::swap(&mut self.places, &mut self.next);
             matched += 1;
         }
-        self.places.iter().max().map_or(Followed::NotFound, |end| Followed::Found(*end))
+        self.places.iter().max().map_or(MatchResult::NotFound, |end| MatchResult::Found(*end))
     }
 
-    /// Whether from here to the end there is nothing, or perhaps part of an escape.
+    /// Whether the text ends here, or possibly within an escape.
     fn is_cut_off(&self, place: usize) -> bool {
         match self.reader.text.get(place..) {
             None | Some([]) => true,
@@ -285,8 +282,8 @@ impl<'t> Search<'t> {
     }
 }
 
-/// The secrets that one run sends. Each is added before it is sent, and stays: what a
-/// server was sent with a secret that has been renewed may be answered later.
+/// The secrets that one run sends. Each is added before it is sent and is never removed,
+/// because a server may still answer a request that contained a replaced secret.
 #[derive(Debug, Default)]
 pub(crate) struct RunSecrets(Mutex<Arc<SecretScrubber>>);
 

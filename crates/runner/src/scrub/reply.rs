@@ -1,9 +1,9 @@
-//! Replies of models, results of tools, and JSON, without secrets.
+//! Removes secrets from model replies, tool results and JSON.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::{Called, Fault, ModelReply, Passage, ToolCall, ToolSpec, Usage};
+use domain::{CallReport, Fault, ModelReply, Passage, ToolCall, ToolSpec, Usage};
 use serde_json::{Map, Value};
 use tokio::task::JoinError;
 
@@ -11,15 +11,15 @@ use super::{SecretScrubber, TextEnd};
 use crate::memory::RunMemory;
 
 impl SecretScrubber {
-    /// Scrubs a value of about so many bytes. A long text full of escapes takes hundreds of
-    /// milliseconds, so that is done on a thread for blocking work.
+    /// Scrubs a value of about `bytes` bytes. A long text full of escapes takes hundreds of
+    /// milliseconds, so it is scrubbed on a thread for blocking work.
     pub(crate) async fn scrub_off_workers<T: Send + 'static, S: Send + 'static>(
         self: Arc<Self>,
         bytes: usize,
         value: T,
         scrub: impl FnOnce(&Self, T) -> S + Send + 'static,
     ) -> Result<S, JoinError> {
-        RunMemory::of_this_run().off_workers(bytes, move || scrub(&self, value)).await
+        RunMemory::current().off_workers(bytes, move || scrub(&self, value)).await
     }
 
     /// Removes secrets from a text in place.
@@ -57,7 +57,7 @@ impl SecretScrubber {
         }
     }
 
-    /// Removes secrets from a text that is JSON, and should be JSON afterwards.
+    /// Removes secrets from a text that is JSON. It stays JSON if possible.
     fn scrub_json_text(&self, text: &mut String) {
         let Cow::Owned(scrubbed) = self.scrub(text) else { return };
         let rewritten = serde_json::from_str(text).ok().map(|mut value: Value| {
@@ -71,12 +71,12 @@ impl SecretScrubber {
         };
     }
 
-    /// Everything that a model's server said, without secrets.
+    /// Removes secrets from everything in a model's reply.
     pub(crate) fn scrub_reply(&self, mut reply: ModelReply) -> ModelReply {
         if self.is_empty() {
             return reply;
         }
-        // A long name has been cut by now, between two characters.
+        // A long name has already been cut, between two characters.
         let is_whole = reply.model.len() + char::MAX_LEN_UTF8 <= Usage::LONGEST_NAME;
         let end = if is_whole { TextEnd::Whole } else { TextEnd::Cut };
         reply.model = self.scrub_part(&reply.model, end).into_owned();
@@ -93,8 +93,8 @@ impl SecretScrubber {
         reply
     }
 
-    /// What a tool answered, without secrets.
-    pub(crate) fn scrub_called(&self, mut called: Called) -> Called {
+    /// Removes secrets from the result of a tool call.
+    pub(crate) fn scrub_called(&self, mut called: CallReport) -> CallReport {
         self.scrub_text(&mut called.content);
         for Passage { title, text, source } in &mut called.passages {
             [title, text, source].into_iter().for_each(|part| self.scrub_text(part));
@@ -102,15 +102,15 @@ impl SecretScrubber {
         called
     }
 
-    /// What a model is told of a tool, without secrets. The name is the agent's own.
+    /// Removes secrets from the description of a tool. The name is from the agent's definition.
     pub(crate) fn scrub_spec(&self, spec: &mut ToolSpec) {
         self.scrub_text(&mut spec.description);
         self.scrub_json(&mut spec.parameters);
     }
 
-    /// Why an attempt broke off, without secrets.
+    /// Removes secrets from the error of an attempt.
     pub(crate) fn scrub_fault(&self, fault: &mut Fault) {
-        let (Fault::Permanent(failure) | Fault::Passing { failure, .. }) = fault;
+        let (Fault::Permanent(failure) | Fault::Transient { failure, .. }) = fault;
         self.scrub_text(&mut failure.message);
     }
 }

@@ -1,4 +1,4 @@
-//! A secret behind any three escapes is found, and nothing else is touched.
+//! A secret behind any three escapes is found, and all other text is unchanged.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ enum Escape {
     Case,
 }
 
-/// Escapes what must be, and of the rest as many characters as `choices` says.
+/// Escapes all characters that require it, and further characters according to `choices`.
 fn escape(text: &str, escape: Escape, choices: &mut impl Iterator<Item = u8>) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -55,7 +55,7 @@ fn secret() -> impl Strategy<Value = String> {
         })
 }
 
-/// Whatever may stand before and behind a secret, and be taken for part of an escape.
+/// Text before and after a secret that may look like part of an escape.
 fn surroundings() -> impl Strategy<Value = String> {
     "[a-f0-9ux\\\\%&+;# é\"{}]{0,12}"
 }
@@ -84,7 +84,7 @@ proptest! {
         let scrubbed = scrubber.scrub(&text);
         prop_assert!(scrubbed.contains(MARK), "{text} became {scrubbed}");
         prop_assert!(!scrubbed.contains(&echoed), "{text} became {scrubbed}");
-        // No more than the mark and what surrounded the secret is left.
+        // Only the mark and the surroundings of the secret remain.
         prop_assert!(scrubbed.len() <= before.len() + behind.len() + 2 * MARK.len(), "{text} became {scrubbed}");
         prop_assert_eq!(scrubber.scrub(&scrubbed), scrubbed.as_ref());
     }
@@ -98,16 +98,17 @@ proptest! {
         let echoed = levels.iter().fold(secret.clone(), |text, level| escape(&text, *level, &mut choices));
         let text = format!("{before}{}", &echoed[..cut.index(echoed.len())]);
         let scrubber = SecretScrubber::new([secret.as_str()]);
-        let kept = scrubber.scrub_part(&text, TextEnd::Cut);
-        // As many bytes of the text as stand for three characters, and one half of an escape.
-        let shown = kept.strip_prefix(before.as_str()).unwrap_or_default();
+        let scrubbed = scrubber.scrub_part(&text, TextEnd::Cut);
+        // At most three characters and a part of an escape may remain.
+        let shown = scrubbed.strip_prefix(before.as_str()).unwrap_or_default();
         let mut search = Search::new(shown.as_bytes());
         let folded = secret.to_ascii_lowercase();
         let first = folded.as_bytes()[0];
-        let tells = search.reader.read(0).iter().any(|unit| {
-            unit.byte == first && search.follow(unit.end(0), &folded.as_bytes()[1..]) >= Followed::RanOut(SHORTEST_PREFIX)
+        let reveals_more = search.reader.read_units(0).iter().any(|unit| {
+            unit.byte == first
+                && search.follow(unit.end(0), &folded.as_bytes()[1..]) >= MatchResult::RanOut(SHORTEST_PREFIX)
         });
-        prop_assert!(!tells, "{text} became {kept}");
+        prop_assert!(!reveals_more, "{text} became {scrubbed}");
     }
 
     #[test]
@@ -145,14 +146,14 @@ fn the_token_of_an_authorization_is_found_without_its_scheme() {
 #[test]
 fn a_secret_at_the_cut_is_removed_with_what_is_found_before_it() {
     let scrubber = SecretScrubber::new(["abcdefg1", "g1-ijklmnop"]);
-    for (text, kept) in [
+    for (text, scrubbed) in [
         ("x abcde", "x "),
         ("x abc", "x abc"),
         ("x abcd\\u00", "x "),
         ("x abcdefg1-ij", "x [secret]"),
         ("abcdefg1 abcd", "[secret] "),
     ] {
-        assert_eq!(scrubber.scrub_part(text, TextEnd::Cut), kept, "{text}");
+        assert_eq!(scrubber.scrub_part(text, TextEnd::Cut), scrubbed, "{text}");
     }
     assert_eq!(scrubber.scrub("x abcde"), "x abcde");
 }
@@ -176,7 +177,7 @@ fn a_placeholder_key_is_not_removed_from_answers_that_mention_it() {
 }
 
 #[test]
-fn nothing_is_removed_where_there_is_no_secret() {
+fn without_secrets_no_text_is_changed() {
     let scrubber = SecretScrubber::default();
     assert!(scrubber.is_empty());
     assert_eq!(scrubber.scrub_part("any text", TextEnd::Cut), "any text");

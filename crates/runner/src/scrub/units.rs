@@ -1,15 +1,15 @@
-//! The ways to read a character of a text that may be escaped.
+//! The interpretations of a character in a text that may be escaped.
 //!
-//! A decoder needs to know where an escape begins and which escapes were applied in
-//! which order. Here neither is known: at every place a text is read in every way.
+//! A decoder needs to know where an escape begins, and which escapes were applied in which
+//! order. Here neither is known, so every interpretation is tried at every position.
 
-/// How many escapes may be inside each other, such as JSON in JSON in a URL.
+/// How deep escapes may be nested, such as JSON in JSON in a URL.
 pub(super) const MAX_LEVELS: u8 = 3;
-/// Most ways to read one place that are followed. Eight backslashes have eight.
+/// Most interpretations of one position. Eight backslashes have eight.
 const MAX_UNITS: usize = 12;
 /// Longest number of a character reference, with leading zeros.
 const MAX_DIGITS: usize = 7;
-/// How many places are remembered: more than a character takes behind three escapes.
+/// How many positions are cached: more than a character takes behind three escapes.
 const MEMO_PLACES: usize = 256;
 /// Longest name in [`NAMED`].
 const LONGEST_NAME: usize = 6;
@@ -53,30 +53,30 @@ const NAMED: [(&[u8], u8); 35] = [
     (b"rcub", b'}'),
 ];
 
-/// One character as it can be read at a place.
+/// One interpretation of the character at a position.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Unit {
     /// In lower case.
     pub(super) byte: u8,
-    /// How many escapes around each other were undone.
+    /// How many nested escapes were undone.
     level: u8,
-    /// How many bytes it takes.
+    /// The length in the text, in bytes.
     length: u16,
 }
 
 impl Unit {
-    /// A byte as it is.
+    /// An unescaped byte.
     const fn plain(byte: u8) -> Self {
         Self { byte: byte.to_ascii_lowercase(), level: 0, length: 1 }
     }
 
-    /// Where the text goes on behind it.
+    /// The position after the character.
     pub(super) fn end(self, at: usize) -> usize {
         at + usize::from(self.length)
     }
 }
 
-/// All ways to read one place.
+/// All interpretations of one position.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Units {
     items: [Unit; MAX_UNITS],
@@ -108,15 +108,15 @@ pub(super) const fn begins_escape(byte: u8) -> bool {
     matches!(byte, b'\\' | b'%' | b'&' | b'+')
 }
 
-/// Part of an escape: what it stands for, where it ends, and the most escapes around any
-/// of its characters.
+/// Part of an escape: its code point, its end, and the deepest nesting of any of its
+/// characters.
 type Part = (u32, usize, u8);
 
-/// Reads the places of one text.
+/// Reads the positions of one text.
 pub(super) struct UnitReader<'t> {
     pub(super) text: &'t [u8],
-    /// The last places that were read, by levels: an escape is looked at again from each
-    /// place of the escape around it, and that would take exponential time.
+    /// The last positions that were read, by level. Without this cache, each escape would be read
+    /// again from each position of the escape around it, which takes exponential time.
     memo: Vec<(usize, Units)>,
 }
 
@@ -125,8 +125,8 @@ impl<'t> UnitReader<'t> {
         Self { text, memo: Vec::new() }
     }
 
-    /// Every way to read the text at this place. The first one is the byte itself.
-    pub(super) fn read(&mut self, at: usize) -> Units {
+    /// Every interpretation of the text at this position. The first one is the byte itself.
+    pub(super) fn read_units(&mut self, at: usize) -> Units {
         self.read_levels(at, MAX_LEVELS)
     }
 
@@ -156,12 +156,12 @@ impl<'t> UnitReader<'t> {
         units
     }
 
-    /// Adds what an escape that begins with `first` stands for. Its other characters may
-    /// be escaped in turn, `inner` times.
+    /// Adds the meaning of an escape that begins with `first`. Its other characters may be escaped
+    /// up to `inner` times.
     fn unescape(&mut self, start: usize, first: Unit, inner: u8, units: &mut Units) {
         let at = first.end(start);
         let mut push = |part: Option<Part>| {
-            // Headers hold ASCII alone, so other characters are in no secret.
+            // Headers contain only ASCII, so secrets contain no other characters.
             if let Some((code, end, level)) = part
                 && let Ok(byte) = u8::try_from(code)
                 && byte.is_ascii()
@@ -173,9 +173,9 @@ impl<'t> UnitReader<'t> {
         match first.byte {
             b'&' => push(self.read_reference(at, inner)),
             b'%' => push(self.read_hex(at, 2, (0, inner))),
-            // As forms are sent.
+            // A space in form encoding.
             b'+' => push(Some((u32::from(b' '), at, 0))),
-            // JSON; JavaScript, Python and Markdown escape in the same way.
+            // JSON. JavaScript, Python and Markdown use the same escapes.
             _ => {
                 for next in self.read_levels(at, inner).iter() {
                     let end = next.end(at);
@@ -193,7 +193,7 @@ impl<'t> UnitReader<'t> {
         }
     }
 
-    /// So many hexadecimal digits, of at least and at most these levels.
+    /// Reads this many hexadecimal digits, nested at least and at most this deep.
     fn read_hex(&mut self, mut at: usize, digits: usize, levels: (u8, u8)) -> Option<Part> {
         let (mut level, inner) = levels;
         let mut code = 0;
@@ -205,7 +205,7 @@ impl<'t> UnitReader<'t> {
         Some((code, at, level))
     }
 
-    /// A character reference of HTML, after its `&`.
+    /// Reads a character reference of HTML after its `&`.
     fn read_reference(&mut self, at: usize, inner: u8) -> Option<Part> {
         let first = self.read_byte(at, inner, |byte| byte == b'#' || byte.is_ascii_alphabetic())?;
         if first.byte != b'#' {
@@ -247,7 +247,7 @@ impl<'t> UnitReader<'t> {
         None
     }
 
-    /// The first way to read this place that is accepted.
+    /// The first accepted interpretation of this position.
     fn read_byte(&mut self, at: usize, levels: u8, accept: impl Fn(u8) -> bool) -> Option<Unit> {
         let plain = Unit::plain(*self.text.get(at)?);
         match begins_escape(plain.byte) {

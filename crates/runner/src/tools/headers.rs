@@ -1,4 +1,4 @@
-//! The headers that go to a tool's server, and the secrets among them.
+//! The headers that are sent to a tool's server, and the secrets in them.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::scrub::RunSecrets;
 use crate::{Runner, drive};
 
-/// What one tool's server is sent with every call.
+/// The headers of every call to one tool's server.
 #[derive(Default)]
-pub(super) struct Headers {
+pub(super) struct ToolHeaders {
     pub(super) map: HeaderMap,
-    /// Name and value of each stored secret that was sent.
+    /// Name and value of each stored secret in the headers.
     stored: Vec<(String, String)>,
 }
 
-impl Headers {
-    /// As the definition says, the secrets read from their store and added to those of
-    /// the run.
-    pub(super) async fn read(
+impl ToolHeaders {
+    /// Builds the headers of the definition. Reads their secrets from the secret store, and
+    /// adds them to the secrets of the run.
+    pub(super) async fn load(
         runner: &Runner,
         sources: &BTreeMap<String, HeaderSource>,
         secrets: &RunSecrets,
@@ -37,15 +37,15 @@ impl Headers {
                     value
                 }
             };
-            let (name, value) = header(name, &value).ok_or_else(unsendable)?;
+            let (name, value) = sensitive_header(name, &value).ok_or_else(unsendable)?;
             map.insert(name, value);
         }
         secrets.add(stored.iter().map(|(_, secret)| secret.as_str()));
         Ok(Self { map, stored })
     }
 
-    /// The same headers with the secrets that have replaced those that were sent; `None`
-    /// if none was replaced. For a request that its server refused: a process remembers
+    /// The same headers with the secrets that have replaced those that were sent, or `None` if
+    /// no secret was replaced. For a request that the server refused, because a process caches
     /// secrets for some minutes.
     pub(super) async fn renewed(
         &self,
@@ -55,14 +55,14 @@ impl Headers {
     ) -> Option<Self> {
         let mut is_replaced = false;
         for (name, sent) in &self.stored {
-            is_replaced |= matches!(runner.secrets.replaced(name, sent).await, Ok(Some(_)));
+            is_replaced |= matches!(runner.secrets.get_if_replaced(name, sent).await, Ok(Some(_)));
         }
-        if is_replaced { Self::read(runner, sources, secrets).await.ok() } else { None }
+        if is_replaced { Self::load(runner, sources, secrets).await.ok() } else { None }
     }
 }
 
-/// A header whose value shows itself in no debug print.
-pub(super) fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+/// A header whose value is hidden in debug output.
+pub(super) fn sensitive_header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
     let mut value = HeaderValue::from_str(value).ok()?;
     value.set_sensitive(true);
     Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))

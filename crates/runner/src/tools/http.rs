@@ -8,47 +8,44 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 use store::error_chain;
 
-use super::headers::{Headers, header};
-use super::{Arguments, CallError, Found, answer, described, not_parsed};
+use super::headers::{ToolHeaders, sensitive_header};
+use super::{Arguments, CallError, ToolOutput, describe_tool, not_parsed, response};
 use crate::Runner;
 use crate::client::on_connection_threads;
-use crate::egress::{Refused, refused_in};
+use crate::egress::{RefusedAddress, refused_in};
 use crate::memory::RunMemory;
 use crate::scrub::RunSecrets;
 
-/// An API with what goes to it.
+/// The API of one tool.
 pub(super) struct HttpServer<'a> {
     runner: &'a Runner,
     tool: &'a HttpTool,
     secrets: &'a RunSecrets,
-    /// Replaced when the server refuses secrets that were replaced in the store.
-    headers: Mutex<Arc<Headers>>,
+    /// Replaced when the server refuses them and their secrets have been replaced in the store.
+    headers: Mutex<Arc<ToolHeaders>>,
 }
 
-/// One operation of it.
 pub(super) struct HttpOperation<'a> {
     server: Arc<HttpServer<'a>>,
     operation: &'a Operation,
-    /// Built at its first call.
+    /// Built at the first call.
     checked: OnceLock<Result<Arc<CheckedOperation>, ArgumentError>>,
 }
 
 impl<'a> HttpServer<'a> {
-    /// With the headers that go to it.
     pub(super) fn new(
         runner: &'a Runner,
         tool: &'a HttpTool,
         secrets: &'a RunSecrets,
-        headers: Headers,
+        headers: ToolHeaders,
     ) -> Arc<Self> {
         Arc::new(Self { runner, tool, secrets, headers: Mutex::new(Arc::new(headers)) })
     }
 
-    fn headers(&self) -> Arc<Headers> {
+    fn headers(&self) -> Arc<ToolHeaders> {
         Arc::clone(&self.headers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What can be called of it.
     pub(super) fn operations(self: &Arc<Self>) -> impl Iterator<Item = HttpOperation<'a>> {
         self.tool.operations.iter().map(|operation| HttpOperation {
             server: Arc::clone(self),
@@ -59,10 +56,10 @@ impl<'a> HttpServer<'a> {
 }
 
 impl HttpOperation<'_> {
-    /// As the model is told of it.
+    /// The description for the model.
     pub(super) fn spec(&self) -> ToolSpec {
         let Operation { name, description, approval, .. } = self.operation;
-        let description = described(description, *approval);
+        let description = describe_tool(description, *approval);
         ToolSpec { name: name.clone(), description, parameters: self.operation.schema() }
     }
 
@@ -70,30 +67,30 @@ impl HttpOperation<'_> {
         self.operation.approval
     }
 
-    /// Calls it. Whether to call it again after a failure is for the model to decide.
-    pub(super) async fn call(&self, arguments: Arguments, key: &str) -> Result<Found, CallError> {
+    /// Makes one call. The model decides whether to call again after a failure.
+    pub(super) async fn call(&self, arguments: Arguments, key: &str) -> Result<ToolOutput, CallError> {
         let tool = self.server.tool;
-        let request = self.request(arguments).await?;
+        let request = self.build_request(arguments).await?;
         let server = request.url.origin().ascii_serialization();
-        let answered = tokio::time::timeout(tool.timeout(), self.exchange(&request, key)).await;
-        let answered = answered.unwrap_or_else(|_| {
-            tracing::warn!(server, "a tool's server did not answer in time");
+        let response = tokio::time::timeout(tool.timeout(), self.exchange(&request, key)).await;
+        let response = response.unwrap_or_else(|_| {
+            tracing::warn!(server, "tool server did not answer in time");
             Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
         });
-        answered.map(|content| Found { content, ..Found::default() })
+        response.map(|content| ToolOutput { content, ..ToolOutput::default() })
     }
 
-    async fn request(&self, arguments: Arguments) -> Result<ToolRequest, CallError> {
+    async fn build_request(&self, arguments: Arguments) -> Result<ToolRequest, CallError> {
         let checked = self.checked.get_or_init(|| self.operation.checked().map(Arc::new)).clone();
         let checked = checked.map_err(|wrong| CallError(wrong.to_string()))?;
         let (cost, base_url) = (checked.cost(arguments.bytes), self.server.tool.base_url.clone());
         let request = move || checked.request(&base_url, &arguments.fields);
-        let request = RunMemory::of_this_run().off_workers(cost, request).await;
+        let request = RunMemory::current().off_workers(cost, request).await;
         request.map_err(|error| not_parsed(&error))?.map_err(|wrong| CallError(wrong.to_string()))
     }
 
-    /// A call that is refused for its credentials had no effect, so it is made again if
-    /// they have been replaced since they were read.
+    /// Retries a call with status 401 if its credentials have been replaced since they were
+    /// read. Such a call had no effect.
     async fn exchange(&self, request: &ToolRequest, key: &str) -> Result<String, CallError> {
         let HttpServer { runner, tool, secrets, .. } = &*self.server;
         let headers = self.server.headers();
@@ -105,17 +102,22 @@ impl HttpOperation<'_> {
             *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
             response = self.send(request, key, &renewed).await?;
         }
-        answer::read(response, tool.max_response_bytes, secrets.scrubber()).await
+        response::read_tool_response(response, tool.max_response_bytes, secrets.scrubber()).await
     }
 
-    async fn send(&self, request: &ToolRequest, key: &str, sent: &Headers) -> Result<Response, CallError> {
+    async fn send(
+        &self,
+        request: &ToolRequest,
+        key: &str,
+        sent: &ToolHeaders,
+    ) -> Result<Response, CallError> {
         let outgoing = self.server.runner.models.outgoing();
-        outgoing.private_hosts().check(&request.url).map_err(|refused| not_allowed(&refused))?;
+        outgoing.private_hosts().check(&request.url).map_err(|refused| address_refused(&refused))?;
         let mut headers = sent.map.clone();
         for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
-            let (name, value) =
-                header(name, value).ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
-            // What the owner sets is not the model's to say.
+            let (name, value) = sensitive_header(name, value)
+                .ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
+            // The model cannot override a header of the agent's owner.
             if !sent.map.contains_key(&name) {
                 headers.insert(name, value);
             }
@@ -128,21 +130,21 @@ impl HttpOperation<'_> {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        on_connection_threads(RunMemory::of_this_run().agent(), call.send()).await.map_err(unreachable_server)
+        on_connection_threads(RunMemory::current().agent(), call.send()).await.map_err(connection_failed)
     }
 }
 
-/// The log names the address; the model, and who may read a task, need not learn it.
-pub(super) fn not_allowed(refused: &Refused) -> CallError {
+/// The address is logged, but not shown to the model or in the task.
+pub(super) fn address_refused(refused: &RefusedAddress) -> CallError {
     tracing::error!(%refused, "call of a tool refused");
     CallError("The address of this tool is not allowed here.".to_owned())
 }
 
-/// Tells what broke, without addresses. The log's line has no path or query, which
-/// hold arguments.
-pub(super) fn unreachable_server(error: reqwest::Error) -> CallError {
+/// The text for the model contains no address. The log line has no path or query, because they
+/// contain arguments.
+pub(super) fn connection_failed(error: reqwest::Error) -> CallError {
     if let Some(refused) = refused_in(&error) {
-        return not_allowed(refused);
+        return address_refused(refused);
     }
     let server = error.url().map(|url| url.origin().ascii_serialization());
     let is_connect = error.is_connect();

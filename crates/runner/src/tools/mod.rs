@@ -1,9 +1,9 @@
-//! The tools of one run: what the model is told of them, and calling them.
+//! The tools of one run: their descriptions for the model, and the calls.
 
-mod answer;
 mod headers;
 mod http;
 mod mcp;
+mod response;
 mod search;
 
 use std::collections::HashMap;
@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use domain::agent::{HttpTool, McpNames, McpTool, Tool};
 use domain::{
-    CallOutcome, Called, Fault, ForeignJsonError, MAX_JSON_VALUES, Passage, TaskId, ToolCall, ToolSpec, Turn,
-    parse_foreign_json,
+    CallOutcome, CallReport, ChatTurn, Fault, ForeignJsonError, MAX_JSON_VALUES, Passage, TaskId, ToolCall,
+    ToolSpec, parse_foreign_json,
 };
 use futures::future::join_all;
 use serde_json::{Map, Value};
@@ -22,13 +22,13 @@ use tokio::task::JoinError;
 use crate::memory::RunMemory;
 use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::{Runner, traced};
-use headers::Headers;
+use headers::ToolHeaders;
 use http::{HttpOperation, HttpServer};
 use mcp::{McpOperation, McpServer};
 use search::SearchSources;
 use store::AgentRecord;
 
-/// An agent's tools, ready to be called.
+/// An agent's tools with their connections.
 pub(crate) struct Toolbox<'a> {
     specs: Vec<ToolSpec>,
     tools: HashMap<String, Callable<'a>>,
@@ -36,16 +36,16 @@ pub(crate) struct Toolbox<'a> {
     secrets: &'a RunSecrets,
 }
 
-/// What is behind a tool's name.
+/// The implementation of a tool.
 enum Callable<'a> {
     SearchSources(SearchSources<'a>),
     Http(HttpOperation<'a>),
     Mcp(McpOperation<'a>),
 }
 
-/// What a tool found.
+/// The result of a successful tool call.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct ToolOutput {
     pub(crate) content: String,
     pub(crate) passages: Vec<Passage>,
 }
@@ -53,16 +53,16 @@ pub(crate) struct Found {
 /// The arguments of a call.
 pub(crate) struct Arguments {
     fields: Map<String, Value>,
-    /// How many bytes they have as JSON.
+    /// The length as JSON.
     bytes: usize,
 }
 
-/// Why a call gave no result, in words for the model, which may try something else.
+/// Why a call failed, as a text for the model, which may try something else.
 #[derive(Debug)]
 pub(crate) struct CallError(String);
 
 impl<'a> Toolbox<'a> {
-    /// The tools of this agent, with the secrets and connections that they need.
+    /// Reads the secrets and opens the connections that the agent's tools need.
     pub(crate) async fn open(
         runner: &'a Runner,
         record: &'a AgentRecord,
@@ -87,7 +87,7 @@ impl<'a> Toolbox<'a> {
             let headers = match tool {
                 Tool::SearchSources {} => None,
                 Tool::Http(HttpTool { headers, .. }) | Tool::Mcp(McpTool { headers, .. }) => {
-                    Some(Headers::read(runner, headers, self.secrets).await?)
+                    Some(ToolHeaders::load(runner, headers, self.secrets).await?)
                 }
             };
             opening.push((tool, headers.unwrap_or_default()));
@@ -96,7 +96,7 @@ impl<'a> Toolbox<'a> {
             match tool {
                 Tool::SearchSources {} => {
                     let search = SearchSources { sources: &runner.sources, record };
-                    self.add(search::spec(), Callable::SearchSources(search));
+                    self.add(search::search_spec(), Callable::SearchSources(search));
                 }
                 Tool::Http(tool) => {
                     let server = HttpServer::new(runner, tool, self.secrets, headers);
@@ -107,7 +107,7 @@ impl<'a> Toolbox<'a> {
                 Tool::Mcp(tool) => {
                     let server = Box::pin(McpServer::open(runner, tool, self.secrets, headers)).await?;
                     for operation in server.operations() {
-                        let name = mcp_names.of(tool, operation.name());
+                        let name = mcp_names.exposed_name(tool, operation.name());
                         self.add(operation.spec(name), Callable::Mcp(operation));
                     }
                     self.connections.push(server);
@@ -117,7 +117,7 @@ impl<'a> Toolbox<'a> {
         Ok(())
     }
 
-    /// Takes leave of the servers that are connected to.
+    /// Closes the connections to MCP servers.
     pub(crate) async fn close(self) {
         drop(self.tools);
         mcp::close_all(self.connections).await;
@@ -129,19 +129,19 @@ impl<'a> Toolbox<'a> {
         self.specs.push(spec);
     }
 
-    /// What the model is told of them.
+    /// The descriptions for the model.
     pub(crate) fn specs(&self) -> &[ToolSpec] {
         &self.specs
     }
 
-    /// Makes the calls of a turn side by side; their results come in order. If one
-    /// of them must not be made, the run ends and none is.
-    pub(crate) async fn call_all(&self, task: TaskId, turn: &Turn) -> Vec<Called> {
+    /// Makes the calls of a turn in parallel. Returns the results in the order of the calls. If
+    /// one call needs approval, no call is made and the run ends.
+    pub(crate) async fn call_all(&self, task: TaskId, turn: &ChatTurn) -> Vec<CallReport> {
         let withheld = turn.calls.iter().any(|call| self.needs_approval(call));
         let calls = turn.calls.iter().enumerate().map(async |(place, call)| {
             let called = async {
                 match withheld {
-                    true => self.withheld(call),
+                    true => self.report_withheld(call),
                     false => self.call(call, &turn.idempotency_key(task, place)).await,
                 }
             };
@@ -151,28 +151,31 @@ impl<'a> Toolbox<'a> {
         join_all(calls).await
     }
 
-    async fn call(&self, call: &ToolCall, key: &str) -> Called {
+    async fn call(&self, call: &ToolCall, key: &str) -> CallReport {
         let started = Instant::now();
         let result = self.attempt(call, key).await;
         let took = started.elapsed();
         let called = match result {
-            Ok(found) => {
-                Called { content: found.content, outcome: CallOutcome::Ok, took, passages: found.passages }
-            }
-            Err(CallError(why)) => Called { took, ..Called::error(why) },
+            Ok(output) => CallReport {
+                content: output.content,
+                outcome: CallOutcome::Ok,
+                took,
+                passages: output.passages,
+            },
+            Err(CallError(why)) => CallReport { took, ..CallReport::error(why) },
         };
-        // Read after the call, which may have sent a renewed secret.
+        // Taken after the call, because the call may have sent a renewed secret.
         let bytes = called.content.len();
         let scrubber = self.secrets.scrubber();
         let scrubbed = scrubber.scrub_off_workers(bytes, called, SecretScrubber::scrub_called).await;
         scrubbed.unwrap_or_else(|error| {
             let CallError(why) = not_scrubbed(&error);
-            Called { took, ..Called::error(why) }
+            CallReport { took, ..CallReport::error(why) }
         })
     }
 
-    async fn attempt(&self, call: &ToolCall, key: &str) -> Result<Found, CallError> {
-        let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown(&call.name))?;
+    async fn attempt(&self, call: &ToolCall, key: &str) -> Result<ToolOutput, CallError> {
+        let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown_tool(&call.name))?;
         let arguments = Arguments::parse(&call.arguments).await?;
         match callable {
             Callable::SearchSources(search) => search.call(&arguments.fields).await,
@@ -189,37 +192,39 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    fn withheld(&self, call: &ToolCall) -> Called {
+    fn report_withheld(&self, call: &ToolCall) -> CallReport {
         match self.needs_approval(call) {
-            true => Called {
+            true => CallReport {
                 outcome: CallOutcome::Refused,
-                ..Called::error("Not called: it needs a person's approval.")
+                ..CallReport::error("Not called: it needs a person's approval.")
             },
-            false => Called::error("Not called, as another call of this turn needs a person's approval."),
+            false => {
+                CallReport::error("Not called, because another call of this turn needs a person's approval.")
+            }
         }
     }
 
-    fn unknown(&self, name: &str) -> CallError {
+    fn unknown_tool(&self, name: &str) -> CallError {
         let known: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
         let name = domain::cut(name, 64);
-        CallError(format!("There is no tool `{name}`. There are: {}.", known.join(", ")))
+        CallError(format!("Unknown tool `{name}`. Available tools: {}.", known.join(", ")))
     }
 }
 
-/// A defect of ours.
+/// An error in our own code.
 fn not_scrubbed(error: &JoinError) -> CallError {
-    tracing::error!(%error, "result of a tool not searched for secrets");
+    tracing::error!(%error, "tool result not searched for secrets");
     CallError("The result could not be searched for secrets.".to_owned())
 }
 
-/// A defect of ours.
+/// An error in our own code.
 fn not_parsed(error: &JoinError) -> CallError {
-    tracing::error!(%error, "arguments of a tool not parsed");
+    tracing::error!(%error, "tool arguments not parsed");
     CallError("The arguments could not be parsed.".to_owned())
 }
 
-/// What a tool does, for the model.
-fn described(description: &str, needs_approval: bool) -> String {
+/// The description of a tool for the model.
+fn describe_tool(description: &str, needs_approval: bool) -> String {
     match needs_approval {
         true => format!(
             "{description} (Needs a person's approval, which a webhook cannot ask for: do not call it.)"
@@ -231,12 +236,12 @@ fn described(description: &str, needs_approval: bool) -> String {
 impl Arguments {
     async fn parse(text: &str) -> Result<Self, CallError> {
         let (text, bytes) = (text.to_owned(), text.len());
-        let parsed = RunMemory::of_this_run().off_workers(bytes, move || parse_arguments(&text)).await;
+        let parsed = RunMemory::current().off_workers(bytes, move || parse_arguments(&text)).await;
         Ok(Self { fields: parsed.map_err(|error| not_parsed(&error))??, bytes })
     }
 }
 
-/// The arguments as an object; none at all are an empty one.
+/// Parses the arguments as an object. An empty text is an empty object.
 fn parse_arguments(text: &str) -> Result<Map<String, Value>, CallError> {
     if text.trim().is_empty() {
         return Ok(Map::new());
@@ -246,7 +251,7 @@ fn parse_arguments(text: &str) -> Result<Map<String, Value>, CallError> {
             ForeignJsonError::TooManyValues(most) => {
                 format!("The arguments have more than {most} JSON values.")
             }
-            ForeignJsonError::Invalid(error) => format!("The arguments are no JSON object: {error}."),
+            ForeignJsonError::Invalid(error) => format!("The arguments are not a JSON object: {error}."),
         })
     })
 }

@@ -1,8 +1,8 @@
-//! HTML as Markdown, as far as searching and reading need it: headings, lists,
+//! Converts HTML to Markdown, as far as it is useful for searching and reading: headings, lists,
 //! paragraphs and code.
 //!
-//! Read token by token and never as a tree, so that time and memory grow with the
-//! page and no nesting is too deep.
+//! The page is processed token by token and never as a tree. So time and memory are proportional to
+//! its size, and any nesting depth is possible.
 
 use std::cell::RefCell;
 
@@ -12,14 +12,14 @@ use html5ever::tokenizer::{
     BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
 };
 
-use super::Reading;
+use super::DocumentText;
 
-/// What is between these tags is no text for readers.
-const UNREAD: [&str; 12] = [
+/// Elements whose content is not text for readers.
+const SKIPPED: [&str; 12] = [
     "script", "style", "template", "svg", "math", "nav", "noscript", "iframe", "object", "select", "noembed",
     "noframes",
 ];
-/// These begin and end a paragraph.
+/// Elements that start and end a paragraph.
 const BLOCKS: [&str; 26] = [
     "address",
     "article",
@@ -50,42 +50,42 @@ const BLOCKS: [&str; 26] = [
 ];
 
 /// The page's text and its title.
-pub(super) fn read(page: &str) -> Reading {
-    let tokenizer = Tokenizer::new(Page::default(), TokenizerOpts::default());
+pub(super) fn html_to_text(page: &str) -> DocumentText {
+    let tokenizer = Tokenizer::new(PageSink::default(), TokenizerOpts::default());
     let input = BufferQueue::default();
     input.push_back(StrTendril::from_slice(page));
     // Every script is skipped, so the tokenizer never stops before the end.
     let _ = tokenizer.feed(&input);
     tokenizer.end();
-    tokenizer.sink.written.into_inner().finish()
+    tokenizer.sink.writer.into_inner().finish()
 }
 
 #[derive(Default)]
-struct Page {
-    written: RefCell<Written>,
+struct PageSink {
+    writer: RefCell<MarkdownWriter>,
 }
 
 #[derive(Default)]
-struct Written {
+struct MarkdownWriter {
     text: String,
     title: Option<String>,
     in_title: bool,
-    /// Within `pre`: white space counts.
+    /// Within `pre`, white space is significant.
     verbatim: bool,
-    /// The unread element that we are in, and how many of its kind.
-    unread: Option<(String, usize)>,
+    /// The skipped element that we are in, and its nesting depth.
+    skipped: Option<(String, usize)>,
 }
 
-impl TokenSink for Page {
+impl TokenSink for PageSink {
     type Handle = ();
 
     fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
-        let mut written = self.written.borrow_mut();
+        let mut writer = self.writer.borrow_mut();
         match token {
-            Token::CharacterTokens(text) => written.characters(&text),
+            Token::CharacterTokens(text) => writer.characters(&text),
             Token::TagToken(tag) => {
                 let raw = raw_kind(&tag);
-                written.tag(&tag);
+                writer.tag(&tag);
                 if let Some(kind) = raw {
                     return TokenSinkResult::RawData(kind);
                 }
@@ -96,7 +96,7 @@ impl TokenSink for Page {
     }
 }
 
-/// How the tokenizer goes on after a tag (HTML standard, section 13.2.6.4).
+/// The state of the tokenizer after a tag (HTML standard, section 13.2.6.4).
 fn raw_kind(tag: &Tag) -> Option<RawKind> {
     if tag.kind == TagKind::EndTag {
         return None;
@@ -109,18 +109,18 @@ fn raw_kind(tag: &Tag) -> Option<RawKind> {
     }
 }
 
-impl Written {
+impl MarkdownWriter {
     fn characters(&mut self, text: &str) {
         if self.in_title {
             self.title.get_or_insert_default().push_str(text);
-        } else if self.unread.is_none() && self.verbatim {
+        } else if self.skipped.is_none() && self.verbatim {
             self.text.push_str(text);
-        } else if self.unread.is_none() {
+        } else if self.skipped.is_none() {
             self.flow(text);
         }
     }
 
-    /// Runs of white space become one space, and none at a line's beginning.
+    /// Collapses white space to one space, and drops it at the start of a line.
     fn flow(&mut self, text: &str) {
         for (index, word) in text.split(|c: char| c.is_ascii_whitespace()).enumerate() {
             if index > 0 && !self.text.is_empty() && !self.text.ends_with([' ', '\n']) {
@@ -136,7 +136,7 @@ impl Written {
             return;
         }
         match name {
-            // Of several titles, such as those of pictures, the first is the page's.
+            // If there are several titles, such as those of pictures, the first is the page's.
             "title" => self.in_title = opens && self.title.is_none(),
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.heading(name, opens),
             "pre" if opens != self.verbatim => self.fence(opens),
@@ -149,19 +149,19 @@ impl Written {
         }
     }
 
-    /// Whether this tag is within an element that is not read, or begins one.
+    /// Whether this tag is within a skipped element, or starts one.
     fn skips(&mut self, name: &str, opens: bool) -> bool {
-        match &mut self.unread {
-            Some((unread, depth)) if unread == name => {
+        match &mut self.skipped {
+            Some((skipped, depth)) if skipped == name => {
                 *depth = if opens { *depth + 1 } else { *depth - 1 };
                 if *depth == 0 {
-                    self.unread = None;
+                    self.skipped = None;
                 }
                 true
             }
             Some(_) => true,
-            None if opens && UNREAD.contains(&name) => {
-                self.unread = Some((name.to_owned(), 1));
+            None if opens && SKIPPED.contains(&name) => {
+                self.skipped = Some((name.to_owned(), 1));
                 true
             }
             None => false,
@@ -181,7 +181,7 @@ impl Written {
         self.verbatim = opens;
     }
 
-    /// Ends what came before, unless nothing did since the last end.
+    /// Ends the previous block, unless it is empty, and starts one with `mark`.
     fn start(&mut self, end: &str, mark: &str) {
         let written = self.text.trim_end_matches(' ').len();
         self.text.truncate(written);
@@ -191,9 +191,9 @@ impl Written {
         self.text.push_str(mark);
     }
 
-    fn finish(self) -> Reading {
+    fn finish(self) -> DocumentText {
         let title = self.title.map(|title| title.split_whitespace().collect::<Vec<_>>().join(" "));
-        Reading { title: title.filter(|title| !title.is_empty()), text: self.text.trim().to_owned() }
+        DocumentText { title: title.filter(|title| !title.is_empty()), text: self.text.trim().to_owned() }
     }
 }
 
@@ -202,27 +202,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_becomes_markdown_and_keeps_its_title() {
+    fn a_page_is_converted_to_markdown_with_its_title() {
         let page =
             "<!doctype html><html><head><title>Returns &amp;\n refunds</title><style>p{}</style></head>
             <body><nav><a>Home</a></nav><h1>Returns</h1><p>Goods can be <b>returned</b>
             within&nbsp;30 days.<p>Ask us.<ul><li>One<li>Two</ul><script>let x = '<p>no</p>';</script>
             <table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>
             <pre>let  y;\n\n  z</pre>End";
-        let read = read(page);
-        assert_eq!(read.title.as_deref(), Some("Returns & refunds"));
+        let document = html_to_text(page);
+        assert_eq!(document.title.as_deref(), Some("Returns & refunds"));
         assert_eq!(
-            read.text,
+            document.text,
             "# Returns\n\nGoods can be returned within\u{a0}30 days.\n\nAsk us.\n\n- One\n- Two\n\na | b\n1 | 2\n\n```\nlet  y;\n\n  z\n```\n\nEnd"
         );
     }
 
     #[test]
-    fn no_page_is_too_deep_and_none_takes_more_than_its_length() {
+    fn any_nesting_depth_is_possible_and_the_text_is_not_longer_than_the_page() {
         for unit in ["<div>", "<b><p>", "<table><tr><td>", "<nav>", "<svg><title>", "<pre>", "<", "&", "<!--"]
         {
-            let read = read(&unit.repeat(200_000));
-            assert!(read.text.len() <= 2 * unit.len() * 200_000, "{unit}");
+            let document = html_to_text(&unit.repeat(200_000));
+            assert!(document.text.len() <= 2 * unit.len() * 200_000, "{unit}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Documents of all formats as text. Whatever the bytes are, the answer is a
-//! [`Reading`] or a sentence for their owner.
+//! Converts documents of all formats to text. For any bytes, the result is a [`DocumentText`] or an
+//! error message for the agent's owner.
 
 mod html;
 mod pdf;
@@ -7,66 +7,55 @@ mod pdf;
 use encoding_rs::{Encoding, UTF_8};
 use serde::{Deserialize, Serialize};
 
-/// Largest file taken. An API on AWS takes 6 MB per call, and a file arrives a
-/// third longer, in base64.
+/// An API on AWS accepts 6 MB per call, and Base64 makes a file a third larger.
 pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
-/// Most text of one document.
 pub const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
-/// How far into a page its encoding is looked for (HTML standard, section 13.2.3.2).
-const CHARSET_WITHIN: usize = 1024;
+/// The encoding is searched in this many bytes of a page (HTML standard, section 13.2.3.2).
+const CHARSET_SEARCH_BYTES: usize = 1024;
 
-/// What a document says.
+/// The text of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
-    /// The title it gives itself.
+pub struct DocumentText {
+    /// The title in the document.
     pub title: Option<String>,
-    /// Its text, headings and lists as in Markdown.
+    /// With headings and lists as in Markdown.
     pub text: String,
 }
 
-/// How a document is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Format {
+pub enum DocumentFormat {
     /// Plain text or Markdown.
     Text,
-    /// HTML.
     Html,
-    /// PDF.
     Pdf,
 }
 
-/// Why a document cannot be read, in words for its owner.
+/// Why a document cannot be read. The texts are for the agent's owner.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ReadError {
-    /// Its bytes are not what its encoding allows.
-    #[error("The document is not valid {0}; save it as UTF-8, or name its charset in Content-Type")]
+    #[error("The document is not valid {0}; save it as UTF-8, or specify its charset in Content-Type")]
     Encoding(String),
-    /// Nobody knows this encoding.
     #[error("The document's charset is unknown; save it as UTF-8")]
     UnknownCharset,
-    /// It holds no text.
-    #[error("The document holds no text; a scanned document needs text recognition (OCR) first")]
+    #[error("The document contains no text; apply text recognition (OCR) to a scanned document first")]
     NoText,
-    /// It is no PDF, or a broken one.
-    #[error("The document is not a PDF that can be read; open it and save it again, or send its text")]
+    /// Not a PDF, or a damaged one.
+    #[error("The document is not a readable PDF; open it and save it again, or send its text")]
     NotPdf,
-    /// It is locked.
-    #[error("The PDF is protected by a password; save it without one")]
+    #[error("The PDF is protected by a password; save it without a password")]
     Locked,
-    /// It would unpack to more than is read.
-    #[error("The PDF unpacks to more than can be read; split it, or send its text")]
+    /// The decompressed size exceeds the limit.
+    #[error("The PDF is too large when decompressed; split it, or send its text")]
     TooLarge,
-    /// Reading it takes too much time or memory.
     #[error("The page takes too long to read; simplify it, or send its text")]
     TooComplex,
-    /// It says too much.
-    #[error("The document holds more than 4194304 bytes of text; split it")]
+    #[error("The document contains more than 4194304 bytes of text; split it")]
     TooMuchText,
 }
 
-impl Format {
-    /// The format of this content type, and the charset that it names.
-    pub fn of(content_type: &str) -> Option<(Self, Option<&str>)> {
+impl DocumentFormat {
+    /// The format of this content type, and its charset.
+    pub fn from_content_type(content_type: &str) -> Option<(Self, Option<&str>)> {
         let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         let format = match essence.trim().to_ascii_lowercase().as_str() {
             "text/plain" | "text/markdown" | "text/x-markdown" => Self::Text,
@@ -82,46 +71,52 @@ impl Format {
     }
 }
 
-/// What a document says. PDF is a language that can do anything, so whoever has
-/// not made one reads it in a process of its own; see ARCHITECTURE.md.
-pub fn read(bytes: &[u8], format: Format, charset: Option<&str>) -> Result<Reading, ReadError> {
-    let reading = match format {
-        Format::Text => plain(&decoded(bytes, charset)?),
-        Format::Html => html::read(&decoded(bytes, charset.or_else(|| declared_charset(bytes)))?),
-        Format::Pdf => pdf::read(bytes)?,
+/// Reads a document. An untrusted PDF or page can take much memory and time, so it must be read in a
+/// subprocess. See docs/decisions/0014-subprocess-for-untrusted-work.md.
+pub fn read_document(
+    bytes: &[u8],
+    format: DocumentFormat,
+    charset: Option<&str>,
+) -> Result<DocumentText, ReadError> {
+    let document = match format {
+        DocumentFormat::Text => plain(&decoded(bytes, charset)?),
+        DocumentFormat::Html => {
+            html::html_to_text(&decoded(bytes, charset.or_else(|| declared_charset(bytes)))?)
+        }
+        DocumentFormat::Pdf => pdf::pdf_to_text(bytes)?,
     };
-    if reading.text.trim().is_empty() {
+    if document.text.trim().is_empty() {
         return Err(ReadError::NoText);
     }
-    if reading.text.len() > MAX_TEXT_BYTES {
+    if document.text.len() > MAX_TEXT_BYTES {
         return Err(ReadError::TooMuchText);
     }
-    Ok(reading)
+    Ok(document)
 }
 
-/// As it is; its title is its first heading, if it begins with one.
-fn plain(text: &str) -> Reading {
+/// Plain text is unchanged. Its title is its first line, if that is a heading.
+fn plain(text: &str) -> DocumentText {
     let first = text.lines().find(|line| !line.trim().is_empty());
     let title = first.and_then(|line| line.strip_prefix("# ")).map(|title| title.trim().to_owned());
-    Reading { title: title.filter(|title| !title.is_empty()), text: text.to_owned() }
+    DocumentText { title: title.filter(|title| !title.is_empty()), text: text.to_owned() }
 }
 
-/// A byte-order mark decides, then what the sender said, then UTF-8.
+/// The encoding is that of the byte-order mark, else of the sender's charset, else UTF-8.
 fn decoded(bytes: &[u8], charset: Option<&str>) -> Result<String, ReadError> {
-    let said = match charset {
+    let declared = match charset {
         Some(label) => Encoding::for_label(label.as_bytes()).ok_or(ReadError::UnknownCharset)?,
         None => UTF_8,
     };
-    let (text, encoding, malformed) = said.decode(bytes);
+    let (text, encoding, malformed) = declared.decode(bytes);
     if malformed { Err(ReadError::Encoding(encoding.name().to_owned())) } else { Ok(text.into_owned()) }
 }
 
-/// The `charset=…` of a page's `meta`.
+/// The `charset=…` in a page's `meta` element.
 fn declared_charset(page: &[u8]) -> Option<&str> {
-    let head = page.get(..CHARSET_WITHIN.min(page.len()))?;
+    let start = page.get(..CHARSET_SEARCH_BYTES.min(page.len()))?;
     let name = b"charset=";
-    let at = head.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name))?;
-    let label = head.get(at + name.len()..)?.trim_ascii_start();
+    let at = start.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name))?;
+    let label = start.get(at + name.len()..)?.trim_ascii_start();
     let label = label.strip_prefix(b"\"").or_else(|| label.strip_prefix(b"'")).unwrap_or(label);
     let end = label.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte))?;
     str::from_utf8(label.get(..end)?).ok().filter(|label| !label.is_empty())
@@ -132,36 +127,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_content_type_names_the_format_and_perhaps_the_charset() {
-        assert_eq!(Format::of("text/plain"), Some((Format::Text, None)));
-        assert_eq!(Format::of("Text/HTML; Charset=\"ISO-8859-1\""), Some((Format::Html, Some("ISO-8859-1"))));
-        assert_eq!(Format::of("application/pdf;x"), Some((Format::Pdf, None)));
+    fn a_content_type_has_a_format_and_optionally_a_charset() {
+        assert_eq!(DocumentFormat::from_content_type("text/plain"), Some((DocumentFormat::Text, None)));
+        assert_eq!(
+            DocumentFormat::from_content_type("Text/HTML; Charset=\"ISO-8859-1\""),
+            Some((DocumentFormat::Html, Some("ISO-8859-1")))
+        );
+        assert_eq!(DocumentFormat::from_content_type("application/pdf;x"), Some((DocumentFormat::Pdf, None)));
         for other in ["", "text/csv", "application/json", "application/x-www-form-urlencoded"] {
-            assert_eq!(Format::of(other), None, "{other}");
+            assert_eq!(DocumentFormat::from_content_type(other), None, "{other}");
         }
     }
 
     #[test]
-    fn text_is_read_in_the_charset_that_mark_sender_or_page_name() {
-        let text = |bytes: &[u8], format, charset| read(bytes, format, charset).map(|reading| reading.text);
-        assert_eq!(text("für".as_bytes(), Format::Text, None).unwrap(), "für");
-        assert_eq!(text(b"f\xfcr", Format::Text, Some("latin1")).unwrap(), "für");
-        assert_eq!(text(b"f\xfcr", Format::Text, None), Err(ReadError::Encoding("UTF-8".to_owned())));
-        assert_eq!(text(b"f", Format::Text, Some("klingon")), Err(ReadError::UnknownCharset));
-        assert_eq!(text(b"\xff\xfef\0", Format::Text, None).unwrap(), "f");
+    fn the_charset_is_that_of_the_byte_order_mark_the_sender_or_the_page() {
+        let text = |bytes: &[u8], format, charset| {
+            read_document(bytes, format, charset).map(|document| document.text)
+        };
+        assert_eq!(text("für".as_bytes(), DocumentFormat::Text, None).unwrap(), "für");
+        assert_eq!(text(b"f\xfcr", DocumentFormat::Text, Some("latin1")).unwrap(), "für");
+        assert_eq!(text(b"f\xfcr", DocumentFormat::Text, None), Err(ReadError::Encoding("UTF-8".to_owned())));
+        assert_eq!(text(b"f", DocumentFormat::Text, Some("klingon")), Err(ReadError::UnknownCharset));
+        assert_eq!(text(b"\xff\xfef\0", DocumentFormat::Text, None).unwrap(), "f");
         let page = b"<meta charset='iso-8859-1'>f\xfcr";
-        assert_eq!(text(page, Format::Html, None).unwrap(), "für");
+        assert_eq!(text(page, DocumentFormat::Html, None).unwrap(), "für");
     }
 
     #[test]
     fn a_document_without_text_is_refused() {
-        assert_eq!(read(b" \n", Format::Text, None), Err(ReadError::NoText));
-        assert_eq!(read(b"<title>a</title><script>b</script>", Format::Html, None), Err(ReadError::NoText));
+        assert_eq!(read_document(b" \n", DocumentFormat::Text, None), Err(ReadError::NoText));
+        let page = b"<title>a</title><script>b</script>";
+        assert_eq!(read_document(page, DocumentFormat::Html, None), Err(ReadError::NoText));
     }
 
     #[test]
-    fn the_title_of_a_text_is_the_heading_it_begins_with() {
-        let title = |text: &str| read(text.as_bytes(), Format::Text, None).unwrap().title;
+    fn the_title_of_a_text_is_the_heading_at_its_start() {
+        let title = |text: &str| read_document(text.as_bytes(), DocumentFormat::Text, None).unwrap().title;
         assert_eq!(title("\n# Returns\n\nx").as_deref(), Some("Returns"));
         assert_eq!(title("Returns\n# x"), None);
     }

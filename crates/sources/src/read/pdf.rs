@@ -1,14 +1,14 @@
-//! PDF as text, page by page.
+//! Converts PDF to text, page by page.
 
 use lopdf::{DecompressError, Document, Error, LoadOptions, Object};
 
-use super::{MAX_TEXT_BYTES, ReadError, Reading};
+use super::{DocumentText, MAX_TEXT_BYTES, ReadError};
 
-/// Most bytes that any one stream of the file may unpack to.
+/// Decompressed bytes of each stream of the file.
 const MAX_STREAM_BYTES: usize = 16 * 1024 * 1024;
 
-/// Each page under a heading with its number, so that answers can say where.
-pub(super) fn read(bytes: &[u8]) -> Result<Reading, ReadError> {
+/// Each page gets a heading with its number, so that answers can cite the page.
+pub(super) fn pdf_to_text(bytes: &[u8]) -> Result<DocumentText, ReadError> {
     let options = LoadOptions {
         max_decompressed_size: Some(MAX_STREAM_BYTES),
         filter: Some(without_pictures),
@@ -20,7 +20,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Reading, ReadError> {
     }
     let mut text = String::new();
     for page in document.get_pages().into_keys() {
-        // A page that cannot be read is no reason not to read the others.
+        // Skip unreadable pages.
         let words = document.extract_text_with_limit(&[page], MAX_STREAM_BYTES).unwrap_or_default();
         if !words.trim().is_empty() {
             text.push_str(&format!("# Page {page}\n\n{}\n\n", words.trim()));
@@ -29,11 +29,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Reading, ReadError> {
             return Err(ReadError::TooMuchText);
         }
     }
-    Ok(Reading { title: title(&document), text })
+    Ok(DocumentText { title: title(&document), text })
 }
 
-/// Pictures are most of many files and say nothing. Of a stream the reader keeps
-/// what is left here, and of any other object what is handed back.
+/// Drops pictures, which are often most of a file and contain no text. The library retains the
+/// changed stream, and for other objects the returned one.
 fn without_pictures(id: (u32, u16), object: &mut Object) -> Option<((u32, u16), Object)> {
     let Object::Stream(stream) = object else { return Some((id, object.clone())) };
     if stream.dict.get(b"Subtype").is_ok_and(|kind| kind.as_name().is_ok_and(|name| name == b"Image")) {

@@ -1,22 +1,22 @@
-//! The items of the agents table, written and read.
+//! Writes and parses the items of the agents table.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{Agent, AgentDraft, AgentId, Catalogue, Moment, Provider, Salt, TokenHash};
 
 use super::{AgentRecord, TokenRecord, Webhook};
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
 
-/// The latest form of an agent's record that this version reads.
+/// The newest version of an agent's record that this release can read.
 const AGENT_VERSION: u64 = 2;
-/// The same for a token's. Its `triggers_per_minute` came later than version
-/// 0.1.0, which may overlook it.
+/// The newest version of a token's record that this release can read. Release 0.1.0
+/// ignores `triggers_per_minute`, which was added later.
 const TOKEN_VERSION: u64 = 1;
 
-/// The form that a record needs: 2 with what version 0.1.0 did not know and would
-/// choke on, run without (tools), or lose at the next change (documents). All others
-/// are still written as it can read them.
+/// Returns the record version for an agent. It is 2 for settings that release 0.1.0 cannot
+/// parse, would ignore (tools) or would delete at the next update (documents). All other
+/// agents are stored as version 1, which 0.1.0 can read.
 fn agent_version(record: &AgentRecord) -> u64 {
     let draft = record.agent.draft();
     let limits = &draft.limits;
@@ -43,7 +43,7 @@ pub(super) fn token_key(hash: &TokenHash) -> String {
 }
 
 pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
-    let draft = serde_json::to_vec(record.agent.draft()).attempt("write the agent as JSON")?;
+    let draft = serde_json::to_vec(record.agent.draft()).attempt("serialize the agent")?;
     let webhook = &record.webhook;
     let previous = webhook
         .previous
@@ -73,14 +73,14 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
         .map(|(name, value)| (name.to_owned(), value)),
     );
     if !record.catalogue.is_empty() {
-        let catalogue = serde_json::to_vec(&record.catalogue).attempt("write the documents' list as JSON")?;
+        let catalogue = serde_json::to_vec(&record.catalogue).attempt("serialize the list of documents")?;
         fields.insert("catalogue".to_owned(), item::bytes(blob::pack(&catalogue)));
     }
     Ok(fields)
 }
 
 pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
-    let reader = Reader(found).of_version(AGENT_VERSION)?;
+    let reader = ItemReader(found).require_version(AGENT_VERSION)?;
     let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
     let draft: AgentDraft = serde_json::from_slice(&json).map_err(|_| reader.damaged("draft"))?;
     Ok(AgentRecord {
@@ -99,7 +99,7 @@ pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
     })
 }
 
-fn catalogue(reader: Reader<'_>) -> Result<Catalogue, StoreError> {
+fn catalogue(reader: ItemReader<'_>) -> Result<Catalogue, StoreError> {
     if !reader.0.contains_key("catalogue") {
         return Ok(Catalogue::default());
     }
@@ -107,13 +107,13 @@ fn catalogue(reader: Reader<'_>) -> Result<Catalogue, StoreError> {
     serde_json::from_slice(&json).map_err(|_| reader.damaged("catalogue"))
 }
 
-fn previous(reader: Reader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreError> {
+fn previous(reader: ItemReader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreError> {
     let list = reader.0.get("previous").and_then(|list| list.as_l().ok());
     let entries = list.ok_or_else(|| reader.damaged("previous"))?;
     entries
         .iter()
         .map(|entry| {
-            let entry = Reader(entry.as_m().map_err(|_| reader.damaged("previous"))?);
+            let entry = ItemReader(entry.as_m().map_err(|_| reader.damaged("previous"))?);
             Ok((TokenHash::from_stored(entry.text("hash")?.to_owned()), entry.moment("until")?))
         })
         .collect()
@@ -141,8 +141,8 @@ pub(super) fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<M
     item
 }
 
-pub(super) fn token_record(reader: Reader<'_>) -> Result<TokenRecord, StoreError> {
-    let reader = reader.of_version(TOKEN_VERSION)?;
+pub(super) fn token_record(reader: ItemReader<'_>) -> Result<TokenRecord, StoreError> {
+    let reader = reader.require_version(TOKEN_VERSION)?;
     Ok(TokenRecord {
         agent_id: agent_id(reader)?,
         salt: salt(reader)?,
@@ -155,11 +155,11 @@ pub(super) fn token_record(reader: Reader<'_>) -> Result<TokenRecord, StoreError
     })
 }
 
-fn agent_id(reader: Reader<'_>) -> Result<AgentId, StoreError> {
+fn agent_id(reader: ItemReader<'_>) -> Result<AgentId, StoreError> {
     AgentId::parse(reader.text("agent_id")?).ok_or_else(|| reader.damaged("agent_id"))
 }
 
-fn salt(reader: Reader<'_>) -> Result<Salt, StoreError> {
+fn salt(reader: ItemReader<'_>) -> Result<Salt, StoreError> {
     let bytes = reader.bytes("salt")?.try_into();
     bytes.map(Salt::new).map_err(|_| reader.damaged("salt"))
 }

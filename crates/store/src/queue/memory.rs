@@ -1,5 +1,5 @@
-//! The queue on one machine: visibility timeout, delays, receive count, dead
-//! letters and turns by group, as SQS has them, in memory.
+//! The queue of the local server, in memory. Like SQS, it has visibility timeouts, delays,
+//! receive counts, dead letters and message groups that take turns.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -9,82 +9,78 @@ use domain::{AgentId, TaskId};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// For [`MemoryQueue::delete`] and [`MemoryQueue::defer`]; new at each receive.
+pub struct QueueMessage {
+    /// Identifies this receive in [`MemoryQueue::delete`] and [`MemoryQueue::defer`].
     pub receipt: String,
-    /// What was sent.
+    /// The task id.
     pub body: String,
-    /// Whose it is.
     pub agent: AgentId,
-    /// How often it was received, this time included.
+    /// How often the message was received, including this time.
     pub receives: u32,
-    /// It was received too often without being deleted.
+    /// The message was received more than `max_receives` times.
     pub dead_lettered: bool,
 }
 
-/// An in-process queue of task ids.
 #[derive(Debug)]
 pub struct MemoryQueue {
     visibility: Duration,
     max_receives: u32,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     arrival: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Visible messages by agent; no queue in here is empty.
-    waiting: HashMap<AgentId, VecDeque<Entry>>,
-    /// Whose turn it is; each agent with waiting messages once.
+struct QueueState {
+    /// Visible messages by agent. Empty queues are removed.
+    waiting: HashMap<AgentId, VecDeque<QueuedTask>>,
+    /// Agents with visible messages, each once, in the order of their turns.
     turns: VecDeque<AgentId>,
     /// Received messages by receipt.
-    in_flight: HashMap<u64, Entry>,
-    /// When hidden messages come back: (time, receipt).
+    in_flight: HashMap<u64, QueuedTask>,
+    /// When hidden messages become visible: (time, receipt).
     hidden: BTreeSet<(Instant, u64)>,
     next_receipt: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct QueuedTask {
     task: TaskId,
     agent: AgentId,
     receives: u32,
-    back_at: Instant,
+    visible_at: Instant,
 }
 
 impl MemoryQueue {
-    /// `visibility`: how long a received message stays hidden; `max_receives`:
-    /// how often it is handed out before it counts as a dead letter.
+    /// `visibility` is the visibility timeout. A message that is received more often than
+    /// `max_receives` is a dead letter.
     pub fn new(visibility: Duration, max_receives: u32) -> Self {
         Self { visibility, max_receives, state: Mutex::default(), arrival: Notify::new() }
     }
 
-    /// Adds a message.
     pub fn send(&self, task: TaskId, agent: AgentId) {
-        self.state().push(Entry { task, agent, receives: 0, back_at: Instant::now() });
+        self.state().push(QueuedTask { task, agent, receives: 0, visible_at: Instant::now() });
         self.arrival.notify_one();
     }
 
-    /// Adds a message that is handed out after `delay`.
+    /// Adds a message that becomes visible after `delay`.
     pub fn send_later(&self, task: TaskId, agent: AgentId, delay: Duration) {
         let mut state = self.state();
         let receipt = state.next_receipt;
         state.next_receipt += 1;
-        state.hide(receipt, Entry { task, agent, receives: 0, back_at: Instant::now() + delay });
+        state.hide(receipt, QueuedTask { task, agent, receives: 0, visible_at: Instant::now() + delay });
         drop(state);
         self.arrival.notify_one();
     }
 
-    /// The next message, as soon as there is one.
-    pub async fn receive(&self) -> Message {
+    /// Waits for the next message.
+    pub async fn receive(&self) -> QueueMessage {
         loop {
-            let (message, comes_back_at) = self.try_receive();
+            let (message, next_visible_at) = self.try_receive();
             if let Some(message) = message {
                 return message;
             }
-            match comes_back_at {
+            match next_visible_at {
                 Some(at) => tokio::select! {
                     () = self.arrival.notified() => {}
                     () = tokio::time::sleep_until(at) => {}
@@ -94,7 +90,7 @@ impl MemoryQueue {
         }
     }
 
-    /// Removes a received message for good.
+    /// Does nothing if the receipt is not the latest of its message.
     pub fn delete(&self, receipt: &str) {
         let mut state = self.state();
         state.take(receipt);
@@ -104,26 +100,26 @@ impl MemoryQueue {
     pub fn defer(&self, receipt: &str, delay: Duration) {
         let mut state = self.state();
         if let Some((receipt, mut entry)) = state.take(receipt) {
-            entry.back_at = Instant::now() + delay;
+            entry.visible_at = Instant::now() + delay;
             state.hide(receipt, entry);
         }
         drop(state);
-        // The receiver may be waiting for a later moment.
+        // The receiver may be sleeping until a later time.
         self.arrival.notify_one();
     }
 
-    fn try_receive(&self) -> (Option<Message>, Option<Instant>) {
+    fn try_receive(&self) -> (Option<QueueMessage>, Option<Instant>) {
         let now = Instant::now();
         let mut state = self.state();
-        state.bring_back(now);
+        state.show_due(now);
         let Some(mut entry) = state.pop() else {
             return (None, state.hidden.first().map(|(at, _)| *at));
         };
         entry.receives += 1;
-        entry.back_at = now + self.visibility;
+        entry.visible_at = now + self.visibility;
         let receipt = state.next_receipt;
         state.next_receipt += 1;
-        let message = Message {
+        let message = QueueMessage {
             receipt: receipt.to_string(),
             body: entry.task.to_string(),
             agent: entry.agent,
@@ -134,13 +130,13 @@ impl MemoryQueue {
         (Some(message), None)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn push(&mut self, entry: Entry) {
+impl QueueState {
+    fn push(&mut self, entry: QueuedTask) {
         let queue = self.waiting.entry(entry.agent).or_default();
         if queue.is_empty() {
             self.turns.push_back(entry.agent);
@@ -148,7 +144,7 @@ impl State {
         queue.push_back(entry);
     }
 
-    fn pop(&mut self) -> Option<Entry> {
+    fn pop(&mut self) -> Option<QueuedTask> {
         let agent = self.turns.pop_front()?;
         let queue = self.waiting.get_mut(&agent)?;
         let entry = queue.pop_front();
@@ -160,21 +156,21 @@ impl State {
         entry
     }
 
-    fn hide(&mut self, receipt: u64, entry: Entry) {
-        self.hidden.insert((entry.back_at, receipt));
+    fn hide(&mut self, receipt: u64, entry: QueuedTask) {
+        self.hidden.insert((entry.visible_at, receipt));
         self.in_flight.insert(receipt, entry);
     }
 
-    fn take(&mut self, receipt: &str) -> Option<(u64, Entry)> {
+    fn take(&mut self, receipt: &str) -> Option<(u64, QueuedTask)> {
         let receipt = receipt.parse().ok()?;
         let entry = self.in_flight.remove(&receipt)?;
-        self.hidden.remove(&(entry.back_at, receipt));
+        self.hidden.remove(&(entry.visible_at, receipt));
         Some((receipt, entry))
     }
 
-    fn bring_back(&mut self, now: Instant) {
-        while let Some(&(back_at, receipt)) = self.hidden.first() {
-            if back_at > now {
+    fn show_due(&mut self, now: Instant) {
+        while let Some(&(visible_at, receipt)) = self.hidden.first() {
+            if visible_at > now {
                 break;
             }
             self.hidden.pop_first();
@@ -218,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_comes_back_until_it_is_deleted_and_then_is_a_dead_letter() {
+    async fn a_message_that_is_never_deleted_is_received_again_and_becomes_a_dead_letter() {
         let queue = queue();
         queue.send(task(1), agent(1));
         let started = Instant::now();
@@ -233,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deferred_message_comes_back_when_its_delay_is_over() {
+    async fn a_deferred_message_is_visible_after_its_delay() {
         let queue = queue();
         queue.send(task(1), agent(1));
         let message = queue.receive().await;

@@ -1,5 +1,5 @@
-//! Task ids on their way to a runner. A message is only an id: the record is
-//! the whole truth, so sending one again is always harmless.
+//! The queue of task ids for the workers. A message is only an id. The task's record has its
+//! whole state, so sending a message again is harmless.
 
 mod memory;
 mod sqs;
@@ -9,23 +9,21 @@ use std::time::Duration;
 
 use domain::{AgentId, TaskId};
 
-pub use memory::{MemoryQueue, Message};
+pub use memory::{MemoryQueue, QueueMessage};
 pub use sqs::SqsQueue;
 
 use crate::StoreError;
 
-/// The queue of this deployment.
 #[derive(Debug)]
 pub enum Queue {
-    /// On AWS.
     Sqs(SqsQueue),
-    /// In this process; a restarted server fills it anew from the tasks table.
+    /// In this process. After a restart, the server fills it from the tasks table.
     Memory(Arc<MemoryQueue>),
 }
 
 impl Queue {
-    /// Sends a task to the runners. Messages of one agent form a group, and
-    /// groups take turns, so that one agent's burst does not starve the others.
+    /// Sends a task to the workers. The messages of an agent form a group, and groups take
+    /// turns, so that a burst of one agent does not delay the others.
     pub async fn send(&self, task: TaskId, agent: AgentId) -> Result<(), StoreError> {
         match self {
             Self::Sqs(queue) => queue.send(task, agent).await,
@@ -36,8 +34,7 @@ impl Queue {
         }
     }
 
-    /// Sends a task that is to wait: its message is handed out after this long, its
-    /// receives counted anew.
+    /// Sends a task that becomes visible after `delay`. Its receive count starts again.
     pub async fn send_later(&self, task: TaskId, agent: AgentId, delay: Duration) -> Result<(), StoreError> {
         match self {
             Self::Sqs(queue) => queue.send_later(task, agent, delay).await,
@@ -48,7 +45,7 @@ impl Queue {
         }
     }
 
-    /// Hides a received message for this long, counted from now.
+    /// Sets the visibility timeout of a received message, counted from now.
     pub async fn defer(&self, receipt: &str, delay: Duration) -> Result<(), StoreError> {
         match self {
             Self::Sqs(queue) => queue.defer(receipt, delay).await,

@@ -1,4 +1,4 @@
-//! The queue on AWS. Receiving and deleting is the event source mapping's work.
+//! The queue on AWS. The event source mapping receives and deletes the messages.
 
 use std::time::Duration;
 
@@ -6,17 +6,16 @@ use domain::{AgentId, TaskId};
 
 use crate::StoreError;
 use crate::aws::Aws;
-use crate::error::Attempt;
+use crate::error::StoreAttempt;
 
-/// The longest a message can be hidden
+/// The maximum visibility timeout
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>).
 const MAX_VISIBILITY: Duration = Duration::from_secs(43_200);
 
-/// The longest a message can be sent ahead of its time
+/// The maximum delay of a message
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).
 const MAX_DELAY: Duration = Duration::from_secs(900);
 
-/// A standard SQS queue.
 #[derive(Debug)]
 pub struct SqsQueue {
     client: aws_sdk_sqs::Client,
@@ -24,7 +23,6 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// The queue at this URL.
     pub fn new(aws: &Aws, url: impl Into<String>) -> Self {
         Self { client: aws.sqs(), url: url.into() }
     }
@@ -64,7 +62,7 @@ impl SqsQueue {
     }
 }
 
-/// Rounded up: a message that comes back early finds nothing to do.
+/// Rounds up, because the task of a message that comes back early cannot be claimed yet.
 fn whole_seconds(delay: Duration) -> i32 {
     i32::try_from(delay.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
 }

@@ -1,42 +1,39 @@
-//! What befalls a task, kept in its record by the updates that do it: a claim as
-//! its moment alone, since most tasks have no other event, a release as a map.
+//! The events in a task's record, added by the update that causes them. A claim is stored as
+//! its time only, because most tasks have no other event. A release is stored as a map.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ErrorType, EventKind, Failure, MAX_EVENT_MESSAGE_BYTES, Moment, Run, cut};
+use domain::{ErrorType, Failure, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, Moment, Run, cut};
 
 use crate::StoreError;
-use crate::item::{self, Item, Reader};
+use crate::item::{self, Item, ItemReader};
 
 /// Adds `:event` to the record's events.
 pub(super) const ADD_EVENT: &str = "events = list_append(if_not_exists(events, :no_events), :event)";
 
-/// How an attempt is given back.
+/// How an attempt is released.
 #[derive(Clone, Copy, Debug)]
 pub struct Release<'a> {
-    /// Now.
     pub at: Moment,
-    /// Why.
     pub why: &'a Failure,
-    /// The time that the task has used up.
+    /// The run time of all attempts so far.
     pub spent: Duration,
-    /// Nobody may claim the task before.
+    /// The task cannot be claimed before this time.
     pub not_before: Moment,
-    /// What its run has come to.
+    /// The progress of the run.
     pub run: Option<&'a Run>,
 }
 
-/// A list of one event, or of none.
-pub(super) fn list(event: impl IntoIterator<Item = AttributeValue>) -> AttributeValue {
+pub(super) fn event_list(event: impl IntoIterator<Item = AttributeValue>) -> AttributeValue {
     AttributeValue::L(event.into_iter().collect())
 }
 
-pub(super) fn claimed(at: Moment) -> AttributeValue {
+pub(super) fn claim_event(at: Moment) -> AttributeValue {
     item::moment(at)
 }
 
-pub(super) fn released(at: Moment, why: Option<&Failure>, not_before: Option<Moment>) -> AttributeValue {
+pub(super) fn release_event(at: Moment, why: Option<&Failure>, not_before: Option<Moment>) -> AttributeValue {
     let mut event = Item::from([("at".to_owned(), item::moment(at))]);
     if let Some(why) = why {
         event.insert("type".to_owned(), item::text(why.kind.as_str()));
@@ -48,24 +45,22 @@ pub(super) fn released(at: Moment, why: Option<&Failure>, not_before: Option<Mom
     AttributeValue::M(event)
 }
 
-/// How many events a record keeps.
-pub(super) fn count(found: &Item) -> usize {
+pub(super) fn count_events(found: &Item) -> usize {
     found.get("events").and_then(|events| events.as_l().ok()).map_or(0, Vec::len)
 }
 
-/// The events that a record keeps.
-pub(super) fn read(found: &Item) -> Result<Vec<(EventKind, Moment)>, StoreError> {
-    let reader = Reader(found);
+pub(super) fn parse_events(found: &Item) -> Result<Vec<(HistoryEventKind, Moment)>, StoreError> {
+    let reader = ItemReader(found);
     let events = match found.get("events") {
         None => return Ok(Vec::new()),
         Some(events) => events.as_l().map_err(|_| reader.damaged("events"))?,
     };
-    events.iter().map(event).collect::<Result<_, StoreError>>().map_err(|_| reader.damaged("events"))
+    events.iter().map(parse_event).collect::<Result<_, StoreError>>().map_err(|_| reader.damaged("events"))
 }
 
-fn event(value: &AttributeValue) -> Result<(EventKind, Moment), StoreError> {
+fn parse_event(value: &AttributeValue) -> Result<(HistoryEventKind, Moment), StoreError> {
     if let AttributeValue::M(released) = value {
-        let reader = Reader(released);
+        let reader = ItemReader(released);
         let fault = match released.contains_key("type") {
             true => {
                 let kind = ErrorType::parse(reader.text("type")?).ok_or_else(|| reader.damaged("type"))?;
@@ -74,8 +69,8 @@ fn event(value: &AttributeValue) -> Result<(EventKind, Moment), StoreError> {
             false => None,
         };
         let resumes_at = reader.optional_moment("resumes_at")?;
-        return Ok((EventKind::Released { fault, resumes_at }, reader.moment("at")?));
+        return Ok((HistoryEventKind::Released { fault, resumes_at }, reader.moment("at")?));
     }
     let claimed = Item::from([("at".to_owned(), value.clone())]);
-    Ok((EventKind::Claimed, Reader(&claimed).moment("at")?))
+    Ok((HistoryEventKind::Claimed, ItemReader(&claimed).moment("at")?))
 }

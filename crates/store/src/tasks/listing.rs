@@ -1,27 +1,25 @@
 //! Lists of tasks, read from the index of the tasks table.
 //!
-//! A task is in one of its agent's lists, `<agent id>#<shard>`, under its id, and
-//! stays there as long as its item. The index holds no more than that and whether
-//! the task failed: DynamoDB writes to it when one of these changes and at no
-//! other update, so a task costs one write unit more, a failed one two.
+//! A task is in one of its agent's lists, `<agent id>#<shard>`, until its item expires. The
+//! index has only the task's id and whether it failed. DynamoDB updates an index only when
+//! one of its attributes changes, so a task costs one more write unit, and a failed task two.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use domain::{AgentId, Brief, Entry, Span, Stretch, TaskId, TaskKey};
+use domain::{AgentId, ListPage, ListRange, TaskBrief, TaskEntry, TaskId, TaskKey};
 
 use super::Tasks;
 use crate::StoreError;
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 
-/// The index of the tasks table.
 pub(crate) const TASKS_INDEX: &str = "listed";
 
-/// Most keys of one `BatchGetItem`.
+/// The maximum number of keys in one `BatchGetItem`.
 const BATCH: usize = 100;
-/// Waits before what DynamoDB left out is asked for again.
+/// Pauses before the keys that DynamoDB left unprocessed are requested again.
 const BATCH_PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -29,41 +27,40 @@ const BATCH_PAUSES: [Duration; 4] = [
     Duration::from_millis(1000),
 ];
 /// Sorts after every hexadecimal digit.
-const BEHIND_ALL_IDS: &str = "g";
-/// What a [`Brief`] is made of.
-const BRIEFLY: &str = "id, v, agent_id, #status, attempt, spent_ms, created_at, started_at, finished_at, \
-                       lease_until, expires_at, outcome";
+const AFTER_ALL_IDS: &str = "g";
+/// The attributes of a [`TaskBrief`].
+const BRIEF_ATTRIBUTES: &str = "id, v, agent_id, #status, attempt, spent_ms, created_at, started_at, \
+                                finished_at, lease_until, expires_at, outcome";
 
-/// Of the tasks that are looked at, those to hand out.
+/// Which tasks of a list are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pick {
-    /// All.
+pub enum FailureFilter {
     All,
-    /// Those that failed.
     Failed,
-    /// Those that have not.
+    /// Includes tasks that have not ended.
     NotFailed,
 }
 
-/// The list that a task of this agent and shard is in.
-pub(super) fn part(agent: AgentId, shard: u8) -> String {
+/// The list of the agent's tasks in this shard.
+pub(super) fn list_key(agent: AgentId, shard: u8) -> String {
     format!("{agent}#{shard}")
 }
 
 impl Tasks {
-    /// Looks at up to `limit` tasks of one of an agent's lists, newest first. What
-    /// was written within the last moments may be missing.
-    pub async fn listed(
+    /// Reads up to `limit` tasks of one list, newest first, and returns those that match the
+    /// filter. The most recent tasks may be missing, because the index is eventually
+    /// consistent.
+    pub async fn list(
         &self,
         agent: AgentId,
         shard: u8,
-        span: Span,
-        pick: Pick,
+        range: ListRange,
+        filter: FailureFilter,
         limit: u16,
-    ) -> Result<Stretch, StoreError> {
-        let before = span.before.map_or_else(|| BEHIND_ALL_IDS.to_owned(), TaskId::preceding);
-        if before < TaskId::floor(span.from) {
-            return Ok(Stretch::default());
+    ) -> Result<ListPage, StoreError> {
+        let before = range.before.map_or_else(|| AFTER_ALL_IDS.to_owned(), TaskId::preceding);
+        if before < TaskId::floor(range.from) {
+            return Ok(ListPage::default());
         }
         let query = self
             .db
@@ -71,25 +68,25 @@ impl Tasks {
             .table_name(&self.table)
             .index_name(TASKS_INDEX)
             .key_condition_expression("listed = :part AND task_id BETWEEN :from AND :before")
-            .set_filter_expression(pick.filter().map(str::to_owned))
+            .set_filter_expression(filter.expression().map(str::to_owned))
             .projection_expression("task_id, failed")
-            .expression_attribute_values(":part", item::text(part(agent, shard)))
-            .expression_attribute_values(":from", item::text(TaskId::floor(span.from)))
+            .expression_attribute_values(":part", item::text(list_key(agent, shard)))
+            .expression_attribute_values(":from", item::text(TaskId::floor(range.from)))
             .expression_attribute_values(":before", item::text(before))
             .scan_index_forward(false)
             .limit(limit.into());
         let found = query.send().await.attempt("list the tasks")?;
-        let entries = found.items().iter().map(entry).collect::<Result<_, _>>()?;
-        let reached = found.last_evaluated_key().map(|key| task_id(Reader(key))).transpose()?;
-        Ok(Stretch { entries, reached })
+        let entries = found.items().iter().map(parse_entry).collect::<Result<_, _>>()?;
+        let reached = found.last_evaluated_key().map(|key| task_id(ItemReader(key))).transpose()?;
+        Ok(ListPage { entries, reached })
     }
 
-    /// What there is to say of these tasks, in no order; those that are gone are
-    /// left out. What cannot be read is handed back apart, and holds up no other.
-    pub async fn briefs(&self, ids: &[TaskId]) -> Result<Vec<Result<Brief, StoreError>>, StoreError> {
+    /// Reads the summaries of these tasks, in no order. Expired tasks are left out. A record
+    /// that cannot be read is returned as an error and does not affect the others.
+    pub async fn briefs(&self, ids: &[TaskId]) -> Result<Vec<Result<TaskBrief, StoreError>>, StoreError> {
         let mut briefs = Vec::with_capacity(ids.len());
         for ids in ids.chunks(BATCH) {
-            for found in self.batch(ids).await? {
+            for found in self.read_batch(ids).await? {
                 match self.brief(&found).await {
                     Err(error @ StoreError::Unavailable { .. }) => return Err(error),
                     brief => briefs.push(brief),
@@ -99,27 +96,31 @@ impl Tasks {
         Ok(briefs)
     }
 
-    async fn batch(&self, ids: &[TaskId]) -> Result<Vec<Item>, StoreError> {
-        // For a moment the index may hold a task beside the one that took its key's
-        // place, and a key may be asked for once.
+    async fn read_batch(&self, ids: &[TaskId]) -> Result<Vec<Item>, StoreError> {
+        // For a moment, the index may have both a task and the one that replaced it under the
+        // same key. A request must not name a key twice.
         let keys: BTreeSet<TaskKey> = ids.iter().map(|id| id.key()).collect();
         let keys = keys.into_iter().map(|key| item::key(key.as_hex()));
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
             .consistent_read(true)
-            .projection_expression(BRIEFLY)
+            .projection_expression(BRIEF_ATTRIBUTES)
             .expression_attribute_names("#status", "status");
-        let mut left =
-            Some(HashMap::from([(self.table.clone(), wanted.build().attempt("describe the tasks to get")?)]));
+        let mut unprocessed = Some(HashMap::from([(
+            self.table.clone(),
+            wanted.build().attempt("prepare the request for the tasks")?,
+        )]));
         let (mut found, mut pauses) = (Vec::with_capacity(ids.len()), BATCH_PAUSES.into_iter());
-        while let Some(wanted) = left.take().filter(|left| !left.is_empty()) {
+        while let Some(wanted) = unprocessed.take().filter(|keys| !keys.is_empty()) {
             let get = self.db.batch_get_item().set_request_items(Some(wanted));
-            let answer = get.send().await.attempt("get the tasks")?;
-            found.extend(answer.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
-            left = answer.unprocessed_keys;
-            if left.as_ref().is_some_and(|left| !left.is_empty()) {
+            let response = get.send().await.attempt("read the tasks")?;
+            found.extend(response.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
+            unprocessed = response.unprocessed_keys;
+            if unprocessed.as_ref().is_some_and(|keys| !keys.is_empty()) {
                 let Some(pause) = pauses.next() else {
-                    return Err(StoreError::unavailable("get the tasks")("some were left out".into()));
+                    return Err(StoreError::unavailable("read the tasks")(
+                        "DynamoDB left keys unprocessed".into(),
+                    ));
                 };
                 tokio::time::sleep(pause).await;
             }
@@ -128,8 +129,8 @@ impl Tasks {
     }
 }
 
-impl Pick {
-    const fn filter(self) -> Option<&'static str> {
+impl FailureFilter {
+    const fn expression(self) -> Option<&'static str> {
         match self {
             Self::All => None,
             Self::Failed => Some("attribute_exists(failed)"),
@@ -138,11 +139,11 @@ impl Pick {
     }
 }
 
-fn entry(found: &Item) -> Result<Entry, StoreError> {
+fn parse_entry(found: &Item) -> Result<TaskEntry, StoreError> {
     let failed = matches!(found.get("failed"), Some(AttributeValue::Bool(true)));
-    Ok(Entry { id: task_id(Reader(found))?, failed })
+    Ok(TaskEntry { id: task_id(ItemReader(found))?, failed })
 }
 
-fn task_id(reader: Reader<'_>) -> Result<TaskId, StoreError> {
+fn task_id(reader: ItemReader<'_>) -> Result<TaskId, StoreError> {
     TaskId::parse(reader.text("task_id")?).ok_or_else(|| reader.damaged("task_id"))
 }

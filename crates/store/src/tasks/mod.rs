@@ -2,16 +2,16 @@
 //!
 //! | operation | call |
 //! | --- | --- |
-//! | [`Tasks::admit`] | one conditional put, which hands back the earlier task of the same key |
+//! | [`Tasks::admit`] | one conditional put, which returns the earlier task of the same key |
 //! | [`Tasks::get`], [`Tasks::show`] | one strongly consistent read |
-//! | [`Tasks::named_by`] | one put that never takes effect |
+//! | [`Tasks::find_by_key`] | one put that never takes effect |
 //! | [`Tasks::claim`], [`Tasks::finish`], [`Tasks::release`] | one conditional update each |
-//! | [`Tasks::count_trigger`] | one conditional update, for agents that limit their triggers |
-//! | [`Tasks::checkpoint`] | one conditional update, for each turn in which an agent calls tools |
-//! | [`Tasks::end_unheld`], [`Tasks::wait_to_run_alone`] | one conditional update each |
+//! | [`Tasks::count_trigger`] | one conditional update, for agents with a limit |
+//! | [`Tasks::checkpoint`] | one conditional update, for each turn with tool calls |
+//! | [`Tasks::end_abandoned`], [`Tasks::wait_to_run_alone`] | one conditional update each |
 //! | [`Tasks::wait_for_slot`] | one conditional update, and another if the task lost its worker |
-//! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents that limit their runs |
-//! | [`Tasks::listed`] | one query of the index |
+//! | [`Tasks::take_slot`], [`Tasks::free_slot`] | one conditional update each, for agents with a limit |
+//! | [`Tasks::list`] | one query of the index |
 //! | [`Tasks::briefs`] | one batch of reads per 100 tasks |
 //!
 //! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
@@ -30,112 +30,102 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId, TaskKey};
 
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
 pub use events::Release;
-pub use listing::Pick;
+pub use listing::FailureFilter;
 pub(crate) use listing::TASKS_INDEX;
 pub use rate::Rate;
 use record::{agent_id, status, task_id, worker_lost};
-pub use show::Shown;
+pub use show::TaskDetails;
 pub use slots::{Slot, SlotAnswer, Wait};
 
-/// Written into every record, and the latest form that this version reads.
+/// The version of every record, and the newest that this release can read.
 const RECORD_VERSION: u64 = 1;
 
-/// The tasks table.
 #[derive(Clone, Debug)]
 pub struct Tasks {
     db: Client,
     table: String,
 }
 
-/// What became of a trigger.
+/// The result of [`Tasks::admit`].
 #[derive(Debug)]
 pub enum Admission {
-    /// A new task.
     Created,
-    /// The key had this task already.
+    /// The key already has this task.
     Repeated {
-        /// Its id: only on a lost answer the one that was offered.
+        /// Equals the offered id only if the response to an earlier try was lost.
         id: TaskId,
-        /// Where it stands.
         status: Status,
-        /// It waits for a run slot, and a message of it is on its way.
+        /// The task waits for a run slot, and the queue has a message for it.
         waits: bool,
     },
 }
 
-/// What became of an attempt to claim.
+/// The result of [`Tasks::claim`].
 #[derive(Debug)]
 pub enum Claim {
-    /// The caller holds the task until its lease ends.
+    /// The caller holds the task until the lease ends.
     Granted(Box<Claimed>),
-    /// Somebody else does, or nobody can.
     Refused(ClaimRefusal),
 }
 
-/// A task held by this runner.
+/// A task that this worker holds.
 #[derive(Debug)]
 pub struct Claimed {
-    /// The task as claimed; its `attempt` is the fencing token.
+    /// The task as claimed. Its `attempt` is the fencing token.
     pub task: Task,
-    /// When this attempt began.
     pub claimed_at: Moment,
     item: Item,
 }
 
-/// What became of an attempt to finish.
+/// The result of an update by the worker that holds the task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// The end is recorded.
     Recorded,
-    /// The task had ended, or a newer attempt holds it: this result is void.
+    /// Nothing was written, because the task has ended or a newer attempt holds it.
     Fenced,
 }
 
-/// What became of an attempt to end a task that no runner could end.
+/// The result of [`Tasks::end_abandoned`].
 #[derive(Debug)]
-pub enum Burial {
-    /// It has ended now, as it stands.
+pub enum EndAbandoned {
+    /// The task as ended.
     Ended(Box<Task>),
-    /// Somebody may still hold it, or it needs no end.
+    /// A worker holds the task, or it has ended, or it does not exist.
     Refused(ClaimRefusal),
 }
 
-/// A task found not to have ended.
+/// A task that has not ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Unended {
-    /// Which.
+pub struct UnfinishedTask {
     pub id: TaskId,
-    /// Whose.
     pub agent_id: AgentId,
-    /// Whether a runner held it.
     pub status: Status,
     /// An earlier attempt lost its worker.
     pub worker_lost: bool,
-    /// How many events its record keeps.
+    /// The number of events in its record.
     pub events: usize,
 }
 
-/// What a process that is dead has left.
+/// Tasks and run slots that a process left behind when it ended.
 #[derive(Debug, Default)]
-pub struct Left {
-    /// Every task that has not ended, or why it cannot be read.
-    pub unended: Vec<Result<Unended, StoreError>>,
-    /// Agents whose runs had slots.
+pub struct Unfinished {
+    /// Every task that has not ended, or the error for a record that cannot be read.
+    pub tasks: Vec<Result<UnfinishedTask, StoreError>>,
+    /// Agents with run slots.
     pub slots: Vec<AgentId>,
 }
 
 impl Tasks {
-    /// The table of this name.
     pub fn new(aws: &crate::aws::Aws, table: impl Into<String>) -> Self {
         Self { db: aws.dynamodb(), table: table.into() }
     }
 
-    /// Stores a new PENDING task, unless its key names one that is not yet 24
-    /// hours old or has not ended: then that one stays and is handed back.
+    /// Stores a new PENDING task. If the key has a task that is less than 24 hours old or has
+    /// not ended, returns that one and changes nothing.
     pub async fn admit(
         &self,
         id: TaskId,
@@ -144,7 +134,8 @@ impl Tasks {
     ) -> Result<Admission, StoreError> {
         let created_at = id.created_at();
         let expires_at = Task::initial_expiry(created_at);
-        let payload = blob::write(&self.db, &self.table, payload.as_json().as_bytes(), expires_at).await?;
+        let payload =
+            blob::store_content(&self.db, &self.table, payload.as_json().as_bytes(), expires_at).await?;
         let put = self
             .db
             .put_item()
@@ -152,7 +143,7 @@ impl Tasks {
             .item("id", item::text(id.key().as_hex()))
             .item("v", item::number(RECORD_VERSION))
             .item("agent_id", item::text(agent.to_string()))
-            .item("listed", item::text(listing::part(agent, id.key().shard())))
+            .item("listed", item::text(listing::list_key(agent, id.key().shard())))
             .item("task_id", item::text(id.to_string()))
             .item("status", item::text(Status::Pending.as_str()))
             .item("attempt", item::number(0_u64))
@@ -174,24 +165,23 @@ impl Tasks {
         match put.send().await {
             Ok(_) => Ok(Admission::Created),
             Err(error) => match earlier_item(&error) {
-                Some(found) => repeated(found, created_at),
-                None => Err(error).attempt("put the task"),
+                Some(found) => repeated_admission(found, created_at),
+                None => Err(error).attempt("store the task"),
             },
         }
     }
 
-    /// The task as it stands now.
     pub async fn get(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        match self.read(id.key()).await? {
+        match self.read_item(id.key()).await? {
             Some(found) => self.task(&found).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// The task that a key names at this moment, as [`Self::admit`] would find it,
-    /// without storing anything. A put that never takes effect, because the webhook
-    /// function may put tasks and read none.
-    pub async fn named_by(&self, key: TaskKey, now: Moment) -> Result<Option<Admission>, StoreError> {
+    /// Returns the earlier task of the key, as [`Self::admit`] would, without storing a task.
+    /// Sends a put whose condition always fails, because the webhook function has permission
+    /// to put tasks but not to read them.
+    pub async fn find_by_key(&self, key: TaskKey, now: Moment) -> Result<Option<Admission>, StoreError> {
         let put = self
             .db
             .put_item()
@@ -203,33 +193,33 @@ impl Tasks {
             return Err(StoreError::Damaged { id: key.as_hex(), attribute: "condition" });
         };
         if !error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) {
-            return Err(error).attempt("look for the key's task");
+            return Err(error).attempt("look up the task of the idempotency key");
         }
         let Some(found) = earlier_item(&error) else { return Ok(None) };
-        let reader = Reader(found).of_version(RECORD_VERSION)?;
+        let reader = ItemReader(found).require_version(RECORD_VERSION)?;
         let window_over = task_id(reader)?.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
         match status(reader)?.has_ended() && window_over {
             true => Ok(None),
-            false => repeated(found, now).map(Some),
+            false => repeated_admission(found, now).map(Some),
         }
     }
 
-    /// Whose task this is.
+    /// Returns the id of the task's agent.
     pub async fn owner(&self, id: TaskId) -> Result<Option<AgentId>, StoreError> {
-        let found = self.read(id.key()).await?;
-        found.as_ref().map(|found| agent_id(Reader(found))).transpose()
+        let found = self.read_item(id.key()).await?;
+        found.as_ref().map(|found| agent_id(ItemReader(found))).transpose()
     }
 
-    async fn read(&self, key: TaskKey) -> Result<Option<Item>, StoreError> {
+    async fn read_item(&self, key: TaskKey) -> Result<Option<Item>, StoreError> {
         let get = self.db.get_item().table_name(&self.table).key("id", item::text(key.as_hex()));
-        let found = get.consistent_read(true).send().await.attempt("get the task")?;
+        let found = get.consistent_read(true).send().await.attempt("read the task")?;
         Ok(found.item)
     }
 
-    /// What a process that is dead has left. A scan: for a server's start and its end,
-    /// never for a request. What cannot be read is handed back apart, and holds up no
-    /// other.
-    pub async fn left(&self) -> Result<Left, StoreError> {
+    /// Returns what an ended process left behind. Scans the table, so it is only for the start
+    /// and stop of a server. A record that cannot be read is returned as an error and does not
+    /// affect the others.
+    pub async fn unfinished_tasks(&self) -> Result<Unfinished, StoreError> {
         let mut pages = self
             .db
             .scan()
@@ -244,31 +234,31 @@ impl Tasks {
             .into_paginator()
             .items()
             .send();
-        let mut left = Left::default();
+        let mut unfinished = Unfinished::default();
         while let Some(found) = pages.next().await {
             let found = found.attempt("scan the tasks")?;
-            match Reader(&found).text("id")?.strip_prefix(slots::ID_PREFIX).and_then(AgentId::parse) {
-                Some(agent) => left.slots.push(agent),
-                None => left.unended.push(unended(&found)),
+            match ItemReader(&found).text("id")?.strip_prefix(slots::ID_PREFIX).and_then(AgentId::parse) {
+                Some(agent) => unfinished.slots.push(agent),
+                None => unfinished.tasks.push(unfinished_task(&found)),
             }
         }
-        Ok(left)
+        Ok(unfinished)
     }
 }
 
-fn unended(found: &Item) -> Result<Unended, StoreError> {
-    let reader = Reader(found).of_version(RECORD_VERSION)?;
-    Ok(Unended {
+fn unfinished_task(found: &Item) -> Result<UnfinishedTask, StoreError> {
+    let reader = ItemReader(found).require_version(RECORD_VERSION)?;
+    Ok(UnfinishedTask {
         id: task_id(reader)?,
         agent_id: agent_id(reader)?,
         status: status(reader)?,
         worker_lost: worker_lost(reader)?,
-        events: events::count(found),
+        events: events::count_events(found),
     })
 }
 
-fn repeated(found: &Item, now: Moment) -> Result<Admission, StoreError> {
-    let reader = Reader(found).of_version(RECORD_VERSION)?;
+fn repeated_admission(found: &Item, now: Moment) -> Result<Admission, StoreError> {
+    let reader = ItemReader(found).require_version(RECORD_VERSION)?;
     Ok(Admission::Repeated {
         id: task_id(reader)?,
         status: status(reader)?,

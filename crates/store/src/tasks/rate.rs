@@ -1,5 +1,5 @@
-//! How many triggers an agent takes in a minute: a counter of its own for each
-//! agent and minute, kept only for agents that limit their triggers.
+//! Counts the triggers of an agent in a minute. There is a counter for each agent and
+//! minute, but only for agents with a limit.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use domain::{AgentId, Moment};
 
 use super::Tasks;
 use crate::StoreError;
-use crate::error::Attempt;
+use crate::error::StoreAttempt;
 use crate::item;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Whether a trigger is within its agent's rate.
+/// The result of [`Tasks::count_trigger`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
-    /// It is, and was counted.
+    /// The trigger was counted.
     Within,
-    /// The minute is full.
+    /// The limit of this minute is used up.
     Exceeded {
-        /// Until the next minute begins.
+        /// The time until the next minute.
         retry_after: Duration,
     },
 }
 
 impl Tasks {
-    /// Counts a trigger in the minute of `now`, unless `limit` were counted
-    /// already. A lost answer may count one twice, never too few.
+    /// Counts a trigger in the minute of `now`, unless its count has reached `limit`. If a
+    /// response is lost, the retry may count the trigger twice.
     pub async fn count_trigger(&self, agent: AgentId, limit: u32, now: Moment) -> Result<Rate, StoreError> {
         let minute = now.millis() / 60_000;
         let ends_at = Moment::from_millis((minute + 1) * 60_000);
@@ -40,7 +40,7 @@ impl Tasks {
             .condition_expression("attribute_not_exists(triggers) OR triggers < :limit")
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":limit", item::number(limit))
-            // Clocks that disagree may count in a minute that is over for others.
+            // A process with a slow clock may still count in the previous minute.
             .expression_attribute_values(":expires_at", item::number(ends_at.plus(MINUTE).ttl_seconds()))
             .send()
             .await;

@@ -1,28 +1,28 @@
-//! A task's item, read.
+//! Parses a task's item.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{AgentId, Brief, Ended, Moment, Status, Task, TaskId, TaskKey};
+use domain::{AgentId, Ended, Moment, Status, Task, TaskBrief, TaskId, TaskKey};
 
 use super::{RECORD_VERSION, Tasks};
-use crate::item::{Item, Reader};
+use crate::item::{Item, ItemReader};
 use crate::{StoreError, blob};
 
 impl Tasks {
-    /// The same without what the task answered, which need not be read.
-    pub(super) async fn brief(&self, found: &Item) -> Result<Brief, StoreError> {
+    /// Parses the summary, without reading the items of a spilled outcome.
+    pub(super) async fn brief(&self, found: &Item) -> Result<TaskBrief, StoreError> {
         if let Some(AttributeValue::M(spilled)) = found.get("outcome")
             && let Some(brief) = spilled.get("brief")
         {
             let mut found = found.clone();
             found.insert("outcome".to_owned(), brief.clone());
-            return self.task_ending(&found, |_, _| true).await.map(Brief::of);
+            return self.task_ending(&found, |_, _| true).await.map(TaskBrief::from_task);
         }
-        self.task(found).await.map(Brief::of)
+        self.task(found).await.map(TaskBrief::from_task)
     }
 
-    /// The task an item holds; a spilled outcome is read from its own items.
+    /// Parses the task, and reads a spilled outcome from its items.
     pub(super) async fn task(&self, found: &Item) -> Result<Task, StoreError> {
         self.task_ending(found, Task::can_have_ended).await
     }
@@ -32,10 +32,10 @@ impl Tasks {
         found: &Item,
         can_have_ended: fn(Status, Option<&Ended>) -> bool,
     ) -> Result<Task, StoreError> {
-        let reader = Reader(found).of_version(RECORD_VERSION)?;
+        let reader = ItemReader(found).require_version(RECORD_VERSION)?;
         let ended = match found.contains_key("outcome") {
             true => {
-                let json = blob::read(&self.db, &self.table, found, "outcome").await?;
+                let json = blob::load_content(&self.db, &self.table, found, "outcome").await?;
                 Some(serde_json::from_slice(&json).map_err(|_| reader.damaged("outcome"))?)
             }
             false => None,
@@ -60,21 +60,20 @@ impl Tasks {
     }
 }
 
-pub(super) fn task_id(reader: Reader<'_>) -> Result<TaskId, StoreError> {
+pub(super) fn task_id(reader: ItemReader<'_>) -> Result<TaskId, StoreError> {
     let key = TaskKey::from_hex(reader.text("id")?).ok_or_else(|| reader.damaged("id"))?;
     Ok(TaskId::new(reader.moment("created_at")?, key))
 }
 
-pub(super) fn agent_id(reader: Reader<'_>) -> Result<AgentId, StoreError> {
+pub(super) fn agent_id(reader: ItemReader<'_>) -> Result<AgentId, StoreError> {
     AgentId::parse(reader.text("agent_id")?).ok_or_else(|| reader.damaged("agent_id"))
 }
 
-pub(super) fn status(reader: Reader<'_>) -> Result<Status, StoreError> {
+pub(super) fn status(reader: ItemReader<'_>) -> Result<Status, StoreError> {
     Status::parse(reader.text("status")?).ok_or_else(|| reader.damaged("status"))
 }
 
-/// Whether an attempt is known to have lost its worker.
-pub(super) fn worker_lost(reader: Reader<'_>) -> Result<bool, StoreError> {
+pub(super) fn worker_lost(reader: ItemReader<'_>) -> Result<bool, StoreError> {
     match reader.0.contains_key("worker_lost") {
         true => reader.flag("worker_lost"),
         false => Ok(false),

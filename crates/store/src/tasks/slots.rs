@@ -1,6 +1,6 @@
-//! How many runs an agent has at a time: an item with a slot for each, kept only
-//! for agents that limit their runs. A slot is leased like a task, so that one
-//! whose runner died is free again when its lease is over.
+//! Run slots, which limit the concurrent runs of an agent. Each agent with a limit has an
+//! item with its slots. A slot is leased like a task, so that the slot of a dead worker
+//! is free again when the lease ends.
 
 use std::time::Duration;
 
@@ -9,21 +9,20 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{AgentId, ClaimRefusal, Moment, Status, Task, TaskId};
 
-use super::transitions::refused;
+use super::transitions::refused_item;
 use super::{RECORD_VERSION, Tasks};
 use crate::StoreError;
 use crate::blob::random_name;
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 
-/// Others may take the slot that was seen free; then another is tried.
+/// Another worker may take a free slot first. Then the next free slot is tried.
 const TRIES: usize = 4;
-/// Of the item's id, before the agent's.
+/// The item's id is this prefix and the agent's id.
 pub(super) const ID_PREFIX: &str = "slots#";
-/// The item stays this long after its last lease.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How long the item is stored after its last lease.
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
-/// What a task that waits is noted to do.
 const SET_WAITS: &str =
     "SET #status = :pending, waits_until = :until, waits_since = if_not_exists(waits_since, :now)";
 
@@ -35,40 +34,39 @@ pub struct Slot {
     lease: String,
 }
 
-/// Whether a run may begin.
+/// The result of [`Tasks::take_slot`].
 #[derive(Debug)]
 pub enum SlotAnswer {
-    /// It may, and holds this slot until it gives it back or the lease ends.
+    /// The run may start. It holds the slot until it frees it or the lease ends.
     Taken(Slot),
-    /// The agent has as many runs as it may have.
+    /// All slots of the agent are taken.
     Full,
 }
 
-/// What becomes of a task that found no slot, or no worker of its own.
+/// The result of making a task wait for a slot or for a worker without other runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// It waits, and has done so since then.
+    /// The task has been waiting since this time.
     Since(Moment),
-    /// There is nothing to wait for: it is held, has ended, or is gone.
+    /// A worker holds the task, or it has ended, or it does not exist.
     Refused(ClaimRefusal),
 }
 
 impl Tasks {
-    /// Notes on a task that it waits for a slot, and looks again at `until`: as
-    /// long as it does, a message of it is on its way. One whose worker was lost is
-    /// PENDING again, and will run alone.
+    /// Records that a task waits for a slot and tries again at `until`. Until then, the queue
+    /// has a message for it. A task whose worker was lost is PENDING again and will run alone.
     pub async fn wait_for_slot(&self, id: TaskId, now: Moment, until: Moment) -> Result<Wait, StoreError> {
         let waits = self
-            .wait(id, now, until)
+            .wait_update(id, now, until)
             .condition_expression("created_at = :created_at AND v <= :known AND #status = :pending");
-        match self.waiting(waits, id, now).await? {
-            // Only its lease kept others from it, and that is over.
+        match self.send_wait(waits, id, now).await? {
+            // The task is STARTED, and its lease has ended.
             Wait::Refused(ClaimRefusal::Exhausted) => self.wait_to_run_alone(id, now, until).await,
             wait => Ok(wait),
         }
     }
 
-    /// The same for a task that lost its worker and waits for a worker of its own.
+    /// Records that a task that lost its worker waits for a worker without other runs.
     pub async fn wait_to_run_alone(
         &self,
         id: TaskId,
@@ -76,7 +74,7 @@ impl Tasks {
         until: Moment,
     ) -> Result<Wait, StoreError> {
         let waits = self
-            .wait(id, now, until)
+            .wait_update(id, now, until)
             .update_expression(format!("{SET_WAITS}, worker_lost = :true"))
             .condition_expression(
                 "created_at = :created_at AND v <= :known AND \
@@ -84,10 +82,10 @@ impl Tasks {
             )
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":true", AttributeValue::Bool(true));
-        self.waiting(waits, id, now).await
+        self.send_wait(waits, id, now).await
     }
 
-    fn wait(&self, id: TaskId, now: Moment, until: Moment) -> UpdateItemFluentBuilder {
+    fn wait_update(&self, id: TaskId, now: Moment, until: Moment) -> UpdateItemFluentBuilder {
         self.update(id)
             .update_expression(SET_WAITS)
             .expression_attribute_values(":known", item::number(RECORD_VERSION))
@@ -97,7 +95,7 @@ impl Tasks {
             .return_values(ReturnValue::AllNew)
     }
 
-    async fn waiting(
+    async fn send_wait(
         &self,
         update: UpdateItemFluentBuilder,
         id: TaskId,
@@ -106,15 +104,15 @@ impl Tasks {
         match update.send().await {
             Ok(updated) => {
                 let waiting = updated.attributes.unwrap_or_default();
-                Reader(&waiting).moment("waits_since").map(Wait::Since)
+                ItemReader(&waiting).moment("waits_since").map(Wait::Since)
             }
-            Err(error) => match refused(&error) {
+            Err(error) => match refused_item(&error) {
                 Some(None) => Ok(Wait::Refused(ClaimRefusal::Gone)),
                 Some(Some(found)) => {
                     let found = self.task(found).await?;
                     Ok(Wait::Refused(Task::refusal(Some(&found), id, now)))
                 }
-                None => Err(error).attempt("let the task wait"),
+                None => Err(error).attempt("record that the task waits"),
             },
         }
     }
@@ -127,9 +125,9 @@ impl Tasks {
         now: Moment,
         lease_until: Moment,
     ) -> Result<SlotAnswer, StoreError> {
-        // Runners that begin anywhere seldom want the same slot.
+        // Workers start at a random slot, so that few try the same one.
         let mut random = [0; 4];
-        getrandom::fill(&mut random).attempt("draw random bits")?;
+        getrandom::fill(&mut random).attempt("get random bytes")?;
         let random = u32::from_be_bytes(random);
         let lease = lease(lease_until, &random_name("")?);
         let mut wanted = Some(random % slots);
@@ -137,17 +135,17 @@ impl Tasks {
             let Some(slot) = wanted.map(slot_name) else { break };
             match self.try_slot(agent, &slot, now, lease_until, &lease).await? {
                 None => return Ok(SlotAnswer::Taken(Slot { agent, name: slot, lease })),
-                // Our own write, tried again after a lost answer.
+                // The response to an earlier try was lost.
                 Some(found) if leased_as(&found, &slot) == Some(lease.as_str()) => {
                     return Ok(SlotAnswer::Taken(Slot { agent, name: slot, lease }));
                 }
-                Some(found) => wanted = free_slot(&found, slots, random, now),
+                Some(found) => wanted = find_free_slot(&found, slots, random, now),
             }
         }
         Ok(SlotAnswer::Full)
     }
 
-    /// Gives a slot back, if it is still this run's.
+    /// Frees the slot, if this run still holds it.
     pub async fn free_slot(&self, slot: &Slot) -> Result<(), StoreError> {
         let freed = self
             .db
@@ -166,20 +164,20 @@ impl Tasks {
                     .as_service_error()
                     .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
-                Err(error).attempt("give back the run slot")
+                Err(error).attempt("free the run slot")
             }
             _ => Ok(()),
         }
     }
 
-    /// Forgets the slots of an agent. Only for a process that knows that no run is alive.
+    /// Deletes the slots of an agent. Call it only when none of its runs is in progress.
     pub async fn forget_slots(&self, agent: AgentId) -> Result<(), StoreError> {
         let delete = self.db.delete_item().table_name(&self.table).key("id", item::text(slots_id(agent)));
         delete.send().await.attempt("delete the run slots")?;
         Ok(())
     }
 
-    /// `None` if the slot is taken now, else the item as it stands.
+    /// Returns `None` if it took the slot, else the current item.
     async fn try_slot(
         &self,
         agent: AgentId,
@@ -198,7 +196,10 @@ impl Tasks {
             .expression_attribute_names("#slot", slot)
             .expression_attribute_values(":lease", item::text(lease))
             .expression_attribute_values(":now", item::text(self::lease(now, "")))
-            .expression_attribute_values(":expires_at", item::number(lease_until.plus(KEPT).ttl_seconds()))
+            .expression_attribute_values(
+                ":expires_at",
+                item::number(lease_until.plus(RETENTION).ttl_seconds()),
+            )
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -222,8 +223,8 @@ fn slot_name(slot: u32) -> String {
     format!("s{slot}")
 }
 
-/// Sorts by its end, as text: DynamoDB compares it with a moment, and nobody else
-/// holds the same. Thirteen digits of milliseconds last until the year 2286.
+/// The value of a leased slot. It is unique, and DynamoDB compares it with a time as text:
+/// 13 digits of milliseconds are enough until the year 2286.
 fn lease(until: Moment, holder: &str) -> String {
     format!("{:013}#{holder}", until.millis())
 }
@@ -232,8 +233,8 @@ fn leased_as<'a>(found: &'a Item, slot: &str) -> Option<&'a str> {
     found.get(slot).and_then(|value: &AttributeValue| value.as_s().ok()).map(String::as_str)
 }
 
-/// A slot that nobody holds, looked for from a random one on.
-fn free_slot(found: &Item, slots: u32, from: u32, now: Moment) -> Option<u32> {
+/// Returns the first free slot, starting at `from`.
+fn find_free_slot(found: &Item, slots: u32, from: u32, now: Moment) -> Option<u32> {
     let over = lease(now, "");
     (0..slots)
         .map(|step| from.wrapping_add(step) % slots)

@@ -1,4 +1,4 @@
-//! Claim, finish, release: one conditional update each, fenced by the attempt.
+//! Claim, finish, release: one conditional update each, with the attempt as fencing token.
 
 use std::time::Duration;
 
@@ -12,17 +12,18 @@ use domain::{
 };
 
 use super::events::{self, ADD_EVENT, Release};
-use super::{Burial, Claim, Claimed, Finish, RECORD_VERSION, Tasks, Unended, task_id};
+use super::{Claim, Claimed, EndAbandoned, Finish, RECORD_VERSION, Tasks, UnfinishedTask, task_id};
 use crate::blob::random_name;
-use crate::error::Attempt;
-use crate::item::{self, Item, Reader};
+use crate::error::StoreAttempt;
+use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
 
 impl Tasks {
-    /// Takes the task for this runner until `lease_until`, if it has not ended,
-    /// no lease is on it, and an attempt is left. A task that lost its worker is
-    /// claimed to run alone only, and its record says so from then on. Its wait is
-    /// over: a later one is counted from its own beginning.
+    /// Claims a task for this worker until `lease_until`.
+    ///
+    /// Returns [`Claim::Refused`] if the task has ended, is held by another worker, or has
+    /// used up its attempts. A task that lost its worker can only be claimed to run alone.
+    /// [`Isolation::Alone`] marks the record as such a task. A claim ends the wait for a slot.
     pub async fn claim(
         &self,
         id: TaskId,
@@ -32,7 +33,7 @@ impl Tasks {
         isolation: Isolation,
     ) -> Result<Claim, StoreError> {
         let holder = random_name("")?;
-        // Another function's clock may be behind the trigger's.
+        // Our clock may be behind the clock of the function that received the trigger.
         let started_at = now.max(id.created_at());
         let update = self.update(id);
         let (mark, claimable, update) = match isolation {
@@ -62,22 +63,22 @@ impl Tasks {
             .expression_attribute_values(":holder", item::text(&holder))
             .expression_attribute_values(":now", item::moment(now))
             .expression_attribute_values(":started_at", item::moment(started_at))
-            .expression_attribute_values(":no_events", events::list([]))
-            .expression_attribute_values(":event", events::list([events::claimed(started_at)]))
+            .expression_attribute_values(":no_events", events::event_list([]))
+            .expression_attribute_values(":event", events::event_list([events::claim_event(started_at)]))
             .return_values(ReturnValue::AllNew);
         match update.send().await {
             Ok(updated) => {
                 let item = updated.attributes.unwrap_or_default();
                 self.claimed(item, now).await
             }
-            Err(error) => match refused(&error) {
+            Err(error) => match refused_item(&error) {
                 Some(found) => self.refusal(found, id, &holder, now, max_attempts).await,
                 None => Err(error).attempt("claim the task"),
             },
         }
     }
 
-    /// Records the end of a claimed task, unless a newer attempt holds it.
+    /// Ends a claimed task, unless a newer attempt holds it.
     pub async fn finish(
         &self,
         claimed: &Claimed,
@@ -93,53 +94,55 @@ impl Tasks {
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
         match update.send().await {
-            Err(error) if refused(&error).flatten().is_some_and(|found| is_ours(found, claimed, now)) => {
+            Err(error)
+                if refused_item(&error).flatten().is_some_and(|found| is_this_end(found, claimed, now)) =>
+            {
                 Ok(Finish::Recorded)
             }
-            result => written(result, "finish the task"),
+            result => recorded_or_fenced(result, "finish the task"),
         }
     }
 
-    /// Writes down how far the run of a claimed task has come, unless a newer
-    /// attempt holds it. A later attempt goes on from there.
+    /// Stores the progress of the run, unless a newer attempt holds the task. A later attempt
+    /// continues from there.
     pub async fn checkpoint(&self, claimed: &Claimed, run: &Run) -> Result<Finish, StoreError> {
         let update = self
             .update(claimed.task.id)
             .update_expression("SET run = :run")
             .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
-            .expression_attribute_values(":run", self.write_run(claimed, run).await?)
+            .expression_attribute_values(":run", self.store_run(claimed, run).await?)
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
-        written(update.send().await, "write down the run")
+        recorded_or_fenced(update.send().await, "store the progress of the run")
     }
 
-    /// How far an earlier attempt had come.
-    pub async fn checkpointed(&self, claimed: &Claimed) -> Result<Option<Run>, StoreError> {
+    /// Returns the progress that an earlier attempt stored.
+    pub async fn load_checkpoint(&self, claimed: &Claimed) -> Result<Option<Run>, StoreError> {
         self.run_in(&claimed.item).await
     }
 
-    /// How far the run of a task that nobody may hold has come.
-    pub async fn left_at(&self, id: TaskId) -> Result<Option<Run>, StoreError> {
-        let Some(found) = self.read(id.key()).await? else { return Ok(None) };
-        let is_its_own = task_id(Reader(&found).of_version(RECORD_VERSION)?)? == id;
-        if is_its_own { self.run_in(&found).await } else { Ok(None) }
+    /// Returns the stored progress of a task that no worker holds.
+    pub async fn abandoned_run(&self, id: TaskId) -> Result<Option<Run>, StoreError> {
+        let Some(found) = self.read_item(id.key()).await? else { return Ok(None) };
+        let is_same_task = task_id(ItemReader(&found).require_version(RECORD_VERSION)?)? == id;
+        if is_same_task { self.run_in(&found).await } else { Ok(None) }
     }
 
     async fn run_in(&self, found: &Item) -> Result<Option<Run>, StoreError> {
         if !found.contains_key("run") {
             return Ok(None);
         }
-        let json = blob::read(&self.db, &self.table, found, "run").await?;
-        serde_json::from_slice(&json).map(Some).map_err(|_| Reader(found).damaged("run"))
+        let json = blob::load_content(&self.db, &self.table, found, "run").await?;
+        serde_json::from_slice(&json).map(Some).map_err(|_| ItemReader(found).damaged("run"))
     }
 
-    async fn write_run(&self, claimed: &Claimed, run: &Run) -> Result<AttributeValue, StoreError> {
-        let content = serde_json::to_vec(run).attempt("write the run as JSON")?;
-        blob::write(&self.db, &self.table, &content, claimed.task.expires_at).await
+    async fn store_run(&self, claimed: &Claimed, run: &Run) -> Result<AttributeValue, StoreError> {
+        let content = serde_json::to_vec(run).attempt("serialize the run")?;
+        blob::store_content(&self.db, &self.table, &content, claimed.task.expires_at).await
     }
 
-    /// Gives a claimed task back: PENDING again, with the time it has used up, and
-    /// nobody's for a while. What its run has come to, if given, is kept.
+    /// Makes a claimed task PENDING again and records the run time of its attempts. It cannot
+    /// be claimed before `not_before`. Stores the progress of the run, if there is any.
     pub async fn release(&self, claimed: &Claimed, release: Release<'_>) -> Result<Finish, StoreError> {
         let Release { at, why, spent, not_before, run } = release;
         let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
@@ -148,7 +151,7 @@ impl Tasks {
             format!("SET #status = :pending, spent_ms = :spent, lease_until = :not_before, {ADD_EVENT}");
         if let Some(run) = run {
             set.push_str(", run = :run");
-            update = update.expression_attribute_values(":run", self.write_run(claimed, run).await?);
+            update = update.expression_attribute_values(":run", self.store_run(claimed, run).await?);
         }
         let update = update
             .update_expression(set + " REMOVE holder")
@@ -158,23 +161,22 @@ impl Tasks {
             .expression_attribute_values(":attempt", item::number(claimed.task.attempt))
             .expression_attribute_values(":not_before", item::moment(not_before))
             .expression_attribute_values(":spent", item::number(spent_ms))
-            .expression_attribute_values(":no_events", events::list([]))
+            .expression_attribute_values(":no_events", events::event_list([]))
             .expression_attribute_values(
                 ":event",
-                events::list([events::released(at, Some(why), Some(not_before))]),
+                events::event_list([events::release_event(at, Some(why), Some(not_before))]),
             );
-        written(update.send().await, "release the task")
+        recorded_or_fenced(update.send().await, "release the task")
     }
 
-    /// Ends a task that no living runner holds. If one does, or it has ended, or
-    /// is gone, says so.
-    pub async fn end_unheld(
+    /// Ends a task that is PENDING, or STARTED with an expired lease.
+    pub async fn end_abandoned(
         &self,
         id: TaskId,
         ended: &Ended,
         now: Moment,
         retention: Duration,
-    ) -> Result<Burial, StoreError> {
+    ) -> Result<EndAbandoned, StoreError> {
         let update = self
             .end(id, ended, now, retention)
             .await?
@@ -189,38 +191,41 @@ impl Tasks {
         match update.send().await {
             Ok(updated) => {
                 let item = updated.attributes.unwrap_or_default();
-                Ok(Burial::Ended(Box::new(self.task(&item).await?)))
+                Ok(EndAbandoned::Ended(Box::new(self.task(&item).await?)))
             }
-            Err(error) => match refused(&error) {
-                Some(None) => Ok(Burial::Refused(ClaimRefusal::Gone)),
+            Err(error) => match refused_item(&error) {
+                Some(None) => Ok(EndAbandoned::Refused(ClaimRefusal::Gone)),
                 Some(Some(found)) => {
                     let found = self.task(found).await?;
-                    // This very end: the answer to the first try was lost on the way back.
+                    // The response to an earlier try was lost.
                     if found.finished_at == Some(now) && found.ended.as_ref() == Some(ended) {
-                        return Ok(Burial::Ended(Box::new(found)));
+                        return Ok(EndAbandoned::Ended(Box::new(found)));
                     }
-                    Ok(Burial::Refused(Task::refusal(Some(&found), id, now)))
+                    Ok(EndAbandoned::Refused(Task::refusal(Some(&found), id, now)))
                 }
-                None => Err(error).attempt("end the task that nobody holds"),
+                None => Err(error).attempt("end the abandoned task"),
             },
         }
     }
 
-    /// Makes a task PENDING again whose run was broken off by a clean stop, as if
-    /// it had not been claimed. Only for a process that knows itself to be the
-    /// one runner, and has broken off its runs: `attempt` goes back.
-    pub async fn give_back(&self, task: &Unended, now: Moment) -> Result<Finish, StoreError> {
+    /// Makes a task PENDING again after a clean stop interrupted its run. The attempt is not
+    /// counted. Call it only from the only process that runs tasks, after it has stopped all
+    /// its runs: the fencing token is reused.
+    pub async fn give_back(&self, task: &UnfinishedTask, now: Moment) -> Result<Finish, StoreError> {
         let mut change =
             "SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder".to_owned();
         let mut update = self.update(task.id);
         match task.events.checked_sub(1) {
-            // Such stops have no bound of their own: the claim is forgotten with its release.
+            // The number of clean stops is unlimited, so a full list loses the claim as well.
             Some(last) if task.events >= MAX_EVENTS => change.push_str(&format!(", events[{last}]")),
             _ => {
                 change = change.replacen("SET ", &format!("SET {ADD_EVENT}, "), 1);
                 update = update
-                    .expression_attribute_values(":no_events", events::list([]))
-                    .expression_attribute_values(":event", events::list([events::released(now, None, None)]));
+                    .expression_attribute_values(":no_events", events::event_list([]))
+                    .expression_attribute_values(
+                        ":event",
+                        events::event_list([events::release_event(now, None, None)]),
+                    );
             }
         }
         let update = update
@@ -229,13 +234,14 @@ impl Tasks {
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()));
-        written(update.send().await, "give back the task")
+        recorded_or_fenced(update.send().await, "give back the task")
     }
 
-    /// Makes a task PENDING whose runner is known to be dead. Its attempt counts, and
-    /// the next one runs alone.
+    /// Makes a task PENDING again whose worker has died. The attempt is counted, and the next
+    /// one runs alone.
     pub async fn break_lease(&self, id: TaskId, now: Moment) -> Result<Finish, StoreError> {
-        let lost = Failure::passing(ErrorType::WorkerLost, "The server died in the middle of the run");
+        let lost =
+            Failure::transient(ErrorType::WorkerLost, "The server stopped unexpectedly during the run");
         let update = self
             .update(id)
             .update_expression(format!(
@@ -243,11 +249,14 @@ impl Tasks {
             ))
             .condition_expression("created_at = :created_at AND #status = :started")
             .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":no_events", events::list([]))
-            .expression_attribute_values(":event", events::list([events::released(now, Some(&lost), None)]))
+            .expression_attribute_values(":no_events", events::event_list([]))
+            .expression_attribute_values(
+                ":event",
+                events::event_list([events::release_event(now, Some(&lost), None)]),
+            )
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()));
-        written(update.send().await, "break the lease of the task")
+        recorded_or_fenced(update.send().await, "break the lease of the task")
     }
 
     pub(super) fn update(&self, id: TaskId) -> UpdateItemFluentBuilder {
@@ -268,10 +277,11 @@ impl Tasks {
         retention: Duration,
     ) -> Result<UpdateItemFluentBuilder, StoreError> {
         let expires_at = Task::final_expiry(id.created_at(), now, retention);
-        let content = serde_json::to_vec(ended).attempt("write the outcome as JSON")?;
-        let mut outcome = blob::write(&self.db, &self.table, &content, expires_at).await?;
+        let content = serde_json::to_vec(ended).attempt("serialize the outcome")?;
+        let mut outcome = blob::store_content(&self.db, &self.table, &content, expires_at).await?;
         if let AttributeValue::M(spilled) = &mut outcome {
-            let brief = serde_json::to_vec(&ended.in_brief()).attempt("write the end as JSON")?;
+            let brief =
+                serde_json::to_vec(&ended.in_brief()).attempt("serialize the summary of the outcome")?;
             spilled.insert("brief".to_owned(), item::bytes(blob::pack(&brief)));
         }
         let mut set =
@@ -279,7 +289,7 @@ impl Tasks {
                 .to_owned();
         let mut update = self.update(id);
         if ended.status() == Status::Failure {
-            // The one thing that lists hold of an end, so that only failures write to them.
+            // The only attribute of an end in the index, so that only failures write to it.
             set.push_str(", failed = :failed");
             update = update.expression_attribute_values(":failed", AttributeValue::Bool(true));
         }
@@ -291,14 +301,13 @@ impl Tasks {
             .expression_attribute_values(":expires_at", item::number(expires_at.ttl_seconds())))
     }
 
-    /// What a claimed task was triggered with.
     pub async fn payload(&self, claimed: &Claimed) -> Result<Payload, StoreError> {
         self.payload_in(&claimed.item).await
     }
 
     pub(super) async fn payload_in(&self, found: &Item) -> Result<Payload, StoreError> {
-        let json = blob::read(&self.db, &self.table, found, "payload").await?;
-        String::from_utf8(json).map(Payload::from_stored).map_err(|_| Reader(found).damaged("payload"))
+        let json = blob::load_content(&self.db, &self.table, found, "payload").await?;
+        String::from_utf8(json).map(Payload::from_stored).map_err(|_| ItemReader(found).damaged("payload"))
     }
 
     async fn claimed(&self, item: Item, claimed_at: Moment) -> Result<Claim, StoreError> {
@@ -306,8 +315,8 @@ impl Tasks {
         Ok(Claim::Granted(Box::new(Claimed { task, claimed_at, item })))
     }
 
-    /// A refusal, unless the record bears this very claim: then its answer was
-    /// lost on the way back and the SDK tried again.
+    /// Returns a refusal, unless the record has this claim already: then the response was lost
+    /// and the SDK sent the request again.
     async fn refusal(
         &self,
         found: Option<&Item>,
@@ -326,8 +335,8 @@ impl Tasks {
     }
 }
 
-/// `Some` if the condition failed, with the item as it stands, if there is one.
-pub(super) fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
+/// Returns `Some` with the current item, if any, when the condition of the update failed.
+pub(super) fn refused_item<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
     match error.as_service_error()? {
         UpdateItemError::ConditionalCheckFailedException(failed) => {
             Some(failed.item.as_ref().filter(|item| !item.is_empty()))
@@ -336,14 +345,14 @@ pub(super) fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<
     }
 }
 
-/// Whether an ended task bears this very end: then the answer to the first try was
-/// lost on the way back, and this is a later one.
-fn is_ours(found: &Item, claimed: &Claimed, finished_at: Moment) -> bool {
+/// Whether the task has ended with this update already: then the response to an earlier try
+/// was lost.
+fn is_this_end(found: &Item, claimed: &Claimed, finished_at: Moment) -> bool {
     found.get("attempt") == Some(&item::number(claimed.task.attempt))
         && found.get("finished_at") == Some(&item::moment(finished_at))
 }
 
-fn written<T, R>(
+fn recorded_or_fenced<T, R>(
     result: Result<T, SdkError<UpdateItemError, R>>,
     attempt: &'static str,
 ) -> Result<Finish, StoreError>
@@ -352,7 +361,7 @@ where
 {
     match result {
         Ok(_) => Ok(Finish::Recorded),
-        Err(error) if refused(&error).is_some() => Ok(Finish::Fenced),
+        Err(error) if refused_item(&error).is_some() => Ok(Finish::Fenced),
         Err(error) => Err(error).attempt(attempt),
     }
 }

@@ -1,5 +1,5 @@
 //! DynamoDB and SQS as far as cold starts go: TLS with a certificate of this run,
-//! HTTP/1.1 as both services speak it, and for every call the one answer it gets
+//! HTTP/1.1 as both services support it, and for every call the one answer it gets
 //! when all is well.
 
 use std::fs;
@@ -18,25 +18,26 @@ use super::records::Records;
 use crate::Failure;
 use crate::http::Served;
 
-/// What a Debian keeps its roots in, about as many as Amazon Linux.
-const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The CA certificates of Debian, about as many as those of Amazon Linux.
+const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Both services, each at a port of its own, as they are hosts of their own on AWS.
 pub(super) struct Aws {
     pub(super) dynamodb: String,
     pub(super) sqs: String,
-    /// The system's roots, and that of this run.
-    pub(super) roots: PathBuf,
+    /// The system's CA certificates, and that of this run.
+    pub(super) certificates: PathBuf,
 }
 
 impl Aws {
     pub(super) fn start(records: Records, folder: &Path) -> Result<Self, Failure> {
         let (config, root) = certified()?;
-        let roots = folder.join("bench-roots.pem");
-        fs::copy(SYSTEM_ROOTS, &roots).map_err(|error| format!("cannot copy {SYSTEM_ROOTS}: {error}"))?;
-        fs::OpenOptions::new().append(true).open(&roots)?.write_all(root.as_bytes())?;
+        let certificates = folder.join("bench-ca-certificates.pem");
+        fs::copy(SYSTEM_CERTIFICATES, &certificates)
+            .map_err(|error| format!("cannot copy {SYSTEM_CERTIFICATES}: {error}"))?;
+        fs::OpenOptions::new().append(true).open(&certificates)?.write_all(root.as_bytes())?;
         let (config, records) = (Arc::new(config), Arc::new(records));
-        Ok(Self { dynamodb: serve(&config, &records)?, sqs: serve(&config, &records)?, roots })
+        Ok(Self { dynamodb: serve(&config, &records)?, sqs: serve(&config, &records)?, certificates })
     }
 }
 

@@ -5,8 +5,8 @@
 
 mod aws;
 mod records;
+mod report;
 mod subjects;
-mod told;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -56,7 +56,7 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
                 .map_err(|error| format!("{}: {error}", subject.binary))?;
         }
     }
-    Ok(Section { name: "cold", text: told::tables(binaries, &subjects)? })
+    Ok(Section { name: "cold", text: report::tables(binaries, &subjects)? })
 }
 
 impl Seen {

@@ -117,7 +117,7 @@ fn number(number: u64) -> Value {
     json!({ "N": number.to_string() })
 }
 
-/// As the product packs what is short: ARCHITECTURE.md, "Data".
+/// As the product packs what is short: docs/contributing/data-model.md.
 fn packed(content: &impl serde::Serialize) -> Result<Value, Failure> {
     let mut bytes_of = vec![0];
     serde_json::to_writer(&mut bytes_of, content)?;

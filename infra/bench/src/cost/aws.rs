@@ -106,9 +106,9 @@ impl Shared {
             fields.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
         }
         let (status, mut answer) = call(&self.database, operation, request);
-        let told = answer.as_object_mut().and_then(|answer| answer.remove("ConsumedCapacity"));
-        let count = match told {
-            Some(told) => consumed(operation, &told),
+        let consumption = answer.as_object_mut().and_then(|answer| answer.remove("ConsumedCapacity"));
+        let count = match consumption {
+            Some(consumption) => consumed(operation, &consumption),
             None => consumed_by_refusal(&answer),
         };
         self.recorded().calls.push((operation.to_owned(), count));
@@ -153,11 +153,11 @@ fn refused(error: &DynoxideError) -> Answered {
 }
 
 /// What DynamoDB says a call consumed: of one table, or of each of several.
-fn consumed(operation: &str, told: &Value) -> Count {
-    let tables = told.as_array().map_or(std::slice::from_ref(told), Vec::as_slice);
+fn consumed(operation: &str, consumption: &Value) -> Count {
+    let tables = consumption.as_array().map_or(std::slice::from_ref(consumption), Vec::as_slice);
     let units = |of: &Value| of.get("CapacityUnits").and_then(Value::as_f64).unwrap_or_default();
-    let table: f64 = tables.iter().filter_map(|told| told.get("Table")).map(units).sum();
-    let indexes = tables.iter().filter_map(|told| told.get("GlobalSecondaryIndexes")?.as_object());
+    let table: f64 = tables.iter().filter_map(|table| table.get("Table")).map(units).sum();
+    let indexes = tables.iter().filter_map(|table| table.get("GlobalSecondaryIndexes")?.as_object());
     let index: f64 = indexes.flat_map(|indexes| indexes.values()).map(units).sum();
     match operation {
         "GetItem" | "BatchGetItem" | "Query" => Count { read_units: table + index, ..Count::ONE },

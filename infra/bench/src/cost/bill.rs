@@ -6,7 +6,7 @@ use super::profile::Profile;
 use crate::Failure;
 
 /// What a call takes a function that waits for it: assumed, as no figure from this
-/// machine can tell. DynamoDB promises single-digit milliseconds.
+/// machine can show. DynamoDB promises single-digit milliseconds.
 const DYNAMODB_SECONDS: f64 = 0.005;
 const SQS_SECONDS: f64 = 0.010;
 
@@ -31,7 +31,7 @@ const MEGABYTES_OF_A_GB: f64 = 1024.0;
 /// An HTTP API's request is metered in such pieces.
 const API_PIECE: f64 = 512.0 * 1024.0;
 /// Lambda's own two lines about each batch (`platform.start`, `platform.report`),
-/// about; the other functions are told to leave theirs out.
+/// about; the other functions are configured to leave theirs out.
 const BATCH_LOG_BYTES: f64 = 650.0;
 /// What CloudWatch counts for a line beside the line
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html>).
@@ -116,7 +116,7 @@ fn of_trigger(profile: &Profile, counts: &Counts) -> Vec<Counted> {
         ("trigger, through the HTTP API", API, Share::Door, triggers * pieces),
         ("trigger, Lambda", LAMBDA, Share::Records, triggers),
         ("trigger, Lambda's time", TIME, Share::Records, time),
-        ("agent read anew, trigger", READ, Share::Records, units(|of| of.read_units)),
+        ("agent read again, trigger", READ, Share::Records, units(|of| of.read_units)),
         ("task put", WRITE, Share::Records, units(|of| of.write_units)),
         ("put, copied to the index", WRITE, Share::Records, units(|of| of.index_units)),
     ]

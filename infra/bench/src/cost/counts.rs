@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_that_rises_appears_or_goes_is_told_by_its_name() {
+    fn a_count_that_rises_appears_or_goes_is_reported_by_its_name() {
         let counts = |names: &[&str]| {
             let mut counts = Counts::default();
             names

@@ -68,12 +68,12 @@ mod tests {
         let [secrets, polls, watched, dashboards, of_tasks] = counts[..] else { panic!("{counts:?}") };
         // The two queues' pollers, each once in 20 s.
         assert_eq!((secrets, polls, dashboards), (2.0, 1_296_000.0, 1.0));
-        let runbook = include_str!("../../../../docs/RUNBOOK.md");
+        let runbook = include_str!("../../../../docs/operations/runbook.md");
         for said in [
             format!("| alarms | {watched} alarm metrics;"),
             format!("5, and one per outcome that occurs ({} at the most)", of_tasks - 5.0),
         ] {
-            assert!(runbook.contains(&said), "docs/RUNBOOK.md does not say: {said}");
+            assert!(runbook.contains(&said), "docs/operations/runbook.md does not say: {said}");
         }
     }
 }

@@ -64,7 +64,7 @@ impl Cost {
             goal(&priced)?;
             return Ok(None);
         }
-        Ok(Some(Section { name: "cost", text: tables::told(&priced, &prices)? }))
+        Ok(Some(Section { name: "cost", text: tables::render(&priced, &prices)? }))
     }
 }
 

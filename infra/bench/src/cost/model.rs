@@ -19,11 +19,11 @@ pub(crate) struct Model {
     says: Arc<Mutex<Says>>,
 }
 
-/// What it says to whoever asks.
+/// What it answers to every request.
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
     Text(String),
-    /// A refusal that trying again will not mend.
+    /// A refusal that a retry does not fix.
     Refusal,
 }
 
@@ -42,7 +42,7 @@ impl Model {
     }
 }
 
-/// Takes what is asked whole: who answers before closes the connection on its asker.
+/// Reads the whole request, because an earlier answer would close the connection to the client.
 async fn answer(State(says): State<Arc<Mutex<Says>>>, _asked: Bytes) -> Response {
     let says = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match says {

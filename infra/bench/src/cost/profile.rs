@@ -17,7 +17,7 @@ pub(crate) struct Profile {
     /// How often each is triggered again after its end, with the same key.
     pub(crate) repeats: usize,
     pub(crate) polls: usize,
-    /// What its model takes. Reckoned, not waited for.
+    /// What its model takes. Calculated, not waited for.
     pub(crate) model_takes: Duration,
     /// Tasks that one invocation runs.
     pub(crate) batch: usize,
@@ -39,7 +39,7 @@ pub(crate) fn all() -> Vec<Profile> {
         },
         Profile {
             name: "alone",
-            means: "small, and rare: each task is its own batch, and its functions read the agent anew; the \
+            means: "small, and rare: each task is its own batch, and its functions read the agent again; the \
                     cold starts that rare tasks have are not in it",
             batch: 1,
             known: false,
@@ -102,7 +102,7 @@ fn slow(name: &'static str, means: &'static str, payload: usize, answer: usize) 
     }
 }
 
-/// Words that nobody says, and numbers: drawn as if at random, and always the same.
+/// Made-up words and numbers: they look random, and are always the same.
 /// Like words of a language some come often and most seldom, so that they deflate as
 /// real text does.
 struct Draw {
@@ -212,7 +212,7 @@ mod tests {
             DeflateEncoder::new(text.as_bytes(), Compression::fast()).read_to_end(&mut deflated).unwrap();
             100 * deflated.len() / text.len()
         };
-        let real = percent(include_str!("../../../../docs/RUNBOOK.md").get(..16 * 1024).unwrap());
+        let real = percent(include_str!("../../../../docs/operations/runbook.md").get(..16 * 1024).unwrap());
         for text in [order(16 * 1024), words(16 * 1024)] {
             let drawn = percent(&text);
             assert!(drawn.abs_diff(real) <= 5, "to {drawn} instead of {real} %: {text:.100}");

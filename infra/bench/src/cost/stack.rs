@@ -184,7 +184,7 @@ impl Watched {
             ("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/dead"),
             ("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN", "arn:aws:sqs:us-east-1:123456789012:dead"),
             ("AGENT_WEBHOOKS_SECRETS_PREFIX", "agent-webhooks/provider/"),
-            // Longer than any measurement, so that no reading anew falls into one.
+            // Longer than any measurement, so that the agent is not read again within one.
             ("AGENT_WEBHOOKS_AGENT_CACHE_SECONDS", "300"),
             ("AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS", "127.0.0.1"),
             ("AGENT_WEBHOOKS_METRICS_STACK", "agent-webhooks"),
@@ -212,8 +212,8 @@ impl Watched {
         let new = log.get(self.seen..).unwrap_or_default();
         self.seen = log.len();
         for line in new.lines() {
-            let told: Value = serde_json::from_str(line)?;
-            counts.add_line(self.name, text(&told, "/message"), line.len());
+            let logged: Value = serde_json::from_str(line)?;
+            counts.add_line(self.name, text(&logged, "/message"), line.len());
         }
         Ok(())
     }

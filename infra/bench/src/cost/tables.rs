@@ -17,7 +17,7 @@ const SUMS: [(&str, &[Share]); 5] = [
     ("with the model's time", &[Share::Records, Share::Door, Share::Logs, Share::Polls, Share::Model]),
 ];
 
-pub(crate) fn told(priced: &[Priced], prices: &Prices) -> Result<String, Failure> {
+pub(crate) fn render(priced: &[Priced], prices: &Prices) -> Result<String, Failure> {
     let small = priced.first().ok_or("there is no profile")?;
     let (records, bare) = (small.bill.sum(&[Share::Records]), bare_calls(prices)?);
     let mut text = format!(

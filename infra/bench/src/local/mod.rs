@@ -57,7 +57,7 @@ fn limits(folder: &Path) -> Result<Table, Failure> {
     Ok(table)
 }
 
-/// Triggers that nobody runs, and polls.
+/// Triggers of tasks that are not run, and polls.
 async fn answers(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
     let mut table = Table::new(&[
         "answered",

@@ -1,4 +1,4 @@
-//! A model's server that answers at once, or not until it is told to.
+//! A model's server that answers at once, or only when the test allows it.
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -7,7 +7,7 @@ use super::wire::{Connection, message};
 
 const ANSWER: &str = r#"{"id":"1","object":"chat.completion","created":0,"model":"instant","choices":[{"index":0,"message":{"role":"assistant","content":"done"},"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":1,"total_tokens":21}}"#;
 
-/// Speaks OpenAI's format.
+/// Supports OpenAI's format.
 pub(crate) struct Model {
     pub(crate) url: String,
     answers: watch::Sender<bool>,

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A connection that is kept open, with one question on its way at a time.
+/// A persistent connection with one request in progress at a time.
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -47,7 +47,7 @@ impl Connection {
         self.stream.write_all(answer).await
     }
 
-    /// The head and the body of what comes next.
+    /// The headers and the body of the next message.
     async fn message(&mut self) -> std::io::Result<Option<(&[u8], &[u8])>> {
         self.buffer.clear();
         let (mut head, mut whole) = (None, usize::MAX);
@@ -67,7 +67,7 @@ impl Connection {
 }
 
 fn content_length(head: &[u8]) -> std::io::Result<usize> {
-    let head = std::str::from_utf8(head).map_err(|_| malformed("a head that is no text"))?;
+    let head = std::str::from_utf8(head).map_err(|_| malformed("headers that are not text"))?;
     let length = head.lines().skip(1).find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?

@@ -17,7 +17,7 @@ pub(crate) fn fill(data: &Path, original: TaskId, copies: std::ops::Range<u64>) 
     let database = Database::new(&data.join("tables.sqlite").to_string_lossy())?;
     let key = json!({ "TableName": "tasks", "Key": { "id": { "S": original.key().as_hex() } } });
     let found = database.get_item(serde_json::from_value(key)?)?;
-    let record = found.item.ok_or("the task to copy is not there")?;
+    let record = found.item.ok_or("the task to copy is missing")?;
     database.enable_bulk_loading()?;
     let mut from = copies.start;
     while from < copies.end {

@@ -48,7 +48,7 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
         writeln!(
             text,
             "\nAfter {TOGETHER} requests that do not count, three times {ALONE} over one connection and \
-             {TOGETHER} over 32. The triggers add their tasks to those stored; nobody runs them."
+             {TOGETHER} over 32. The triggers add their tasks to those stored; they are not run."
         )?;
         Ok(Section { name: "scale", text })
     })

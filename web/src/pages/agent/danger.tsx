@@ -17,8 +17,7 @@ export function DangerPart({ agent, onChanged }: PartProps) {
           <div>
             <h3>Delete this agent</h3>
             <p class="hint">
-              Its webhook answers 404, its waiting tasks end as failures, its documents and its key are deleted. There is no way
-              back.
+              Its webhook returns 404, its waiting tasks fail, and its documents and its key are deleted. This cannot be undone.
             </p>
           </div>
           <Button kind="danger" icon="trash" onClick={() => setDeleting(true)}>
@@ -49,8 +48,8 @@ function Enabling({ agent, onChanged }: PartProps) {
         <h3>{agent.enabled ? "Disable this agent" : "Enable this agent"}</h3>
         <p class="hint">
           {agent.enabled
-            ? "Its webhook answers 404 until it is enabled again; its URL and its definition stay."
-            : "Its webhook takes triggers again, at the URL it has."}
+            ? "Its webhook returns 404 until it is enabled again. Its URL and its definition do not change."
+            : "Its webhook accepts triggers again, at the same URL."}
         </p>
       </div>
       <Button busy={busy} onClick={change}>
@@ -83,13 +82,13 @@ function DeleteDialog({ agent, onClose }: { agent: Agent; onClose: () => void })
   return (
     <Dialog title={`Delete ${agent.name}?`} onClose={onClose}>
       <form class="stack" onSubmit={remove}>
-        <p>The agent, its webhook URL, its documents and its key are gone for good.</p>
+        <p>The agent, its webhook URL, its documents and its key are deleted. This cannot be undone.</p>
         <TextField label={`Type ${agent.name} to confirm`} value={typed} onValue={setTyped} autoComplete="off" />
         {error && <ErrorNote error={error} />}
         <div class="dialog-actions">
           <Button onClick={onClose}>Cancel</Button>
           <Button kind="danger" type="submit" busy={busy} disabled={!confirmed}>
-            Delete for good
+            Delete permanently
           </Button>
         </div>
       </form>

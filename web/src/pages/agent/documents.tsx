@@ -6,7 +6,7 @@ import type { Document } from "../../types.ts";
 import { ACCEPTED, MAX_FILE_BYTES, typeOf, upload } from "../../upload.ts";
 import { Button, type Column, ErrorState, Icon, Section, Table, TableSkeleton, Time, ask, toast } from "../../ui/index.ts";
 
-/** A file on its way, or one that did not get there. */
+/** An upload in progress, or a failed one. */
 interface Sending {
   id: number;
   name: string;
@@ -21,7 +21,7 @@ export function Documents({ agentId, documents }: { agentId: string; documents: 
   return (
     <Section
       title="Documents"
-      hint="Text, Markdown, HTML and PDF, up to 4 MiB each. The best passages for a payload go into the prompt; a file of the same name replaces the one before."
+      hint="Text, Markdown, HTML and PDF, up to 4 MiB each. The passages that best match a payload are added to the prompt. A file replaces an earlier one with the same name."
     >
       <div class="stack">
         <DropZone onFiles={send} />
@@ -62,7 +62,7 @@ function useUploads(path: string, onDone: () => void) {
     try {
       await done;
       forget(id);
-      toast(`${file.name} is uploaded`);
+      toast(`${file.name} uploaded`);
       onDone();
     } catch (error) {
       change(id, { error: asApiError(error).message });
@@ -72,9 +72,9 @@ function useUploads(path: string, onDone: () => void) {
 }
 
 function refusal(file: File): string | undefined {
-  if (!typeOf(file.name)) return "This kind of file is not read. Text, Markdown, HTML and PDF are.";
-  if (file.size > MAX_FILE_BYTES) return "Larger than 4 MiB. Split it, or upload its text alone.";
-  if (file.size === 0) return "The file is empty.";
+  if (!typeOf(file.name)) return "Unsupported file type. Upload text, Markdown, HTML or PDF.";
+  if (file.size > MAX_FILE_BYTES) return "The file is larger than 4 MiB. Split it, or upload only its text.";
+  if (file.size === 0) return "The file is empty";
   return undefined;
 }
 
@@ -130,7 +130,7 @@ function SendingRow({ file, onForget }: { file: Sending; onForget: () => void })
       ) : (
         <>
           <progress aria-label={`Upload of ${file.name}`} max={1} value={sent ? undefined : file.part} />
-          <span class="hint">{sent ? "Being read…" : `${Math.round(file.part * 100)} %`}</span>
+          <span class="hint">{sent ? "Processing…" : `${Math.round(file.part * 100)} %`}</span>
         </>
       )}
       {file.error ? (
@@ -171,7 +171,7 @@ const COLUMNS: Column<Document>[] = [
 
 function deleteColumn(path: string, onDeleted: () => void): Column<Document> {
   async function remove(document: Document) {
-    const agreed = await ask(`Delete ${document.title}?`, "The next run answers without it.", "Delete");
+    const agreed = await ask(`Delete ${document.title}?`, "The next run will not use it.", "Delete");
     if (!agreed) return;
     try {
       await api.delete(`${path}/${encodeURIComponent(document.id)}`);
@@ -191,7 +191,6 @@ function deleteColumn(path: string, onDeleted: () => void): Column<Document> {
   };
 }
 
-/** Bytes in a unit that leaves few digits. */
 function size(bytes: number): string {
   if (bytes < 1024) return `${bytes} B`;
   if (bytes < 1024 * 1024) return `${Math.round(bytes / 1024)} KiB`;

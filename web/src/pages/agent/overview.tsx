@@ -33,7 +33,7 @@ function Webhook({ agent, onChanged }: PartProps) {
   return (
     <Section
       title="Webhook URL"
-      hint="Whoever has it can trigger this agent, and nothing else. Treat it like a password."
+      hint="Anyone with this URL can trigger the agent, but cannot change it. Treat it like a password."
       actions={
         <Button small icon="rotate" onClick={() => setRotating(true)}>
           Rotate
@@ -42,7 +42,7 @@ function Webhook({ agent, onChanged }: PartProps) {
     >
       <div class="stack">
         {!agent.enabled && (
-          <Note tone="warn">This agent is disabled: its webhook answers 404. Enable it under Definition.</Note>
+          <Note tone="warn">This agent is disabled: its webhook returns 404. Enable it under Definition.</Note>
         )}
         <DefaultModelNote agent={agent} />
         <Copyable text={agent.webhook_url} what="Webhook URL" label="Webhook URL" />
@@ -53,7 +53,7 @@ function Webhook({ agent, onChanged }: PartProps) {
   );
 }
 
-/** On a fresh deployment such an agent has nothing to answer with, and every task fails. */
+/** Every task of such an agent fails in a deployment without a default model. */
 function DefaultModelNote({ agent }: { agent: Agent }) {
   const bare = !agent.model && agent.sources.length === 0;
   const documents = useDocuments(bare ? agent.agent_id : null);
@@ -62,8 +62,8 @@ function DefaultModelNote({ agent }: { agent: Agent }) {
   return (
     <Note>
       <p>
-        This agent uses this deployment’s default model, which on a fresh one answers from documents and texts only. It has
-        neither.
+        This agent uses this deployment’s default model. In a new deployment, the default answers only from documents and texts.
+        This agent has none.
       </p>
       <p class="note-links">
         <a href={`${page}/definition`}>Give it a model</a>
@@ -79,18 +79,18 @@ function Snippets({ agent }: { agent: Agent }) {
   const tabs = snippets.map((snippet) => ({
     id: snippet.id,
     label: snippet.label,
-    content: () => <SnippetView key={snippet.id} snippet={snippet} unreached={isLocal && snippet.fromAfar === true} />,
+    content: () => <SnippetView key={snippet.id} snippet={snippet} isUnreachable={isLocal && snippet.needsPublicUrl === true} />,
   }));
   return <Tabs label="Ways to call it" tabs={tabs} />;
 }
 
-function SnippetView({ snippet, unreached }: { snippet: Snippet; unreached: boolean }) {
+function SnippetView({ snippet, isUnreachable }: { snippet: Snippet; isUnreachable: boolean }) {
   return (
     <div class="snippet">
       <p class="hint">{snippet.text}</p>
-      {unreached && (
+      {isUnreachable && (
         <Note tone="warn">
-          Only this machine reaches this address; start the server with <code>--public-url</code>.
+          This URL works only on this machine. Start the server with <code>--public-url</code>.
         </Note>
       )}
       {snippet.settings ? <Settings pairs={snippet.settings} /> : <CodeBlock code={snippet.code} what={`${snippet.label} snippet`} label={snippet.label} />}
@@ -105,8 +105,8 @@ function Settings({ pairs }: { pairs: [string, string][] }) {
         <div key={name}>
           <dt>{name}</dt>
           <dd>
-            <span class={isTyped(value) ? "mono" : undefined}>{value}</span>
-            {isTyped(value) && <CopyButton text={value} what={name} />}
+            <span class={isPasted(value) ? "mono" : undefined}>{value}</span>
+            {isPasted(value) && <CopyButton text={value} what={name} />}
           </dd>
         </div>
       ))}
@@ -114,7 +114,7 @@ function Settings({ pairs }: { pairs: [string, string][] }) {
   );
 }
 
-/** What is pasted, rather than chosen or read. */
-function isTyped(value: string): boolean {
+/** Whether the value is pasted, so that it needs a copy button. */
+function isPasted(value: string): boolean {
   return value.startsWith("http") || value.startsWith("{");
 }

@@ -18,7 +18,7 @@ interface RotateProps {
   onClose: () => void;
 }
 
-/** Makes a new webhook URL; the old one works for as long as is chosen. */
+/** Creates a new webhook URL. The old one works until the end of the selected overlap. */
 export function RotateDialog({ agent, onChanged, onClose }: RotateProps) {
   const [overlap, setOverlap] = useState("86400");
   const [until, setUntil] = useState<number>();
@@ -42,8 +42,8 @@ export function RotateDialog({ agent, onChanged, onClose }: RotateProps) {
   return (
     <Dialog title="Rotate the webhook URL" onClose={onClose}>
       <p>
-        This agent gets a new URL. Whatever calls the old one has to be changed, best while both work. URLs from earlier
-        rotations end no later than the old one.
+        This agent gets a new URL. Update all systems that call the old one while both work. URLs from earlier rotations end no
+        later than the old one.
       </p>
       <SelectField label="How long the old URL keeps working" value={overlap} choices={OVERLAPS} onValue={setOverlap} />
       <Until seconds={Number(overlap)} />
@@ -63,7 +63,7 @@ function Until({ seconds }: { seconds: number }) {
   if (seconds === 0) {
     return (
       <Note tone="warn">
-        Calls to the old URL, and to every earlier one, are answered 404 from then on. On AWS that takes up to 10 seconds.
+        The old URL and every earlier one return 404 at once. On AWS this takes up to 10 seconds.
       </Note>
     );
   }

@@ -35,7 +35,7 @@ function Texts({ editor: { form, set, errors }, withoutDocuments }: { editor: Ed
   return (
     <Section
       title="Texts"
-      hint="Short texts that are part of the definition, 256 KiB in all. Longer ones are better uploaded as documents."
+      hint="Short texts that are part of the definition, 256 KiB in total. Upload longer texts as documents."
       actions={
         <Button small icon="plus" onClick={() => set({ sources: [...form.sources, { title: "", text: "" }] })}>
           Add a text
@@ -51,7 +51,7 @@ function Texts({ editor: { form, set, errors }, withoutDocuments }: { editor: Ed
       {form.sources.length === 0 && (
         <p class="dim">
           No texts yet.
-          {withoutDocuments && " With neither documents nor texts only the prompt and the payload are left to answer from, and that takes a model."}
+          {withoutDocuments && " Without documents and texts, the agent can use only the prompt and the payload, and needs a model."}
         </p>
       )}
       <ul class="texts">

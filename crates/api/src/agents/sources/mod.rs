@@ -1,9 +1,9 @@
 //! `/api/agents/{id}/sources`: the documents of an agent.
 //!
-//! An upload is read, cut and indexed here, once; whoever runs the agent only
-//! searches. The record of the agent changes before and after the content is
-//! written (`domain/src/catalogue.rs`), each time on the condition that nobody
-//! else changed it, and again from the start if somebody did.
+//! A document is read, split and indexed once, at its upload. Runs only search it. The
+//! agent's record is updated before and after the content is written
+//! (`domain/src/catalogue.rs`). Each update is conditional: if another request changed the
+//! record, the change is applied again to the new record.
 
 pub(crate) mod upload;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use domain::{AuditEntry, AuditEvent, Catalogue, CatalogueError, Content, Listed, Moment};
+use domain::{AuditEntry, AuditEvent, Catalogue, CatalogueError, DocumentContent, ListedDocument, Moment};
 use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
 use store::{AgentRecord, Documents, error_chain};
@@ -24,74 +24,67 @@ use utoipa::ToSchema;
 use super::{AgentPath, ManageError, Management, audit_entry};
 use crate::Problem;
 use crate::audit::Actor;
-use crate::openapi::parameters::{OfAgent, OfDocument};
+use crate::openapi::parameters::{AgentIdParam, DocumentIdParam};
 
-/// Documents read and indexed at a time.
+/// How many documents are read and indexed at a time.
 const UPLOADS_AT_ONCE: usize = 2;
-/// How often a change is tried anew because somebody else's came first.
+/// How often a change is tried again after a conflict with another request.
 const MOST_CONFLICTS: u32 = 20;
 
-/// What taking in documents needs.
+/// Reads, indexes and stores uploaded documents.
 #[derive(Clone, Debug)]
-pub struct Intake {
+pub struct DocumentImporter {
     documents: Documents,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// Why a document is not taken, or not found.
+/// Errors of document calls.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// No such document.
     #[error("Source not found")]
     NotFound,
-    /// More bytes than are taken.
     #[error(
-        "The document is larger than {MAX_FILE_BYTES} bytes; split it, or send its text alone, as `agent-webhooks agent source add` does"
+        "The document is larger than {MAX_FILE_BYTES} bytes; split it, or upload only its text, as `agent-webhooks agent source add` does"
     )]
     TooLarge,
-    /// A format that nobody here reads.
     #[error(
         "The Content-Type {0:?} is not supported; send text/plain, text/markdown, text/html or application/pdf"
     )]
     MediaType(String),
-    /// A compressed body.
     #[error("The Content-Encoding is not supported; send the document uncompressed")]
     Encoded,
-    /// A misspelt field.
-    #[error("The query has an unknown field {0:?}; there are `title` and `source`")]
-    Query(String),
-    /// It cannot be read.
+    #[error("Unknown parameter {0:?}; expected one of `title`, `source`")]
+    UnknownParameter(String),
     #[error(transparent)]
     Unreadable(#[from] ReadError),
-    /// The agent does not get it.
+    /// The document does not fit into the agent's catalogue.
     #[error(transparent)]
-    NoRoom(#[from] CatalogueError),
-    /// The engine failed.
+    Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// Documents cannot be read here.
+    /// The subprocess could not be started.
     #[error("failed to run the subprocess that reads documents")]
-    NoReader(#[source] std::io::Error),
-    /// Indexing panicked, or the process ends.
-    #[error("indexing a document broke off")]
-    BrokenOff(#[from] tokio::task::JoinError),
+    ReaderUnavailable(#[source] std::io::Error),
+    /// Indexing panicked, or the process is shutting down.
+    #[error("indexing a document was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
 }
 
 /// A document that an agent answers from.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Document)]
 pub(crate) struct DocumentView {
-    /// What it is deleted by.
+    /// The id of the document.
     id: String,
-    /// Shown beside answers.
+    /// Shown with answers.
     title: String,
-    /// Where it comes from: a URL or a file name. An agent has one document of a name.
+    /// Where the document comes from: a URL or a file name. Unique among the documents of an agent.
     source: String,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     bytes: u64,
-    /// Pieces that it was cut into.
+    /// Number of passages that the document was split into.
     passages: u32,
-    /// When it was uploaded.
+    /// When the document was uploaded.
     #[schema(format = "date-time")]
     created_at: String,
 }
@@ -99,20 +92,19 @@ pub(crate) struct DocumentView {
 /// The documents of an agent.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DocumentList {
-    /// By id.
+    /// Ordered by id.
     sources: Vec<DocumentView>,
 }
 
-impl Intake {
-    /// Documents go to this table.
+impl DocumentImporter {
     pub fn new(documents: Documents) -> Self {
-        Self { documents, places: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
+        Self { documents, permits: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
     }
 }
 
 /// Lists an agent's documents.
 #[utoipa::path(get, path = "/api/agents/{id}/sources", tag = "Documents", operation_id = "list_documents",
-    params(OfAgent),
+    params(AgentIdParam),
     responses((status = 200, description = "The documents.", body = DocumentList)))]
 pub(crate) async fn list(
     State(management): State<Management>,
@@ -124,8 +116,8 @@ pub(crate) async fn list(
 
 /// Deletes a document.
 #[utoipa::path(delete, path = "/api/agents/{id}/sources/{source_id}", tag = "Documents", operation_id = "delete_document",
-    params(OfAgent, OfDocument),
-    responses((status = 204, description = "It is gone.")))]
+    params(AgentIdParam, DocumentIdParam),
+    responses((status = 204, description = "Deleted.")))]
 pub(crate) async fn delete(
     State(management): State<Management>,
     Extension(actor): Extension<Actor>,
@@ -133,20 +125,20 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let Ok(Path((id, source))) = path else { return Err(ManageError::NotFound.into()) };
     let record = management.find(Ok(Path(id))).await?;
-    // What an earlier call left behind goes first: it may have deleted this one's.
-    let record = management.sweep(record).await?;
+    // First delete what an interrupted call left: that call may have deleted this document.
+    let record = management.delete_leftovers(record).await?;
     if record.catalogue.find(&source).is_none() {
         return Err(ManageError::from(SourceError::NotFound).into());
     }
     let record = management.change_catalogue(record, |catalogue| Ok(catalogue.without(&source))).await?;
     let entry = audit_entry(AuditEvent::DocumentDeleted, &record);
     management.record(&actor, AuditEntry { source_id: Some(source), ..entry }).await;
-    management.sweep(record).await?;
+    management.delete_leftovers(record).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl From<&Listed> for DocumentView {
-    fn from(document: &Listed) -> Self {
+impl From<&ListedDocument> for DocumentView {
+    fn from(document: &ListedDocument) -> Self {
         Self {
             id: document.id(),
             title: document.title.clone(),
@@ -159,7 +151,7 @@ impl From<&Listed> for DocumentView {
 }
 
 impl Management {
-    /// Changes the documents of an agent, whoever else changes the agent meanwhile.
+    /// Changes the documents of an agent. After a conflict with another request it tries again.
     async fn change_catalogue(
         &self,
         mut record: AgentRecord,
@@ -167,7 +159,7 @@ impl Management {
     ) -> Result<AgentRecord, ManageError> {
         for conflicts in 0..MOST_CONFLICTS {
             tokio::time::sleep(pause_after(conflicts)).await;
-            let catalogue = change(record.catalogue.clone()).map_err(SourceError::NoRoom)?;
+            let catalogue = change(record.catalogue.clone()).map_err(SourceError::Catalogue)?;
             match self.replace(&record, AgentRecord { catalogue, ..record.clone() }).await {
                 Err(ManageError::Conflict) => {
                     let now = self.agents.get(record.agent.id()).await?;
@@ -179,8 +171,8 @@ impl Management {
         Err(ManageError::Conflict)
     }
 
-    /// Deletes what no document has, and then the mention of it.
-    pub(crate) async fn sweep(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    /// Deletes contents that no document of the agent has, then removes them from its record.
+    pub(crate) async fn delete_leftovers(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
         let left = record.catalogue.deletable(self.clock.now());
         if left.is_empty() {
             return Ok(record);
@@ -189,16 +181,20 @@ impl Management {
         self.change_catalogue(record, |catalogue| Ok(catalogue.forgotten(&left))).await
     }
 
-    async fn delete_contents(&self, record: &AgentRecord, contents: &[Content]) -> Result<(), ManageError> {
+    async fn delete_contents(
+        &self,
+        record: &AgentRecord,
+        contents: &[DocumentContent],
+    ) -> Result<(), ManageError> {
         for content in contents {
-            self.intake.documents.delete(record.agent.id(), content).await?;
+            self.document_importer.documents.delete(record.agent.id(), content).await?;
         }
         Ok(())
     }
 
-    /// Before an agent is deleted: its documents first, while its record still
-    /// names them.
-    pub(crate) async fn clear_out(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    /// Deletes all documents of an agent. Call it before the agent is deleted, because only the
+    /// agent's record lists the contents.
+    pub(crate) async fn delete_documents(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
         if record.catalogue.is_empty() {
             return Ok(record);
         }
@@ -208,10 +204,11 @@ impl Management {
     }
 }
 
-/// The longer, the more came first; those that met go on at different times.
+/// A random pause that grows with the number of conflicts, so that requests that conflicted
+/// try again at different times.
 fn pause_after(conflicts: u32) -> Duration {
     let mut entropy = [0];
-    // Without randomness they go on together.
+    // Without randomness there is no pause.
     let _ = getrandom::fill(&mut entropy);
     Duration::from_micros(u64::from(conflicts * u32::from(entropy[0])) * 50)
 }
@@ -220,7 +217,7 @@ impl From<DocumentError> for SourceError {
     fn from(error: DocumentError) -> Self {
         match error {
             DocumentError::Unreadable(error) => Self::Unreadable(error),
-            DocumentError::System(error) => Self::NoReader(error),
+            DocumentError::System(error) => Self::ReaderUnavailable(error),
         }
     }
 }
@@ -237,36 +234,37 @@ impl From<SourceError> for Problem {
         match error {
             SourceError::NotFound => Self::not_found("source_not_found", "Source not found"),
             SourceError::TooLarge => {
-                Self::caller(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+                Self::client_error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
             }
             SourceError::MediaType(_) => {
-                Self::caller(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+                Self::client_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
             }
             SourceError::Encoded => {
-                Self::caller(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
+                Self::client_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
             }
-            SourceError::Query(_) => Self::bad_request("invalid_request", message),
+            SourceError::UnknownParameter(_) => Self::bad_request("invalid_request", message),
             SourceError::Unreadable(ReadError::TooMuchText) => {
-                Self::caller(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+                Self::client_error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
             }
             SourceError::Unreadable(_) => {
-                Self::caller(StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document", message)
+                Self::client_error(StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document", message)
             }
-            SourceError::NoRoom(CatalogueError::TooLate) => {
-                Self::caller(StatusCode::CONFLICT, "conflict", message)
+            SourceError::Catalogue(CatalogueError::TooLate) => {
+                Self::client_error(StatusCode::CONFLICT, "conflict", message)
             }
-            SourceError::NoRoom(CatalogueError::Title | CatalogueError::Source) => {
+            SourceError::Catalogue(CatalogueError::Title | CatalogueError::Source) => {
                 Self::bad_request("invalid_request", message)
             }
-            SourceError::NoRoom(_) => Self::bad_request("sources_full", message),
-            SourceError::Index(_) | SourceError::NoReader(_) | SourceError::BrokenOff(_) => {
+            SourceError::Catalogue(_) => Self::bad_request("sources_full", message),
+            SourceError::Index(_) | SourceError::ReaderUnavailable(_) | SourceError::Interrupted(_) => {
                 Self::internal(error)
             }
         }
     }
 }
 
-/// What goes wrong after the answer is decided is told, and mended at the next change.
-fn tell_leftover(error: &ManageError) {
+/// Logs a failed deletion that does not fail the request. The next change to the agent's
+/// documents tries it again.
+fn log_leftover(error: &ManageError) {
     tracing::warn!(error = error_chain(error), "a replaced document is not deleted yet");
 }

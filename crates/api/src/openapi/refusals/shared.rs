@@ -1,4 +1,4 @@
-//! What many operations refuse alike; the document has it once.
+//! Errors that many operations share. The OpenAPI document has them once, as components.
 
 use std::fmt;
 
@@ -8,34 +8,34 @@ use crate::Problem;
 use crate::admin::AuthError;
 
 #[derive(Clone, Copy)]
-pub(super) enum Shared {
+pub(super) enum CommonResponse {
     Unauthorized,
     CrossOrigin,
-    Guessing,
+    TooManyRequests,
     MethodNotAllowed,
     RequestTimeout,
     Internal,
     Unavailable,
 }
 
-impl Shared {
+impl CommonResponse {
     pub(super) const ALL: [Self; 7] = [
         Self::Unauthorized,
         Self::CrossOrigin,
-        Self::Guessing,
+        Self::TooManyRequests,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::Internal,
         Self::Unavailable,
     ];
 
-    pub(super) fn is_of(self, operation: &Operation, changes: bool) -> bool {
-        // Nothing is said where the document's own requirement holds: an admin's.
-        let is_admins = operation.security.is_none();
+    pub(super) fn applies_to(self, operation: &Operation, changes: bool) -> bool {
+        // An operation without its own requirement has the document's: admin authentication.
+        let needs_admin = operation.security.is_none();
         let is_health = operation.operation_id.as_deref() == Some("get_health");
         match self {
-            Self::Unauthorized | Self::Guessing => is_admins,
-            Self::CrossOrigin => is_admins && changes,
+            Self::Unauthorized | Self::TooManyRequests => needs_admin,
+            Self::CrossOrigin => needs_admin && changes,
             Self::MethodNotAllowed => true,
             Self::RequestTimeout => operation.request_body.is_some(),
             Self::Internal | Self::Unavailable => !is_health,
@@ -46,7 +46,7 @@ impl Shared {
         match self {
             Self::Unauthorized => "Unauthorized",
             Self::CrossOrigin => "CrossOrigin",
-            Self::Guessing => "Guessing",
+            Self::TooManyRequests => "TooManyRequests",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::RequestTimeout => "RequestTimeout",
             Self::Internal => "Internal",
@@ -58,7 +58,7 @@ impl Shared {
         match self {
             Self::Unauthorized => "401",
             Self::CrossOrigin => "403",
-            Self::Guessing => "429",
+            Self::TooManyRequests => "429",
             Self::MethodNotAllowed => "405",
             Self::RequestTimeout => "408",
             Self::Internal => "500",
@@ -68,11 +68,13 @@ impl Shared {
 
     pub(super) fn problems(self) -> Vec<Problem> {
         match self {
-            Self::Unauthorized => [AuthError::NoCredentials, AuthError::WrongToken, AuthError::SessionOver]
-                .map(Problem::from)
-                .into(),
+            Self::Unauthorized => {
+                [AuthError::NoCredentials, AuthError::WrongToken, AuthError::SessionExpired]
+                    .map(Problem::from)
+                    .into()
+            }
             Self::CrossOrigin => vec![AuthError::CrossOrigin.into()],
-            Self::Guessing => vec![AuthError::TooManyGuesses { seconds: 42 }.into()],
+            Self::TooManyRequests => vec![AuthError::TooManyGuesses { seconds: 42 }.into()],
             Self::MethodNotAllowed => vec![Problem::method_not_allowed(Some("GET, POST"))],
             Self::RequestTimeout => vec![Problem::body_too_slow()],
             Self::Internal => vec![Problem::internal(fmt::Error)],

@@ -1,4 +1,4 @@
-//! The arguments of a call, checked before it is made.
+//! Checks the arguments of a tool call before the call is made.
 
 use jsonschema::ValidationError;
 use serde_json::{Map, Value, json};
@@ -7,32 +7,27 @@ use super::Operation;
 use super::request::ToolRequest;
 use crate::schema::{BoundedValidator, bounded_validator};
 
-/// What is wrong with a call's arguments, in words for the model.
+/// Why the arguments of a call are not valid. The texts are for the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArgumentError {
-    /// They do not fit the schema.
-    #[error("The arguments do not fit the schema of `{tool}`: {why}.")]
+    #[error("The arguments do not match the schema of `{tool}`: {why}.")]
     Schema {
-        /// Which tool.
         tool: String,
-        /// What does not fit, and where.
+        /// The mismatch and its location.
         why: String,
     },
-    /// The argument cannot be a part of a path.
     #[error(
-        "`{0}` is a part of the path: it must be a text or a number, not empty, without `\\` and without `.` or `..` as a part in any encoding."
+        "`{0}` is a part of the path: it must be a non-empty string or a number, without `\\` and without `.` or `..` as a path segment in any encoding."
     )]
     Path(String),
-    /// The argument cannot be a header.
-    #[error("`{0}` is sent as a header: it must be a text of printable ASCII characters, or a number.")]
+    #[error("`{0}` is sent as a header: it must be a string of printable ASCII characters, or a number.")]
     Header(String),
-    /// The URL cannot be made.
-    #[error("These arguments make no URL of `{0}`.")]
+    #[error("The URL of `{0}` is not valid with these arguments.")]
     Url(String),
 }
 
-/// An operation with the validator of its arguments. Building that takes longer than
-/// checking most arguments.
+/// An operation with the validator of its arguments. Building the validator takes longer
+/// than checking most arguments.
 #[derive(Debug)]
 pub struct CheckedOperation {
     operation: Operation,
@@ -40,8 +35,8 @@ pub struct CheckedOperation {
 }
 
 impl Operation {
-    /// The schema of the arguments as the model is told and held to it. What it
-    /// does not name is not sent, unless it says that there may be more.
+    /// The schema of the arguments, as sent to the model and as validated. Arguments that it
+    /// does not name are refused unless it sets `additionalProperties`.
     pub fn schema(&self) -> Value {
         let mut schema = self.parameters.clone();
         if let Some(fields) = schema.as_object_mut() {
@@ -51,7 +46,7 @@ impl Operation {
         schema
     }
 
-    /// Builds the validator of its arguments.
+    /// Builds the validator of the arguments.
     pub fn checked(&self) -> Result<CheckedOperation, ArgumentError> {
         let validator = bounded_validator(&self.schema())
             .map_err(|error| ArgumentError::Schema { tool: self.name.clone(), why: error.to_string() })?;
@@ -60,13 +55,13 @@ impl Operation {
 }
 
 impl CheckedOperation {
-    /// How many bytes of JSON take about as long to parse as a request with arguments of so
-    /// many bytes takes to be made, at most.
+    /// An upper bound for the time to build a request with arguments of this many bytes,
+    /// measured as the number of bytes of JSON that take as long to parse.
     pub const fn cost(&self, bytes: usize) -> usize {
         self.validator.cost(bytes)
     }
 
-    /// The request of a call with these arguments, which are checked.
+    /// Validates the arguments and builds the request.
     pub fn request(
         &self,
         base_url: &str,
@@ -74,15 +69,15 @@ impl CheckedOperation {
     ) -> Result<ToolRequest, ArgumentError> {
         let wrong = |error: ValidationError<'_>| ArgumentError::Schema {
             tool: self.operation.name.clone(),
-            why: told(&error),
+            why: describe_mismatch(&error),
         };
         self.validator.validate(&Value::Object(arguments.clone())).map_err(wrong)?;
         self.operation.request(base_url, arguments)
     }
 }
 
-/// What does not fit and where, cut as it quotes the arguments.
-fn told(error: &ValidationError<'_>) -> String {
+/// The mismatch and its location. Truncated, because it quotes the arguments.
+fn describe_mismatch(error: &ValidationError<'_>) -> String {
     let why = crate::cut(&error.to_string(), 500);
     match error.instance_path().as_str() {
         "" => why,

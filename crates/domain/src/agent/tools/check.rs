@@ -1,4 +1,4 @@
-//! What tools must be.
+//! Checks of an agent's tools.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,21 +14,21 @@ use crate::agent::credential::{
 use crate::agent::secret::is_secret_name;
 use crate::schema::bounded_validator;
 
-/// The tool that searches an agent's own sources.
+/// The tool that searches the agent's sources.
 pub const SEARCH_SOURCES: &str = "search_sources";
 
-/// Most tools of one agent, as the model sees them: the largest providers take
-/// 128 in a request.
+/// Tools of one agent, as the model sees them. The largest providers accept 128 in a
+/// request.
 const MAX_TOOLS: usize = 128;
-/// Most bytes of an agent's tools as JSON, which share an item of 400 KB with its
-/// prompt and sources, and are told to the model at every turn.
+/// Bytes of an agent's tools as JSON. They share an item of 400 KB with its prompt and
+/// sources, and are sent to the model in every turn.
 const MAX_TOOLS_BYTES: usize = 64 * 1024;
 const MAX_TIMEOUT_SECONDS: u64 = 300;
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
-/// Most headers that a set of tools sends.
+/// Headers of one set of tools.
 const MAX_HEADERS: usize = 32;
 
-/// Headers that an HTTP client sets for itself, or that we do.
+/// Headers that the HTTP client or this product sets.
 const RESERVED_HEADERS: [&str; 9] = [
     "connection",
     "content-length",
@@ -40,7 +40,7 @@ const RESERVED_HEADERS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Objects are objects: an array would otherwise be read as one, by position.
+/// Requires JSON objects: serde would also read a struct from an array, by position.
 pub(in crate::agent) fn check_shape(tools: &Value) -> Result<(), &'static str> {
     for tool in tools.as_array().into_iter().flatten() {
         if !tool.is_object() {
@@ -54,7 +54,7 @@ pub(in crate::agent) fn check_shape(tools: &Value) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Tools that a model can be told of and that can be called.
+/// Checks that tools can be offered to a model and called.
 pub(in crate::agent) fn check_tools(tools: &[Tool]) -> Result<(), ToolError> {
     let (mut names, mut sets) = (HashSet::new(), HashSet::new());
     let mcp_names = McpNames::new(tools);
@@ -73,7 +73,7 @@ pub(in crate::agent) fn check_tools(tools: &[Tool]) -> Result<(), ToolError> {
                 check_name(&tool.name, &mut sets)?;
                 check_mcp(tool)?;
                 for allowed in &tool.allow {
-                    check_name(&mcp_names.of(tool, allowed), &mut names)?;
+                    check_name(&mcp_names.exposed_name(tool, allowed), &mut names)?;
                 }
             }
         }
@@ -146,7 +146,7 @@ fn is_base_url(text: &str) -> bool {
     plain_url(text).is_some_and(|url| url.query().is_none())
 }
 
-/// The query of an endpoint may have parameters, but none that are credentials.
+/// The query of an endpoint may have parameters except credentials.
 fn check_mcp_url(tool: &McpTool) -> Result<(), ToolError> {
     let name = || tool.name.clone();
     let url = plain_url(&tool.url).ok_or_else(|| ToolError::McpUrl(name()))?;
@@ -216,7 +216,9 @@ pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
 
 fn check_parameters(operation: &Operation) -> Result<(), ToolError> {
     let wrong = |why: String| ToolError::Parameters { operation: operation.name.clone(), why };
-    let Some(schema) = operation.parameters.as_object() else { return Err(wrong("it is no object".into())) };
+    let Some(schema) = operation.parameters.as_object() else {
+        return Err(wrong("it is not an object".into()));
+    };
     if schema.get("type").is_some_and(|kind| kind != "object") {
         return Err(wrong("its `type` is not `object`".into()));
     }
@@ -226,7 +228,8 @@ fn check_parameters(operation: &Operation) -> Result<(), ToolError> {
     }
 }
 
-/// Every argument has one place, and one in the path is always given.
+/// Requires that every argument has exactly one place, and that arguments in the path are
+/// required.
 fn check_places(operation: &Operation) -> Result<(), ToolError> {
     let names = operation.parameters.get("properties").and_then(Value::as_object);
     let is_parameter = |name: &str| names.is_some_and(|names| names.contains_key(name));
@@ -248,7 +251,7 @@ fn check_places(operation: &Operation) -> Result<(), ToolError> {
     }
     for argument in &operation.headers {
         let header = operation.wire_names.get(argument).unwrap_or(argument);
-        // What the model writes is no credential of anybody's.
+        // The model writes this value, so it cannot be a credential.
         if !is_header_name(header) || is_credential_name(header) {
             return Err(ToolError::Header { tool: name(), header: crate::cut(header, 64) });
         }
@@ -267,7 +270,7 @@ mod tests {
         check_tools(&tools).map_err(|error| error.to_string())
     }
 
-    /// A tool with these fields over those of a good one.
+    /// A valid tool with these fields replaced.
     fn tool(fields: Value) -> Value {
         let mut tool = json!({
             "type": "http", "name": "shop", "base_url": "https://shop.example",
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_tool_is_taken() {
+    fn a_valid_tool_is_accepted() {
         let headers = json!({
             "Accept": "application/json",
             "Authorization": { "secret": "shop", "prefix": "Bearer " },
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_set_is_answered_with_what_to_change() {
+    fn every_invalid_set_is_refused_with_what_to_change() {
         for (fields, says) in [
             (json!({ "name": "a b" }), "the name `a b` must have"),
             (json!({ "base_url": "ftp://shop.example" }), "`base_url` of the tool `shop`"),
@@ -311,23 +314,23 @@ mod tests {
                 json!({ "operations": [operation(json!({})), operation(json!({}))] }),
                 "`get_order` is given twice",
             ),
-            (json!({ "headers": { "X\r\n": "a" } }), "the header `X"),
-            (json!({ "headers": { "Host": "a" } }), "the header `Host`"),
-            (json!({ "headers": { "X-A": "a\nb" } }), "the header `X-A`"),
+            (json!({ "headers": { "X\r\n": "a" } }), "The header `X"),
+            (json!({ "headers": { "Host": "a" } }), "The header `Host`"),
+            (json!({ "headers": { "X-A": "a\nb" } }), "The header `X-A`"),
             (json!({ "headers": { "authorization": "Bearer x" } }), "agent-webhooks secret set NAME"),
             (json!({ "headers": { "X-Api-Key": "x" } }), "{\"secret\": \"NAME\"}"),
-            (json!({ "headers": { "Cookie": "x" } }), "carries a credential"),
-            (json!({ "headers": { "X_AUTH_TOKEN": "x" } }), "carries a credential"),
-            (json!({ "headers": { "X-Pass": "x" } }), "carries a credential"),
-            (json!({ "headers": { "pwd": "x" } }), "carries a credential"),
-            (json!({ "headers": { "X-A": "Bearer x" } }), "carries a credential"),
+            (json!({ "headers": { "Cookie": "x" } }), "contains a credential"),
+            (json!({ "headers": { "X_AUTH_TOKEN": "x" } }), "contains a credential"),
+            (json!({ "headers": { "X-Pass": "x" } }), "contains a credential"),
+            (json!({ "headers": { "pwd": "x" } }), "contains a credential"),
+            (json!({ "headers": { "X-A": "Bearer x" } }), "contains a credential"),
             (json!({ "headers": { "X-A": { "value": "x" } } }), "text or {\"secret\":\"NAME\"}"),
             (json!({ "headers": { "X-A": 1 } }), "text or {\"secret\":\"NAME\"}"),
             (
                 json!({ "headers": { "X-A": { "secret": "agents/1/model-api-key-0" } } }),
-                "none under `agents/`",
+                "not start with `agents/`",
             ),
-            (json!({ "headers": { "X-A": { "secret": "a b" } } }), "the secret `a b`"),
+            (json!({ "headers": { "X-A": { "secret": "a b" } } }), "The secret `a b`"),
             (json!({ "verb": 1 }), "unknown field `verb`"),
         ] {
             let message = check(tool(fields.clone())).unwrap_err();
@@ -336,17 +339,17 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_an_mcp_server_is_answered_with_what_to_change() {
+    fn every_invalid_mcp_server_is_refused_with_what_to_change() {
         for (fields, says) in [
-            (json!({ "allow": [] }), "allows none"),
+            (json!({ "allow": [] }), "its `allow` is empty"),
             (json!({ "allow": [""] }), "the name ``"),
             (json!({ "allow": ["a", "a"] }), "`wiki_a` is given twice"),
-            (json!({ "approval": ["b"] }), "names `b`, which is not in its `allow`"),
+            (json!({ "approval": ["b"] }), "contains `b`, which is not in its `allow`"),
             (json!({ "url": "stdio:server" }), "`url` of the tool `wiki`"),
             (json!({ "url": "https://u@mcp.example" }), "without credentials"),
-            (json!({ "url": "https://mcp.example/?apiKey=1" }), "`apiKey` in it is one"),
-            (json!({ "url": "https://mcp.example/?code=1" }), "`code` in it is one"),
-            (json!({ "url": "https://mcp.example/?a=1;pwd=1" }), "`pwd` in it is one"),
+            (json!({ "url": "https://mcp.example/?apiKey=1" }), "credentials such as `apiKey`"),
+            (json!({ "url": "https://mcp.example/?code=1" }), "credentials such as `code`"),
+            (json!({ "url": "https://mcp.example/?a=1;pwd=1" }), "credentials such as `pwd`"),
             (json!({ "headers": { "X-Pass": "x" } }), "agent-webhooks secret set NAME"),
             (json!({ "headers": { "Authorization": "x" } }), "agent-webhooks secret set NAME"),
             (json!({ "timeout_seconds": 301 }), "from 1 to 300"),
@@ -362,18 +365,18 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_an_operation_is_answered_with_what_to_change() {
+    fn every_invalid_operation_is_refused_with_what_to_change() {
         for (fields, says) in [
             (json!({ "name": "" }), "the name `` must have"),
             (json!({ "name": "search_sources" }), "given twice"),
-            (json!({ "path": "orders" }), "must begin with `/`"),
-            (json!({ "path": "//evil.example/{id}" }), "must begin with `/`"),
+            (json!({ "path": "orders" }), "must start with `/`"),
+            (json!({ "path": "//evil.example/{id}" }), "must start with `/`"),
             (json!({ "path": "/a/../{id}" }), "no `.` or `..`"),
             (json!({ "path": "/a/%2e%2E/{id}" }), "no `.` or `..`"),
             (json!({ "path": "/a/..;x/{id}" }), "no `.` or `..`"),
             (json!({ "path": "/a/..%2f{id}" }), "no `.` or `..`"),
-            (json!({ "path": "/{id}?code=1" }), "carries a credential in its query"),
-            (json!({ "path": "/{id}?v=1&pwd=1" }), "carries a credential in its query, `pwd`"),
+            (json!({ "path": "/{id}?code=1" }), "contains a credential in its query"),
+            (json!({ "path": "/{id}?v=1&pwd=1" }), "contains a credential in its query, `pwd`"),
             (json!({ "path": "/{id" }), "`path` of the operation"),
             (json!({ "path": "/a?x={id}" }), "before any `?`"),
             (json!({ "path": "/{other}" }), "`{other}` in `path`"),
@@ -383,11 +386,11 @@ mod tests {
             (json!({ "query": ["x"], "body": "x" }), "has two places"),
             (
                 json!({ "headers": ["x"], "wire_names": { "x": "Authorization" } }),
-                "the header `Authorization`",
+                "The header `Authorization`",
             ),
-            (json!({ "headers": ["x"], "wire_names": { "x": "X-Pass" } }), "the header `X-Pass`"),
+            (json!({ "headers": ["x"], "wire_names": { "x": "X-Pass" } }), "The header `X-Pass`"),
             (json!({ "wire_names": { "y": "z" } }), "`y` of the operation"),
-            (json!({ "parameters": [] }), "it is no object"),
+            (json!({ "parameters": [] }), "it is not an object"),
             (json!({ "parameters": { "type": "array" } }), "not `object`"),
             (json!({ "parameters": { "properties": { "id": { "type": "sting" } } } }), "sting"),
             (
@@ -409,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn tools_are_counted_and_measured_together() {
+    fn the_number_and_the_size_of_all_tools_are_limited() {
         let many = |number: usize, path: &str| {
             let named = |n| json!({ "name": format!("op{n}"), "path": path });
             tool(json!({ "operations": (0..number).map(named).collect::<Vec<_>>() }))

@@ -1,4 +1,4 @@
-//! An HTTP API as a set of tools: each of its operations is one.
+//! An HTTP API as a set of tools. Each operation is a tool.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,39 +7,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Tool, ToolError, import};
+use super::{Tool, ToolError, import_openapi};
 
-/// Operations of one API.
+/// The operations of an HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpTool {
-    /// Names the set, for its owner.
+    /// The name of the set of tools, for its owner.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
-    /// What every operation's path is put after; by default the first server of the
-    /// OpenAPI document.
+    /// The base URL, to which each operation's path is appended. The default is the first
+    /// server of the OpenAPI document.
     #[serde(default)]
     #[schema(max_length = 2048, pattern = "^(https?://.*)?$")]
     pub base_url: String,
-    /// Sent with every call.
+    /// Headers sent with every call.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderSource>,
-    /// What one call may take. 1 to 300.
+    /// The time limit of one call, in seconds. 1 to 300.
     #[serde(default = "timeout_seconds")]
     #[schema(minimum = 1, maximum = 300, default = timeout_seconds)]
     pub timeout_seconds: u64,
-    /// Most bytes of an answer that the model is told; the rest is cut off. 1 to 1,048,576.
+    /// The number of bytes of a response that the model sees. The rest is cut off. 1 to 1,048,576.
     #[serde(default = "max_response_bytes")]
     #[schema(minimum = 1, maximum = 1_048_576, default = max_response_bytes)]
     pub max_response_bytes: usize,
-    /// What can be called.
+    /// The operations that the model can call.
     #[serde(default)]
     pub operations: Vec<Operation>,
-    /// An OpenAPI document to take operations from. It is not kept: they are.
+    /// An OpenAPI document to import operations from. The operations are stored, the document
+    /// is not.
     #[serde(default, skip_serializing)]
     #[schema(write_only)]
     pub openapi: Option<Value>,
-    /// Those to take, by their `operationId`; all by default.
+    /// The `operationId`s of the operations to import. The default is all.
     #[serde(default, skip_serializing)]
     #[schema(write_only)]
     pub allow: Vec<String>,
@@ -49,67 +50,67 @@ pub struct HttpTool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, expecting = "expected text or {\"secret\":\"NAME\"}")]
 pub enum HeaderSource {
-    /// From the definition: nothing that must be kept secret.
+    /// A value in the definition, for values that are not secret.
     Plain(String),
-    /// From the secret store.
+    /// A secret in the secret store.
     Stored(StoredHeader),
 }
 
-/// A header whose value is kept in the secret store.
+/// A header whose value is a stored secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StoredHeader {
     /// The name of the secret.
     #[schema(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_./-]+$")]
     pub secret: String,
-    /// What is sent before it, such as `Bearer `.
+    /// Text to send before the secret, such as `Bearer `.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(max_length = 2048, pattern = "^[ -~]*$")]
     pub prefix: String,
 }
 
-/// One operation: a tool as the model sees it.
+/// An operation of an HTTP API. It is one tool for the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
-    /// What the model calls it.
+    /// The name of the tool, as the model sees it.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
-    /// What it does, for the model.
+    /// What the operation does, for the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// How it is asked for.
+    /// The HTTP method.
     #[serde(default)]
     pub method: HttpMethod,
-    /// What is put after the base URL; `{argument}` stands for an argument.
+    /// The path to append to the base URL. `{argument}` is replaced by an argument.
     #[schema(max_length = 2048, pattern = "^/")]
     pub path: String,
-    /// The JSON schema of its arguments, an object.
+    /// The JSON schema of the arguments. Its type is an object.
     #[serde(default = "no_parameters")]
     #[schema(value_type = Object)]
     pub parameters: Value,
-    /// The arguments that go into the query. Those that no place is given for go
-    /// there too, or, of a POST, PUT or PATCH, into the body.
+    /// The arguments that are sent in the query. Arguments without a place are also sent in
+    /// the query or, for POST, PUT and PATCH, in the body.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<String>,
     /// The arguments that are sent as headers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<String>,
-    /// The one argument that is the whole body.
+    /// The argument that is the whole body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// What arguments are called on the wire, if otherwise than by the model.
+    /// The names of arguments in the request, where they differ from the names that the model
+    /// sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub wire_names: BTreeMap<String, String>,
-    /// It needs a person's approval, and so is never called by a webhook.
+    /// Whether a call needs a person's approval. A webhook run never makes such a call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approval: bool,
 }
 
-/// The methods of operations.
+/// The HTTP method of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[expect(missing_docs, reason = "RFC 9110 section 9.3 and RFC 5789 say what they mean")]
 pub enum HttpMethod {
     #[default]
     Get,
@@ -120,7 +121,7 @@ pub enum HttpMethod {
     Delete,
 }
 
-/// Tools with the operations of their documents.
+/// Imports the operations of the tools' OpenAPI documents.
 pub(in crate::agent) fn expand(tools: &mut [Tool]) -> Result<(), ToolError> {
     for tool in tools {
         if let Tool::Http(tool) = tool {
@@ -135,7 +136,7 @@ impl HttpTool {
         let Some(document) = self.openapi.take() else {
             return if self.allow.is_empty() { Ok(()) } else { Err(ToolError::Allow(self.name.clone())) };
         };
-        let imported = import(&document, &self.allow);
+        let imported = import_openapi(&document, &self.allow);
         let imported = imported.map_err(|source| ToolError::OpenApi { tool: self.name.clone(), source })?;
         self.allow.clear();
         self.operations.extend(imported.operations);
@@ -145,14 +146,12 @@ impl HttpTool {
         Ok(())
     }
 
-    /// What one call may take.
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
 }
 
 impl HttpMethod {
-    /// As sent.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -164,7 +163,7 @@ impl HttpMethod {
         }
     }
 
-    /// Whether arguments go into a body if nothing says where they go.
+    /// Whether arguments without a place are sent in the body.
     pub(super) const fn has_body(self) -> bool {
         matches!(self, Self::Post | Self::Put | Self::Patch)
     }

@@ -10,55 +10,53 @@ use utoipa::ToSchema;
 use super::http::{max_response_bytes, timeout_seconds};
 use super::{HeaderSource, SEARCH_SOURCES, Tool};
 
-/// A server, and which of its tools the agent may use.
+/// An MCP server and the tools that the agent may call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct McpTool {
-    /// Names the server, for its owner; and for the model, where two servers have
-    /// tools of one name.
+    /// The name of the server. The model sees it as a prefix where two servers have a tool
+    /// with the same name.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     pub name: String,
-    /// Its endpoint.
+    /// The URL of the MCP endpoint.
     #[schema(max_length = 2048, pattern = "^https?://")]
     pub url: String,
-    /// Sent with every request.
+    /// Headers sent with every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderSource>,
-    /// What one call may take. 1 to 300.
+    /// The time limit of one call, in seconds. 1 to 300.
     #[serde(default = "timeout_seconds")]
     #[schema(minimum = 1, maximum = 300, default = timeout_seconds)]
     pub timeout_seconds: u64,
-    /// Most bytes of a result that the model is told; the rest is cut off. 1 to 1,048,576.
+    /// The number of bytes of a result that the model sees. The rest is cut off. 1 to 1,048,576.
     #[serde(default = "max_response_bytes")]
     #[schema(minimum = 1, maximum = 1_048_576, default = max_response_bytes)]
     pub max_response_bytes: usize,
-    /// The tools that the model is told of, as the server names them.
+    /// The tools that the model sees, by the server's names.
     #[schema(min_items = 1)]
     pub allow: Vec<String>,
-    /// Those of them that need a person's approval, and so are never called by a webhook.
+    /// The allowed tools that need a person's approval. A webhook run never calls them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approval: Vec<String>,
 }
 
-/// What the model calls the tools of MCP servers: as they do, as far as a model
-/// may, and with the server's name before it where that would name two.
+/// The names of MCP tools as the model sees them: the server's names, in the characters that
+/// models accept. Where two tools would have the same name, the server's name is prepended.
 #[derive(Debug)]
 pub struct McpNames(HashMap<String, usize>);
 
 impl McpTool {
-    /// What one call may take.
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
 
-    /// Whether a person must approve of a call.
+    /// Whether a person must approve a call.
     pub fn needs_approval(&self, tool: &str) -> bool {
         self.approval.iter().any(|name| name == tool)
     }
 }
 
 impl McpNames {
-    /// Of an agent with these tools.
     pub fn new(tools: &[Tool]) -> Self {
         let mut counts = HashMap::new();
         for tool in tools {
@@ -74,8 +72,8 @@ impl McpNames {
         Self(counts)
     }
 
-    /// What the model calls this tool of this server.
-    pub fn of(&self, server: &McpTool, tool: &str) -> String {
+    /// The name of this server's tool as the model sees it.
+    pub fn exposed_name(&self, server: &McpTool, tool: &str) -> String {
         let name = plain(tool);
         match self.0.get(&name) {
             Some(2..) => plain(&format!("{}_{tool}", server.name)),
@@ -84,7 +82,7 @@ impl McpNames {
     }
 }
 
-/// In the characters and the length that models take.
+/// Replaces characters that models do not accept, and cuts the name to 64 characters.
 fn plain(name: &str) -> String {
     let character =
         |character: char| if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' };
@@ -98,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tools_keep_their_names_unless_two_have_the_same_or_a_model_could_not_say_it() {
+    fn tool_names_are_unchanged_unless_two_are_equal_or_a_character_is_not_allowed() {
         let server = |name: &str, allow: &[&str]| json!({ "type": "mcp", "name": name, "url": "https://mcp.example/mcp", "allow": allow });
         let tools = json!([
             { "type": "search_sources" },
@@ -110,7 +108,7 @@ mod tests {
         let named: Vec<String> = tools
             .iter()
             .filter_map(|tool| match tool {
-                Tool::Mcp(server) => Some(server.allow.iter().map(|tool| names.of(server, tool))),
+                Tool::Mcp(server) => Some(server.allow.iter().map(|tool| names.exposed_name(server, tool))),
                 _ => None,
             })
             .flatten()

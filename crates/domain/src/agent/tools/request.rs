@@ -1,5 +1,5 @@
-//! From a call's arguments to a request. An argument stays where it is put: in
-//! its segment of the path, its pair of the query, its header.
+//! From a call's arguments to a request. An argument cannot leave its place: its
+//! segment of the path, its pair of the query, or its header.
 
 use std::borrow::Cow;
 
@@ -12,34 +12,30 @@ use super::{ArgumentError, HttpMethod, Operation};
 /// All but the unreserved characters (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// How often a text may be percent-encoded.
+/// Levels of percent-encoding that are decoded. Text with more levels is refused.
 const MAX_DECODINGS: usize = 4;
-/// `.`, `/` and `\` in more bytes than UTF-8 allows, which some servers take all the
-/// same (<https://www.unicode.org/reports/tr36/#UTF-8_Exploit>).
+/// Overlong UTF-8 forms of `.`, `/` and `\`. They are invalid, but some servers accept them
+/// (<https://www.unicode.org/reports/tr36/#UTF-8_Exploit>).
 const OVERLONG: [&[u8]; 6] =
     [b"\xc0\xae", b"\xc0\xaf", b"\xc1\x9c", b"\xe0\x80\xae", b"\xe0\x80\xaf", b"\xe0\x81\x9c"];
 
-/// What is sent.
+/// The HTTP request of a tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolRequest {
-    /// How.
     pub method: HttpMethod,
-    /// Where to.
     pub url: Url,
-    /// With these headers.
     pub headers: Vec<(String, String)>,
-    /// And this JSON.
     pub body: Option<Value>,
 }
 
-/// A piece of a path.
+/// A piece of a path template.
 pub(super) enum Piece<'a> {
     Literal(&'a str),
     Argument(&'a str),
 }
 
 impl Operation {
-    /// The request of a call with arguments that have been checked.
+    /// Builds the request of a call. The arguments were validated before.
     pub(super) fn request(
         &self,
         base_url: &str,
@@ -65,7 +61,7 @@ impl Operation {
         Ok(ToolRequest { method: self.method, url, headers, body: body.or(fields.map(Value::Object)) })
     }
 
-    /// The arguments that the path names.
+    /// The names of the arguments in the path.
     pub(super) fn path_arguments(&self) -> Vec<&str> {
         let pieces = pieces(&self.path);
         let name = |piece| match piece {
@@ -75,7 +71,7 @@ impl Operation {
         pieces.into_iter().flatten().filter_map(name).collect()
     }
 
-    /// Whether the body is an object of arguments.
+    /// Whether the body is an object with arguments as its fields.
     fn sends_fields(&self) -> bool {
         let in_path = self.path_arguments();
         let elsewhere = |name: &String| {
@@ -93,7 +89,7 @@ impl Operation {
             match piece {
                 Piece::Literal(text) => {
                     path.push_str(text);
-                    // Arguments come before any `?`.
+                    // Arguments are only allowed before any `?`.
                     decoded.push_str(text.split('?').next().unwrap_or_default());
                 }
                 Piece::Argument(name) => {
@@ -102,7 +98,7 @@ impl Operation {
                     let text = text.ok_or_else(|| ArgumentError::Path(name.to_owned()))?;
                     path.extend(utf8_percent_encode(&text, RESERVED));
                     decoded.push_str(&text);
-                    // Beside what stands before it, too.
+                    // Also check it together with the text before it.
                     if !stays_in_its_segment(&decoded) {
                         return Err(ArgumentError::Path(name.to_owned()));
                     }
@@ -116,7 +112,7 @@ impl Operation {
     }
 }
 
-/// The text in pieces; `None` if its braces do not pair, or hold no name.
+/// Splits a path template. `None` if its braces are not balanced or contain no name.
 pub(super) fn pieces(path: &str) -> Option<Vec<Piece<'_>>> {
     let (mut pieces, mut rest) = (Vec::new(), path);
     while let Some((literal, after)) = rest.split_once('{') {
@@ -131,10 +127,11 @@ pub(super) fn pieces(path: &str) -> Option<Vec<Piece<'_>>> {
     (!rest.contains('}')).then_some(pieces)
 }
 
-/// Encoded, a slash is no end of a segment, and dots are none of its own. But some
-/// servers decode before they split, some decode twice (`%252e`), some cut `..;x` at
-/// the semicolon, and some take a backslash for a slash. So no part may be `.` or `..`,
-/// however often it is decoded.
+/// Whether no part of the text is `.` or `..`, however often it is decoded.
+///
+/// Percent-encoding keeps a slash inside its segment. But some servers decode before they
+/// split, some decode twice (`%252e`), some cut `..;x` at the semicolon, and some treat a
+/// backslash as a slash.
 pub(super) fn stays_in_its_segment(text: &str) -> bool {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_DECODINGS {
@@ -161,8 +158,8 @@ fn header_text(name: &str, value: &Value) -> Result<String, ArgumentError> {
         .ok_or_else(|| ArgumentError::Header(name.to_owned()))
 }
 
-/// A list is a pair for each of its values, as in OpenAPI's default style; an
-/// object is told as JSON, and nothing is not told at all.
+/// Sends a list as one pair per value (OpenAPI's default style) and an object as JSON. Omits
+/// null.
 fn append_pairs(url: &mut Url, name: &str, value: &Value) {
     match value {
         Value::Null => {}
@@ -236,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_that_a_server_could_take_for_another_path_is_refused() {
+    fn an_argument_that_a_server_could_resolve_to_another_path_is_refused() {
         let order = operation("GET", "/orders/{id}/lines", &["id"]);
         for id in [
             "",
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_is_left_neither_by_host_nor_by_path() {
+    fn an_argument_changes_neither_the_host_nor_the_base_path() {
         let any = operation("GET", "/{id}", &["id"]);
         for id in ["/evil.example", "//evil.example/x", "@evil.example", ":80"] {
             let url = Url::parse(&url(&any, json!({ "id": id })).unwrap()).unwrap();
@@ -290,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_path_goes_to_the_query_or_to_the_body_by_the_method() {
+    fn arguments_outside_the_path_go_to_the_query_or_the_body_depending_on_the_method() {
         let arguments =
             json!({ "id": 7, "note": "a&b", "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } });
         let names = ["id", "note", "tags", "at", "deep"];
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_goes_where_the_operation_says_under_the_name_it_says() {
+    fn an_argument_goes_to_its_place_under_its_wire_name() {
         let operation: Operation = serde_json::from_value(json!({
             "name": "op", "method": "PUT", "path": "/o",
             "parameters": { "properties": { "tag": {}, "filter": {}, "order": {} } },
@@ -326,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_sends_a_body_if_it_has_arguments_for_one() {
+    fn a_post_sends_a_body_only_if_it_has_arguments_for_one() {
         let body = |operation: Operation, arguments: Value| {
             operation.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap().body
         };
@@ -345,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_do_not_fit_are_told_with_their_place() {
+    fn a_mismatch_is_reported_with_its_location() {
         let mut get = operation("GET", "/orders", &[]);
         get.parameters = json!({
             "properties": { "lines": { "items": { "type": "integer" } } }, "required": ["lines"],

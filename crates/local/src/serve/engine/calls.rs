@@ -1,64 +1,63 @@
-//! Calls that wait for their turn. The database does one thing at a time, and so does
-//! who asks it: a thread for each call would have to be woken for each, only to wait
-//! for the others.
+//! Calls that wait for the database. One worker runs all calls, because the database
+//! handles one at a time: a thread per call would only wake up to wait for the others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Calls, and whether somebody takes them.
+/// Waiting calls, and whether a worker takes them.
 #[derive(Debug)]
-pub(super) struct Calls<C>(Mutex<State<C>>);
+pub(super) struct CallQueue<C>(Mutex<CallQueueState<C>>);
 
 #[derive(Debug)]
-struct State<C> {
+struct CallQueueState<C> {
     waiting: VecDeque<C>,
-    is_served: bool,
+    has_worker: bool,
 }
 
-/// Who has this takes the calls. It may be dropped at any time, as a thread's that was
-/// never started; then the next call is given another.
+/// The right to take the calls. It may be dropped at any time, for example with a thread
+/// that never started: the next call then gets a new worker.
 #[derive(Debug)]
-pub(super) struct Serving<C> {
-    calls: Arc<Calls<C>>,
-    is_over: bool,
+pub(super) struct CallWorker<C> {
+    queue: Arc<CallQueue<C>>,
+    is_finished: bool,
 }
 
-impl<C> Default for Calls<C> {
+impl<C> Default for CallQueue<C> {
     fn default() -> Self {
-        Self(Mutex::new(State { waiting: VecDeque::new(), is_served: false }))
+        Self(Mutex::new(CallQueueState { waiting: VecDeque::new(), has_worker: false }))
     }
 }
 
-impl<C> Calls<C> {
-    /// Adds a call. If nobody takes calls, it is for the caller to have somebody do so.
+impl<C> CallQueue<C> {
+    /// Adds a call. If this returns a worker, there is no other, and the caller must run it.
     #[must_use]
-    pub(super) fn add(self: &Arc<Self>, call: C) -> Option<Serving<C>> {
+    pub(super) fn push_call(self: &Arc<Self>, call: C) -> Option<CallWorker<C>> {
         let mut state = self.state();
         state.waiting.push_back(call);
-        let was_served = std::mem::replace(&mut state.is_served, true);
-        (!was_served).then(|| Serving { calls: Arc::clone(self), is_over: false })
+        let had_worker = std::mem::replace(&mut state.has_worker, true);
+        (!had_worker).then(|| CallWorker { queue: Arc::clone(self), is_finished: false })
     }
 
-    fn state(&self) -> MutexGuard<'_, State<C>> {
+    fn state(&self) -> MutexGuard<'_, CallQueueState<C>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<C> Serving<C> {
-    /// The call whose turn it is. After `None` nobody takes calls.
-    pub(super) fn next(&mut self) -> Option<C> {
-        let mut state = self.calls.state();
+impl<C> CallWorker<C> {
+    /// The call that has waited longest. After `None` this is no longer the worker.
+    pub(super) fn next_call(&mut self) -> Option<C> {
+        let mut state = self.queue.state();
         let next = state.waiting.pop_front();
-        self.is_over = next.is_none();
-        state.is_served = !self.is_over;
+        self.is_finished = next.is_none();
+        state.has_worker = !self.is_finished;
         next
     }
 }
 
-impl<C> Drop for Serving<C> {
+impl<C> Drop for CallWorker<C> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.calls.state().is_served = false;
+        if !self.is_finished {
+            self.queue.state().has_worker = false;
         }
     }
 }
@@ -68,18 +67,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_takes_calls_as_long_as_there_are_any() {
-        let calls = Arc::new(Calls::default());
-        let mut serving = calls.add(1).unwrap();
-        assert!(calls.add(2).is_none());
-        assert_eq!((serving.next(), serving.next()), (Some(1), Some(2)));
-        assert!(calls.add(3).is_none());
-        assert_eq!((serving.next(), serving.next()), (Some(3), None));
-        let another = calls.add(4).unwrap();
-        drop(serving);
-        assert!(calls.add(5).is_none());
+    fn one_worker_takes_calls_until_none_waits() {
+        let calls = Arc::new(CallQueue::default());
+        let mut worker = calls.push_call(1).unwrap();
+        assert!(calls.push_call(2).is_none());
+        assert_eq!((worker.next_call(), worker.next_call()), (Some(1), Some(2)));
+        assert!(calls.push_call(3).is_none());
+        assert_eq!((worker.next_call(), worker.next_call()), (Some(3), None));
+        let another = calls.push_call(4).unwrap();
+        drop(worker);
+        assert!(calls.push_call(5).is_none());
         drop(another);
-        let mut third = calls.add(6).unwrap();
-        assert_eq!((third.next(), third.next(), third.next()), (Some(4), Some(5), Some(6)));
+        let mut third = calls.push_call(6).unwrap();
+        assert_eq!((third.next_call(), third.next_call(), third.next_call()), (Some(4), Some(5), Some(6)));
     }
 }

@@ -1,81 +1,81 @@
-//! One sync of the disk for all the calls that were answered since the one before.
+//! One `fdatasync` for all calls that were answered since the previous one.
 //!
-//! SQLite leaves commits in its log unsynced (see `Engine::open`). The rule that
-//! makes them durable all the same: no answer leaves before everything that was
-//! committed before it is on disk. That goes for reads as well, which may have seen
-//! a commit that is not there yet. When everything is there, nothing waits.
+//! SQLite leaves commits in its write-ahead log unsynced (see `Engine::open`). They are
+//! durable all the same, by one rule: no response is sent before every commit that it
+//! could have observed is on disk. Reads follow the rule too, because a read may have
+//! observed an unsynced commit. When all commits are on disk, no response waits.
 //!
-//! [`Ledger`] decides, and is tested without a disk; [`GroupSync`] syncs. Whoever has
-//! an answer to give and finds nobody syncing does so, for all, until nobody waits:
-//! a lone caller's commit is synced by the thread that made it.
+//! [`SyncLedger`] decides, and is tested without a disk. [`GroupSync`] syncs. The first
+//! caller with a response to send and no sync in progress becomes the syncer. It syncs
+//! until no response waits, so the thread that made a lone commit also syncs it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is committed, what is on disk, and whose answers wait for it.
+/// What is committed, what is on disk, and which responses wait for a sync.
 #[derive(Debug)]
-struct Ledger<A> {
+struct SyncLedger<R> {
     /// Changes that have begun and not ended. Each may be committed already.
-    under_way: usize,
-    /// Changes that have ended.
+    open_changes: usize,
+    /// Number of changes that have ended.
     ended: u64,
-    /// As many of these are on disk.
+    /// How many of the ended changes are on disk.
     synced: u64,
-    /// While a sync is under way: what it covers, and who rides along.
-    sync: Option<(u64, Vec<A>)>,
-    /// For the sync after that one.
-    waiting: Vec<A>,
-    /// The disk has failed to sync once. What it has since is not known (Linux drops
-    /// what it failed to write and tells of it once), so that nothing is ever
-    /// answered again.
+    /// The sync in progress: the number of ended changes that it covers, and the
+    /// responses to send after it.
+    sync: Option<(u64, Vec<R>)>,
+    /// Responses for the sync after the one in progress.
+    waiting: Vec<R>,
+    /// A sync has failed once. What is on disk since then is not known, so no later call
+    /// succeeds: Linux drops the pages that it failed to write and reports that once.
     failed: bool,
 }
 
-/// What becomes of an answer.
+/// When a response can be sent.
 #[derive(Debug, PartialEq, Eq)]
-enum Turn<A> {
-    /// All that it may tell of is on disk.
-    Now(A),
-    /// It was kept until a sync has ended.
-    Later,
-    /// Nobody can say what is on disk.
-    Never(A),
+enum ResponseRelease<R> {
+    /// All commits that it could have observed are on disk.
+    Now(R),
+    /// It is stored until a sync has ended.
+    AfterSync,
+    /// A sync has failed, so it is not known what is on disk.
+    Never(R),
 }
 
-impl<A> Default for Ledger<A> {
+impl<R> Default for SyncLedger<R> {
     fn default() -> Self {
-        Self { under_way: 0, ended: 0, synced: 0, sync: None, waiting: Vec::new(), failed: false }
+        Self { open_changes: 0, ended: 0, synced: 0, sync: None, waiting: Vec::new(), failed: false }
     }
 }
 
-impl<A> Ledger<A> {
-    fn change_begins(&mut self) {
-        self.under_way += 1;
+impl<R> SyncLedger<R> {
+    fn begin_change(&mut self) {
+        self.open_changes += 1;
     }
 
-    fn change_ends(&mut self, wrote: bool) {
-        self.under_way -= 1;
-        self.ended += u64::from(wrote);
+    fn end_change(&mut self, may_have_written: bool) {
+        self.open_changes -= 1;
+        self.ended += u64::from(may_have_written);
     }
 
-    /// An answer to a call that has ended.
-    fn answer(&mut self, answer: A) -> Turn<A> {
+    /// Adds the response to a call that has ended.
+    fn add_response(&mut self, response: R) -> ResponseRelease<R> {
         if self.failed {
-            return Turn::Never(answer);
+            return ResponseRelease::Never(response);
         }
-        // Whoever is under way may have committed what this answer tells of.
-        let seen = (self.under_way == 0).then_some(self.ended);
-        if seen == Some(self.synced) {
-            return Turn::Now(answer);
+        // A change that has not ended may be committed, and this response may show it.
+        let observed = (self.open_changes == 0).then_some(self.ended);
+        if observed == Some(self.synced) {
+            return ResponseRelease::Now(response);
         }
         match &mut self.sync {
-            Some((covered, riding)) if seen == Some(*covered) => riding.push(answer),
-            _ => self.waiting.push(answer),
+            Some((covered, responses)) if observed == Some(*covered) => responses.push(response),
+            _ => self.waiting.push(response),
         }
-        Turn::Later
+        ResponseRelease::AfterSync
     }
 
-    /// Whether to sync now: somebody waits, and nobody does.
-    fn sync_begins(&mut self) -> bool {
+    /// Returns whether the caller has to sync now: responses wait, and no sync is in progress.
+    fn begin_sync(&mut self) -> bool {
         let begins = self.sync.is_none() && !self.waiting.is_empty();
         if begins {
             self.sync = Some((self.ended, std::mem::take(&mut self.waiting)));
@@ -83,104 +83,104 @@ impl<A> Ledger<A> {
         begins
     }
 
-    /// Whose turn it is then; after a failure, who is told so.
-    fn sync_ends(&mut self, well: bool) -> Vec<A> {
-        let Some((covered, mut told)) = self.sync.take() else { return Vec::new() };
-        if well {
+    /// Returns the responses to send; after a failure, all of them, to be sent as errors.
+    fn end_sync(&mut self, succeeded: bool) -> Vec<R> {
+        let Some((covered, mut responses)) = self.sync.take() else { return Vec::new() };
+        if succeeded {
             self.synced = covered;
         } else {
             self.failed = true;
-            told.append(&mut self.waiting);
+            responses.append(&mut self.waiting);
         }
-        told
+        responses
     }
 }
 
-/// Why an answer is not given.
+/// Why a call fails after a failed sync.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the disk failed to sync; start the server again once it is sound")]
-pub(super) struct Unsynced;
+#[error("the disk failed to sync; check the disk and restart the server")]
+pub(super) struct SyncFailed;
 
-type Tell = Box<dyn FnOnce(Result<(), Unsynced>) + Send>;
-type Disk = Box<dyn Fn() -> std::io::Result<()> + Send + Sync>;
+/// Sends a response, or the error in its place.
+type SendResponse = Box<dyn FnOnce(Result<(), SyncFailed>) + Send>;
+type SyncDisk = Box<dyn Fn() -> std::io::Result<()> + Send + Sync>;
 
-/// Gives answers when they may be given.
+/// Sends responses once their commits are on disk.
 pub(super) struct GroupSync {
-    ledger: Mutex<Ledger<Tell>>,
-    disk: Disk,
+    ledger: Mutex<SyncLedger<SendResponse>>,
+    sync_disk: SyncDisk,
 }
 
-/// A change that is being made. It may have been committed at any time until this is
-/// dropped.
+/// A change in progress. Until this is dropped, it may be committed at any time.
 pub(super) struct Change<'a> {
     sync: &'a GroupSync,
     /// Set to `false` when it is known to have changed nothing.
-    pub(super) wrote: bool,
+    pub(super) may_have_written: bool,
 }
 
 impl GroupSync {
-    /// `disk` returns when all that was committed before is on it.
-    pub(super) fn new(disk: impl Fn() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
-        Self { ledger: Mutex::default(), disk: Box::new(disk) }
+    /// `sync_disk` returns once all earlier commits are on disk.
+    pub(super) fn new(sync_disk: impl Fn() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { ledger: Mutex::default(), sync_disk: Box::new(sync_disk) }
     }
 
-    /// Whether the disk has failed to sync, after which nothing may be done any more:
-    /// nobody could be told of it.
+    /// Whether a sync has failed. No call may run after that, because none could be
+    /// answered.
     pub(super) fn has_failed(&self) -> bool {
         self.ledger().failed
     }
 
-    /// To be called before anything is changed.
-    pub(super) fn change(&self) -> Change<'_> {
-        self.ledger().change_begins();
-        Change { sync: self, wrote: true }
+    /// Call it before anything is changed.
+    pub(super) fn begin_change(&self) -> Change<'_> {
+        self.ledger().begin_change();
+        Change { sync: self, may_have_written: true }
     }
 
-    /// Has `tell` called, here or by whoever syncs, as soon as all that is committed
-    /// now is on disk. Blocks while it syncs, for others as well.
-    pub(super) fn answer(&self, tell: Tell) {
-        if self.keep(tell) {
-            self.sync();
+    /// Calls `send`, here or in the thread that syncs, once all present commits are on
+    /// disk. Blocks while it syncs, for other callers as well.
+    pub(super) fn respond(&self, send: SendResponse) {
+        if self.enqueue_response(send) {
+            self.sync_until_idle();
         }
     }
 
-    /// The same without syncing. If this says `true`, nobody does, and the caller has to
-    /// have somebody [`Self::sync`].
+    /// Like [`Self::respond`], but does not sync. If this returns `true`, no thread syncs,
+    /// and the caller must arrange a call of [`Self::sync_until_idle`].
     #[must_use]
-    pub(super) fn keep(&self, tell: Tell) -> bool {
+    pub(super) fn enqueue_response(&self, send: SendResponse) -> bool {
         let mut ledger = self.ledger();
-        let (turn, is_synced) = (ledger.answer(tell), ledger.sync.is_some());
+        let (release, is_syncing) = (ledger.add_response(send), ledger.sync.is_some());
         drop(ledger);
-        match turn {
-            Turn::Now(tell) => tell(Ok(())),
-            Turn::Later => return !is_synced,
-            Turn::Never(tell) => tell(Err(Unsynced)),
+        match release {
+            ResponseRelease::Now(send) => send(Ok(())),
+            ResponseRelease::AfterSync => return !is_syncing,
+            ResponseRelease::Never(send) => send(Err(SyncFailed)),
         }
         false
     }
 
-    /// Syncs until nobody waits, or somebody else does so.
-    pub(super) fn sync(&self) {
-        while self.ledger().sync_begins() {
-            let synced = (self.disk)().inspect_err(|error| {
-                tracing::error!(%error, "the disk failed to sync; nothing is stored until the server is started again");
+    /// Syncs until no response waits, or another thread syncs.
+    pub(super) fn sync_until_idle(&self) {
+        while self.ledger().begin_sync() {
+            let synced = (self.sync_disk)().inspect_err(|error| {
+                tracing::error!(%error, "the disk failed to sync; no call succeeds before a restart");
             });
-            let synced = synced.map_err(|_| Unsynced);
-            let told = self.ledger().sync_ends(synced.is_ok());
-            for tell in told {
-                tell(synced);
+            let synced = synced.map_err(|_| SyncFailed);
+            let responses = self.ledger().end_sync(synced.is_ok());
+            for send in responses {
+                send(synced);
             }
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger<Tell>> {
+    fn ledger(&self) -> MutexGuard<'_, SyncLedger<SendResponse>> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        self.sync.ledger().change_ends(self.wrote);
+        self.sync.ledger().end_change(self.may_have_written);
     }
 }
 
@@ -190,11 +190,11 @@ mod tests {
 
     use super::*;
 
-    /// What happens, in any order; what is not possible is passed over.
+    /// What happens, in any order. An event that is not possible is skipped.
     #[derive(Clone, Copy, Debug)]
-    enum Event {
+    enum LedgerEvent {
         ChangeBegins,
-        /// Somebody's change is in the log, and may be seen by others.
+        /// An open change is in the log, and other calls may observe it.
         Commits,
         /// The oldest change that has committed ends, and its call is answered.
         ChangeEnds,
@@ -210,89 +210,90 @@ mod tests {
     /// The log and the disk under it.
     #[derive(Default)]
     struct World {
-        ledger: Ledger<u32>,
+        ledger: SyncLedger<u32>,
         begun: u32,
-        uncounted: u32,
+        /// Committed changes that have not ended.
+        unended: u32,
         committed: u32,
         on_disk: u32,
         ended: u32,
-        /// So many changes had ended when the last sync that went well began.
+        /// How many changes had ended when the last successful sync began.
         settled: u32,
-        /// What was committed and had ended when the sync under way began.
+        /// The commits and the ended changes when the sync in progress began.
         in_sync: Option<(u32, u32)>,
-        owed: usize,
+        unsent: usize,
         is_broken: bool,
     }
 
     impl World {
-        /// An answer tells of all that is committed now.
-        fn answer(&mut self) -> Result<(), TestCaseError> {
-            let is_quiet = self.begun == 0 && self.uncounted == 0 && self.settled == self.ended;
-            match self.ledger.answer(self.committed) {
-                Turn::Now(tells) => {
-                    prop_assert!(!self.is_broken && tells <= self.on_disk);
+        /// The response shows all that is committed now.
+        fn add_response(&mut self) -> Result<(), TestCaseError> {
+            let is_quiet = self.begun == 0 && self.unended == 0 && self.settled == self.ended;
+            match self.ledger.add_response(self.committed) {
+                ResponseRelease::Now(observed) => {
+                    prop_assert!(!self.is_broken && observed <= self.on_disk);
                 }
-                Turn::Later => {
-                    self.owed += 1;
-                    prop_assert!(!is_quiet, "nothing is unsynced, and it waits");
+                ResponseRelease::AfterSync => {
+                    self.unsent += 1;
+                    prop_assert!(!is_quiet, "a response waits, and nothing is unsynced");
                 }
-                Turn::Never(_) => prop_assert!(self.is_broken),
+                ResponseRelease::Never(_) => prop_assert!(self.is_broken),
             }
             Ok(())
         }
 
-        fn end_sync(&mut self, well: bool) -> Result<(), TestCaseError> {
+        fn end_sync(&mut self, succeeded: bool) -> Result<(), TestCaseError> {
             let Some((committed, ended)) = self.in_sync.take() else { return Ok(()) };
-            self.is_broken |= !well;
-            if well {
+            self.is_broken |= !succeeded;
+            if succeeded {
                 (self.on_disk, self.settled) = (committed, ended);
             }
-            let told = self.ledger.sync_ends(well);
-            self.owed -= told.len();
-            prop_assert!(!well || told.iter().all(|tells| *tells <= self.on_disk));
-            prop_assert!(well || self.owed == 0, "somebody waits for ever");
+            let sent = self.ledger.end_sync(succeeded);
+            self.unsent -= sent.len();
+            prop_assert!(!succeeded || sent.iter().all(|observed| *observed <= self.on_disk));
+            prop_assert!(succeeded || self.unsent == 0, "a response waits for ever");
             Ok(())
         }
 
-        fn happens(&mut self, event: Event) -> Result<(), TestCaseError> {
+        fn apply(&mut self, event: LedgerEvent) -> Result<(), TestCaseError> {
             match event {
-                Event::ChangeBegins => {
-                    self.ledger.change_begins();
+                LedgerEvent::ChangeBegins => {
+                    self.ledger.begin_change();
                     self.begun += 1;
                 }
-                Event::Commits if self.begun > 0 => {
+                LedgerEvent::Commits if self.begun > 0 => {
                     self.begun -= 1;
-                    self.uncounted += 1;
+                    self.unended += 1;
                     self.committed += 1;
                 }
-                Event::ChangeEnds if self.uncounted > 0 => {
-                    self.uncounted -= 1;
+                LedgerEvent::ChangeEnds if self.unended > 0 => {
+                    self.unended -= 1;
                     self.ended += 1;
-                    self.ledger.change_ends(true);
-                    self.answer()?;
+                    self.ledger.end_change(true);
+                    self.add_response()?;
                 }
-                Event::IsRefused if self.begun > 0 => {
+                LedgerEvent::IsRefused if self.begun > 0 => {
                     self.begun -= 1;
-                    self.ledger.change_ends(false);
-                    self.answer()?;
+                    self.ledger.end_change(false);
+                    self.add_response()?;
                 }
-                Event::Reads => self.answer()?,
-                Event::SyncBegins => {
-                    if self.ledger.sync_begins() {
+                LedgerEvent::Reads => self.add_response()?,
+                LedgerEvent::SyncBegins => {
+                    if self.ledger.begin_sync() {
                         prop_assert!(self.in_sync.is_none(), "two syncs at once");
                         self.in_sync = Some((self.committed, self.ended));
                     }
                 }
-                Event::SyncEnds => self.end_sync(true)?,
-                Event::SyncFails => self.end_sync(false)?,
-                Event::Commits | Event::ChangeEnds | Event::IsRefused => {}
+                LedgerEvent::SyncEnds => self.end_sync(true)?,
+                LedgerEvent::SyncFails => self.end_sync(false)?,
+                LedgerEvent::Commits | LedgerEvent::ChangeEnds | LedgerEvent::IsRefused => {}
             }
             Ok(())
         }
     }
 
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        use Event::*;
+    fn events() -> impl Strategy<Value = Vec<LedgerEvent>> {
+        use LedgerEvent::*;
         let event = prop_oneof![
             4 => Just(ChangeBegins), 4 => Just(Commits), 4 => Just(ChangeEnds), 1 => Just(IsRefused),
             4 => Just(Reads), 4 => Just(SyncBegins), 4 => Just(SyncEnds), 1 => Just(SyncFails),
@@ -302,58 +303,58 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_leaves_before_what_it_tells_of_is_on_disk(events in events()) {
+        fn no_response_is_sent_before_the_commits_that_it_observed_are_on_disk(events in events()) {
             let mut world = World::default();
             for event in events {
-                world.happens(event)?;
+                world.apply(event)?;
             }
-            // Left to themselves, at most two more syncs give everybody their answer.
-            for event in [Event::SyncEnds, Event::SyncBegins, Event::SyncEnds] {
-                world.happens(event)?;
+            // Without new events, at most two more syncs send every response.
+            for event in [LedgerEvent::SyncEnds, LedgerEvent::SyncBegins, LedgerEvent::SyncEnds] {
+                world.apply(event)?;
             }
-            prop_assert_eq!(world.owed, 0);
+            prop_assert_eq!(world.unsent, 0);
         }
     }
 
     #[test]
     fn calls_that_end_while_the_disk_is_busy_share_the_next_sync() {
-        let mut ledger = Ledger::default();
-        let change = |ledger: &mut Ledger<u32>, number| {
-            ledger.change_begins();
-            ledger.change_ends(true);
-            ledger.answer(number)
+        let mut ledger = SyncLedger::default();
+        let change = |ledger: &mut SyncLedger<u32>, number| {
+            ledger.begin_change();
+            ledger.end_change(true);
+            ledger.add_response(number)
         };
-        assert_eq!(change(&mut ledger, 1), Turn::Later);
-        assert!(ledger.sync_begins());
-        assert_eq!(ledger.answer(10), Turn::Later);
+        assert_eq!(change(&mut ledger, 1), ResponseRelease::AfterSync);
+        assert!(ledger.begin_sync());
+        assert_eq!(ledger.add_response(10), ResponseRelease::AfterSync);
         for number in 2..5 {
-            assert_eq!(change(&mut ledger, number), Turn::Later);
+            assert_eq!(change(&mut ledger, number), ResponseRelease::AfterSync);
         }
-        assert!(!ledger.sync_begins());
-        // What only read rides along with the change that it may have seen.
-        assert_eq!(ledger.sync_ends(true), [1, 10]);
-        assert!(ledger.sync_begins());
-        assert_eq!(ledger.sync_ends(true), [2, 3, 4]);
-        assert!(!ledger.sync_begins());
-        assert_eq!(ledger.answer(11), Turn::Now(11));
+        assert!(!ledger.begin_sync());
+        // A read is sent after the sync of the change that it may have observed.
+        assert_eq!(ledger.end_sync(true), [1, 10]);
+        assert!(ledger.begin_sync());
+        assert_eq!(ledger.end_sync(true), [2, 3, 4]);
+        assert!(!ledger.begin_sync());
+        assert_eq!(ledger.add_response(11), ResponseRelease::Now(11));
     }
 
     #[test]
-    fn after_a_failed_sync_nobody_is_told_that_all_is_well() {
+    fn after_a_failed_sync_no_call_succeeds() {
         let disk_is_sound = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let sound = std::sync::Arc::clone(&disk_is_sound);
         let sync = GroupSync::new(move || match sound.load(std::sync::atomic::Ordering::Relaxed) {
             true => Ok(()),
             false => Err(std::io::ErrorKind::Other.into()),
         });
-        let told = || {
-            let (told, hear) = std::sync::mpsc::channel();
-            drop(sync.change());
-            sync.answer(Box::new(move |outcome| told.send(outcome.is_ok()).unwrap()));
-            hear.recv().unwrap()
+        let succeeds = || {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            drop(sync.begin_change());
+            sync.respond(Box::new(move |outcome| sender.send(outcome.is_ok()).unwrap()));
+            receiver.recv().unwrap()
         };
-        assert!(!told());
+        assert!(!succeeds());
         disk_is_sound.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!(!told());
+        assert!(!succeeds());
     }
 }

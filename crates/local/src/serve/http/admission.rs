@@ -1,10 +1,10 @@
-//! Lets in as many requests as can be worked on, shared fairly by network and by
-//! route, and refuses the rest with 503 before they have had any effect.
+//! Admits a limited number of concurrent requests, shared fairly by network and by route,
+//! and refuses the others with 503 before they have an effect.
 //!
-//! A slow caller holds a connection and no permit: a small body is complete, and
-//! a large one has begun, before its request waits for a permit. Large bodies,
-//! which are read while their request is worked on, and large answers, unless they
-//! are of files that all share, need one of a few permits of their own.
+//! A slow caller holds a connection and no permit: before its request waits for a permit, a
+//! small body is complete and a large one has begun. Large bodies are read while their
+//! request is processed, so they need one of a few extra permits. So do large responses,
+//! except for files in memory that all readers share.
 
 use std::convert::Infallible;
 use std::hash::RandomState;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::HttpLimits;
-use super::body::{Beginning, Sending, begin, in_pieces, is_large, timed};
+use super::body::{BufferedBody, ResponseTransfer, buffer_body, is_large, limit_time, split_body};
 use super::caller_socket::CallerSocket;
 use super::connections::{Activity, Connection, Connections};
 use super::fair_semaphore::{FairSemaphore, Holder, Permit, Shares};
@@ -30,52 +30,50 @@ use super::host::is_host_valid;
 use super::share::ShareKey;
 use super::transfer::Transfer;
 
-/// Answered from nothing but this process, so it is let in always.
+/// Needs only this process, so it is always admitted.
 const HEALTH: &str = "/api/health";
 
-/// Who may come in.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct RequestAdmission {
     limits: HttpLimits,
     hasher: RandomState,
     connections: Arc<Connections>,
-    in_work: Arc<FairSemaphore>,
+    requests: Arc<FairSemaphore>,
     large_bodies: Arc<FairSemaphore>,
-    large_answers: Arc<FairSemaphore>,
+    large_responses: Arc<FairSemaphore>,
 }
 
-/// One request on its way to the routes.
-struct Visit<'a> {
-    admission: &'a Admission,
+struct AdmittedRequest<'a> {
+    admission: &'a RequestAdmission,
     connection: &'a Arc<Connection>,
     socket: &'a CallerSocket,
     key: ShareKey,
 }
 
-/// Nobody waits for the answer, and the same request may come again.
+/// No response can reach the caller, which may repeat the request.
 #[derive(Debug, thiserror::Error)]
 #[error("the caller reset its connection")]
-struct Reset;
+struct ConnectionReset;
 
-impl Admission {
+impl RequestAdmission {
     pub(super) fn new(limits: HttpLimits, connections: Arc<Connections>) -> Self {
-        let HttpLimits { in_work, in_work_per_path, large, large_per_path, .. } = limits;
+        let HttpLimits { max_requests, max_large_transfers, .. } = limits;
         let semaphore = |total, per_route| {
-            let waiting_per_route = limits.waiting_per_path;
+            let waiting_per_route = limits.max_waiting_per_route;
             FairSemaphore::new(Shares { total, per_route, waiting_per_route })
         };
         Self {
             limits,
             hasher: RandomState::new(),
             connections,
-            in_work: semaphore(in_work, in_work_per_path),
-            large_bodies: semaphore(large, large_per_path),
-            large_answers: semaphore(large, large),
+            requests: semaphore(max_requests, limits.max_requests_per_route),
+            large_bodies: semaphore(max_large_transfers, limits.max_large_bodies_per_route),
+            large_responses: semaphore(max_large_transfers, max_large_transfers),
         }
     }
 
-    /// Answers a request that came over `connection`.
-    pub(super) async fn answer(
+    /// Answers a request of `connection`.
+    pub(super) async fn handle_request(
         &self,
         mut request: Request,
         app: Router,
@@ -83,18 +81,18 @@ impl Admission {
         socket: &CallerSocket,
     ) -> Response {
         let are_scarce = self.connections.are_scarce();
-        let answered = if !is_host_valid(request.version(), request.headers()) {
+        let response = if !is_host_valid(request.version(), request.headers()) {
             Err(Problem::invalid_host())
         } else if request.uri().path() == HEALTH {
-            let response = route(app, request).await;
+            let response = call_route(app, request).await;
             connection.begin(Activity::Idle);
             Ok(response)
         } else {
             request.extensions_mut().insert(Caller(socket.address));
             let key = ShareKey::new(request.uri().path(), connection.network, &self.hasher);
-            Visit { admission: self, connection, socket, key }.work(request, app).await
+            AdmittedRequest { admission: self, connection, socket, key }.process(request, app).await
         };
-        let mut response = answered.unwrap_or_else(|problem| {
+        let mut response = response.unwrap_or_else(|problem| {
             connection.begin(Activity::Idle);
             problem.into_response()
         });
@@ -105,47 +103,47 @@ impl Admission {
     }
 }
 
-impl Visit<'_> {
-    async fn work(self, request: Request, app: Router) -> Result<Response, Problem> {
-        let HttpLimits { pause, body: whole, large_from, .. } = self.admission.limits;
-        let is_read = request.method() == Method::GET;
+impl AdmittedRequest<'_> {
+    async fn process(self, request: Request, app: Router) -> Result<Response, Problem> {
+        let HttpLimits { idle_timeout, body_timeout, large_bytes, .. } = self.admission.limits;
+        let is_get = request.method() == Method::GET;
         let (parts, body) = request.into_parts();
         let transfer = Transfer::start(self.admission.limits.pace(), CancellationToken::new());
         self.connection.begin(Activity::Receiving(Arc::clone(&transfer)));
-        // A body that says that it is large goes to its route at once, which may refuse it
-        // before it is sent.
-        let is_declared_large = body.size_hint().upper().is_some_and(|bytes| bytes > large_from as u64);
-        let body = timed(body, pause, whole, Arc::clone(&transfer));
-        let beginning = match is_declared_large {
-            true => Beginning::Large(body),
-            false => begin(body, large_from).await,
+        // A body with a large Content-Length is passed to its route at once, which may refuse
+        // it before it is sent.
+        let is_declared_large = body.size_hint().upper().is_some_and(|bytes| bytes > large_bytes as u64);
+        let body = limit_time(body, idle_timeout, body_timeout, Arc::clone(&transfer));
+        let body = match is_declared_large {
+            true => BufferedBody::Large(body),
+            false => buffer_body(body, large_bytes).await,
         };
         if transfer.is_late() {
             return Err(Problem::body_too_slow());
         }
         self.connection.begin(Activity::Waiting);
         transfer.pause();
-        let (body, large) = match beginning {
-            Beginning::Small(body) => (body, None),
-            Beginning::Large(body) => {
-                (body, Some(self.permit(&self.admission.large_bodies, Some(&transfer)).await?))
+        let (body, large_permit) = match body {
+            BufferedBody::Small(body) => (body, None),
+            BufferedBody::Large(body) => {
+                (body, Some(self.acquire_permit(&self.admission.large_bodies, Some(&transfer)).await?))
             }
         };
-        let permit = self.permit(&self.admission.in_work, None).await?;
+        let permit = self.acquire_permit(&self.admission.requests, None).await?;
         if self.socket.is_reset() {
-            return Err(Problem::overloaded(Reset));
+            return Err(Problem::overloaded(ConnectionReset));
         }
         transfer.resume();
-        let activity = match large {
+        let activity = match large_permit {
             Some(_) => Activity::Receiving(Arc::clone(&transfer)),
             None => Activity::Working,
         };
         self.connection.begin_work(activity).map_err(Problem::overloaded)?;
-        // A task of its own: what has begun ends, also when its caller hangs up,
-        // or a task could be stored and never queued.
+        // A separate task, so that the request is completed even if its caller disconnects.
+        // Otherwise a task could be stored and never queued.
         let work = tokio::spawn(async move {
-            let response = route(app, Request::from_parts(parts, body)).await;
-            drop((permit, large));
+            let response = call_route(app, Request::from_parts(parts, body)).await;
+            drop((permit, large_permit));
             response
         });
         let response = work.await.map_err(Problem::internal)?;
@@ -153,35 +151,36 @@ impl Visit<'_> {
             return Err(Problem::body_too_slow());
         }
         self.connection.begin(Activity::Idle);
-        match is_read {
-            true => self.hand_out(response).await,
-            // It has had its effect, and its caller must learn of it.
+        match is_get {
+            true => self.limit_response(response).await,
+            // The request had its effect, so the caller must get the response.
             false => Ok(response),
         }
     }
 
-    async fn permit(
+    async fn acquire_permit(
         &self,
         semaphore: &Arc<FairSemaphore>,
         transfer: Option<&Arc<Transfer>>,
     ) -> Result<Permit, Problem> {
         let holder = Holder { key: self.key, transfer: transfer.cloned() };
-        semaphore.acquire(holder, self.admission.limits.turn).await.map_err(Problem::overloaded)
+        semaphore.acquire(holder, self.admission.limits.permit_timeout).await.map_err(Problem::overloaded)
     }
 
-    /// A large answer has a permit until the connection has taken it, unless its memory is all readers'.
-    async fn hand_out(&self, response: Response) -> Result<Response, Problem> {
-        if !is_large(response.body(), self.admission.limits.large_from) {
+    /// Gives a large response a permit until it is passed to the connection, unless all readers
+    /// share its memory.
+    async fn limit_response(&self, response: Response) -> Result<Response, Problem> {
+        if !is_large(response.body(), self.admission.limits.large_bytes) {
             return Ok(response);
         }
-        // A reader that is too slow for those who wait loses its connection.
+        // If other requests wait, the connection of a slow reader is closed.
         let transfer = Transfer::start(self.admission.limits.pace(), self.connection.closing().clone());
-        let permit = match response.extensions().get::<pages::Shared>() {
+        let permit = match response.extensions().get::<pages::StaticBody>() {
             Some(_) => None,
             None => {
                 self.connection.begin(Activity::Waiting);
                 transfer.pause();
-                Some(self.permit(&self.admission.large_answers, Some(&transfer)).await?)
+                Some(self.acquire_permit(&self.admission.large_responses, Some(&transfer)).await?)
             }
         };
         transfer.resume();
@@ -190,13 +189,14 @@ impl Visit<'_> {
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, length.into());
         }
-        let sending = Sending { _permit: permit, transfer, _answer: self.connection.begin_answer() };
-        let body = in_pieces(body, sending).await.map_err(Problem::internal)?;
+        let sending =
+            ResponseTransfer { _permit: permit, transfer, _response: self.connection.begin_response() };
+        let body = split_body(body, sending).await.map_err(Problem::internal)?;
         Ok(Response::from_parts(parts, body))
     }
 }
 
-async fn route(app: Router, request: Request<Body>) -> Response {
+async fn call_route(app: Router, request: Request<Body>) -> Response {
     let response: Result<Response, Infallible> = app.oneshot(request).await;
     response.unwrap_or_else(|never| match never {})
 }
@@ -211,92 +211,96 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
 
-    use super::super::connections::Listed;
+    use super::super::connections::TrackedConnection;
     use super::*;
 
     const LARGE: usize = 100 * 1024;
 
-    /// One request is worked on at a time, until the test lets it end.
-    struct Site {
-        admission: Arc<Admission>,
+    /// Processes one request at a time, until the test ends it.
+    struct TestServer {
+        admission: Arc<RequestAdmission>,
         connections: Arc<Connections>,
         app: Router,
-        worked_on: Arc<AtomicUsize>,
+        processed: Arc<AtomicUsize>,
         end: Arc<Notify>,
         callers: TcpListener,
     }
 
-    impl Site {
+    impl TestServer {
         async fn new() -> Self {
-            let limits = HttpLimits { connections: 3, in_work: 1, large: 1, ..HttpLimits::default() };
+            let limits = HttpLimits {
+                max_connections: 3,
+                max_requests: 1,
+                max_large_transfers: 1,
+                ..HttpLimits::default()
+            };
             let connections = Connections::new(&limits);
-            let (worked_on, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            let (processed, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
             let work = {
-                let (worked_on, end) = (Arc::clone(&worked_on), Arc::clone(&end));
+                let (processed, end) = (Arc::clone(&processed), Arc::clone(&end));
                 async move |body: axum::body::Bytes| {
-                    worked_on.fetch_add(1, Ordering::Relaxed);
+                    processed.fetch_add(1, Ordering::Relaxed);
                     end.notified().await;
                     body.len().to_string()
                 }
             };
             let app = Router::new().route("/", post(work));
-            let admission = Arc::new(Admission::new(limits, Arc::clone(&connections)));
+            let admission = Arc::new(RequestAdmission::new(limits, Arc::clone(&connections)));
             let callers = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Self { admission, connections, app, worked_on, end, callers }
+            Self { admission, connections, app, processed, end, callers }
         }
 
-        /// From 192.0.2.`network`.
-        fn list(&self, network: u8) -> Listed {
-            self.connections.list([192, 0, 2, network].into())
+        /// Opens a connection from 192.0.2.`network`.
+        fn connect(&self, network: u8) -> TrackedConnection {
+            self.connections.track([192, 0, 2, network].into())
         }
 
         /// Sends a request with a body of so many bytes over this connection.
         async fn send(
             &self,
-            listed: &Listed,
+            tracked: &TrackedConnection,
             network: u8,
             bytes: usize,
         ) -> tokio::task::JoinHandle<StatusCode> {
             let (admission, app) = (Arc::clone(&self.admission), self.app.clone());
-            let connection = Arc::clone(&listed.connection);
+            let connection = Arc::clone(&tracked.connection);
             let stream = TcpStream::connect(self.callers.local_addr().unwrap()).await.unwrap();
             let socket = CallerSocket::new(stream, [192, 0, 2, network].into());
             let request = Request::post("/").header("host", "x").body(Body::from(vec![b'x'; bytes])).unwrap();
-            let answered =
-                tokio::spawn(
-                    async move { admission.answer(request, app, &connection, &socket).await.status() },
-                );
+            let status = tokio::spawn(async move {
+                admission.handle_request(request, app, &connection, &socket).await.status()
+            });
             tokio::time::sleep(Duration::from_millis(1)).await;
-            answered
+            status
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_is_not_worked_on_once_its_connection_is_being_closed() {
-        let site = Site::new().await;
-        let (first, second) = (site.list(1), site.list(2));
-        let working = site.send(&first, 1, 2).await;
-        let waiting = site.send(&second, 2, 2).await;
-        let _newcomers = (site.list(3), site.list(4));
+    async fn a_request_is_not_processed_once_its_connection_is_being_closed() {
+        let server = TestServer::new().await;
+        let (first, second) = (server.connect(1), server.connect(2));
+        let working = server.send(&first, 1, 2).await;
+        let waiting = server.send(&second, 2, 2).await;
+        let _newcomers = (server.connect(3), server.connect(4));
         assert!(second.connection.closing().is_cancelled());
-        site.end.notify_one();
+        server.end.notify_one();
         assert_eq!(working.await.unwrap(), StatusCode::OK);
         assert_eq!(waiting.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(site.worked_on.load(Ordering::Relaxed), 1);
+        assert_eq!(server.processed.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_large_body_is_not_late_while_the_server_makes_it_wait() {
-        let site = Site::new().await;
-        let listed = [1, 2, 3].map(|network| site.list(network));
-        let working = site.send(&listed[0], 1, 2).await;
-        let large = site.send(&listed[1], 2, LARGE).await;
-        // It waits for the permit of the one before, whose body it could interrupt.
-        let next = site.send(&listed[2], 3, LARGE).await;
+        let server = TestServer::new().await;
+        let connections = [1, 2, 3].map(|network| server.connect(network));
+        let working = server.send(&connections[0], 1, 2).await;
+        let large = server.send(&connections[1], 2, LARGE).await;
+        // It waits for the permit of the previous request, whose body it could interrupt.
+        let next = server.send(&connections[2], 3, LARGE).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
-        for answered in [working, large, next] {
-            site.end.notify_one();
-            assert_eq!(answered.await.unwrap(), StatusCode::OK);
+        for status in [working, large, next] {
+            server.end.notify_one();
+            assert_eq!(status.await.unwrap(), StatusCode::OK);
         }
     }
 }

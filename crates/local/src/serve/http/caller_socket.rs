@@ -1,4 +1,4 @@
-//! A caller's socket, which can be asked for its state while a connection is served over it.
+//! A caller's socket whose state can be checked while a connection uses it.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// See the module. Clones are the same socket.
+/// Clones share one socket.
 #[derive(Clone, Debug)]
 pub(super) struct CallerSocket {
     pub(super) address: IpAddr,
@@ -21,9 +21,9 @@ impl CallerSocket {
         Self { address, stream: Arc::new(Mutex::new(stream)) }
     }
 
-    /// Whether the caller reset the connection, so that no answer can reach it. A caller
-    /// that closed it sends what one sends that closed its sending side only (RFC 9293
-    /// section 3.6), so that one does not count.
+    /// Whether the caller reset the connection, so that no response can reach it. A closed
+    /// connection does not count: a caller that closed only its sending side sends the same
+    /// FIN, and still reads (RFC 9293 section 3.6).
     pub(super) fn is_reset(&self) -> bool {
         !matches!(self.lock().take_error(), Ok(None))
     }

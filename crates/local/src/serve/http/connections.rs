@@ -1,5 +1,5 @@
-//! The open connections. Every new one is accepted at once; beyond the limit
-//! others are closed for it ([`connections_to_close`]).
+//! The open connections. Every new connection is accepted at once. Above the limit, other
+//! connections are closed for it ([`connections_to_close`]).
 
 use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
@@ -14,11 +14,10 @@ use super::HttpLimits;
 use super::share::Network;
 use super::transfer::Transfer;
 
-/// Beyond the limit this part of the connections is closed at once, so that a
-/// caller who opens one after the other does not have all looked through for each.
-const CLOSED_PART: usize = 32;
+/// Above the limit, one in this many connections is closed at once. Otherwise each further
+/// new connection would cost a search through all of them.
+const CLOSED_FRACTION: usize = 32;
 
-/// All of them.
 #[derive(Debug)]
 pub(super) struct Connections {
     limit: usize,
@@ -32,7 +31,6 @@ struct OpenConnections {
     by_id: HashMap<u64, Arc<Connection>>,
 }
 
-/// One of them.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) network: Network,
@@ -45,44 +43,44 @@ pub(super) struct Connection {
 pub(super) enum Activity {
     /// Its first request's headers are not complete.
     Connecting,
-    /// It has had an answer, and the next request's headers are not complete.
+    /// Its last request was answered, and the next request's headers are not complete.
     Idle,
-    /// Its request waits for a permit and has had no effect.
+    /// Its request waits for a permit and has no effect yet.
     Waiting,
     /// Its request's body is being received.
     Receiving(Arc<Transfer>),
-    /// Its request has an effect.
+    /// Its request may have an effect.
     Working,
-    /// A large answer is being sent.
-    Answering,
+    /// A large response is being sent.
+    Responding,
 }
 
-/// Listed until it is dropped.
+/// Counts as open until this is dropped.
 #[derive(Debug)]
-pub(super) struct Listed {
+pub(super) struct TrackedConnection {
     connections: Arc<Connections>,
     id: u64,
     pub(super) connection: Arc<Connection>,
 }
 
-/// The connection is being closed for others.
+/// The connection is being closed for newer ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is being closed for a newer one")]
-pub(super) struct Closing;
+pub(super) struct ConnectionClosing;
 
-/// Makes a connection idle when it is dropped.
+/// Sets the connection to idle when dropped.
 #[derive(Debug)]
-pub(super) struct AnswerInProgress(Arc<Connection>);
+pub(super) struct ResponseInProgress(Arc<Connection>);
 
 impl Connections {
     pub(super) fn new(limits: &HttpLimits) -> Arc<Self> {
-        Arc::new(Self { limit: limits.connections, grace: limits.grace, open: Mutex::default() })
+        Arc::new(Self { limit: limits.max_connections, grace: limits.grace, open: Mutex::default() })
     }
 
-    /// Lists a connection from `address`, and closes others if there are too many.
-    pub(super) fn list(self: &Arc<Self>, address: IpAddr) -> Listed {
+    /// Adds a connection from `address`, and closes others if there are too many.
+    pub(super) fn track(self: &Arc<Self>, address: IpAddr) -> TrackedConnection {
         let connection = Arc::new(Connection {
-            network: Network::of(address),
+            network: Network::from_address(address),
             activity: Mutex::new((Activity::Connecting, Instant::now())),
             closing: CancellationToken::new(),
         });
@@ -91,25 +89,26 @@ impl Connections {
         let id = open.next_id;
         open.by_id.insert(id, Arc::clone(&connection));
         if open.by_id.len() > self.limit {
-            let number = (self.limit / CLOSED_PART).max(1);
+            let number = (self.limit / CLOSED_FRACTION).max(1);
             for id in connections_to_close(&open.by_id, Instant::now(), self.grace, number) {
-                // It may have begun to work since it was chosen.
+                // Its request may have begun to have an effect in the meantime.
                 if open.by_id.get(&id).is_some_and(|chosen| chosen.close_unless_working()) {
                     open.by_id.remove(&id);
                 }
             }
         }
-        Listed { connections: Arc::clone(self), id, connection }
+        TrackedConnection { connections: Arc::clone(self), id, connection }
     }
 
-    /// Fewer than a quarter are free: connections that have had their answer make room.
+    /// Whether fewer than a quarter of the connections are free. Connections are then closed
+    /// after their response.
     pub(super) fn are_scarce(&self) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.by_id.len() > self.limit - self.limit / 4
     }
 }
 
-impl Drop for Listed {
+impl Drop for TrackedConnection {
     fn drop(&mut self) {
         self.connections.open.lock().unwrap_or_else(PoisonError::into_inner).by_id.remove(&self.id);
     }
@@ -120,18 +119,19 @@ impl Connection {
         *self.lock_activity() = (activity, Instant::now());
     }
 
-    /// Begins what may have an effect, unless the connection is being closed: its caller
-    /// would not learn of the effect.
-    pub(super) fn begin_work(&self, activity: Activity) -> Result<(), Closing> {
+    /// Begins an activity that may have an effect. Fails if the connection is being closed,
+    /// because the caller would not learn of the effect.
+    pub(super) fn begin_work(&self, activity: Activity) -> Result<(), ConnectionClosing> {
         let mut current = self.lock_activity();
         if self.closing.is_cancelled() {
-            return Err(Closing);
+            return Err(ConnectionClosing);
         }
         *current = (activity, Instant::now());
         Ok(())
     }
 
-    /// Returns false if its request may have an effect that its caller must learn of.
+    /// Returns false and leaves the connection open if its request may have an effect, because
+    /// the caller must get the response.
     fn close_unless_working(&self) -> bool {
         let current = self.lock_activity();
         let is_closable = match &current.0 {
@@ -144,12 +144,12 @@ impl Connection {
         is_closable
     }
 
-    pub(super) fn begin_answer(self: &Arc<Self>) -> AnswerInProgress {
-        self.begin(Activity::Answering);
-        AnswerInProgress(Arc::clone(self))
+    pub(super) fn begin_response(self: &Arc<Self>) -> ResponseInProgress {
+        self.begin(Activity::Responding);
+        ResponseInProgress(Arc::clone(self))
     }
 
-    /// Cancelled to close the connection.
+    /// Closes the connection when cancelled.
     pub(super) const fn closing(&self) -> &CancellationToken {
         &self.closing
     }
@@ -163,36 +163,38 @@ impl Connection {
     }
 }
 
-impl Drop for AnswerInProgress {
+impl Drop for ResponseInProgress {
     fn drop(&mut self) {
         self.0.begin(Activity::Idle);
     }
 }
 
 impl Activity {
-    /// It should have come further by now.
+    /// Whether its caller is too slow.
     fn is_stalled(&self, since: Instant, now: Instant, grace: Duration) -> bool {
         match self {
             Self::Connecting => now.duration_since(since) >= grace,
             Self::Receiving(transfer) => transfer.is_slow(now),
-            Self::Idle | Self::Waiting | Self::Working | Self::Answering => false,
+            Self::Idle | Self::Waiting | Self::Working | Self::Responding => false,
         }
     }
 
-    /// Its request may have an effect that its caller must learn of.
+    /// Whether its request may have an effect, so that the caller must get the response.
     fn is_working(&self) -> bool {
         match self {
             Self::Receiving(transfer) => transfer.is_complete(),
             Self::Working => true,
-            Self::Connecting | Self::Idle | Self::Waiting | Self::Answering => false,
+            Self::Connecting | Self::Idle | Self::Waiting | Self::Responding => false,
         }
     }
 }
 
-/// Up to `number` connections that are stalled; if there are none, as many that are idle;
-/// and then some in use. Of these, the ones of the network that has the most, of the
-/// activity that most of its connections have, because it is the attacker who has many
-/// alike, and whose activity has not changed for the longest time.
+/// Returns up to `number` connections: stalled ones; if there are none, idle ones; if there
+/// are none either, ones in use.
+///
+/// Among these it prefers the network with the most connections, then the activity that most
+/// of that network's connections have, because an attacker has many alike. Last, it prefers
+/// connections whose activity has not changed for the longest time.
 fn connections_to_close(
     open: &HashMap<u64, Arc<Connection>>,
     now: Instant,
@@ -201,10 +203,10 @@ fn connections_to_close(
 ) -> Vec<u64> {
     let open: Vec<_> = open.iter().map(|(id, open)| (*id, open.network, open.activity())).collect();
     let mut by_network: HashMap<Network, usize> = HashMap::new();
-    let mut alike: HashMap<(Network, Discriminant<Activity>), usize> = HashMap::new();
+    let mut by_activity: HashMap<(Network, Discriminant<Activity>), usize> = HashMap::new();
     for (_, network, (activity, _)) in &open {
         *by_network.entry(*network).or_default() += 1;
-        *alike.entry((*network, discriminant(activity))).or_default() += 1;
+        *by_activity.entry((*network, discriminant(activity))).or_default() += 1;
     }
     let fewer = |number: Option<&usize>| usize::MAX - number.copied().unwrap_or_default();
     let closable = open.iter().filter(|(.., (activity, _))| !activity.is_working());
@@ -216,7 +218,7 @@ fn connections_to_close(
                 Activity::Idle => Urgency::Idle { fewer_of_network },
                 _ => Urgency::InUse { fewer_of_network },
             };
-            (urgency, fewer(alike.get(&(*network, discriminant(activity)))), *since, *id)
+            (urgency, fewer(by_activity.get(&(*network, discriminant(activity)))), *since, *id)
         })
         .collect();
     closable.sort_unstable();
@@ -225,11 +227,11 @@ fn connections_to_close(
     chosen.take(number).map(|(.., id)| id).collect()
 }
 
-/// The smallest comes first.
+/// The smallest is closed first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
     Stalled,
-    /// No request is in progress, so closing it harms nobody.
+    /// Closing it harms no caller, because no request is in progress.
     Idle {
         fewer_of_network: usize,
     },
@@ -246,83 +248,84 @@ mod tests {
     const PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second: 1000 };
 
     fn connections(limit: usize) -> Arc<Connections> {
-        Connections::new(&HttpLimits { connections: limit, ..HttpLimits::default() })
+        Connections::new(&HttpLimits { max_connections: limit, ..HttpLimits::default() })
     }
 
-    /// From 192.0.2.`network`, doing this.
-    fn list(connections: &Arc<Connections>, network: u8, activity: Activity) -> Listed {
-        let listed = connections.list([192, 0, 2, network].into());
-        listed.connection.begin(activity);
-        listed
+    /// Opens a connection from 192.0.2.`network` with this activity.
+    fn open(connections: &Arc<Connections>, network: u8, activity: Activity) -> TrackedConnection {
+        let tracked = connections.track([192, 0, 2, network].into());
+        tracked.connection.begin(activity);
+        tracked
     }
 
-    /// Which of them a newcomer from 192.0.2.9 closes.
-    fn closed(connections: &Arc<Connections>, listed: &[Listed]) -> Vec<usize> {
-        let _newcomer = connections.list([192, 0, 2, 9].into());
-        let closing =
-            |(number, listed): (usize, &Listed)| listed.connection.closing().is_cancelled().then_some(number);
-        listed.iter().enumerate().filter_map(closing).collect()
+    /// The indices of those that a new connection from 192.0.2.9 closes.
+    fn closed(connections: &Arc<Connections>, open: &[TrackedConnection]) -> Vec<usize> {
+        let _newcomer = connections.track([192, 0, 2, 9].into());
+        let closing = |(number, tracked): (usize, &TrackedConnection)| {
+            tracked.connection.closing().is_cancelled().then_some(number)
+        };
+        open.iter().enumerate().filter_map(closing).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn none_is_closed_within_the_limit_and_a_closed_one_counts_no_more() {
+    async fn no_connection_is_closed_within_the_limit_and_a_closed_one_no_longer_counts() {
         let connections = connections(2);
-        let first = list(&connections, 1, Activity::Idle);
+        let first = open(&connections, 1, Activity::Idle);
         assert_eq!(closed(&connections, &[first]), [] as [usize; 0]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_network_with_the_most_loses_its_oldest_idle_connection() {
         let connections = connections(4);
-        let mut listed = vec![list(&connections, 1, Activity::Idle)];
+        let mut tracked = vec![open(&connections, 1, Activity::Idle)];
         for activity in [Activity::Working, Activity::Idle, Activity::Idle] {
             tokio::time::advance(Duration::from_millis(1)).await;
-            listed.push(list(&connections, 2, activity));
+            tracked.push(open(&connections, 2, activity));
         }
-        assert_eq!(closed(&connections, &listed), [2]);
+        assert_eq!(closed(&connections, &tracked), [2]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_network_loses_the_oldest_of_those_that_are_alike() {
-        for alike in [Activity::Waiting, Activity::Answering, Activity::Connecting] {
+    async fn a_network_loses_its_oldest_connection_with_the_most_frequent_activity() {
+        for alike in [Activity::Waiting, Activity::Responding, Activity::Connecting] {
             let connections = connections(3);
             let transfer = Transfer::start(PACE, CancellationToken::new());
-            let mut listed = Vec::new();
+            let mut tracked = Vec::new();
             for activity in [Activity::Receiving(transfer), alike.clone(), alike] {
-                listed.push(list(&connections, 1, activity));
+                tracked.push(open(&connections, 1, activity));
                 tokio::time::advance(Duration::from_millis(1)).await;
             }
-            assert_eq!(closed(&connections, &listed), [1]);
+            assert_eq!(closed(&connections, &tracked), [1]);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stalled_connection_is_the_first_to_go_of_whatever_network() {
+    async fn a_stalled_connection_is_closed_first_whatever_its_network() {
         let connections = connections(4);
         let transfer = Transfer::start(PACE, CancellationToken::new());
-        let listed = vec![
-            list(&connections, 1, Activity::Receiving(transfer)),
-            list(&connections, 2, Activity::Idle),
-            list(&connections, 2, Activity::Idle),
-            list(&connections, 2, Activity::Idle),
+        let tracked = vec![
+            open(&connections, 1, Activity::Receiving(transfer)),
+            open(&connections, 2, Activity::Idle),
+            open(&connections, 2, Activity::Idle),
+            open(&connections, 2, Activity::Idle),
         ];
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(closed(&connections, &listed), [0]);
+        assert_eq!(closed(&connections, &tracked), [0]);
     }
 
-    /// An attacker with many addresses keeps idle connections, and the victim's network has the
-    /// most.
+    /// An attacker with many addresses has idle connections, and the victim's network has the
+    /// most connections.
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_of_a_small_network_is_closed_before_a_request_of_a_large_one() {
         let connections = connections(4);
         let receiving = || Activity::Receiving(Transfer::start(PACE, CancellationToken::new()));
-        let listed = [
-            list(&connections, 1, receiving()),
-            list(&connections, 1, receiving()),
-            list(&connections, 2, Activity::Idle),
-            list(&connections, 1, Activity::Waiting),
+        let tracked = [
+            open(&connections, 1, receiving()),
+            open(&connections, 1, receiving()),
+            open(&connections, 2, Activity::Idle),
+            open(&connections, 1, Activity::Waiting),
         ];
-        assert_eq!(closed(&connections, &listed), [2]);
+        assert_eq!(closed(&connections, &tracked), [2]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -330,23 +333,23 @@ mod tests {
         let connections = connections(2);
         let transfer = Transfer::start(PACE, CancellationToken::new());
         for activity in [Activity::Waiting, Activity::Receiving(Arc::clone(&transfer))] {
-            let chosen = list(&connections, 1, activity);
-            let working = list(&connections, 2, Activity::Working);
-            let _newcomer = connections.list([192, 0, 2, 9].into());
+            let chosen = open(&connections, 1, activity);
+            let working = open(&connections, 2, Activity::Working);
+            let _newcomer = connections.track([192, 0, 2, 9].into());
             assert!(chosen.connection.closing().is_cancelled());
-            assert_eq!(chosen.connection.begin_work(Activity::Working), Err(Closing));
+            assert_eq!(chosen.connection.begin_work(Activity::Working), Err(ConnectionClosing));
             assert_eq!(working.connection.begin_work(Activity::Working), Ok(()));
         }
         assert!(!transfer.complete());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_has_begun_to_work_is_not_closed_though_it_was_chosen_while_it_waited() {
+    async fn a_connection_that_was_chosen_is_not_closed_if_its_request_has_begun_since() {
         let connections = connections(2);
         let complete = Transfer::start(PACE, CancellationToken::new());
         assert!(complete.complete());
         for activity in [Activity::Working, Activity::Receiving(complete)] {
-            let chosen = list(&connections, 1, Activity::Waiting);
+            let chosen = open(&connections, 1, Activity::Waiting);
             chosen.connection.begin_work(activity).unwrap();
             assert!(!chosen.connection.close_unless_working());
             assert!(!chosen.connection.closing().is_cancelled());
@@ -354,14 +357,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_connection_is_closed_whose_request_has_an_effect() {
+    async fn a_connection_whose_request_may_have_an_effect_is_not_closed() {
         let connections = connections(2);
         let complete = Transfer::start(PACE, CancellationToken::new());
         complete.complete();
-        let listed =
-            [list(&connections, 1, Activity::Working), list(&connections, 1, Activity::Receiving(complete))];
-        let newcomer = connections.list([192, 0, 2, 9].into());
+        let tracked =
+            [open(&connections, 1, Activity::Working), open(&connections, 1, Activity::Receiving(complete))];
+        let newcomer = connections.track([192, 0, 2, 9].into());
         assert!(newcomer.connection.closing().is_cancelled());
-        assert!(listed.iter().all(|listed| !listed.connection.closing().is_cancelled()));
+        assert!(tracked.iter().all(|tracked| !tracked.connection.closing().is_cancelled()));
     }
 }

@@ -1,10 +1,9 @@
 //! A semaphore whose permits are shared fairly by network and by route.
 //!
-//! One network may hold every permit as long as it is alone. When a permit becomes
-//! free, it goes to the waiter whose network holds the fewest, then to the one
-//! whose route holds the fewest, then to the one that waited longest. When none
-//! becomes free, a transfer that holds one may have to end for a waiter
-//! ([`holder_to_interrupt`]).
+//! One network may hold every permit while no other waits. A free permit goes to the waiter
+//! whose network holds the fewest permits, then to the one whose route holds the fewest, then
+//! to the one that waited longest. While no permit is free, a transfer that holds one may be
+//! interrupted for a waiter ([`holder_to_interrupt`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,14 +18,13 @@ use super::transfer::Transfer;
 /// How often a waiter looks for a transfer to interrupt.
 const REVIEW_EVERY: Duration = Duration::from_millis(100);
 
-/// See the module.
 #[derive(Debug)]
 pub(super) struct FairSemaphore {
     shares: Shares,
-    state: Mutex<State>,
+    state: Mutex<SemaphoreState>,
 }
 
-/// How many permits there are, and for whom.
+/// The number of permits, and the limits of one route.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shares {
     pub(super) total: usize,
@@ -35,20 +33,20 @@ pub(super) struct Shares {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct SemaphoreState {
     next_id: u64,
     holders: HashMap<u64, Holder>,
     queue: WaitQueue,
 }
 
-/// In the order of arrival. A waiter that gave up is still in it, with its channel closed.
+/// In the order of arrival. A waiter that gave up stays in it, with its channel closed.
 type WaitQueue = VecDeque<Waiter>;
 
-/// Asks for a permit, or has one.
+/// A request that waits for a permit or holds one.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
     pub(super) key: ShareKey,
-    /// What can be interrupted to take the permit back.
+    /// Can be interrupted to get the permit back.
     pub(super) transfer: Option<Arc<Transfer>>,
 }
 
@@ -66,19 +64,17 @@ pub(super) struct Permit {
     id: Option<u64>,
 }
 
-/// There is no permit.
+/// Why a request gets no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
-    /// Too many of the route wait.
-    #[error("too many requests for one route wait for their turn")]
+pub(super) enum PermitError {
+    #[error("too many requests for one route are waiting")]
     QueueFull,
-    /// No permit became free in time.
-    #[error("the request did not get its turn in time")]
+    #[error("the request waited too long for its turn")]
     TimedOut,
 }
 
-/// Permits by network and by route.
-struct Held {
+/// Number of permits held, by network and by route.
+struct HeldPermits {
     by_network: HashMap<Network, usize>,
     by_route: HashMap<u64, usize>,
 }
@@ -88,17 +84,21 @@ impl FairSemaphore {
         Arc::new(Self { shares, state: Mutex::default() })
     }
 
-    /// A permit within `turn`.
-    pub(super) async fn acquire(self: &Arc<Self>, holder: Holder, turn: Duration) -> Result<Permit, Refusal> {
+    /// Waits at most `wait` for a permit.
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        holder: Holder,
+        wait: Duration,
+    ) -> Result<Permit, PermitError> {
         let key = holder.key;
         let (granted, permit) = oneshot::channel();
         let waiting_per_route = self.shares.waiting_per_route;
         self.update(|state| state.enqueue(Waiter { holder, granted }, waiting_per_route))?;
-        let permit = timeout(turn, self.wait(permit, key)).await;
-        permit.ok().flatten().ok_or(Refusal::TimedOut)
+        let permit = timeout(wait, self.wait_for_permit(permit, key)).await;
+        permit.ok().flatten().ok_or(PermitError::TimedOut)
     }
 
-    async fn wait(&self, mut permit: oneshot::Receiver<Permit>, key: ShareKey) -> Option<Permit> {
+    async fn wait_for_permit(&self, mut permit: oneshot::Receiver<Permit>, key: ShareKey) -> Option<Permit> {
         let mut pause = Duration::ZERO;
         loop {
             match timeout(pause, &mut permit).await {
@@ -109,11 +109,11 @@ impl FairSemaphore {
         }
     }
 
-    /// Interrupts one transfer, unless enough of them are ending already.
+    /// Interrupts one transfer, unless enough transfers are interrupted already.
     fn interrupt_for(&self, key: ShareKey) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let ending = state.holders.values().filter(|holder| holder.is_interrupted()).count();
-        if ending < state.queue.len()
+        let interrupted = state.holders.values().filter(|holder| holder.is_interrupted()).count();
+        if interrupted < state.queue.len()
             && let Some(transfer) = holder_to_interrupt(&state.holders, key, self.shares, Instant::now())
         {
             transfer.interrupt();
@@ -125,14 +125,14 @@ impl FairSemaphore {
     }
 
     /// Changes the state and then grants the free permits.
-    fn update<T>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> T) -> T {
+    fn update<T>(self: &Arc<Self>, change: impl FnOnce(&mut SemaphoreState) -> T) -> T {
         let (changed, mut granted) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             (change(&mut state), state.grant(self.shares))
         };
         while !granted.is_empty() {
-            // The waiters that gave up leave their permits for the next ones. A loop, because
-            // there may be very many of them.
+            // Permits of waiters that gave up go to the next waiters. This is a loop and not a
+            // recursion, because there may be very many of them.
             let unclaimed: Vec<u64> =
                 granted.into_iter().filter_map(|(waiter, id)| self.send_permit(waiter, id).err()).collect();
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -142,7 +142,7 @@ impl FairSemaphore {
         changed
     }
 
-    /// Fails with the permit's id if the waiter gave up.
+    /// Returns the permit's id as an error if the waiter gave up.
     fn send_permit(self: &Arc<Self>, waiter: oneshot::Sender<Permit>, id: u64) -> Result<(), u64> {
         let Err(mut unclaimed) = waiter.send(Permit { semaphore: Arc::clone(self), id: Some(id) }) else {
             return Ok(());
@@ -160,18 +160,18 @@ impl Drop for Permit {
     }
 }
 
-impl State {
-    fn enqueue(&mut self, waiter: Waiter, waiting_per_route: usize) -> Result<(), Refusal> {
+impl SemaphoreState {
+    fn enqueue(&mut self, waiter: Waiter, waiting_per_route: usize) -> Result<(), PermitError> {
         self.queue.retain(|waiter| !waiter.granted.is_closed());
         let route = waiter.holder.key.route;
         if self.queue.iter().filter(|waiter| waiter.holder.key.route == route).count() >= waiting_per_route {
-            return Err(Refusal::QueueFull);
+            return Err(PermitError::QueueFull);
         }
         self.queue.push_back(waiter);
         Ok(())
     }
 
-    /// Makes holders of waiters while there are permits for them.
+    /// Grants the free permits to waiters.
     fn grant(&mut self, shares: Shares) -> Vec<(oneshot::Sender<Permit>, u64)> {
         let mut granted = Vec::new();
         while self.holders.len() < shares.total {
@@ -191,8 +191,8 @@ impl Holder {
     }
 }
 
-impl Held {
-    fn count<'a>(holders: impl Iterator<Item = &'a Holder>) -> Self {
+impl HeldPermits {
+    fn from_holders<'a>(holders: impl Iterator<Item = &'a Holder>) -> Self {
         let mut held = Self { by_network: HashMap::new(), by_route: HashMap::new() };
         for Holder { key, .. } in holders {
             *held.by_network.entry(key.network).or_default() += 1;
@@ -201,41 +201,44 @@ impl Held {
         held
     }
 
-    fn of_network(&self, key: ShareKey) -> usize {
+    fn count_of_network(&self, key: ShareKey) -> usize {
         self.by_network.get(&key.network).copied().unwrap_or_default()
     }
 
-    fn of_route(&self, key: ShareKey) -> usize {
+    fn count_of_route(&self, key: ShareKey) -> usize {
         self.by_route.get(&key.route).copied().unwrap_or_default()
     }
 }
 
-/// Where in the queue the next permit goes.
+/// The position in the queue of the waiter that gets the next permit.
 fn next_waiter(queue: &WaitQueue, holders: &HashMap<u64, Holder>, per_route: usize) -> Option<usize> {
     if queue.is_empty() {
         return None;
     }
-    let held = Held::count(holders.values());
+    let held = HeldPermits::from_holders(holders.values());
     let waiting = queue.iter().map(|waiter| waiter.holder.key).enumerate();
-    let entitled = waiting.filter(|(_, key)| held.of_route(*key) < per_route);
-    entitled.min_by_key(|(position, key)| (held.of_network(*key), held.of_route(*key), *position)).map(first)
+    let entitled = waiting.filter(|(_, key)| held.count_of_route(*key) < per_route);
+    entitled
+        .min_by_key(|(position, key)| (held.count_of_network(*key), held.count_of_route(*key), *position))
+        .map(first)
 }
 
 fn first<T, U>((first, _): (T, U)) -> T {
     first
 }
 
-/// The transfer that has to end for a waiter, if it has had its grace: one that
-/// is slow; otherwise one of the network, or of the route, that holds the most,
-/// if it still holds no less than the waiter's afterwards. The slowest of them.
+/// The transfer to interrupt for a waiter: the slowest of those that are below the pace. If
+/// there is none, the slowest of the network, or of the route, that holds the most permits, if
+/// it still holds no fewer than the waiter's afterwards. Only transfers that have had their
+/// grace are interrupted.
 fn holder_to_interrupt(
     holders: &HashMap<u64, Holder>,
     waiter: ShareKey,
     shares: Shares,
     now: Instant,
 ) -> Option<&Transfer> {
-    let held = Held::count(holders.values());
-    let is_route_full = held.of_route(waiter) >= shares.per_route;
+    let held = HeldPermits::from_holders(holders.values());
+    let is_route_full = held.count_of_route(waiter) >= shares.per_route;
     let interruptible: Vec<(ShareKey, &Transfer)> = holders
         .values()
         .filter(|holder| !is_route_full || holder.key.route == waiter.route)
@@ -251,8 +254,8 @@ fn holder_to_interrupt(
         (most > held(waiter) + 1).then(|| slowest(&|key, _| held(key) == most)).flatten()
     };
     slowest(&|_, transfer| transfer.is_slow(now))
-        .or_else(|| most(&|key| held.of_network(key)))
-        .or_else(|| most(&|key| held.of_route(key)))
+        .or_else(|| most(&|key| held.count_of_network(key)))
+        .or_else(|| most(&|key| held.count_of_route(key)))
 }
 
 #[cfg(test)]
@@ -272,7 +275,7 @@ mod tests {
 
     /// A request of the network 192.0.2.`network`.
     fn request(network: u8, route: u64) -> Holder {
-        let network = Network::of([192, 0, 2, network].into());
+        let network = Network::from_address([192, 0, 2, network].into());
         Holder { key: ShareKey { route, network }, transfer: None }
     }
 
@@ -286,7 +289,7 @@ mod tests {
         let semaphore = semaphore(4, 2, 1);
         let _one = semaphore.acquire(request(1, 1), SOON).await.unwrap();
         let _two = semaphore.acquire(request(1, 1), SOON).await.unwrap();
-        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), Refusal::TimedOut);
+        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), PermitError::TimedOut);
         semaphore.acquire(request(1, 2), Duration::ZERO).await.unwrap();
     }
 
@@ -299,24 +302,24 @@ mod tests {
             async move { semaphore.acquire(request(1, 1), SOON).await.is_ok() }
         });
         tokio::task::yield_now().await;
-        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), Refusal::QueueFull);
+        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), PermitError::QueueFull);
         drop(held);
         assert!(waiting.await.unwrap(), "the waiter got the permit");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_waiter_that_gives_up_leaves_no_permit_taken() {
+    async fn a_waiter_that_gives_up_holds_no_permit() {
         let semaphore = semaphore(1, 1, 8);
         let held = semaphore.acquire(request(1, 1), SOON).await.unwrap();
-        assert_eq!(semaphore.acquire(request(1, 2), SOON).await.unwrap_err(), Refusal::TimedOut);
-        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), Refusal::TimedOut);
+        assert_eq!(semaphore.acquire(request(1, 2), SOON).await.unwrap_err(), PermitError::TimedOut);
+        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), PermitError::TimedOut);
         drop(held);
         semaphore.acquire(request(1, 2), Duration::ZERO).await.unwrap();
         semaphore.acquire(request(1, 1), Duration::ZERO).await.unwrap();
     }
 
     #[test]
-    fn very_many_waiters_that_gave_up_at_once_do_not_exhaust_the_stack() {
+    fn very_many_waiters_that_give_up_at_once_do_not_overflow_the_stack() {
         let test = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let _context = runtime.enter();
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_network_may_hold_everything_and_the_next_permit_is_for_another() {
+    async fn one_network_may_hold_every_permit_and_the_next_one_goes_to_another_network() {
         let semaphore = semaphore(2, 2, 8);
         let mut held = vec![
             semaphore.acquire(request(1, 1), SOON).await.unwrap(),
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_transfer_ends_for_a_waiter_after_its_grace() {
+    async fn a_slow_transfer_is_interrupted_for_a_waiter_after_its_grace() {
         let semaphore = semaphore(1, 1, 8);
         let (holder, slow) = transferring(1, 1);
         let permit = semaphore.acquire(holder, SOON).await.unwrap();
@@ -368,13 +371,13 @@ mod tests {
             }
         });
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(!slow.is_interrupted(), "nobody waits");
+        assert!(!slow.is_interrupted(), "no request waits");
         semaphore.acquire(request(1, 2), SOON).await.unwrap();
         assert!(slow.is_interrupted());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_network_that_holds_the_most_gives_up_its_slowest_transfer() {
+    async fn the_network_that_holds_the_most_loses_its_slowest_transfer() {
         let semaphore = semaphore(3, 3, 8);
         let (mut transfers, mut permits) = (Vec::new(), Vec::new());
         for (network, route) in [(1, 1), (1, 2), (2, 3)] {
@@ -418,7 +421,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_transfer_that_the_server_makes_wait_is_not_interrupted() {
+    async fn a_transfer_that_waits_for_the_server_is_not_interrupted() {
         let semaphore = semaphore(1, 1, 8);
         let (holder, transfer) = transferring(1, 1);
         transfer.pause();

@@ -5,8 +5,8 @@ use std::net::Ipv6Addr;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, Version};
 
-/// Whether a server must accept these headers: one valid `Host`, which only
-/// HTTP/1.0 may leave out. It is required with a target in absolute form, too.
+/// Whether there is exactly one valid `Host`. Only HTTP/1.0 may omit it. It is required with a
+/// request target in absolute form, too.
 pub(super) fn is_host_valid(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -16,7 +16,7 @@ pub(super) fn is_host_valid(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// `uri-host [ ":" port ]` of RFC 3986, whose host must not be empty in HTTP.
+/// `uri-host [ ":" port ]` of RFC 3986. In HTTP the host must not be empty.
 fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(literal) => {
@@ -45,7 +45,7 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
-/// Of a `reg-name`: unreserved, sub-delims, and the percent sign of an escape.
+/// A byte of a `reg-name`: unreserved, sub-delims, or the percent sign of an escape.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
 }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not_valid() {
+    fn any_other_host_is_not_valid() {
         for host in [
             "", ":80", "a b", "a, b", "a/b", "user@a", "a:b", "a:80:80", "a:65536", "a:-1", "a?b", "a#b",
             "[::1", "[::1]80", "[a]", "[]", "::1", "a\\b", "<a>", "\u{e9}",
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_is_required_of_http_1_1_and_at_most_one_of_http_1_0() {
+    fn http_1_1_requires_exactly_one_host_and_http_1_0_allows_at_most_one() {
         let headers = |hosts: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for host in hosts {

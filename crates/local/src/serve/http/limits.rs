@@ -1,4 +1,4 @@
-//! How much is taken on at once, and how long anything may take.
+//! Limits of the HTTP server: numbers, sizes and timeouts.
 
 use std::time::Duration;
 
@@ -6,93 +6,93 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::transfer::Pace;
 
-/// Connections that are being closed for newer ones, beside those that are open.
+/// Connections that are being closed for newer ones, in addition to the open ones.
 pub(super) const CLOSING_CONNECTIONS: usize = 16;
-/// Files that are open beside the callers' connections: the database, and the
-/// connections of runs to their models.
+/// Open files other than the callers' connections: the database, and the connections of
+/// runs to their models.
 const OTHER_FILES: usize = 64 + CLOSING_CONNECTIONS;
-/// With fewer the server is of no use, whatever the system says.
-const FEWEST_CONNECTIONS: usize = 16;
+/// Lower bound, whatever the limit of open files is. With fewer the server is not usable.
+const MIN_CONNECTIONS: usize = 16;
 
-/// What callers may take up.
+/// Limits for callers of the HTTP server.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Connections at once. For one more, another one is closed.
-    pub connections: usize,
-    /// A request's line and headers must have arrived after this, counted from
-    /// the connection's opening or from the answer before.
-    pub head: Duration,
-    /// Most bytes of a request's line and headers, 8 KiB or more.
-    pub head_bytes: usize,
-    /// Most headers of a request.
-    pub headers: usize,
-    /// Longest time without a byte of a body, or without a byte taken of an answer.
-    pub pause: Duration,
-    /// A body must have arrived after this.
-    pub body: Duration,
-    /// While others wait, a body, an answer or a new connection is not ended before this.
+    /// Open connections. For each further one, another connection is closed.
+    pub max_connections: usize,
+    /// Time for the request line and the headers, from the opening of the connection or
+    /// from the previous response.
+    pub header_timeout: Duration,
+    /// Maximum size of the request line and the headers, 8 KiB or more.
+    pub max_header_bytes: usize,
+    pub max_headers: usize,
+    /// Longest time without a byte of a request body, or without the caller reading a byte
+    /// of a response.
+    pub idle_timeout: Duration,
+    /// Time for a whole request body.
+    pub body_timeout: Duration,
+    /// A body, a response or a new connection is not interrupted for waiting requests
+    /// before this time.
     pub grace: Duration,
-    /// While others wait, a large body or answer must move at least this fast.
-    pub bytes_per_second: u32,
-    /// Requests worked on at once. The database does one write at a time, so
-    /// more would wait inside.
-    pub in_work: usize,
-    /// How many of these may be for one path in all its spellings, that is for one
-    /// agent's webhook.
-    pub in_work_per_path: usize,
-    /// Requests of one path that wait for their turn; those beyond are refused at once.
-    pub waiting_per_path: usize,
-    /// Large bodies received, and large answers sent, at once.
-    pub large: usize,
-    /// How many of these bodies may be for one path.
-    pub large_per_path: usize,
-    /// From this many bytes a body or an answer is large.
-    pub large_from: usize,
-    /// A request that did not get its turn by then is refused.
-    pub turn: Duration,
+    /// Minimum pace of a large body or response while other requests wait.
+    pub min_bytes_per_second: u32,
+    /// Concurrent requests. The database executes one write at a time, so more requests
+    /// would wait for it.
+    pub max_requests: usize,
+    /// Concurrent requests of one route, for example of one agent's webhook.
+    pub max_requests_per_route: usize,
+    /// Waiting requests of one route. Further ones are refused at once.
+    pub max_waiting_per_route: usize,
+    /// Concurrent large request bodies; and separately, concurrent large responses.
+    pub max_large_transfers: usize,
+    /// Concurrent large request bodies of one route.
+    pub max_large_bodies_per_route: usize,
+    /// A body or response of more bytes is large.
+    pub large_bytes: usize,
+    /// A request that has waited this long for a permit is refused.
+    pub permit_timeout: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
-            connections: 1024,
-            head: Duration::from_secs(10),
-            head_bytes: 64 * 1024,
-            headers: 100,
-            pause: Duration::from_secs(10),
-            body: Duration::from_secs(30),
+            max_connections: 1024,
+            header_timeout: Duration::from_secs(10),
+            max_header_bytes: 64 * 1024,
+            max_headers: 100,
+            idle_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(1),
-            // The largest webhook body would not arrive within `body` at half of this.
-            bytes_per_second: 32 * 1024,
-            in_work: 32,
-            in_work_per_path: 8,
-            waiting_per_path: 256,
-            large: 8,
-            large_per_path: 4,
-            large_from: 64 * 1024,
-            turn: Duration::from_secs(3),
+            // At half of this, the largest webhook body would exceed `body_timeout`.
+            min_bytes_per_second: 32 * 1024,
+            max_requests: 32,
+            max_requests_per_route: 8,
+            max_waiting_per_route: 256,
+            max_large_transfers: 8,
+            max_large_bodies_per_route: 4,
+            large_bytes: 64 * 1024,
+            permit_timeout: Duration::from_secs(3),
         }
     }
 }
 
 impl HttpLimits {
     pub(super) const fn pace(&self) -> Pace {
-        Pace { grace: self.grace, bytes_per_second: self.bytes_per_second }
+        Pace { grace: self.grace, bytes_per_second: self.min_bytes_per_second }
     }
 
-    /// As many connections as this process may have files open, beside those of
-    /// `runs` at a time. Raises the limit to what the system lets anybody have.
-    pub(crate) fn fitted(self, runs: usize) -> Self {
-        let files = allowed_files();
-        let fitting = files.saturating_sub(OTHER_FILES + 2 * runs).max(FEWEST_CONNECTIONS);
-        if fitting < self.connections {
+    /// Lowers the number of connections to what the limit of open files allows beside
+    /// `runs` concurrent runs. Raises the process's limit to the maximum first.
+    pub(crate) fn fit_to_open_files(self, runs: usize) -> Self {
+        let files = raise_file_limit();
+        let fitting = files.saturating_sub(OTHER_FILES + 2 * runs).max(MIN_CONNECTIONS);
+        if fitting < self.max_connections {
             tracing::warn!(files, connections = fitting, "the limit of open files allows fewer connections");
         }
-        Self { connections: self.connections.min(fitting), ..self }
+        Self { max_connections: self.max_connections.min(fitting), ..self }
     }
 }
 
-fn allowed_files() -> usize {
+fn raise_file_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let allowed = if raised { maximum } else { current };

@@ -1,21 +1,21 @@
-//! The server's edge: what one connection, and all of them together, may take up.
+//! The HTTP server, and its limits for each connection and for all of them.
 //!
-//! | a caller who … | meets |
-//! | --- | --- |
-//! | never completes its headers, or leaves a connection idle | [`HttpLimits::head`]: closed |
-//! | sends too long headers, or some that can be read in two ways | 431 or 400, and closed |
-//! | sends no `Host`, two, or a malformed one | [`host`]: 400 |
-//! | sends a body slowly | [`HttpLimits::pause`], [`HttpLimits::body`]: 408 |
-//! | does not read the answer | [`HttpLimits::pause`]: closed |
-//! | opens very many connections | [`connections`]: for each new one, another of its own is closed |
-//! | sends more requests than can be worked on | [`admission`]: 503 with `Retry-After` |
-//! | takes many of the permits for large bodies or answers, or moves them slowly, while others wait | [`fair_semaphore`]: 408, or closed |
-//! | has sent its request and closes its side | is answered |
-//! | resets its connection while its request waits | the request is not worked on |
+//! | a caller that … | limit | result |
+//! | --- | --- | --- |
+//! | does not complete its headers, or is idle | [`HttpLimits::header_timeout`] | closed |
+//! | sends headers that are too large or ambiguous | [`HttpLimits::max_header_bytes`] | 431 or 400, closed |
+//! | sends no `Host`, two, or a malformed one | [`host`] | 400 |
+//! | sends a body slowly | [`HttpLimits::idle_timeout`], [`HttpLimits::body_timeout`] | 408 |
+//! | does not read the response | [`HttpLimits::idle_timeout`] | closed |
+//! | opens very many connections | [`connections`] | for each new one, another of its own is closed |
+//! | sends more requests than can be processed | [`admission`] | 503 with `Retry-After` |
+//! | is slow, or has many large bodies or responses, while others wait | [`fair_semaphore`] | 408 or closed |
+//! | closes its sending side after its request | | answered |
+//! | resets its connection while its request waits | | the request is not processed |
 //!
-//! Shares are by route, in all its spellings, and by network ([`share`]). Behind a
-//! proxy all callers are one network, so there only the shares by route hold, and
-//! idle, stalled and slow connections are closed first.
+//! Limits are shared by route, whatever its spelling, and by network ([`share`]). Behind a
+//! proxy all callers are one network. There only the shares by route apply, and idle,
+//! stalled and slow connections are closed first.
 
 mod admission;
 mod body;
@@ -47,49 +47,60 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use admission::Admission;
+use admission::RequestAdmission;
 use caller_socket::CallerSocket;
 use connections::{Connection, Connections};
 use limits::CLOSING_CONNECTIONS;
 pub use limits::HttpLimits;
 
-/// After an error of the system that will not pass at once, such as too many
-/// open files.
+/// Pause after an error of the system that lasts, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Connections that the kernel holds until they are accepted; callers beyond get
-/// no response and try again a second later. Linux has 4096 at most by default.
+/// Connections that the kernel queues until they are accepted. Further callers get no
+/// response, and their system retries after a second. Linux allows 4096 by default.
 const BACKLOG: u32 = 4096;
 
-/// Listens on the first address that `address` stands for and that can be had.
+/// Listens on the first address of `address` that is available.
 pub(super) async fn bind(address: &str) -> std::io::Result<TcpListener> {
-    let mut failed = Error::from(ErrorKind::AddrNotAvailable);
+    let mut last_error = Error::from(ErrorKind::AddrNotAvailable);
     for address in tokio::net::lookup_host(address).await? {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A restarted server may have its old address at once.
+        // Lets a restarted server reuse its address at once.
         socket.set_reuseaddr(true)?;
         match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
             Ok(listener) => return Ok(listener),
-            Err(error) => failed = error,
+            Err(error) => last_error = error,
         }
     }
-    Err(failed)
+    Err(last_error)
 }
 
-/// Answers requests until `stop`, and ends with the last connection.
-pub(super) async fn answer(listener: TcpListener, app: Router, limits: HttpLimits, stop: CancellationToken) {
-    let sockets = Arc::new(Semaphore::new(limits.connections + CLOSING_CONNECTIONS));
+/// Accepts connections and answers requests until `stop`. Returns when all connections are closed.
+pub(super) async fn serve_requests(
+    listener: TcpListener,
+    app: Router,
+    limits: HttpLimits,
+    stop: CancellationToken,
+) {
+    let sockets = Arc::new(Semaphore::new(limits.max_connections + CLOSING_CONNECTIONS));
     let connections = Connections::new(&limits);
-    let admission = Arc::new(Admission::new(limits, Arc::clone(&connections)));
-    let site = Site { protocol: protocol(&limits), app, admission, pause: limits.pause, stop };
+    let admission = Arc::new(RequestAdmission::new(limits, Arc::clone(&connections)));
+    let context = ConnectionContext {
+        protocol: http1_builder(&limits),
+        app,
+        admission,
+        idle_timeout: limits.idle_timeout,
+        stop,
+    };
     let open = TaskTracker::new();
-    while let Some((stream, address, socket)) = site.stop.run_until_cancelled(next(&listener, &sockets)).await
+    while let Some((stream, address, socket)) =
+        context.stop.run_until_cancelled(accept_connection(&listener, &sockets)).await
     {
-        let listed = connections.list(address);
-        let conversation = converse(site.clone(), stream, address, Arc::clone(&listed.connection));
+        let tracked = connections.track(address);
+        let serving = serve_connection(context.clone(), stream, address, Arc::clone(&tracked.connection));
         open.spawn(async move {
-            conversation.await;
-            drop((listed, socket));
+            serving.await;
+            drop((tracked, socket));
         });
     }
     drop(listener);
@@ -97,34 +108,34 @@ pub(super) async fn answer(listener: TcpListener, app: Router, limits: HttpLimit
     open.wait().await;
 }
 
-/// What every connection needs.
+/// Shared by all connections.
 #[derive(Clone)]
-struct Site {
+struct ConnectionContext {
     protocol: http1::Builder,
     app: Router,
-    admission: Arc<Admission>,
-    pause: Duration,
+    admission: Arc<RequestAdmission>,
+    idle_timeout: Duration,
     stop: CancellationToken,
 }
 
-/// HTTP/1 alone, because a second protocol is a second set of limits.
-fn protocol(limits: &HttpLimits) -> http1::Builder {
+/// Only HTTP/1, because a second protocol would need a second set of limits.
+fn http1_builder(limits: &HttpLimits) -> http1::Builder {
     let mut protocol = http1::Builder::new();
     protocol
         .timer(TokioTimer::new())
-        // A caller that has closed its side may still read (RFC 9112 section 9.6). One
-        // that is gone is noticed when its answer is written, or before its request is
-        // worked on if it reset the connection.
+        // A caller that has closed its sending side may still read (RFC 9112 section 9.6). A
+        // caller that is gone is detected when the response is written, or, if it reset the
+        // connection, before its request is processed.
         .half_close(true)
-        .header_read_timeout(limits.head)
-        .max_headers(limits.headers)
-        .max_header_size(limits.head_bytes)
-        .max_buf_size(limits.head_bytes);
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(limits.max_headers)
+        .max_header_size(limits.max_header_bytes)
+        .max_buf_size(limits.max_header_bytes);
     protocol
 }
 
-/// The next connection and its caller, once enough of those being closed are gone.
-async fn next(
+/// Accepts the next connection. Waits first while too many connections are being closed.
+async fn accept_connection(
     listener: &TcpListener,
     sockets: &Arc<Semaphore>,
 ) -> (TcpStream, IpAddr, Option<OwnedSemaphorePermit>) {
@@ -133,42 +144,51 @@ async fn next(
     loop {
         match listener.accept().await {
             Ok((stream, address)) => return (stream, address.ip(), socket),
-            Err(error) if concerns_one_caller(&error) => {}
+            Err(error) if is_of_one_caller(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connections can be taken for a moment");
+                tracing::error!(%error, "accept failed; retrying in 1 s");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-fn concerns_one_caller(error: &Error) -> bool {
+fn is_of_one_caller(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
     )
 }
 
-/// One connection, from its first request to its end.
-async fn converse(site: Site, stream: TcpStream, address: IpAddr, listed: Arc<Connection>) {
-    let Site { protocol, app, admission, pause, stop } = site;
-    // Headers and body are two writes; the second must not wait for an acknowledgement.
+/// Serves one connection until it is closed.
+async fn serve_connection(
+    context: ConnectionContext,
+    stream: TcpStream,
+    address: IpAddr,
+    tracked: Arc<Connection>,
+) {
+    let ConnectionContext { protocol, app, admission, idle_timeout, stop } = context;
+    // Headers and body are two writes. Without TCP_NODELAY the second would wait for an
+    // acknowledgement.
     let _ = stream.set_nodelay(true);
     let socket = CallerSocket::new(stream, address);
     let mut stream = TimeoutStream::new(socket.clone());
-    stream.set_write_timeout(Some(pause));
+    stream.set_write_timeout(Some(idle_timeout));
     let io = TokioIo::new(Box::pin(stream));
     let service = service_fn(|request: Request<Incoming>| {
-        let (admission, app, listed) = (Arc::clone(&admission), app.clone(), Arc::clone(&listed));
+        let (admission, app, tracked) = (Arc::clone(&admission), app.clone(), Arc::clone(&tracked));
         let socket = socket.clone();
-        async move { Ok::<_, Infallible>(admission.answer(request.map(Body::new), app, &listed, &socket).await) }
+        async move {
+            let request = request.map(Body::new);
+            Ok::<_, Infallible>(admission.handle_request(request, app, &tracked, &socket).await)
+        }
     });
     let mut connection = pin!(protocol.serve_connection(io, service));
-    // An error concerns only this caller.
+    // An error affects only this caller.
     tokio::select! {
         biased;
         _ = connection.as_mut() => {}
-        () = listed.closing().cancelled() => {}
+        () = tracked.closing().cancelled() => {}
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;

@@ -1,4 +1,5 @@
-//! How fast a body or an answer moves, for those who wait behind it.
+//! Measures how fast a request body or a response moves, because other requests may wait for
+//! its permit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,15 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The slowest pace that is accepted while others wait.
+/// The slowest pace that is accepted while other requests wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// No transfer is judged before this.
+    /// A transfer is not slow before this time has passed.
     pub(super) grace: Duration,
     pub(super) bytes_per_second: u32,
 }
 
-/// One body on its way in, or one answer on its way out.
+/// A request body that is being received, or a response that is being sent.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pace: Pace,
@@ -25,7 +26,7 @@ pub(super) struct Transfer {
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     since: Instant,
-    /// Bytes buy time, at most the grace ahead; a transfer is slow when it has none left.
+    /// When the transfer becomes slow. Each byte extends this, at most to the grace from now.
     due: Instant,
     state: TransferState,
 }
@@ -33,7 +34,7 @@ struct Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TransferState {
     InProgress,
-    /// The server makes it wait.
+    /// It waits for the server.
     Paused,
     Complete,
     Late,
@@ -69,11 +70,11 @@ impl Transfer {
 
     pub(super) fn add(&self, bytes: usize) {
         let now = Instant::now();
-        let bought = Duration::from_secs(bytes as u64) / self.pace.bytes_per_second.max(1);
-        self.update(|progress| progress.due = (progress.due.max(now) + bought).min(now + self.pace.grace));
+        let extension = Duration::from_secs(bytes as u64) / self.pace.bytes_per_second.max(1);
+        self.update(|progress| progress.due = (progress.due.max(now) + extension).min(now + self.pace.grace));
     }
 
-    /// Returns false if it was interrupted before.
+    /// Marks it as complete. Returns false if it was interrupted before.
     pub(super) fn complete(&self) -> bool {
         self.update(|progress| {
             let is_complete = !self.is_interrupted();
@@ -94,7 +95,8 @@ impl Transfer {
         self.progress().state == TransferState::Late
     }
 
-    /// Whether it may be interrupted for others: it is in progress for long enough to be judged.
+    /// Whether it may be interrupted for other requests: it has been in progress for at least
+    /// the grace.
     pub(super) fn is_interruptible(&self, now: Instant) -> bool {
         let progress = self.progress();
         progress.state == TransferState::InProgress
@@ -102,12 +104,12 @@ impl Transfer {
             && now.duration_since(progress.since) >= self.pace.grace
     }
 
-    /// Slower than the pace.
+    /// Whether it is slower than the pace.
     pub(super) fn is_slow(&self, now: Instant) -> bool {
         self.is_interruptible(now) && self.due() <= now
     }
 
-    /// The earlier, the slower it is.
+    /// The slower the transfer, the earlier this is.
     pub(super) fn due(&self) -> Instant {
         self.progress().due
     }
@@ -116,7 +118,7 @@ impl Transfer {
         self.interrupt.cancel();
     }
 
-    /// Returns false if it is complete. From then on it cannot be completed.
+    /// Returns false if it is complete already. Otherwise it can no longer be completed.
     pub(super) fn interrupt_unless_complete(&self) -> bool {
         self.update(|progress| {
             let is_complete = progress.state == TransferState::Complete;
@@ -150,7 +152,7 @@ mod tests {
 
     const PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second: 1000 };
 
-    /// Adds `bytes` every `millis` for ten seconds, and tells whether it is ever slow.
+    /// Adds `bytes` every `millis` for ten seconds, and returns whether it was ever slow.
     async fn is_ever_slow(first: usize, bytes: usize, millis: u64) -> bool {
         let transfer = Transfer::start(PACE, CancellationToken::new());
         transfer.add(first);
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_transfer_is_slow_below_the_pace_whatever_it_began_with() {
+    async fn a_transfer_below_the_pace_is_slow_even_after_a_fast_start() {
         assert!(!is_ever_slow(0, 100, 90).await);
         assert!(!is_ever_slow(0, 1000, 900).await);
         assert!(is_ever_slow(0, 100, 200).await);
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_transfer_that_nobody_waited_for_may_become_fast_enough() {
+    async fn a_slow_transfer_may_become_fast_enough() {
         let transfer = Transfer::start(PACE, CancellationToken::new());
         tokio::time::advance(Duration::from_secs(60)).await;
         assert!(transfer.is_slow(Instant::now()));

@@ -1,6 +1,5 @@
-//! What must hold when all is over, whatever happened: the invariants of
-//! ARCHITECTURE.md, read off the tables, the queue, the answers that callers got
-//! and the runs that the model saw.
+//! Checks the invariants of docs/contributing/architecture.md at the end of a scenario:
+//! in the tables, the queue, the responses to callers and the runs that the model saw.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,11 +15,11 @@ use super::world::{TaskSeen, World, millis};
 use crate::support::plan::Fault;
 use crate::support::string;
 
-/// Longer than leases, pauses and attempts of two faults take together.
+/// Longer than the leases, pauses and attempts of two faults together.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 
-/// `ends` is how the tasks stood when the queue was empty, `later` after every
-/// message came again and every delayed request arrived.
+/// `ends` is the state of the tasks when the queue was empty, `later` the state after
+/// every message was redelivered and every delayed request arrived.
 pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[TaskSeen]) {
     assert_eq!(world.wire.sqs.next_visible(), None, "the queue is empty");
     for end in ends.iter().filter(|end| end.has_ended()) {
@@ -37,7 +36,7 @@ pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[
     }
     a_key_of_a_tool_call_stands_for_one_call(world);
     accepted_tasks_exist_and_have_one_id_a_key(world, later);
-    an_end_was_told_once(world, later);
+    a_reported_end_is_final(world, later);
     agents_are_whole(world).await;
     audit_entries_are_unique(world).await;
     documents::are_whole(world).await;
@@ -58,18 +57,18 @@ fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
     assert!(runs.iter().all(|run| is_its_payload(world, task, run)), "another payload ran: {}", seen());
     assert!(lived_for(task) <= LONGEST_LIFE, "it took {:?}: {}", lived_for(task), seen());
     match task.status["status"] == "SUCCESS" {
-        true => assert!(is_an_answer_given(task, &runs), "nobody gave this answer: {}", seen()),
+        true => assert!(is_an_answer_given(task, &runs), "the model did not give this answer: {}", seen()),
         false => {
             assert!(is_a_true_failure(world, flow, task, &runs), "this failure has no cause: {}", seen())
         }
     }
 }
 
-/// What the SDK mends costs no attempt. Only for flows of one thing after another,
-/// where it can be told what the SDK mended.
+/// A fault that the SDK's retry handles costs no attempt. Checked only in flows of
+/// sequential calls, where it is known which call the SDK retried.
 fn no_attempt_was_wasted(world: &World, flow: &Flow, task: &TaskSeen) {
     let agent_gone = task.status["error"]["type"] == "invalid_agent";
-    if world.wire.plan.was_mended_by_the_sdk() && (flow.model)(0) != Act::AnswerSlowly && !agent_gone {
+    if world.wire.plan.was_retried_by_the_sdk() && (flow.model)(0) != Act::AnswerSlowly && !agent_gone {
         let runs = world.provider.runs();
         let status = &task.status;
         let attempts: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
@@ -77,8 +76,8 @@ fn no_attempt_was_wasted(world: &World, flow: &Flow, task: &TaskSeen) {
     }
 }
 
-/// Whoever makes a call again asks for the very same thing, so that its server can
-/// tell. The model would not: it wants something else each time it is asked.
+/// A worker that repeats a call sends the same arguments, so that the server can detect
+/// it. It cannot get them from the model, which asks for something else each time.
 fn a_key_of_a_tool_call_stands_for_one_call(world: &World) {
     let mut by_key = BTreeMap::new();
     for call in world.provider.tool_calls() {
@@ -87,7 +86,7 @@ fn a_key_of_a_tool_call_stands_for_one_call(world: &World) {
     }
 }
 
-/// That of its first trigger, whatever a repeat of the key said.
+/// The payload must be that of the first trigger, not of a repeat of the key.
 fn is_its_payload(world: &World, task: &TaskSeen, run: &Run) -> bool {
     let seen = world.seen.lock().unwrap();
     match seen.accepted.iter().find(|accepted| accepted.task == task.id) {
@@ -113,14 +112,14 @@ fn is_a_true_failure(world: &World, flow: &Flow, task: &TaskSeen, runs: &[Run]) 
     let refused = |run: &Run| run.fault.is_some() || run.act == Act::Busy;
     match kind {
         "timeout" => {
-            // A secret store that keeps it waiting leaves the model no time.
+            // A slow secret store leaves the model no time.
             runs.iter().any(never_answered) || world.has_short_limit() && world.wire.plan.stalls()
         }
-        // Or its runner died before it could ask the model.
+        // Or its runner died before it could call the model.
         "worker_lost" => {
             flow.ends.contains(&kind) && (runs.iter().any(killed) || world.wire.plan.faults() > 0)
         }
-        // No attempt is left, or no time for one.
+        // No attempt is left, or no time for another one.
         "model_error" => {
             let out_of_attempts = task.status["attempt"] == flow.max_attempts;
             runs.last().is_some_and(refused) && (out_of_attempts || world.has_short_limit())
@@ -133,11 +132,14 @@ fn is_death(fault: Fault) -> bool {
     matches!(fault, Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_))
 }
 
-/// A task that has not ended was accepted for nobody and sent to nobody: its
-/// caller was told to try again, and did so under another id.
+/// A task that has not ended was never accepted or queued: its caller got an error,
+/// retried, and got another id.
 fn was_never_promised(world: &World, task: &TaskSeen) {
     let seen = world.seen.lock().unwrap();
-    assert!(!seen.accepted.iter().any(|accepted| accepted.task == task.id), "never ended: {task:?}");
+    assert!(
+        !seen.accepted.iter().any(|accepted| accepted.task == task.id),
+        "accepted, and never ended: {task:?}"
+    );
     assert!(!world.wire.sqs.was_sent(&task.id), "sent, and never ended: {task:?}");
 }
 
@@ -153,17 +155,17 @@ fn accepted_tasks_exist_and_have_one_id_a_key(world: &World, tasks: &[TaskSeen])
     }
 }
 
-/// Whoever was told an end was told the one that stands.
-fn an_end_was_told_once(world: &World, tasks: &[TaskSeen]) {
-    for (id, told) in &world.seen.lock().unwrap().statuses {
+/// An end that a caller saw is the end that is stored.
+fn a_reported_end_is_final(world: &World, tasks: &[TaskSeen]) {
+    for (id, reported) in &world.seen.lock().unwrap().statuses {
         let stands = tasks.iter().find(|task| task.id == *id);
-        if told["status"] == "SUCCESS" || told["status"] == "FAILURE" {
-            assert_eq!(stands.map(|task| &task.status), Some(told), "an end was taken back");
+        if reported["status"] == "SUCCESS" || reported["status"] == "FAILURE" {
+            assert_eq!(stands.map(|task| &task.status), Some(reported), "a reported end changed");
         }
     }
 }
 
-/// The audit log can be read, and a lost answer did not store an entry twice.
+/// The audit log can be read, and a lost response did not store an entry twice.
 async fn audit_entries_are_unique(world: &World) {
     let page = world.manage(Method::GET, "/api/audit?limit=100", &json!({})).await.body;
     let entries = page["entries"].as_array().unwrap();
@@ -189,7 +191,7 @@ async fn agents_are_whole(world: &World) {
         let (owner, until) = (attribute(token, "agent_id"), millis(&token["until"]));
         let expired = until.is_some_and(|until| until <= now);
         let entry = wanted.remove(&attribute(token, "hash"));
-        assert!(expired || entry == Some((owner, until)), "a token of nobody: {token}\n{entry:?}");
+        assert!(expired || entry == Some((owner, until)), "a token without an agent: {token}\n{entry:?}");
     }
     assert!(wanted.is_empty(), "agents without their tokens: {wanted:?}");
     secrets_are_whole(world).await;
@@ -212,14 +214,17 @@ async fn secrets_are_whole(world: &World) {
     for agent in world.items("agents").await.iter().filter(|item| item["imported"]["BOOL"] == true) {
         wanted.insert(format!("test/agents/{}/webhook-token", attribute(agent, "agent_id")));
     }
-    let kept: BTreeSet<String> = world.wire.secrets.names().into_iter().collect();
-    assert!(wanted.is_subset(&kept), "missing secrets: {wanted:?} of {kept:?}");
-    // Of what nobody knows to have happened, secrets may be left.
+    let stored: BTreeSet<String> = world.wire.secrets.names().into_iter().collect();
+    assert!(wanted.is_subset(&stored), "missing secrets: {wanted:?} of {stored:?}");
+    // After a change with an unclear outcome, secrets may remain.
     let own = |name: &&String| !named.contains(*name);
-    assert!(unclear || wanted.iter().filter(own).eq(kept.iter().filter(own)), "secrets of nobody: {kept:?}");
-    let foreign = kept.iter().filter(|name| !name.starts_with("test/agents/"));
+    assert!(
+        unclear || wanted.iter().filter(own).eq(stored.iter().filter(own)),
+        "secrets without an agent: {stored:?}"
+    );
+    let foreign = stored.iter().filter(|name| !name.starts_with("test/agents/"));
     for name in foreign {
-        assert!(named.contains(name), "kept without its name: {name} of {named:?}");
+        assert!(named.contains(name), "stored without its name record: {name} of {named:?}");
     }
 }
 

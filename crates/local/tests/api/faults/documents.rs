@@ -1,5 +1,5 @@
-//! Uploads, searches and deletions whose calls fail, and what must hold of the
-//! documents table in the end.
+//! Uploads, searches and deletions whose calls fail, and the invariants of the
+//! documents table at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -35,7 +35,7 @@ pub(super) async fn replace(world: &World) {
     world.faults_from_here();
     put(world, &agent, "rules.txt", NEW).await;
     let second = world.trigger(&agent.url, None, r#"{"about":"order triage"}"#).await;
-    // The runner may remember the agent, and read its document, for ten seconds.
+    // The runner may cache the agent, and read its old document, for ten seconds.
     world.drain().await;
     answers_from(world, &second, &[OLD, NEW]).await;
 }
@@ -70,7 +70,7 @@ pub(super) async fn delete_agent(world: &World) {
     assert!(world.items("documents").await.is_empty(), "its documents are gone");
 }
 
-/// As a sane administrator uploads: until it is taken.
+/// Uploads as an administrator does: repeats the upload until it is accepted.
 async fn put(world: &World, agent: &Agent, source: &str, text: &str) -> Value {
     let headers =
         [("authorization", format!("Bearer {SMALL_ADMIN_TOKEN}")), ("content-type", "text/plain".to_owned())];
@@ -84,7 +84,7 @@ async fn put(world: &World, agent: &Agent, source: &str, text: &str) -> Value {
         }
         world.seen.lock().unwrap().unclear = true;
     }
-    panic!("an upload was never taken")
+    panic!("an upload was never accepted")
 }
 
 async fn listed(world: &World, agent: &Agent) -> Vec<String> {
@@ -96,7 +96,7 @@ async fn listed(world: &World, agent: &Agent) -> Vec<String> {
     names
 }
 
-/// An answer of the run says where it comes from; a run that failed says nothing.
+/// A successful run lists its source. A failed run is not checked.
 async fn answers_from(world: &World, task: &str, texts: &[&str]) {
     let status = world.status(task).await.unwrap();
     if status["status"] == "SUCCESS" {
@@ -106,7 +106,7 @@ async fn answers_from(world: &World, task: &str, texts: &[&str]) {
     }
 }
 
-/// What a record lists is there; what is there, a record names.
+/// Every document part of a record is stored, and every stored part is in a record.
 pub(super) async fn are_whole(world: &World) {
     let there: BTreeSet<String> = world.items("documents").await.iter().map(id_of).collect();
     let (mut listed, mut named) = (BTreeMap::new(), BTreeSet::new());
@@ -122,10 +122,10 @@ pub(super) async fn are_whole(world: &World) {
     for (part, source) in &listed {
         assert!(there.contains(part), "{source} has lost {part} of {there:?}");
     }
-    // A request that arrives after all is over is nobody's to clean up.
+    // A request that arrives after the end may store parts that no agent has.
     if !world.wire.plan.has_ghosts() {
         named.extend(listed.into_keys());
-        assert!(there.is_subset(&named), "documents of nobody: {there:?} of {named:?}");
+        assert!(there.is_subset(&named), "documents without an agent: {there:?} of {named:?}");
     }
 }
 
@@ -138,7 +138,7 @@ fn parts(owner: &str, content: &Value) -> impl Iterator<Item = String> {
     (0..content["parts"].as_u64().unwrap()).map(move |part| format!("{owner}#{name}.{part}"))
 }
 
-/// The list of an agent's documents, as its record keeps it.
+/// The list of an agent's documents in its record.
 fn catalogue(agent: &Value) -> Value {
     let packed = base64::decode(agent["catalogue"]["B"].as_str().unwrap()).unwrap();
     let mut json = packed[1..].to_vec();

@@ -1,5 +1,5 @@
-//! The flows whose calls fail: each a story of what callers do, with the faults
-//! beginning where it says so.
+//! The flows whose calls fail. Each is a sequence of actions of callers. The faults
+//! begin at `faults_from_here`.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::provider::{Act, Script};
 use super::world::World;
 use crate::support::{Agent, string};
 
-/// Returns of a message while the function is throttled: half an hour of them, and more
-/// than the 25 after which the first release took a message for a dead letter.
+/// Receives of a message while the function is throttled. That is half an hour of them, and
+/// more than the 25 after which the first release took a message for a dead letter.
 const THROTTLED_RECEIVES: usize = 30;
 
 pub(crate) struct Flow {
@@ -22,11 +22,11 @@ pub(crate) struct Flow {
     pub(crate) model: Script,
     pub(crate) max_attempts: u32,
     pub(crate) max_receives: u32,
-    /// The failures in which a task may end here.
+    /// The error types with which a task may end.
     pub(crate) ends: &'static [&'static str],
 }
 
-/// A model that answers, and the limits of template.yaml.
+/// A model that always answers, and the limits of template.yaml.
 const PLAIN: Flow = Flow {
     name: "",
     life: |_| Box::pin(async {}),
@@ -77,7 +77,7 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "run after throttling", life: |world| Box::pin(throttled(world)), ..PLAIN },
     Flow { name: "run two with one slot", life: |world| Box::pin(limited(world)), ..PLAIN },
     Flow {
-        name: "wait for a slot with a worn-out message",
+        name: "wait for a slot with many receives",
         life: |world| Box::pin(limited_for_long(world)),
         ..PLAIN
     },
@@ -106,11 +106,11 @@ pub(crate) const FLOWS: &[Flow] = &[
         ..PLAIN
     },
     Flow { name: "create an agent", life: |world| Box::pin(create(world)), ..PLAIN },
-    Flow { name: "bring a token along", life: |world| Box::pin(import(world)), ..PLAIN },
+    Flow { name: "import a token", life: |world| Box::pin(import(world)), ..PLAIN },
     Flow { name: "update an agent", life: |world| Box::pin(update(world)), ..PLAIN },
     Flow { name: "rotate with an overlap", life: |world| Box::pin(rotate(world)), ..PLAIN },
-    Flow { name: "keep a secret", life: |world| Box::pin(keep_secret(world)), ..PLAIN },
-    Flow { name: "replace and forget a secret", life: |world| Box::pin(forget_secret(world)), ..PLAIN },
+    Flow { name: "store a secret", life: |world| Box::pin(store_secret(world)), ..PLAIN },
+    Flow { name: "replace and delete a secret", life: |world| Box::pin(delete_secret(world)), ..PLAIN },
     Flow {
         name: "delete an agent with a task",
         life: |world| Box::pin(delete(world)),
@@ -202,7 +202,7 @@ async fn run(world: &World) {
     run_as(world, json!({})).await;
 }
 
-/// An agent with these fields on top.
+/// Runs an agent with these additional fields.
 async fn run_as(world: &World, more: Value) {
     let agent = world.agent(more).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
@@ -251,7 +251,7 @@ async fn limited(world: &World) {
     world.drain().await;
 }
 
-/// The messages have been received so often that the next wait replaces them.
+/// The messages were received so often that the next wait replaces them.
 async fn limited_for_long(world: &World) {
     let agent = world.agent(json!({ "limits": { "max_concurrent_runs": 1 } })).await;
     for order in 0..2 {
@@ -262,8 +262,8 @@ async fn limited_for_long(world: &World) {
     world.drain().await;
 }
 
-/// Lambda has no room for the function for so long that its message was returned more
-/// often than a short `maxReceiveCount` allows.
+/// Lambda throttles the function for so long that its message was received more often
+/// than a small `maxReceiveCount` allows.
 async fn throttled(world: &World) {
     let agent = world.agent(json!({})).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
@@ -301,10 +301,10 @@ async fn import(world: &World) {
     let made = world.manage(Method::POST, "/api/agents", &definition).await;
     let url = match made.status {
         201 => string(&made.body["webhook_url"]),
-        // By the first try, whose answer was lost.
+        // The first request created it, and its response was lost.
         _ => {
             assert_eq!(made.body["code"], "token_taken", "{}", made.body);
-            assert!(world.seen.lock().unwrap().unclear, "the token is taken by nobody");
+            assert!(world.seen.lock().unwrap().unclear, "the token is taken without a reason");
             let listed = world.manage(Method::GET, "/api/agents", &json!({})).await.body;
             string(&listed["agents"][0]["webhook_url"])
         }
@@ -352,18 +352,18 @@ async fn delete(world: &World) {
     assert!(items.iter().all(is_audit), "the agent and its token are gone");
 }
 
-async fn keep_secret(world: &World) {
+async fn store_secret(world: &World) {
     world.faults_from_here();
-    keep(world, "sk-1").await;
+    put_secret(world, "sk-1").await;
     let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
     run_with_key(world, &agent, "Bearer sk-1").await;
 }
 
-async fn forget_secret(world: &World) {
-    keep(world, "sk-1").await;
+async fn delete_secret(world: &World) {
+    put_secret(world, "sk-1").await;
     let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
     world.faults_from_here();
-    keep(world, "sk-2").await;
+    put_secret(world, "sk-2").await;
     run_with_key(world, &agent, "Bearer sk-2").await;
     let refused = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
     assert_eq!(refused.body["code"], "secret_in_use", "{refused:?}");
@@ -373,9 +373,9 @@ async fn forget_secret(world: &World) {
     assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
 }
 
-async fn keep(world: &World, value: &str) {
-    let kept = world.manage(Method::PUT, "/api/secrets/crm", &json!({ "value": value })).await;
-    assert_eq!(kept.status, 204, "{}", kept.body);
+async fn put_secret(world: &World, value: &str) {
+    let stored = world.manage(Method::PUT, "/api/secrets/crm", &json!({ "value": value })).await;
+    assert_eq!(stored.status, 204, "{}", stored.body);
 }
 
 async fn run_with_key(world: &World, agent: &Agent, authorization: &str) {
@@ -385,7 +385,7 @@ async fn run_with_key(world: &World, agent: &Agent, authorization: &str) {
     assert!(runs.iter().all(|run| run.authorization.as_deref() == Some(authorization)), "{runs:?}");
 }
 
-/// Text that does not get smaller.
+/// Text that does not compress.
 fn noise(characters: usize) -> Value {
     let mut state = 88_172_645_463_325_252_u64;
     let text: String = (0..characters)

@@ -1,6 +1,6 @@
-//! A model's server that consults the plan: it can close a connection, cut an
-//! answer off, never answer, and be what its caller dies over. Written on the
-//! socket, because no HTTP server does such things to its own answers.
+//! A fake model provider with faults by plan: it can close the connection, cut off a
+//! response, never respond, and end its caller's process. It uses bare sockets, because
+//! HTTP servers cannot do this to their responses.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::model::completion;
 use crate::support::plan::Fault;
 use crate::support::wire::Wire;
 
-/// What the server does at a task's n-th run (from 0), if the plan has no fault.
+/// What the server does at a task's n-th run (from 0) if the plan has no fault.
 pub(crate) type Script = fn(usize) -> Act;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Act {
     Busy,
     /// The caller's process dies.
     Kill,
-    /// Wants a tool called, with arguments of its own each time, and answers when it was.
+    /// Calls a tool, with other arguments each time, and answers after the call.
     UseTool,
 }
 
@@ -43,18 +43,18 @@ pub(crate) struct ToolCall {
 /// One request to the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    /// The prompt is the task's id, and the time.
+    /// From the prompt, which is the task's id and the time.
     pub(crate) task: String,
     pub(crate) payload: String,
     pub(crate) authorization: Option<String>,
-    /// How often the model had spoken before in this run.
+    /// How many turns of the model this run had before.
     pub(crate) turn: usize,
-    /// Which attempt the task's record named, and whether its lease lasted.
+    /// The attempt in the task's record at that time. `held`: whether its lease was valid.
     pub(crate) attempt: u64,
     pub(crate) held: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) act: Act,
-    /// What its caller was handed, whole.
+    /// The complete answer, if it was sent to the caller.
     pub(crate) answer: Option<String>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Provider(Arc<Shared>);
 struct Shared {
     origin: String,
     script: Script,
-    /// Its callers wait for some seconds only.
+    /// Whether its callers wait for a few seconds only.
     impatient: bool,
     wire: Wire,
     time: Time,
@@ -117,7 +117,7 @@ impl Provider {
         self.0.tool_calls.lock().unwrap().clone()
     }
 
-    /// The definition of its tool.
+    /// The definition of the tool that the model calls.
     pub(crate) fn tool(&self) -> Value {
         let parameters = json!({ "properties": { "asked_for_by": {} } });
         let operation = json!({ "name": "act", "method": "POST", "path": "/tool", "parameters": parameters });
@@ -126,14 +126,14 @@ impl Provider {
         })
     }
 
-    /// One request a connection.
+    /// Serves one request per connection.
     async fn serve(self, mut stream: TcpStream) {
-        let Some((head, body)) = read_request(&mut stream).await else { return };
-        let (format, reply) = match head.starts_with("POST /v1/tool") {
-            true => (Format::Openai, self.call_tool(&head, body)),
+        let Some((headers, body)) = read_request(&mut stream).await else { return };
+        let (format, reply) = match headers.starts_with("POST /v1/tool") {
+            true => (Format::Openai, self.call_tool(&headers, body)),
             false => {
-                let format = Format::of(head.split(' ').nth(1).unwrap_or_default());
-                (format, self.reply(format, &head, &body).await)
+                let format = Format::from_path(headers.split(' ').nth(1).unwrap_or_default());
+                (format, self.reply(format, &headers, &body).await)
             }
         };
         let (status, header, content, sent) = match reply {
@@ -161,21 +161,21 @@ impl Provider {
             }
         };
         let length = content.len();
-        let head = format!(
+        let headers = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n{header}\r\n"
         );
-        // A caller that is gone gets nothing.
-        let _ = stream.write_all(head.as_bytes()).await;
+        // The caller may have closed the connection.
+        let _ = stream.write_all(headers.as_bytes()).await;
         let _ = stream.write_all(&content.as_bytes()[..sent]).await;
     }
 
-    async fn reply(&self, format: Format, head: &str, body: &Value) -> Reply {
+    async fn reply(&self, format: Format, headers: &str, body: &Value) -> Reply {
         let prompt = format.system(body);
         let (task, asked_at) = prompt.split_once(' ').expect("the prompt is the task's id and the time");
         let (task, asked_at) = (task.to_owned(), asked_at.to_owned());
         let (attempt, held) = self.held(&task).await;
         if !self.0.callers.iter().any(|machine| machine.lives_since(&asked_at)) {
-            // On its way when its process died.
+            // It was in transit when its process died.
             return Reply::Close;
         }
         let (_, fault) = self.0.wire.plan.next("model");
@@ -187,7 +187,7 @@ impl Provider {
                 .iter()
                 .filter(|said| said["role"] == "assistant")
                 .count(),
-            authorization: header(head, "authorization"),
+            authorization: header(headers, "authorization"),
             task,
             attempt,
             held,
@@ -205,8 +205,8 @@ impl Provider {
         reply
     }
 
-    fn call_tool(&self, head: &str, arguments: Value) -> Reply {
-        let key = header(head, "idempotency-key").expect("a call has a key");
+    fn call_tool(&self, headers: &str, arguments: Value) -> Reply {
+        let key = header(headers, "idempotency-key").expect("a call has a key");
         let (_, fault) = self.0.wire.plan.next("tool");
         self.0.tool_calls.lock().unwrap().push(ToolCall { key, arguments });
         match fault {
@@ -216,18 +216,18 @@ impl Provider {
         }
     }
 
-    /// Which attempt holds the task in its record, and whether one does.
+    /// The attempt in the task's record, and whether its lease is valid.
     async fn held(&self, task: &str) -> (u64, bool) {
         let key = TaskId::parse(task).expect("a task's id").key().as_hex();
         let get = json!({ "TableName": "tasks", "Key": { "id": { "S": key } }, "ConsistentRead": true });
-        let item = &self.0.wire.look("GetItem", get).await["Item"];
+        let item = &self.0.wire.call_dynamodb("GetItem", get).await["Item"];
         let number = |name: &str| item[name]["N"].as_str().and_then(|digits| digits.parse().ok());
         let lease = Moment::from_millis(number("lease_until").unwrap_or_default());
         let held = item["status"]["S"] == "STARTED" && self.0.time.clock().now() < lease;
         (number("attempt").unwrap_or_default(), held)
     }
 
-    /// Records the run; what comes of it by the script, and the answer it would get.
+    /// Records the run. Returns its number, its action by the script and its answer.
     fn note(&self, mut run: Run) -> (usize, Act, String) {
         let mut runs = self.0.runs.lock().unwrap();
         let nth = runs.iter().filter(|earlier| earlier.task == run.task).count();
@@ -274,7 +274,7 @@ impl Provider {
     }
 }
 
-/// The base URL of what listens here.
+/// The base URL of a listener.
 pub(crate) fn origin(listener: &TcpListener) -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
@@ -288,10 +288,10 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
     loop {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
         if let Some(end) = end {
-            let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
-            let length: usize = header(&head, "content-length")?.parse().ok()?;
+            let headers = String::from_utf8(bytes[..end].to_vec()).ok()?;
+            let length: usize = header(&headers, "content-length")?.parse().ok()?;
             if let Some(body) = bytes.get(end + 4..end + 4 + length) {
-                return Some((head, serde_json::from_slice(body).ok()?));
+                return Some((headers, serde_json::from_slice(body).ok()?));
             }
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
@@ -300,8 +300,9 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
     }
 }
 
-fn header(head: &str, name: &str) -> Option<String> {
-    head.lines()
+fn header(headers: &str, name: &str) -> Option<String> {
+    headers
+        .lines()
         .filter_map(|line| line.split_once(": "))
         .find(|(found, _)| found.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.to_owned())

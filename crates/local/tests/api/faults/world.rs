@@ -1,5 +1,5 @@
-//! The world of one scenario: the services, processes that die and are replaced,
-//! a caller who retries, and the event source mapping.
+//! The environment of one scenario: the services, processes that die and are replaced,
+//! a caller that retries, and the event source mapping.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,14 +25,14 @@ use crate::support::wire::Wire;
 use crate::support::{Agent, Time, string};
 
 const URL: &str = "http://embedded.invalid";
-/// An invocation ends when its message comes back, as in template.yaml.
+/// An invocation ends when the visibility timeout of its message ends, as in template.yaml.
 const INVOCATION: Duration = VISIBILITY;
-/// As the mapping in template.yaml.
+/// As in the event source mapping of template.yaml.
 const BATCH: usize = 10;
 /// Far more than any scenario needs.
 const MOST_BATCHES: usize = 200;
 const MOST_TRIES: usize = 12;
-/// Seconds for a run whose model never answers: it is waited for in real time.
+/// Time limit in seconds for a run whose model never responds. The test waits in real time.
 const SHORT_LIMIT: u64 = 4;
 
 pub(crate) struct World {
@@ -40,19 +40,19 @@ pub(crate) struct World {
     pub(crate) time: Time,
     pub(crate) provider: Provider,
     pub(crate) seen: Mutex<Seen>,
-    /// Two, for two runners at once. The first one serves the callers, too.
+    /// Two, for two concurrent runners. The first one also serves the callers.
     machines: [Arc<Machine>; 2],
     timeout_seconds: u64,
 }
 
-/// What callers were told.
+/// What callers sent and received.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) statuses: Vec<(String, Value)>,
     /// Every payload ever sent.
     pub(crate) payloads: Vec<String>,
-    /// A management call was not answered, or with 503: what it did is unclear.
+    /// A management call had no response or a 503, so its effect is unclear.
     pub(crate) unclear: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Accepted {
     pub(crate) task: String,
 }
 
-/// A task as its record has it, and as its status is answered.
+/// A task: its record and its status response.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TaskSeen {
     pub(crate) id: String,
@@ -78,7 +78,7 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-/// Runs one process at a time; a dead one is replaced.
+/// Runs one process at a time. A dead process is replaced.
 pub(crate) struct Machine {
     wire: Wire,
     clock: Clock,
@@ -101,14 +101,14 @@ impl Machine {
         if let Some(process) = process.as_ref().filter(|process| !process.wire.life.is_cancelled()) {
             return Arc::clone(process);
         }
-        let wire = self.wire.of_new_process();
+        let wire = self.wire.for_new_process();
         let started = Arc::new(Process::start(wire, &self.clock, URL, self.max_attempts, &self.model));
         *process = Some(Arc::clone(&started));
         *self.started_at.lock().unwrap() = Some(self.clock.now());
         started
     }
 
-    /// Whether its process of that moment is alive.
+    /// Whether the process of that time is still alive.
     pub(crate) fn lives_since(&self, moment: &str) -> bool {
         let lives = |process: &Arc<Process>| !process.wire.life.is_cancelled();
         let alive = self.process.lock().unwrap().as_ref().is_some_and(lives);
@@ -124,13 +124,13 @@ impl Machine {
 }
 
 impl World {
-    /// `impatient`: a model that never answers is not waited for long.
+    /// `impatient`: runs have a short time limit, because the model never responds.
     pub(crate) async fn new(flow: &Flow, strikes: &[Strike], impatient: bool) -> Self {
         let time = Time::default();
-        let (wire, clock) = (Wire::with(time.clone(), Plan::of(strikes)), time.clock());
+        let (wire, clock) = (Wire::with(time.clone(), Plan::new(strikes)), time.clock());
         wire.sqs.redrive_after(flow.max_receives);
         for table in ["tasks", "agents", "documents"] {
-            wire.look("CreateTable", table_of(table)).await;
+            wire.call_dynamodb("CreateTable", table_of(table)).await;
         }
         index_tasks(&Aws::embedded(wire.engine.clone()), "tasks").await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -145,12 +145,12 @@ impl World {
         self.timeout_seconds == SHORT_LIMIT
     }
 
-    /// Faults from here on.
+    /// The faults begin here.
     pub(crate) fn faults_from_here(&self) {
         self.wire.plan.arm();
     }
 
-    /// An agent that asks the provider, with other fields on top.
+    /// The definition of an agent that calls the provider, with additional fields.
     pub(crate) fn definition(&self, more: Value) -> Value {
         let mut definition = json!({
             "name": "a",
@@ -173,7 +173,7 @@ impl World {
         Agent { id: string(&made.body["agent_id"]), url: string(&made.body["webhook_url"]) }
     }
 
-    /// As a sane caller triggers: until it is answered 200, with the same key.
+    /// Triggers as callers do: with the same key until the response is 200.
     pub(crate) async fn trigger(&self, url: &str, key: Option<&str>, payload: &str) -> String {
         self.seen.lock().unwrap().payloads.push(payload.to_owned());
         let path = url.strip_prefix(URL).unwrap();
@@ -195,7 +195,7 @@ impl World {
         panic!("a trigger was never accepted")
     }
 
-    /// How the task stands; `None` if there is no such task.
+    /// The status of the task, or `None` if there is no such task.
     pub(crate) async fn status(&self, task: &str) -> Option<Value> {
         let path = format!("/api/task_status?task_id={task}");
         for _ in 0..MOST_TRIES {
@@ -213,14 +213,14 @@ impl World {
         panic!("a status was never answered")
     }
 
-    /// As a sane administrator manages: until it is answered, and not 503; a
-    /// conflict with oneself is tried again.
+    /// Manages as administrators do: until there is a response other than 503. A conflict
+    /// with an own earlier request is retried.
     pub(crate) async fn manage(&self, method: Method, path: &str, body: &Value) -> Answer {
         let authorization = [("authorization", format!("Bearer {SMALL_ADMIN_TOKEN}"))];
         for _ in 0..MOST_TRIES {
             match self.send(method.clone(), path, &authorization, &body.to_string()).await {
                 Some(answer) if answer.status == 409 && answer.body["code"] == "conflict" => {
-                    assert!(self.seen.lock().unwrap().unclear, "a conflict with nobody");
+                    assert!(self.seen.lock().unwrap().unclear, "a conflict without an earlier request");
                 }
                 Some(answer) if answer.status != 503 => return answer,
                 _ => self.seen.lock().unwrap().unclear = true,
@@ -229,7 +229,7 @@ impl World {
         panic!("{method} {path} was never answered")
     }
 
-    /// One request; `None` if the process died over it.
+    /// Sends one request. Returns `None` if the process died meanwhile.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -262,7 +262,7 @@ impl World {
         self.drain_by(1).await;
     }
 
-    /// The same with a queue that hands every message out twice at once.
+    /// The same with a queue that delivers every message twice at the same time.
     pub(crate) async fn drain_with_twins(&self) {
         self.drain_by(2).await;
     }
@@ -282,20 +282,20 @@ impl World {
         panic!("the queue is never empty")
     }
 
-    /// One batch, if there is a message that can be received now.
+    /// Receives and runs one batch.
     pub(crate) async fn run_one_batch(&self) {
         let (queue, batch) = self.batch().expect("a message");
         self.invoke(&self.machines[0], queue, batch).await;
     }
 
-    /// The mapping receives a batch and cannot invoke the function, so that the messages
-    /// come back when their visibility timeout is over. Each return counts as a receive.
+    /// The mapping receives a batch and cannot invoke the function, so the messages are
+    /// visible again after their visibility timeout. Each receive counts.
     pub(crate) fn throttle_one_batch(&self) {
         let (_, batch) = self.batch().expect("a message");
         assert!(!batch.is_empty());
     }
 
-    /// The next batch. The clock goes forward if every message is hidden.
+    /// The next batch. Sets the clock forward if no message is visible.
     fn batch(&self) -> Option<(&'static str, Vec<Received>)> {
         loop {
             for queue in [LIVE, DEAD] {
@@ -309,7 +309,7 @@ impl World {
         }
     }
 
-    /// What the agent function's `main` and its mapping do with a batch.
+    /// Handles a batch as the agent function's `main` and its mapping do.
     async fn invoke(&self, machine: &Machine, queue: &'static str, batch: Vec<Received>) {
         let process = machine.process();
         let source = if queue == DEAD { &process.dead_letters } else { &process.queue };
@@ -327,7 +327,7 @@ impl World {
         }
     }
 
-    /// Every ended task's message comes once more, from both queues.
+    /// Sends the message of every ended task again, to both queues.
     pub(crate) fn send_again(&self, tasks: &[TaskSeen]) {
         for task in tasks.iter().filter(|task| task.has_ended()) {
             for queue in [LIVE, DEAD] {
@@ -338,7 +338,7 @@ impl World {
         }
     }
 
-    /// Every task there is, by its record.
+    /// All tasks that have a record.
     pub(crate) async fn tasks(&self) -> Vec<TaskSeen> {
         let mut tasks = Vec::new();
         for item in self.items("tasks").await {
@@ -353,13 +353,14 @@ impl World {
     }
 
     pub(crate) async fn items(&self, table: &str) -> Vec<Value> {
-        let found = self.wire.look("Scan", json!({ "TableName": table, "ConsistentRead": true })).await;
-        assert!(found.get("LastEvaluatedKey").is_none(), "one page holds all");
-        found["Items"].as_array().unwrap().clone()
+        let scanned =
+            self.wire.call_dynamodb("Scan", json!({ "TableName": table, "ConsistentRead": true })).await;
+        assert!(scanned.get("LastEvaluatedKey").is_none(), "one page holds all");
+        scanned["Items"].as_array().unwrap().clone()
     }
 }
 
-/// A runtime for one invocation: what it spawned ends with it.
+/// A runtime for one invocation. Dropping it ends the tasks that the invocation spawned.
 struct Mortal(Option<Runtime>);
 
 impl Default for Mortal {
@@ -414,7 +415,7 @@ fn delivery(message: &Received, queue: &str) -> Delivery {
     }
 }
 
-/// Faults of AWS are answered 503, in the house's shape and with a reference.
+/// Errors of AWS give a 503 in the common error format, with a reference.
 fn is_a_good_503(answer: &Answer) -> bool {
     let Answer { status, body } = answer;
     let reference = body["reference"].as_str().map(str::len);

@@ -1,4 +1,4 @@
-//! Bodies that would cost the server more than they cost the caller.
+//! Bodies that could cost the server more than they cost the caller.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn bytes(site: &Site, headers: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn json_a_hundred_thousand_levels_deep_is_refused_at_once() {
+async fn json_a_hundred_thousand_levels_deep_is_refused_immediately() {
     let site = Site::open().await;
     for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]"), ("[", "")] {
         let body = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
@@ -28,7 +28,7 @@ async fn json_a_hundred_thousand_levels_deep_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_refused_and_never_inflated() {
+async fn a_compressed_body_is_refused_and_never_decompressed() {
     let site = Site::open().await;
     let bomb = &bomb(10 * 1024 * 1024);
     for encoding in ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, gzip", "identity, gzip"] {
@@ -42,7 +42,7 @@ async fn a_compressed_body_is_refused_and_never_inflated() {
 }
 
 #[tokio::test]
-async fn what_is_not_utf_8_is_refused_or_replaced_and_never_breaks_anything() {
+async fn invalid_utf_8_is_refused_or_replaced() {
     let site = Site::open().await;
     for body in [&b"\"\xff\""[..], b"\"\xc0\xaf\"", b"\"\xed\xa0\x80\"", b"{\"\xf5\":1}", b"\xff\xfe[\0]\0"] {
         let heard = site.hear(bytes(&site, "", body)).await;
@@ -50,8 +50,8 @@ async fn what_is_not_utf_8_is_refused_or_replaced_and_never_breaks_anything() {
     }
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     assert_eq!(site.hear(bytes(&site, form, b"a=\xff")).await.code(), "invalid_payload");
-    let head = site.post("", "");
-    let key = [head.trim_end().as_bytes(), b"\r\nIdempotency-Key: \xff\r\n", CLOSE.as_bytes()];
+    let start = site.post("", "");
+    let key = [start.trim_end().as_bytes(), b"\r\nIdempotency-Key: \xff\r\n", CLOSE.as_bytes()];
     let keyed = [&key.concat()[..], b"Content-Length: 2\r\n\r\n{}"].concat();
     assert_eq!(site.hear(keyed).await.code(), "invalid_idempotency_key");
     let path = site.hear([b"GET ", site.path.as_bytes(), b"\xff HTTP/1.1\r\nHost: x\r\n\r\n"].concat()).await;
@@ -68,7 +68,7 @@ async fn what_is_not_utf_8_is_refused_or_replaced_and_never_breaks_anything() {
 }
 
 #[tokio::test]
-async fn a_form_or_query_of_very_many_fields_is_read_in_time() {
+async fn a_form_or_query_of_very_many_fields_is_parsed_in_time() {
     let site = Site::open().await;
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let same = "a&".repeat(500_000);
@@ -83,19 +83,19 @@ async fn a_form_or_query_of_very_many_fields_is_read_in_time() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_cut_off_at_a_bound() {
+async fn an_endless_body_is_refused_at_the_size_limit() {
     let site = Site::open().await;
-    let head = site.post("Transfer-Encoding: chunked\r\n", "");
+    let headers = site.post("Transfer-Encoding: chunked\r\n", "");
     let chunk = format!("100000\r\n{}\r\n", " ".repeat(0x10_0000));
-    let heard = site.hear(head + &chunk.repeat(70)).await;
-    // The answer may be lost when the server closes on a caller who still sends.
+    let heard = site.hear(headers + &chunk.repeat(70)).await;
+    // The response may be lost if the server closes the connection while the caller still sends.
     assert!([0, 413].contains(&heard.status()), "{}", heard.0);
     site.closes_unharmed(0).await;
 }
 
-/// INTERFACE section 1: what can be refused without the body is refused before it is sent.
+/// A request that can be refused without its body is refused before the body is sent.
 #[tokio::test]
-async fn a_large_body_that_is_refused_anyway_need_not_be_sent() {
+async fn a_request_is_refused_before_its_large_body_is_sent() {
     let site = Site::open().await;
     let unknown = format!("/api/webhooks/agents/{}", "0".repeat(40));
     for (path, headers, status) in [
@@ -105,11 +105,11 @@ async fn a_large_body_that_is_refused_anyway_need_not_be_sent() {
     ] {
         for expect in ["", "Expect: 100-continue\r\n"] {
             let mut stream = site.connect().await;
-            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{headers}{expect}\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
+            let start = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{headers}{expect}\r\n");
+            stream.write_all(start.as_bytes()).await.unwrap();
             let mut answer = [0; 12];
             let read = timeout(Duration::from_secs(2), stream.read_exact(&mut answer)).await;
-            read.expect("an answer before the body").unwrap();
+            read.expect("a response before the body").unwrap();
             assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{headers}{expect}");
         }
     }

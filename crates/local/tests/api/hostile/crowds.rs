@@ -1,4 +1,4 @@
-//! More at once than can be worked on.
+//! More concurrent requests than the server can handle.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use local::serve::Settings;
 use reqwest::{Method, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::{Site, listen};
-use crate::support::{accepted, refused};
+use crate::support::{accepted, refused, string};
 
-/// One request at a time. More may wait than the unrelated caller sends within its time limit.
+/// One request at a time. The queue is longer than what the unrelated caller sends within its time limit.
 fn narrow(settings: &mut Settings) {
-    settings.http.in_work = 1;
-    settings.http.in_work_per_path = 1;
-    settings.http.waiting_per_path = 8;
+    settings.http.max_requests = 1;
+    settings.http.max_requests_per_route = 1;
+    settings.http.max_waiting_per_route = 8;
 }
 
 async fn triggers(site: &Site, number: usize) -> Vec<Response> {
@@ -25,8 +25,20 @@ async fn triggers(site: &Site, number: usize) -> Vec<Response> {
     join_all(sending).await.into_iter().map(Result::unwrap).collect()
 }
 
+async fn stored_tasks(site: &Site) -> Vec<String> {
+    let (mut tasks, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/tasks?agent_id={}&limit=100{cursor}", site.agent.id);
+        let response = site.world.manage(Method::GET, &path).send().await.unwrap();
+        let page: Value = response.json().await.unwrap();
+        tasks.extend(page["tasks"].as_array().unwrap().iter().map(|task| string(&task["task_id"])));
+        let Some(next) = page["next_cursor"].as_str() else { return tasks };
+        cursor = format!("&cursor={next}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_finds_no_place_is_told_when_to_come_again_and_all_that_was_accepted_ends() {
+async fn a_refused_caller_gets_retry_after_and_every_accepted_task_ends() {
     let site = Site::open_with(narrow).await;
     let mut tasks = Vec::new();
     let mut turned_away = 0;
@@ -48,10 +60,10 @@ async fn whoever_finds_no_place_is_told_when_to_come_again_and_all_that_was_acce
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_other_agents_are_answered_while_one_agent_is_flooded() {
+async fn a_flood_of_one_agent_delays_neither_health_checks_nor_other_agents() {
     let site = Site::open_with(|settings| {
         narrow(settings);
-        settings.http.in_work = 2;
+        settings.http.max_requests = 2;
     })
     .await;
     let other = site.world.agent(&site.model, json!({ "name": "other" })).await;
@@ -67,14 +79,14 @@ async fn health_and_other_agents_are_answered_while_one_agent_is_flooded() {
         }
     };
     let (tasks, ()) = tokio::join!(flooded, alone);
-    // Nothing is left behind: a task triggered after them all is the last.
+    // No task remains in the queue: a task that is triggered after them is the last to run.
     site.world.run(&other, "1").await;
     site.world.run(&site.agent, "1").await;
     site.closes_unharmed(tasks + 22).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_whose_caller_hung_up_at_any_moment_is_queued_if_it_is_stored() {
+async fn a_stored_task_is_queued_if_its_caller_disconnects_at_any_moment() {
     let site = Site::open().await;
     for n in 0..200 {
         let mut stream = site.connect().await;
@@ -82,8 +94,11 @@ async fn a_task_whose_caller_hung_up_at_any_moment_is_queued_if_it_is_stored() {
         tokio::time::sleep(Duration::from_micros(n * 20)).await;
     }
     site.world.run(&site.agent, "1").await;
-    let tasks = site.model.asked().len();
-    site.closes_unharmed(tasks).await;
+    let tasks = stored_tasks(&site).await;
+    for task in &tasks {
+        site.world.ended(task).await;
+    }
+    site.closes_unharmed(tasks.len()).await;
 }
 
 #[tokio::test]
@@ -110,8 +125,8 @@ async fn a_request_whose_caller_resets_its_connection_while_it_waits_is_not_run(
 #[tokio::test]
 async fn connections_beyond_the_limit_close_earlier_ones() {
     let site = Site::open_unwatched_with(|settings| {
-        settings.http.connections = 4;
-        settings.http.head = Duration::from_secs(60);
+        settings.http.max_connections = 4;
+        settings.http.header_timeout = Duration::from_secs(60);
     })
     .await;
     let mut idle = Vec::new();
@@ -124,14 +139,14 @@ async fn connections_beyond_the_limit_close_earlier_ones() {
     }
     let open = latest.iter().filter(|stream| is_open(stream)).count();
     assert_eq!(open, 4, "the latest connections stay");
-    // The client of these tests may only now notice that its idle connection was closed, too.
+    // The client of these tests may only notice now that its idle connection was closed, too.
     let _ = site.world.http.get(format!("{}/api/health", site.world.url)).send().await;
     site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
-async fn when_connections_are_scarce_each_has_one_answer() {
-    let site = Site::open_unwatched_with(|settings| settings.http.connections = 4).await;
+async fn when_connections_are_scarce_each_gets_one_response() {
+    let site = Site::open_unwatched_with(|settings| settings.http.max_connections = 4).await;
     let health = "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut streams = Vec::new();
     for _ in 0..3 {
@@ -143,16 +158,16 @@ async fn when_connections_are_scarce_each_has_one_answer() {
         streams.iter_mut().map(|stream| tokio::time::timeout(Duration::from_secs(2), listen(stream))),
     );
     let closed = closed.await.into_iter().filter(Result::is_ok).count();
-    assert!(closed >= 1, "none made room");
+    assert!(closed >= 1, "no connection was closed");
     site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
-async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
+async fn large_responses_arrive_complete_and_are_sent_a_few_at_a_time() {
     let site = Site::open_with(|settings| {
-        settings.http.large = 1;
-        settings.http.turn = Duration::from_millis(300);
-        settings.http.pause = Duration::from_secs(5);
+        settings.http.max_large_transfers = 1;
+        settings.http.permit_timeout = Duration::from_millis(300);
+        settings.http.idle_timeout = Duration::from_secs(5);
     })
     .await;
     let text: &'static str = "0123456789abcdef".repeat(220 * 1024).leak();
@@ -165,7 +180,7 @@ async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
     let ask = format!("GET /api/task_status?task_id={task} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let mut unread = narrow_connection(&site).await;
     unread.write_all(ask.as_bytes()).await.unwrap();
-    // Its answer is on the way once the first byte is here.
+    // The response is being sent once the first byte is here.
     unread.readable().await.unwrap();
     assert_eq!(site.hear(&ask).await.code(), "overloaded");
     let whole = listen(&mut unread).await;
@@ -175,10 +190,10 @@ async fn large_answers_arrive_whole_and_are_given_out_a_few_at_a_time() {
 }
 
 #[tokio::test]
-async fn only_what_is_large_on_its_way_and_held_in_memory_needs_a_place_of_the_few() {
+async fn the_limit_of_large_responses_applies_only_to_large_bodies_in_memory() {
     let site = Site::open_with(|settings| {
-        settings.http.large = 0;
-        settings.http.turn = Duration::from_millis(50);
+        settings.http.max_large_transfers = 0;
+        settings.http.permit_timeout = Duration::from_millis(50);
     })
     .await;
     for _ in 0..3 {
@@ -195,10 +210,10 @@ async fn only_what_is_large_on_its_way_and_held_in_memory_needs_a_place_of_the_f
 }
 
 #[tokio::test]
-async fn slow_readers_of_pages_hold_up_no_answer() {
+async fn slow_readers_of_pages_delay_no_response() {
     let site = Site::open_with(|settings| {
-        settings.http.large = 1;
-        settings.http.turn = Duration::from_millis(100);
+        settings.http.max_large_transfers = 1;
+        settings.http.permit_timeout = Duration::from_millis(100);
     })
     .await;
     for _ in 0..3 {
@@ -210,7 +225,7 @@ async fn slow_readers_of_pages_hold_up_no_answer() {
         let encoding = if n % 2 == 0 { "gzip" } else { "identity" };
         let ask = format!("GET {page} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {encoding}\r\n\r\n");
         let mut reader = narrow_connection(&site).await;
-        // More of them than there is room for on the way.
+        // More pages than the buffers of the connection can hold.
         reader.write_all(ask.repeat(20).as_bytes()).await.unwrap();
         readers.push(reader);
     }
@@ -224,12 +239,12 @@ async fn slow_readers_of_pages_hold_up_no_answer() {
     }
 }
 
-/// The server has not closed it.
+/// Whether the server has not closed the connection.
 fn is_open(stream: &TcpStream) -> bool {
     matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// A script of more than a megabyte, which anybody may ask for.
+/// A script of more than a megabyte, which needs no authentication.
 async fn largest_page(site: &Site) -> String {
     let docs = site.world.http.get(format!("{}/api/docs", site.world.url)).send().await.unwrap();
     let docs = docs.text().await.unwrap();
@@ -237,7 +252,7 @@ async fn largest_page(site: &Site) -> String {
     docs.split('"').find(is_largest).unwrap().to_owned()
 }
 
-/// With little room on the way, so that an answer waits at its sender.
+/// A connection with a small receive buffer, so that the server cannot send a response at once.
 async fn narrow_connection(site: &Site) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();

@@ -1,5 +1,5 @@
-//! Definitions that hold credentials in clear, and arguments of a model that would
-//! leave their place in a tool's path.
+//! Definitions with credentials in clear, and arguments of a model that would leave their
+//! part of a tool's path.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{FakeApi, FakeModel, World, refused};
 use crate::turns::wants;
 
-/// Tools and models that hold a credential in clear.
+/// Tools and models with a credential in clear.
 fn definitions() -> Vec<(&'static str, Value)> {
     let http = |fields: Value| {
         let mut tool = json!({
@@ -23,23 +23,23 @@ fn definitions() -> Vec<(&'static str, Value)> {
     };
     let model = |url: &str| json!({ "model": { "base_url": url, "name": "m" } });
     vec![
-        ("carries a credential", http(json!({ "headers": { "X-Pass": "x" } }))),
-        ("carries a credential", http(json!({ "headers": { "pwd": "x" } }))),
-        ("carries a credential", http(json!({ "headers": { "X-AccessKey": "x" } }))),
-        ("carries a credential", http(json!({ "headers": { "X-Custom": "Bearer x" } }))),
+        ("contains a credential", http(json!({ "headers": { "X-Pass": "x" } }))),
+        ("contains a credential", http(json!({ "headers": { "pwd": "x" } }))),
+        ("contains a credential", http(json!({ "headers": { "X-AccessKey": "x" } }))),
+        ("contains a credential", http(json!({ "headers": { "X-Custom": "Bearer x" } }))),
         (
-            "carries a credential in its query",
+            "contains a credential in its query",
             http(json!({ "operations": [{ "name": "get", "path": "/x?code=1" }] })),
         ),
         (
-            "carries a credential in its query",
+            "contains a credential in its query",
             http(json!({ "operations": [{ "name": "get", "path": "/x?v=1&%70wd=1" }] })),
         ),
         ("without credentials", http(json!({ "base_url": "https://shop.example/?key=1" }))),
         ("without credentials", http(json!({ "base_url": "https://u@shop.example" }))),
         ("without credentials", mcp("https://mcp.example/mcp?code=1", json!({}))),
         ("without credentials", mcp("https://:p@mcp.example/mcp", json!({}))),
-        ("carries a credential", mcp("https://mcp.example/mcp", json!({ "X-Pass": "x" }))),
+        ("contains a credential", mcp("https://mcp.example/mcp", json!({ "X-Pass": "x" }))),
         ("without credentials", model("https://model.example/v1?key=1")),
         ("without credentials", model("https://model.example/v1?api-version=1&code=1")),
         ("without credentials", model("https://u:p@model.example/v1")),
@@ -59,7 +59,7 @@ async fn a_definition_with_a_credential_in_clear_is_refused_with_what_to_do_inst
         let create = world.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
         assert_eq!(refused(create, 400).await.0, message, "{definition}");
     }
-    // What only looks like one, or is kept as a secret.
+    // Only similar to a credential, or stored as a secret.
     let good = json!({ "tools": [{
         "type": "http", "name": "shop", "base_url": "https://shop.example",
         "headers": { "X-Country-Code": "de", "X-Pass": { "secret": "shop" } },

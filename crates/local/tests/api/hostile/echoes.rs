@@ -1,4 +1,4 @@
-//! Servers that send back the secrets that they are sent, in every form that is undone.
+//! Servers that send back the secrets that they receive, in every encoding that is decoded.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -6,18 +6,18 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::logs::Logging;
-use crate::support::api::{Call, answer};
+use crate::support::api::{Call, api_response};
 use crate::support::collector::{Collector, attributes, spans};
 use crate::support::model::{Asked, completion};
 use crate::support::{ADMIN_TOKEN, FakeApi, FakeModel, Reply, accepted, client, redaction, string};
 
-/// With every character that some escape has a form for.
+/// Contains every character that an encoding escapes.
 const MODEL_KEY: &str = r#"sk-Echo+Model/4="a%5Cz\q&<k>'9"#;
 const API_KEY: &str = "tool+Key/of=the_API";
 /// Begins with the other one.
 const MCP_KEY: &str = r"tool+Key/of=the_API\and%20of-the-MCP-server";
 const SECRETS: [&str; 3] = [MODEL_KEY, API_KEY, MCP_KEY];
-/// No shorter part of a secret may be left.
+/// Parts of a secret of this length or longer must be removed.
 const PART: usize = 8;
 
 /// Every character of `text` as `form` writes it.
@@ -43,7 +43,7 @@ fn html(text: &str) -> String {
     text.replace('"', "&quot;").replace('\'', "&apos;")
 }
 
-/// What a server may make of a secret.
+/// The encodings of a secret that a server may send.
 fn forms(secret: &str) -> String {
     let unicode = |text: &str| each(text, |code| format!("\\u{code:04X}"));
     let forms = [
@@ -64,14 +64,14 @@ fn forms(secret: &str) -> String {
         json_text(&html(&url(secret))),
         url(&html(&json_text(secret))),
         html(&json_text(&json_text(secret))),
-        // Behind what looks like part of an escape.
+        // After text that looks like part of an escape.
         format!("\\{}", json_text(secret)),
         format!("%2{secret}&#3{secret}"),
     ];
     forms.join(" | ")
 }
 
-/// One level of every escape undone, from the first place on at which that can be done.
+/// The text with one level of each escape decoded.
 fn undone(text: &str) -> [String; 3] {
     [undo(text, "\\u", "", 4, "\\"), undo(text, "%", "", 2, ""), undo(&named(text), "&#x", ";", 0, "")]
 }
@@ -89,8 +89,8 @@ fn named(text: &str) -> String {
     })
 }
 
-/// Undoes `start`, so many hexadecimal digits (0 is any number) and `end`; behind
-/// `literal`, a character stands for itself.
+/// Decodes escapes of `start`, `digits` hexadecimal digits (0: any number) and `end`. A
+/// character after `literal` is itself.
 fn undo(text: &str, start: &str, end: &str, digits: usize, literal: &str) -> String {
     let mut undone = String::new();
     let mut rest = text;
@@ -111,7 +111,7 @@ fn undo(text: &str, start: &str, end: &str, digits: usize, literal: &str) -> Str
     undone
 }
 
-/// No part of a secret is in this, nor behind three escapes.
+/// Asserts that `text` contains no part of a secret, also after decoding three levels of escapes.
 fn assert_hides(place: &str, text: &str) {
     let mut texts = vec![text.to_lowercase()];
     for _ in 0..3 {
@@ -142,7 +142,7 @@ fn wants(calls: Vec<Value>) -> Value {
     reply
 }
 
-/// A model that echoes its key in every field that is kept, and fails between two turns.
+/// A model that echoes its key in every field that is stored, and fails between two turns.
 fn echo_to_model(number: usize, asked: &Asked) -> Reply {
     assert_eq!(asked.headers["authorization"], format!("Bearer {MODEL_KEY}"));
     let echoed = forms(MODEL_KEY);
@@ -163,7 +163,7 @@ fn echo_to_model(number: usize, asked: &Asked) -> Reply {
                 .map(|cut| call(&format!("c{cut}"), "short_note", &json!({ "text": "cut", "cut": cut })))
                 .collect(),
         )),
-        // The run is written down and taken up again.
+        // The run is stored and resumed.
         2 => Reply::Refusal(503, json!({ "error": { "code": MODEL_KEY, "message": MODEL_KEY } })),
         _ => {
             let message = json!({ "role": "assistant", "content": echoed, "reasoning_content": echoed });
@@ -177,14 +177,18 @@ fn echo_to_model(number: usize, asked: &Asked) -> Reply {
 fn echo_to_api(_: usize, call: &Call) -> Response {
     assert_eq!(call.header("x-api-key"), API_KEY);
     match call.body["text"].as_str() {
-        // At most 100 bytes of it are told.
+        // At most 100 bytes of it are returned.
         Some("cut") => {
             let cut = usize::try_from(call.body["cut"].as_u64().unwrap()).unwrap();
-            answer(200, "text/plain", format!("{}{API_KEY}{}", "x".repeat(100 - cut), "y".repeat(100)))
+            api_response(200, "text/plain", format!("{}{API_KEY}{}", "x".repeat(100 - cut), "y".repeat(100)))
         }
-        Some("fail") => answer(500, "text/plain", forms(API_KEY)),
-        Some("type") => answer(200, &format!("application/x-{API_KEY}"), "0"),
-        _ => answer(200, "application/json", json!({ "key": API_KEY, "forms": forms(API_KEY) }).to_string()),
+        Some("fail") => api_response(500, "text/plain", forms(API_KEY)),
+        Some("type") => api_response(200, &format!("application/x-{API_KEY}"), "0"),
+        _ => api_response(
+            200,
+            "application/json",
+            json!({ "key": API_KEY, "forms": forms(API_KEY) }).to_string(),
+        ),
     }
 }
 
@@ -192,7 +196,7 @@ fn echo_to_mcp(_: usize, call: &Call) -> Response {
     assert_eq!(call.header("authorization"), format!("Token {MCP_KEY}"));
     let echoed = forms(MCP_KEY);
     let result = match (call.method.as_str(), call.body["method"].as_str()) {
-        ("DELETE", _) => return answer(200, "text/plain", ""),
+        ("DELETE", _) => return api_response(200, "text/plain", ""),
         (_, Some("initialize")) => json!({
             "protocolVersion": "2025-11-25", "capabilities": { "tools": {} }, "instructions": echoed,
             "serverInfo": { "name": MCP_KEY, "version": "1" },
@@ -219,9 +223,9 @@ fn echo_to_mcp(_: usize, call: &Call) -> Response {
             }
             _ => json!({ "content": [{ "type": "text", "text": echoed }] }),
         },
-        _ if call.body["id"].is_null() => return answer(202, "text/plain", ""),
+        _ if call.body["id"].is_null() => return api_response(202, "text/plain", ""),
         _ => {
-            return answer(
+            return api_response(
                 400,
                 "application/json",
                 json!({ "jsonrpc": "2.0", "id": null, "error": { "code": -32600, "message": MCP_KEY } })
@@ -266,7 +270,7 @@ fn definition(model: &FakeModel, api: &FakeApi, mcp: &FakeApi) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_a_server_sends_back_in_any_form_leaves_the_run_nowhere() {
+async fn a_secret_that_a_server_sends_back_in_any_encoding_leaves_the_run_nowhere() {
     for secret in SECRETS {
         redaction::secret("echoed secret", secret);
     }
@@ -308,12 +312,12 @@ async fn a_secret_that_a_server_sends_back_in_any_form_leaves_the_run_nowhere() 
         ("the trace", json!(traced)),
     ] {
         assert_hides(place, &json.to_string());
-        // Strings as they are, too.
+        // Also the unescaped strings.
         assert_hides(place, &strings(&json));
     }
 }
 
-/// All strings of a JSON value, keys as well.
+/// All strings of a JSON value, including its keys.
 fn strings(json: &Value) -> String {
     match json {
         Value::String(text) => text.clone(),
@@ -327,9 +331,9 @@ fn strings(json: &Value) -> String {
     }
 }
 
-/// A server of a model can put any word where its codes and names are.
+/// A model provider can put any text into its codes and names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn words_of_a_models_server_are_in_neither_log_nor_traces() {
+async fn texts_of_a_model_provider_are_in_neither_log_nor_traces() {
     const WORD: &str = "word_of_the_payload";
     let model = FakeModel::start(|number, _| match number {
         0 => {
@@ -362,14 +366,14 @@ async fn words_of_a_models_server_are_in_neither_log_nor_traces() {
         let task = accepted(trigger.send().await.unwrap()).await;
         lines.extend(server.lines_until_the_end_of(&task));
     }
-    let told: Vec<&Value> =
+    let errors: Vec<&Value> =
         lines.iter().filter(|line| line["message"] == "task ended").map(|line| &line["error"]).collect();
     assert_eq!(
-        told,
+        errors,
         [
-            "The model's server answered 400 (unlisted)",
-            "The model's server answered 400 (context_length_exceeded)",
-            "The model asked for a tool that this agent does not have",
+            "The model provider returned HTTP 400 (unlisted)",
+            "The model provider returned HTTP 400 (context_length_exceeded)",
+            "The model called a tool that this agent does not have",
         ]
     );
     let called = lines.iter().find(|line| line["message"] == "tool called").unwrap();

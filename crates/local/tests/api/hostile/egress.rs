@@ -1,5 +1,5 @@
-//! Agents that would reach the services that run their process, on the real command
-//! as Lambda starts it: every private host is allowed, and these are not.
+//! Agents that try to reach the services that run their process. The real command runs
+//! as Lambda starts it. Every private host is allowed except these services.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -35,7 +35,7 @@ async fn the_runtime_api_and_credentials_are_out_of_reach_though_all_private_hos
         assert_eq!(ended["result"], "The address of the agent's model is not allowed here", "{host}");
     }
     assert!(runtime_api.calls().is_empty());
-    // Another service of the same machine.
+    // Another service on the same machine.
     assert_eq!(run(&server.url, &model.url).await["status"], "SUCCESS");
     server.kill();
     let refusals = BufReader::new(log).lines().map_while(Result::ok);

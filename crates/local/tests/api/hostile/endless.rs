@@ -1,5 +1,5 @@
-//! Servers of models and tools that send without end what no client asks for: interim
-//! responses (1xx) and comments of event streams.
+//! Servers of models and tools that send endless interim responses (1xx) and endless
+//! comments in event streams.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::support::api::{Call, FakeApi, answer};
+use crate::support::api::{Call, FakeApi, api_response};
 use crate::support::others::{MIB, Site};
 use crate::support::{Agent, FakeModel, Reply, accepted, client};
 use crate::turns::wants;
@@ -18,7 +18,7 @@ use crate::turns::wants;
 const TIMEOUT: u64 = 3;
 const BUDGET: u64 = 256 * MIB;
 
-/// Sends `piece` over and over to each connection, and counts those that were closed.
+/// Sends `piece` repeatedly on each connection, and counts the closed connections.
 struct EndlessServer {
     url: String,
     closed: watch::Receiver<usize>,
@@ -43,8 +43,8 @@ impl EndlessServer {
         Self { url, closed }
     }
 
-    /// The product closes this many connections soon.
-    async fn is_left(&self, connections: usize) {
+    /// Asserts that the product closes this many connections within 15 s.
+    async fn assert_closed(&self, connections: usize) {
         let mut closed = self.closed.clone();
         let left =
             tokio::time::timeout(Duration::from_secs(15), closed.wait_for(|closed| *closed >= connections));
@@ -74,7 +74,7 @@ async fn ask_once(tool: &'static str) -> FakeModel {
 }
 
 #[tokio::test]
-async fn endless_interim_responses_end_at_the_time_limit_and_slow_nobody() {
+async fn endless_interim_responses_end_at_the_time_limit_and_delay_no_other_caller() {
     let server = EndlessServer::start("HTTP/1.1 102 Processing\r\n\r\n").await;
     let model = ask_once("wait").await;
     let site = Site::start().await;
@@ -99,13 +99,13 @@ async fn endless_interim_responses_end_at_the_time_limit_and_slow_nobody() {
     let result = &tool_ended["result"]["result"]["tool_calls"][0]["result"];
     assert_eq!(result, "The server did not answer within 3 seconds.", "{tool_ended}");
     assert_eq!(model_ended["error"]["type"], "timeout", "{model_ended}");
-    server.is_left(2).await;
+    server.assert_closed(2).await;
     watch.finish().await;
     site.assert_memory_below(BUDGET);
     site.assert_stops_in_time().await;
 }
 
-/// Comments as fast as they are taken, in answer to a call.
+/// Responds to a call with comments as fast as they are read.
 fn comment(call: &Call) -> axum::response::Response {
     let id = &call.body["id"];
     let result = match call.body["method"].as_str() {
@@ -117,20 +117,20 @@ fn comment(call: &Call) -> axum::response::Response {
         Some("tools/call") => {
             let comments = Bytes::from(": keep-alive\n\n".repeat(1000));
             let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(comments.clone()));
-            return answer(200, "text/event-stream", Body::from_stream(endless));
+            return api_response(200, "text/event-stream", Body::from_stream(endless));
         }
         Some("notifications/initialized" | "notifications/cancelled") => {
-            return answer(202, "text/plain", "");
+            return api_response(202, "text/plain", "");
         }
         _ => {
-            return answer(
+            return api_response(
                 400,
                 "application/json",
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"No"}}"#,
             );
         }
     };
-    answer(200, "application/json", json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
+    api_response(200, "application/json", json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
 }
 
 #[tokio::test]

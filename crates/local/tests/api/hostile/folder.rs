@@ -1,5 +1,5 @@
-//! Other users of the machine, and careless hands, at the data folder. Each test
-//! starts the real command on a folder and reads what it says.
+//! The data folder, changed by other users of the machine or by mistakes of the operator.
+//! Each test starts the real command on a folder and reads its output.
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use crate::kill::{Killable, agent, serve};
 use crate::support::{FakeModel, PROGRAM, client};
 
-/// Nobody's, on every system.
+/// No user has this id on any system.
 const ANOTHER_USER: u32 = 54_321;
 
-/// What a server says that must refuse to start here. One that starts is stopped.
+/// The error of a server that must refuse to start in this folder. A server that starts is stopped.
 fn refusal(folder: &Path) -> String {
     refusal_of(serve(folder))
 }
@@ -57,7 +57,7 @@ fn list_agents(folder: &Path) -> Command {
 }
 
 #[test]
-fn a_new_folder_is_its_owners_alone() {
+fn only_the_owner_can_read_a_new_folder() {
     let parent = TempDir::new().unwrap();
     let folder = parent.path().join("data");
     let mut server = Killable::start_with(&mut serve(&folder));
@@ -70,7 +70,7 @@ fn a_new_folder_is_its_owners_alone() {
 }
 
 #[test]
-fn a_folder_that_others_can_write_is_refused_with_the_command_that_helps() {
+fn a_folder_that_others_can_write_is_refused_with_the_command_to_fix_it() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("admin-token"), "planted-by-another-user\n").unwrap();
     for writable in [0o777, 0o770, 0o707, 0o1777] {
@@ -78,7 +78,7 @@ fn a_folder_that_others_can_write_is_refused_with_the_command_that_helps() {
         let message = refusal(folder.path());
         assert!(message.contains("Other users can write to"), "{message}");
         assert!(message.contains(&format!("chmod go-w '{}'", folder.path().display())), "{message}");
-        assert!(!folder.path().join("signing-secret").exists(), "nothing was made there");
+        assert!(!folder.path().join("signing-secret").exists(), "no file was created");
     }
     set_mode(folder.path(), 0o755);
     Killable::start_with(&mut serve(folder.path())).kill();
@@ -91,7 +91,7 @@ fn serve_as_another_user(folder: &Path) -> Command {
     command
 }
 
-/// Only root can, and not if the program is in a folder of root's alone.
+/// Only root can, and only if the program is in a folder that other users can read.
 fn can_run_as_another_user() -> bool {
     is_root() && Command::new(PROGRAM).arg("--version").uid(ANOTHER_USER).output().is_ok()
 }
@@ -113,7 +113,7 @@ fn a_file_of_another_user_is_refused() {
     if !is_root() {
         return;
     }
-    // Planted while the folder could be written.
+    // Created while others could write to the folder.
     let folder = TempDir::new().unwrap();
     for name in ["admin-token", "signing-secret", "secrets.json", "tables.sqlite", "documents.sqlite-wal"] {
         let planted = folder.path().join(name);
@@ -145,7 +145,7 @@ fn root_serves_a_folder_of_another_user_with_a_warning() {
 }
 
 #[test]
-fn a_file_of_root_that_a_user_may_only_read_is_used_as_it_is() {
+fn a_file_of_root_that_a_user_may_only_read_is_used() {
     if !can_run_as_another_user() {
         return;
     }
@@ -191,13 +191,13 @@ fn a_secret_that_others_could_read_is_made_private() {
 }
 
 #[test]
-fn deleting_the_lock_lets_no_second_server_in() {
+fn no_second_server_starts_after_the_lock_is_deleted() {
     let folder = TempDir::new().unwrap();
     let mut server = Killable::start_with(&mut serve(folder.path()));
     fs::remove_file(folder.path().join("lock")).unwrap();
     let message = refusal(folder.path());
     assert!(message.contains("another server is running"), "{message}");
-    // By another name for the same folder.
+    // Through a link to the same folder.
     let link = TempDir::new().unwrap();
     symlink(folder.path(), link.path().join("data")).unwrap();
     assert!(refusal(&link.path().join("data")).contains("another server is running"));
@@ -206,10 +206,10 @@ fn deleting_the_lock_lets_no_second_server_in() {
 }
 
 #[test]
-fn a_server_of_version_0_1_0_keeps_this_one_out() {
+fn this_server_does_not_start_while_version_0_1_0_runs() {
     let folder = TempDir::new().unwrap();
     Killable::start_with(&mut serve(folder.path())).kill();
-    // All that it locks.
+    // Version 0.1.0 locks only this.
     let lock = fs::File::options().write(true).open(folder.path().join("lock")).unwrap();
     lock.lock().unwrap();
     assert!(refusal(folder.path()).contains("another server is running"));
@@ -217,7 +217,7 @@ fn a_server_of_version_0_1_0_keeps_this_one_out() {
 }
 
 #[tokio::test]
-async fn a_missing_database_is_not_replaced_in_silence() {
+async fn a_missing_database_is_not_silently_replaced() {
     let folder = TempDir::new().unwrap();
     let model = FakeModel::saying("x").await;
     let mut server = Killable::start_with(&mut serve(folder.path()));
@@ -242,7 +242,7 @@ async fn a_missing_database_is_not_replaced_in_silence() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_command_trusts_no_folder_of_another_user() {
-    // Where another user would like the commands to send their requests.
+    // The address to which another user wants the commands to send their requests.
     let thief = FakeModel::saying("x").await;
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("url"), thief.url.trim_end_matches("/v1")).unwrap();
@@ -260,7 +260,7 @@ async fn a_client_command_trusts_no_folder_of_another_user() {
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(1) && message.contains(says), "{message}");
-        // Another deployment is named: the folder does not matter.
+        // With the URL of another deployment, the folder is not used.
         let mut command = list_agents(folder.path());
         command.args(["--url", "http://127.0.0.1:1", "--admin-token", "the-admin-token-of-another"]);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

@@ -1,5 +1,5 @@
-//! A task that takes its worker down: it takes other tasks with it once, and not again.
-//! What takes a worker down is not known here, so each test ends the worker itself.
+//! A task that ends its worker ends the attempts of other tasks once, and not again. These
+//! tests end the worker themselves, because no payload is known that does it.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -18,10 +18,10 @@ use crate::support::functions::{Functions, functions_of};
 use crate::support::sqs::{LIVE, Received};
 use crate::support::{FakeModel, Reply, accepted, client};
 
-/// Long enough for runs that start together to meet.
+/// Long enough for runs that start together to overlap.
 const RUN: Duration = Duration::from_millis(300);
 const INVOCATION: Duration = Duration::from_secs(900);
-/// A run may take 240 s. This is long enough only if it starts at once.
+/// A run may take 240 s. This is long enough only if it starts immediately.
 const SHORT_INVOCATION: Duration = Duration::from_secs(243);
 const WORKER_LOST: &str = "worker_lost";
 
@@ -36,12 +36,12 @@ struct Meetings {
 }
 
 impl Runs {
-    /// A run that takes a while.
-    fn answer(&self, payload: &str) -> Reply {
-        self.answer_after(payload, RUN)
+    /// Replies after `RUN`.
+    fn reply(&self, payload: &str) -> Reply {
+        self.reply_after(payload, RUN)
     }
 
-    fn answer_after(&self, payload: &str, duration: Duration) -> Reply {
+    fn reply_after(&self, payload: &str, duration: Duration) -> Reply {
         self.begin(payload);
         block_in_place(|| Handle::current().block_on(tokio::time::sleep(duration)));
         self.0.lock().unwrap().in_progress.retain(|other| other != payload);
@@ -64,7 +64,7 @@ impl Runs {
         self.0.lock().unwrap().all.iter().map(|(run, _)| run.clone()).collect()
     }
 
-    /// The other runs that each run of this payload has met.
+    /// For each run of this payload, the runs that overlapped with it.
     fn met_by(&self, payload: &str) -> Vec<BTreeSet<String>> {
         let meetings = self.0.lock().unwrap();
         meetings.all.iter().filter(|(run, _)| run == payload).map(|(_, met)| met.clone()).collect()
@@ -83,14 +83,14 @@ fn serve_with_attempts(folder: &TempDir, max_attempts: u32) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tasks_that_lost_their_worker_run_alone_after_the_restart_and_new_ones_run_too() {
+async fn tasks_that_lost_their_worker_run_alone_after_the_restart_and_new_tasks_run_as_well() {
     let folder = TempDir::new().unwrap();
     let mut server = Killable::start_with(&mut serve(folder.path()));
     let runs = Runs::default();
     let seen = runs.clone();
     let model = FakeModel::start(move |call, asked| match call {
         0..3 => Reply::Never,
-        _ => seen.answer(asked.user()),
+        _ => seen.reply(asked.user()),
     })
     .await;
     let mut lost = Vec::new();
@@ -120,12 +120,12 @@ async fn tasks_that_lost_their_worker_run_alone_after_the_restart_and_new_ones_r
     for payload in 1..=3 {
         assert_eq!(runs.met_by(&payload.to_string()), [BTreeSet::new()], "task {payload} ran beside others");
     }
-    // As many at a time as ever, once they may.
+    // Afterwards, tasks run concurrently again.
     assert!((10..16).any(|payload| !runs.met_by(&payload.to_string())[0].is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_that_always_takes_its_worker_down_takes_others_with_it_once() {
+async fn a_task_that_always_ends_its_worker_ends_attempts_of_others_once() {
     const KILLER: u64 = 1;
     const MAX_ATTEMPTS: u32 = 3;
     let folder = TempDir::new().unwrap();
@@ -138,7 +138,7 @@ async fn a_task_that_always_takes_its_worker_down_takes_others_with_it_once() {
             seen.begin(payload);
             Reply::Never
         }
-        payload => seen.answer(payload),
+        payload => seen.reply(payload),
     })
     .await;
     let killed_by = |model: &FakeModel| model.asked().iter().filter(|asked| asked.user() == "1").count();
@@ -178,7 +178,7 @@ async fn a_task_that_always_takes_its_worker_down_takes_others_with_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_stops_in_time_while_tasks_wait_for_one_that_runs_alone() {
+async fn a_server_stops_in_time_while_tasks_wait_for_a_task_that_runs_alone() {
     let folder = TempDir::new().unwrap();
     let mut server = Killable::start_with(&mut serve(folder.path()));
     let model = FakeModel::start(|_, _| Reply::Never).await;
@@ -189,17 +189,17 @@ async fn a_server_stops_in_time_while_tasks_wait_for_one_that_runs_alone() {
     let mut restarted = Killable::start_with(&mut serve(folder.path()));
     model.asked_at_least(2).await;
     trigger(&restarted.url, &path, 2).await;
-    // It is received, and waits.
+    // It has been received and waits.
     tokio::time::sleep(RUN).await;
     let asked_to_stop = Instant::now();
     kill_process(Pid::from_child(&restarted.process), Signal::TERM).unwrap();
     let process = &mut restarted.process;
     let status = block_in_place(|| process.wait().unwrap());
     assert!(status.success() && asked_to_stop.elapsed() < Duration::from_secs(13));
-    assert_eq!(model.asked().len(), 2, "a run was started in order to be broken off");
+    assert_eq!(model.asked().len(), 2, "a run was started only to be interrupted");
 }
 
-/// Four tasks, of which the worker of the first two died, and the batch of their messages.
+/// Four tasks and the batch of their messages. The worker of the first two died.
 async fn lose_two_of_four(functions: &Functions, model: &FakeModel) -> (Vec<String>, Vec<Received>) {
     let mut tasks = Vec::new();
     for _ in 0..2 {
@@ -224,7 +224,7 @@ async fn lose_two_of_four(functions: &Functions, model: &FakeModel) -> (Vec<Stri
     (tasks, batch)
 }
 
-/// Runs these messages in an invocation that is killed at its `call`th call of the model.
+/// Runs these messages in an invocation that is killed at its `call`th call to the model.
 async fn lose_at_call(functions: &Functions, model: &FakeModel, batch: &[Received], call: usize) {
     let mut invocation = pin!(functions.run_received(batch, INVOCATION));
     tokio::select! {
@@ -254,12 +254,12 @@ async fn assert_ended(functions: &Functions, tasks: &[String], attempts: &[u64])
     }
 }
 
-/// The prompt names the task. As a Lambda, it has one thread; the model has others.
+/// The prompt contains the task's id. As on Lambda, there is one thread. The model has separate ones.
 async fn functions_and_model(runs: &Runs) -> (Functions, FakeModel) {
     functions_and_model_with(runs, |_| Some(RUN)).await
 }
 
-/// After the first two, a call of the model takes so long, or has no end.
+/// After the first two calls, a call to the model takes this long, or never ends.
 async fn functions_and_model_with(
     runs: &Runs,
     duration: impl Fn(usize) -> Option<Duration> + Send + Sync + 'static,
@@ -267,7 +267,7 @@ async fn functions_and_model_with(
     static MODELS: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     let seen = runs.clone();
     let model = FakeModel::start(move |call, asked| match duration(call) {
-        Some(duration) if call >= 2 => seen.answer_after(asked.system(), duration),
+        Some(duration) if call >= 2 => seen.reply_after(asked.system(), duration),
         _ => Reply::Never,
     });
     let model = MODELS.spawn(model).await.unwrap();
@@ -276,13 +276,13 @@ async fn functions_and_model_with(
 }
 
 #[tokio::test]
-async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_second_one_comes_back() {
+async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_second_one_is_redelivered() {
     let runs = Runs::default();
     let (functions, model) = functions_and_model(&runs).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&batch, INVOCATION).await;
     let order = runs.order();
-    assert_eq!(order.len(), 3, "the second one has no place in this invocation");
+    assert_eq!(order.len(), 3, "there is no time for the second one in this invocation");
     assert!(tasks[..2].contains(&order[2]), "the others run first");
     assert_eq!(run_all(&functions).await, 1);
     assert_ended(&functions, &tasks, &[2, 2, 1, 1]).await;
@@ -293,7 +293,7 @@ async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_seco
 }
 
 #[tokio::test]
-async fn a_task_that_must_run_alone_comes_back_when_too_little_of_the_invocation_is_left() {
+async fn a_task_that_must_run_alone_is_redelivered_when_the_invocation_has_too_little_time_left() {
     let runs = Runs::default();
     let (functions, model) = functions_and_model(&runs).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
@@ -313,20 +313,20 @@ async fn a_task_that_must_run_alone_comes_back_when_too_little_of_the_invocation
     }
 }
 
-/// As often received as a task that comes back again and again.
+/// Sets the receive count of a message that was redelivered many times.
 fn received_ten_times(mut batch: Vec<Received>) -> Vec<Received> {
     batch.iter_mut().for_each(|message| message.receives = 10);
     batch
 }
 
-/// Where it would be put off for ever, because others are always in its batch.
+/// Otherwise it would never run, because others are always in its batch.
 #[tokio::test]
-async fn a_task_that_must_run_alone_goes_before_its_batch_at_every_tenth_receive() {
+async fn a_task_that_must_run_alone_runs_before_its_batch_at_every_tenth_receive() {
     let runs = Runs::default();
     let (functions, model) = functions_and_model(&runs).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&received_ten_times(batch), SHORT_INVOCATION).await;
-    assert_eq!(runs.order().len(), 3, "one goes first, and the second one comes back");
+    assert_eq!(runs.order().len(), 3, "one runs first, and the second one is redelivered");
     assert_eq!(runs.order()[0], tasks[0]);
     assert_eq!(runs.met_by(&tasks[0]), [BTreeSet::new()], "it ran beside others");
     assert_ended(&functions, &tasks[2..], &[1, 1]).await;
@@ -334,7 +334,7 @@ async fn a_task_that_must_run_alone_goes_before_its_batch_at_every_tenth_receive
 }
 
 #[tokio::test]
-async fn the_others_of_a_batch_come_back_if_the_task_that_goes_first_runs_for_long() {
+async fn the_others_of_a_batch_are_redelivered_if_the_first_task_runs_for_long() {
     const LONG_RUN: Duration = Duration::from_secs(3);
     let runs = Runs::default();
     let duration = |call| Some(if call == 2 { LONG_RUN } else { RUN });
@@ -366,7 +366,7 @@ async fn the_task_of_a_dead_letter_ends_while_another_one_runs_alone() {
 #[tokio::test]
 async fn the_time_of_an_earlier_wait_does_not_count_for_a_later_one() {
     let runs = Runs::default();
-    // The fifth call is the second attempt of a lost task.
+    // The fifth call is the second attempt of a task that lost its worker.
     let (functions, model) = functions_and_model_with(&runs, |call| (call != 4).then_some(RUN)).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&batch, SHORT_INVOCATION).await;
@@ -387,7 +387,7 @@ async fn a_task_that_cannot_run_alone_for_a_day_ends_as_worker_lost() {
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&batch, SHORT_INVOCATION).await;
     functions.time.forward(Duration::from_secs(24 * 3600));
-    // Others are in the batch again.
+    // Other tasks are in the batch again.
     for _ in 0..2 {
         functions.trigger(None).await;
     }
@@ -395,7 +395,7 @@ async fn a_task_that_cannot_run_alone_for_a_day_ends_as_worker_lost() {
     for task in &tasks[..2] {
         let ended: Value = functions.status(task).await.json().await.unwrap();
         assert_eq!((&ended["error"]["type"], &ended["attempt"]), (&json!(WORKER_LOST), &json!(1)), "{ended}");
-        let says = "The task lost its worker, and could not run again, alone, for 24 hours";
+        let says = "The task lost its worker and waited 24 hours to run again alone";
         assert_eq!(ended["error"]["message"], says, "{ended}");
     }
 }

@@ -1,6 +1,6 @@
-//! Hostile callers, over bare sockets. Each test ends with the assertions that
-//! other callers were not affected meanwhile, that the server still serves, and
-//! that no task was created by a refused request.
+//! Hostile callers, over bare sockets. At the end, each test asserts that other callers
+//! were not affected, that the server still works, and that no refused request created a
+//! task.
 
 mod bodies;
 mod crowds;
@@ -9,7 +9,7 @@ mod echoes;
 mod egress;
 mod endless;
 mod folder;
-mod heads;
+mod headers;
 mod lost;
 mod models;
 mod others;
@@ -32,29 +32,29 @@ use tokio::time::timeout;
 use crate::support::others::{Bystander, Watch};
 use crate::support::{Agent, FakeModel, World};
 
-/// Nothing here takes that long.
+/// Longer than any step of these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How much later others may be answered. These attacks are short, so that their
-/// p99 is the slowest of a few calls, and the test's own work is in the same process.
+/// How much slower responses to others may become. These attacks are short, so the p99 is
+/// the slowest of a few calls, and the test's own work is in the same process.
 const SHORT_ATTACK_LIMIT: Duration = Duration::from_millis(300);
 
-/// A server with one agent, in this process and on threads of its own.
+/// A server with one agent, in this process and on separate threads.
 struct Site {
     world: World,
     agent: Agent,
     model: FakeModel,
     /// The path of the agent's webhook.
     path: String,
-    /// Another agent's caller, unless the limits leave no room for one.
+    /// Another agent's caller, unless the limits are too low for one.
     others: Option<(Bystander, Watch)>,
     runtime: ServerRuntime,
 }
 
-/// Has the server's threads, which end with it.
+/// The threads of the server. Dropping it ends them.
 struct ServerRuntime(Option<Runtime>);
 
-/// What came back until the server closed the connection.
+/// The bytes of the server until it closed the connection.
 struct Heard(String);
 
 impl Site {
@@ -70,7 +70,7 @@ impl Site {
         site
     }
 
-    /// With limits that are too low for the calls of others.
+    /// Without calls of others, because the limits are too low for them.
     async fn open_unwatched_with(change: impl FnOnce(&mut Settings) + Send + 'static) -> Self {
         let model = FakeModel::saying("Done.").await;
         let runtime = ServerRuntime::new();
@@ -84,20 +84,20 @@ impl Site {
         TcpStream::connect(self.world.url.trim_start_matches("http://")).await.unwrap()
     }
 
-    /// A trigger with these header lines, each ended, and this body.
+    /// A trigger with these header lines, each with its line end, and this body.
     fn post(&self, headers: &str, body: &str) -> String {
         format!("POST {} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}", self.path)
     }
 
-    /// Sends `bytes` on a connection of their own and listens to its end.
+    /// Sends `bytes` on a new connection and reads until it is closed.
     async fn hear(&self, bytes: impl AsRef<[u8]>) -> Heard {
         let mut stream = self.connect().await;
-        // The server may have heard enough before the end.
+        // The server may close the connection before it has read everything.
         let _ = stream.write_all(bytes.as_ref()).await;
         listen(&mut stream).await
     }
 
-    /// Others were not affected, the server serves, and only `tasks` tasks were created.
+    /// Asserts that others were not affected, the server works, and only `tasks` tasks were created.
     async fn closes_unharmed(self, tasks: usize) {
         if let Some((_bystander, watch)) = self.others {
             watch.finish_within(SHORT_ATTACK_LIMIT).await;
@@ -134,7 +134,7 @@ impl Drop for ServerRuntime {
 }
 
 impl Heard {
-    /// The status of the first answer, 0 if there was none.
+    /// The status of the first response, or 0 if there was none.
     fn status(&self) -> u16 {
         let first = self.0.strip_prefix("HTTP/1.1 ").or(self.0.strip_prefix("HTTP/1.0 "));
         first.map_or(0, |rest| rest[..3].parse().unwrap())
@@ -151,7 +151,7 @@ impl Heard {
         self.0.matches("HTTP/1.").count()
     }
 
-    /// The code of the only answer, which must have the shape of every error.
+    /// The code of the only response, which must have the common error format.
     fn code(&self) -> String {
         let body = self.0.split_once("\r\n\r\n").unwrap().1;
         let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{}", self.0));
@@ -161,14 +161,14 @@ impl Heard {
     }
 }
 
-/// Zeros as gzip, a thousandth of their length.
+/// Zeros as gzip, compressed to a thousandth of their length.
 fn bomb(zeros: usize) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
     packer.write_all(&vec![0; zeros]).unwrap();
     packer.finish().unwrap()
 }
 
-/// Everything until the server closes.
+/// Reads until the server closes the connection.
 async fn listen(stream: &mut TcpStream) -> Heard {
     let mut heard = Vec::new();
     let ended = timeout(PATIENCE, stream.read_to_end(&mut heard)).await.expect("the server closes");

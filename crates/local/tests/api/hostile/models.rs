@@ -1,4 +1,4 @@
-//! A model's server that means no good.
+//! Hostile model providers.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use tokio::net::TcpListener;
 use super::{Site, bomb};
 use crate::support::FakeModel;
 
-/// Answers every call with `head` and then `piece` over and over.
-async fn model(head: String, piece: Vec<u8>, times: usize) -> String {
+/// Responds to every call with `headers` and then `piece`, `times` times.
+async fn model(headers: String, piece: Vec<u8>, times: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut asked = [0; 64 * 1024];
             let _ = stream.read(&mut asked).await;
-            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(headers.as_bytes()).await;
             for _ in 0..times {
                 if stream.write_all(&piece).await.is_err() {
                     break;
@@ -38,20 +38,20 @@ async fn ended(site: &Site, url: String) -> Value {
 }
 
 #[tokio::test]
-async fn a_compressed_answer_is_not_inflated() {
+async fn a_compressed_response_is_not_decompressed() {
     let site = Site::open().await;
     let bomb = bomb(64 * 1024 * 1024);
     for encoding in ["gzip", "deflate", "br", "zstd"] {
         let length = bomb.len();
-        let head = format!(
+        let headers = format!(
             "HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {length}\r\n\
              Content-Type: application/json\r\n\r\n"
         );
-        let ended = ended(&site, model(head, bomb.clone(), 1).await).await;
+        let ended = ended(&site, model(headers, bomb.clone(), 1).await).await;
         assert_eq!(ended["error"]["type"], "model_error", "{ended}");
         assert_eq!(ended["attempt"], 1, "{ended}");
     }
-    // Nor is one asked for.
+    // The request does not accept compression either.
     let polite = FakeModel::saying("x").await;
     site.world.run(&site.world.agent(&polite, json!({ "name": "polite" })).await, "1").await;
     assert!(!polite.asked()[0].headers.contains_key("accept-encoding"));
@@ -59,14 +59,14 @@ async fn a_compressed_answer_is_not_inflated() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_cut_off_at_8_mib_and_its_task_fails() {
+async fn an_endless_response_ends_at_8_mib_and_its_task_fails() {
     let site = Site::open().await;
     for framing in ["Transfer-Encoding: chunked", "Content-Length: 1000000000000"] {
         let piece = format!("10000\r\n{}\r\n", " ".repeat(0x1_0000)).into_bytes();
-        let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
+        let headers = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
         let started = Instant::now();
-        let ended = ended(&site, model(head, piece, usize::MAX).await).await;
-        assert_eq!(ended["result"], "The model's server answered more than 8 MiB", "{ended}");
+        let ended = ended(&site, model(headers, piece, usize::MAX).await).await;
+        assert_eq!(ended["result"], "The model provider returned more than 8 MiB", "{ended}");
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
     site.closes_unharmed(0).await;
@@ -75,18 +75,18 @@ async fn an_endless_answer_is_cut_off_at_8_mib_and_its_task_fails() {
 #[tokio::test]
 async fn endless_headers_end_the_call_and_its_task() {
     let site = Site::open().await;
-    let head = "HTTP/1.1 200 OK\r\n".to_owned();
-    let ended = ended(&site, model(head, b"X: y\r\n".to_vec(), usize::MAX).await).await;
+    let headers = "HTTP/1.1 200 OK\r\n".to_owned();
+    let ended = ended(&site, model(headers, b"X: y\r\n".to_vec(), usize::MAX).await).await;
     assert_eq!(ended["status"], "FAILURE", "{ended}");
     site.closes_unharmed(0).await;
 }
 
 #[tokio::test]
-async fn an_answer_of_very_deep_json_fails_its_task_alone() {
+async fn a_response_of_very_deep_json_fails_only_its_own_task() {
     let site = Site::open().await;
     let body = format!("{{\"choices\":{}", "[".repeat(100_000));
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-    let ended = ended(&site, model(head, body.into_bytes(), 1).await).await;
+    let headers = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let ended = ended(&site, model(headers, body.into_bytes(), 1).await).await;
     assert_eq!(ended["error"]["type"], "model_error", "{ended}");
     site.closes_unharmed(0).await;
 }

@@ -1,4 +1,4 @@
-//! What other callers experience while one caller attacks the edge of the real server.
+//! Other callers while one caller attacks the real server's HTTP front end.
 
 #![expect(clippy::print_stdout, reason = "the figures of a test are part of its output")]
 
@@ -21,16 +21,16 @@ const BUDGET: u64 = 256 * MIB;
 const ATTACKER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const ANOTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// From one address, with these bytes at first, and then one every `pause`.
+/// Sends these bytes from one address, and then one byte every `pause`.
 async fn drip(site: &Site, at_once: Vec<u8>, pause: Duration) -> JoinHandle<()> {
     let mut stream = connect(site, ATTACKER).await;
-    // The server may have refused it before the end.
+    // The server may have refused the connection by then.
     let _ = stream.write_all(&at_once).await;
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(pause).await;
             if stream.write_all(b"1").await.is_err() {
-                // As long as the attack goes on, so does the connection.
+                // The connection stays open until the attack ends.
                 std::future::pending::<()>().await;
             }
         }
@@ -48,7 +48,7 @@ async fn crowd(site: &Site, bytes: &str) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for n in 0..CONNECTIONS {
         if n % 25 == 0 {
-            // The opening is not the attack, and takes the machine as well as the server.
+            // Opening connections is not the attack, and slows the whole machine.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut stream = connect(site, ATTACKER).await;
@@ -89,7 +89,7 @@ async fn trigger_large(agent: &Agent, from: Ipv4Addr, is_chunked: bool) -> Durat
     started.elapsed()
 }
 
-/// Others are unaffected by `attack`, be they of the attacker's address or of another.
+/// Asserts that `attack` affects no others, at the attacker's address or at another.
 async fn assert_unharmed(site: Site, attack: impl AsyncFn(&Site) -> Vec<TcpStream>) {
     for from in [ATTACKER, ANOTHER] {
         let watch = site.watch_from(from.into());
@@ -109,7 +109,7 @@ async fn without_an_attack_others_are_unaffected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_chunked_bodies_to_two_spellings_of_a_webhook_keep_no_large_trigger_out() {
+async fn slow_chunked_bodies_to_two_spellings_of_a_webhook_block_no_large_trigger() {
     let site = Site::start().await;
     let (agent, other) = (attacked_agent(&site).await, attacked_agent(&site).await);
     let watch = site.watch();
@@ -132,7 +132,7 @@ async fn slow_chunked_bodies_to_two_spellings_of_a_webhook_keep_no_large_trigger
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn large_bodies_that_begin_fast_and_go_on_slowly_give_up_their_place_to_others() {
+async fn large_bodies_that_become_slow_lose_their_permit_to_others() {
     let site = Site::start().await;
     let agents = [attacked_agent(&site).await, attacked_agent(&site).await];
     let other = attacked_agent(&site).await;
@@ -149,7 +149,7 @@ async fn large_bodies_that_begin_fast_and_go_on_slowly_give_up_their_place_to_ot
             }
         }
     }
-    // Sixteen slow bodies for each of two webhooks; eight of them hold a permit.
+    // Sixteen slow bodies for each of two webhooks. Eight of them have a permit.
     let started = Instant::now();
     for from in [ANOTHER, ATTACKER] {
         for agent in [&other, &agents[0]] {
@@ -164,12 +164,12 @@ async fn large_bodies_that_begin_fast_and_go_on_slowly_give_up_their_place_to_ot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_connections_of_one_address_than_there_may_be_delay_no_other_caller() {
+async fn too_many_connections_of_one_address_delay_no_other_caller() {
     assert_unharmed(Site::start().await, async |site| crowd(site, "").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_incomplete_headers_than_there_may_be_connections_delay_no_other_caller() {
+async fn too_many_connections_with_incomplete_headers_delay_no_other_caller() {
     assert_unharmed(Site::start().await, async |site| {
         crowd(site, "GET /api/health HTTP/1.1\r\nHost: x\r\nX: y\r\n").await
     })
@@ -177,7 +177,7 @@ async fn more_incomplete_headers_than_there_may_be_connections_delay_no_other_ca
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_idle_connections_than_there_may_be_delay_no_other_caller() {
+async fn too_many_idle_connections_delay_no_other_caller() {
     assert_unharmed(Site::start().await, async |site| {
         crowd(site, "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n").await
     })
@@ -185,7 +185,7 @@ async fn more_idle_connections_than_there_may_be_delay_no_other_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_incomplete_bodies_than_there_may_be_connections_delay_no_other_caller() {
+async fn too_many_connections_with_incomplete_bodies_delay_no_other_caller() {
     let site = Site::start().await;
     let agent = attacked_agent(&site).await;
     let begin = post(&path(&site, &agent), "Content-Length: 1000\r\n", "[1,");
@@ -209,13 +209,13 @@ async fn large_bodies_for_many_unknown_webhooks_delay_no_other_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_who_connects_over_and_over_delays_no_other_caller() {
+async fn a_caller_that_connects_repeatedly_delays_no_other_caller() {
     let site = Site::start().await;
     let watch = site.watch();
     let started = Instant::now();
     let mut streams = Vec::new();
     while started.elapsed() < ATTACK {
-        // A thousand a second: each is open for about a second.
+        // A thousand per second. Each is open for about a second.
         streams.extend(join_all((0..20).map(|_| connect(&site, ATTACKER))).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
         if streams.len() > 2 * CONNECTIONS {
@@ -228,7 +228,7 @@ async fn a_caller_who_connects_over_and_over_delays_no_other_caller() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_do_not_read_large_answers_lose_their_place_to_others() {
+async fn callers_that_do_not_read_large_responses_lose_their_permit_to_others() {
     let site = Site::start().await;
     let text: &'static str = "0123456789abcdef".repeat(160 * 1024).leak();
     let model = crate::support::FakeModel::saying(text).await;
@@ -257,7 +257,7 @@ async fn callers_who_do_not_read_large_answers_lose_their_place_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_who_closes_its_side_after_sending_is_answered() {
+async fn a_caller_that_closes_its_side_after_sending_gets_its_response() {
     let site = Site::start().await;
     let agent = attacked_agent(&site).await;
     let watch = site.watch();

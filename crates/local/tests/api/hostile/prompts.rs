@@ -1,4 +1,4 @@
-//! Prompts that multiply a payload, and what other agents see of them.
+//! Prompts that multiply a payload, and their effect on other agents.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,26 @@ use serde_json::{Value, json};
 use crate::support::others::{MIB, Site};
 use crate::support::{Agent, client, string};
 
-/// Of the server's own process. Prompts are rendered in others.
+/// Limit for the server's own process. Prompts are rendered in child processes.
 const MEMORY: u64 = 200 * MIB;
-/// Renderings that wait for their turn take no longer than this together.
+/// Longer than all queued renderings together take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// 383 KB: the truth of `m` was a collection of all its keys.
+/// 383 KB. Testing `m` for truth used to collect all its keys.
 fn many_rows_and_keys() -> String {
     let keys: Vec<String> = (0..40_000).map(|n| format!("\"k{n}\":0")).collect();
     format!(r#"{{"rows":[{}0],"m":{{{}}}}}"#, "1,".repeat(14_000), keys.join(","))
 }
 
-/// 0.9 MB: the fallback for each of 60,000 items.
+/// 0.9 MB. Each of 60,000 items uses the fallback.
 fn many_items_and_a_long_text() -> String {
     format!(r#"{{"items":[{}0],"fallback":"{}"}}"#, "0,".repeat(60_000), "x".repeat(700_000))
 }
 
-/// The engine takes no fuel for the characters that it counts.
+/// The engine counts characters without using fuel.
 const ENDLESS: &str = "{% for a in payload.items %}{% if payload.fallback[600000] %}{% endif %}{% endfor %}";
 
-/// Each would take minutes, or gigabytes, if nothing ended it.
+/// Without limits, each would take minutes or gigabytes.
 const MULTIPLYING: [&str; 12] = [
     "{{ 'Notes: ' ~ payload.items|map(attribute='note', default=payload.fallback) }}",
     "{{ payload.items|map(attribute='note', default=payload.fallback)|string }}",
@@ -58,7 +58,7 @@ async fn trigger(agent: &Agent, payload: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prompt_that_looks_at_many_keys_many_times_holds_up_nobody() {
+async fn a_prompt_that_reads_many_keys_many_times_delays_no_other_agent() {
     let site = Site::start().await;
     let prompt = "{% for r in payload.rows %}{% if payload.m %}x{% endif %}{% endfor %}";
     let agent = agent(&site, prompt, 60).await;
@@ -110,7 +110,7 @@ async fn a_time_limit_and_sigterm_end_a_prompt_that_is_being_rendered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_preview_that_multiplies_its_payload_is_refused_and_holds_up_nobody() {
+async fn a_preview_that_multiplies_its_payload_is_refused_and_delays_no_other_agent() {
     let site = Site::start().await;
     let payload: Value = serde_json::from_str(&many_items_and_a_long_text()).unwrap();
     let watch = site.watch();
@@ -127,7 +127,7 @@ async fn a_preview_that_multiplies_its_payload_is_refused_and_holds_up_nobody() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_with_very_many_attributes_is_refused_and_holds_up_nobody() {
+async fn a_page_with_very_many_attributes_is_refused_and_delays_no_other_agent() {
     let site = Site::start().await;
     let agent = agent(&site, "Answer.", 60).await;
     let attributes: String = (0..200_000).map(|n| format!(" a{n}")).collect();
@@ -151,15 +151,15 @@ async fn a_page_with_very_many_attributes_is_refused_and_holds_up_nobody() {
         assert_eq!(refusal["code"], "unreadable_document", "{refusal}");
     }
     assert_eq!(accepted.0, 201);
-    // Two uploads are read at a time, each for at most 2 seconds of processor time.
+    // Two uploads are parsed at a time, each for at most 2 seconds of processor time.
     assert!(accepted.1 < Duration::from_secs(6), "{:?}", accepted.1);
     watch.finish().await;
     site.assert_memory_below(MEMORY);
 }
 
-/// Prompts wait for those of the same agent before they wait for others'.
+/// A prompt waits for prompts of the same agent before it waits for those of other agents.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_whose_prompts_take_long_does_not_hold_up_the_loops_of_others() {
+async fn an_agent_whose_prompts_take_long_does_not_delay_the_prompts_of_others() {
     let site = Site::start().await;
     let payload = many_items_and_a_long_text();
     let attacker = agent(&site, ENDLESS, 120).await;
@@ -169,8 +169,8 @@ async fn an_agent_whose_prompts_take_long_does_not_hold_up_the_loops_of_others()
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
 }
 
-/// A signal to the server's process group, such as Ctrl-C or a service's stop, is not a fault of
-/// the prompt: its task goes on at the next start.
+/// A signal to the server's process group, such as Ctrl-C or a service's stop, is not an error
+/// of the prompt. Its task continues at the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_to_all_processes_fails_no_task_whose_prompt_is_being_rendered() {
     let site = Site::start().await;
@@ -180,12 +180,12 @@ async fn a_signal_to_all_processes_fails_no_task_whose_prompt_is_being_rendered(
     let child = site.child_process().await;
     rustix::process::kill_process(child, rustix::process::Signal::TERM).unwrap();
     let ended = site.ended(&task, PATIENCE).await;
-    // The second attempt exceeds the prompt's own limit.
+    // The second attempt exceeds the prompt's time limit.
     assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
     assert_eq!(ended["attempt"], 2, "{ended}");
 }
 
-/// A path into it takes 45 times its text in memory.
+/// As parsed values, the payload takes 45 times the memory of its text.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_prompt_over_very_many_values_takes_no_memory_of_the_server() {
     let site = Site::start().await;

@@ -1,7 +1,7 @@
-//! Replies of models and MCP servers that are small to send and large to read, against
-//! the real server under a limit of its address space.
+//! Replies of models and MCP servers that are small on the wire and large in memory,
+//! against the real server with a limit of its address space.
 //!
-//! Before replies were bounded, one chat completion of 8 MiB took 1.1 GiB.
+//! Before replies were limited, one chat completion of 8 MiB took 1.1 GiB.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::api::{Call, FakeApi, answer};
+use crate::support::api::{Call, FakeApi, api_response};
 use crate::support::formats::Format;
 use crate::support::model::Asked;
 use crate::support::others::{MIB, Site, Start};
 use crate::support::{Agent, FakeModel, Reply, accepted, client};
 
-/// What all runs of a local server may take for replies and results.
+/// Memory that all runs of a local server may use for replies and results.
 const BUDGET: u64 = 256 * MIB;
 const AT_ONCE: usize = 10;
 const END_WITHIN: Duration = Duration::from_secs(120);
 
-/// `[[0],[0],…]` of about so many bytes.
+/// `[[0],[0],…]` of about this many bytes.
 fn tiny_arrays(bytes: usize) -> String {
     format!("[{}[0]]", "[0],".repeat(bytes / 4))
 }
 
-/// The server with its idle size and the budget as address space.
+/// A server whose address space is limited to its idle size plus the budget.
 async fn limited_site() -> Site {
     let env = || vec![("MALLOC_ARENA_MAX", "2".to_owned())];
     let idle = Site::start_with(Start { env: env(), ..Start::default() }).await;
@@ -35,7 +35,7 @@ async fn limited_site() -> Site {
     Site::start_with(Start { env: env(), address_space: Some(size + BUDGET), ..Start::default() }).await
 }
 
-/// A model that sends these bytes, whatever it is asked.
+/// A model that sends these bytes in response to every request.
 async fn sending(body: String) -> FakeModel {
     FakeModel::start(move |_, _| Reply::Bytes(body.clone().into_bytes())).await
 }
@@ -48,7 +48,7 @@ async fn agent(site: &Site, name: &str, format: Format, model: &FakeModel, more:
     site.agent(definition).await
 }
 
-/// The ends of ten tasks that are triggered at once.
+/// The final statuses of ten tasks that are triggered concurrently.
 async fn run_many(site: &Site, agent: &Agent) -> Vec<Value> {
     let runs = (0..AT_ONCE).map(async |number| {
         let triggered = client().post(&agent.url).json(&json!({ "n": number })).send().await.unwrap();
@@ -71,7 +71,7 @@ fn anthropic(blocks: &str) -> String {
 }
 
 #[tokio::test]
-async fn replies_of_models_that_swell_fail_their_tasks_and_no_other() {
+async fn replies_of_models_that_grow_in_memory_fail_only_their_own_tasks() {
     let arrays = tiny_arrays(4_000_000);
     let thinking = r#"{"type":"thinking","thinking":"Hm.","signature":"s"}"#;
     let call = |input: &str| format!(r#"{{"type":"tool_use","id":"c","name":"t","input":{input}}}"#);
@@ -109,7 +109,7 @@ async fn replies_of_models_that_swell_fail_their_tasks_and_no_other() {
 }
 
 #[tokio::test]
-async fn fields_that_nobody_asked_for_take_no_memory() {
+async fn unknown_fields_take_no_memory() {
     let rest = tiny_arrays(8 * 1024 * 1024 - 200);
     let completion = openai(&format!(r#"{{"content":"Done.","zz":{rest}}}"#));
     let message = format!(r#"{{"zz":{rest},"content":[{{"type":"text","text":"Done."}}]}}"#);
@@ -128,7 +128,7 @@ async fn fields_that_nobody_asked_for_take_no_memory() {
 }
 
 #[tokio::test]
-async fn an_answer_of_very_many_values_is_not_held_against_its_schema() {
+async fn an_answer_of_very_many_values_is_not_validated_against_its_schema() {
     let text = tiny_arrays(250_000);
     let model = sending(openai(&json!({ "content": text }).to_string())).await;
     let site = limited_site().await;
@@ -141,8 +141,8 @@ async fn an_answer_of_very_many_values_is_not_held_against_its_schema() {
     site.assert_stops_in_time().await;
 }
 
-/// An MCP server with the tool `t`, which answers with this JSON. Discovery is refused
-/// as by a server of the older kind.
+/// An MCP server with the tool `t`, which returns this JSON. It refuses discovery as a
+/// server of the older protocol version does.
 async fn mcp_server(schema: String, result: String, as_events: bool) -> FakeApi {
     let (schema, result) = (Arc::<str>::from(schema), Arc::<str>::from(result));
     FakeApi::start(move |_, call| {
@@ -153,8 +153,8 @@ async fn mcp_server(schema: String, result: String, as_events: bool) -> FakeApi 
             }
             Some("tools/list") => format!(r#"{{"tools":[{{"name":"t","inputSchema":{schema}}}]}}"#),
             Some("tools/call") => result.to_string(),
-            Some("notifications/initialized" | "notifications/cancelled") => return answer(202, "text/plain", ""),
-            _ => return answer(400, "application/json", "{}"),
+            Some("notifications/initialized" | "notifications/cancelled") => return api_response(202, "text/plain", ""),
+            _ => return api_response(400, "application/json", "{}"),
         };
         as_answer(call, &result, as_events)
     })
@@ -164,8 +164,12 @@ async fn mcp_server(schema: String, result: String, as_events: bool) -> FakeApi 
 fn as_answer(call: &Call, result: &str, as_events: bool) -> Response {
     let message = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.body["id"]);
     match as_events {
-        false => answer(200, "application/json", message),
-        true => answer(200, "text/event-stream", format!(": hold on\n\nevent: message\ndata: {message}\n\n")),
+        false => api_response(200, "application/json", message),
+        true => api_response(
+            200,
+            "text/event-stream",
+            format!(": hold on\n\nevent: message\ndata: {message}\n\n"),
+        ),
     }
     .into_response()
 }
@@ -186,7 +190,7 @@ async fn mcp_agent(site: &Site, server: &FakeApi, model: &FakeModel) -> Agent {
 }
 
 #[tokio::test]
-async fn messages_of_mcp_servers_that_swell_are_errors_and_large_ones_are_read() {
+async fn messages_of_mcp_servers_that_grow_in_memory_are_errors_and_large_ones_are_accepted() {
     let swelling = format!(r#"{{"content":[],"structuredContent":{}}}"#, tiny_arrays(3_900_000));
     let image = "QUJD".repeat(750_000);
     let image = format!(r#"{{"content":[{{"type":"image","data":"{image}","mimeType":"image/png"}}]}}"#);
@@ -220,7 +224,7 @@ async fn messages_of_mcp_servers_that_swell_are_errors_and_large_ones_are_read()
 }
 
 #[tokio::test]
-async fn a_list_of_tools_that_swells_fails_its_task_and_is_not_asked_for_again() {
+async fn a_list_of_tools_that_grows_in_memory_fails_its_task_and_is_not_requested_again() {
     let schema = format!(r#"{{"type":"object","x":{}}}"#, tiny_arrays(3_900_000));
     let site = limited_site().await;
     let watch = site.watch();

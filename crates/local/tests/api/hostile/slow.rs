@@ -1,4 +1,4 @@
-//! Callers who take their time.
+//! Slow callers.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ const PAUSE: Duration = Duration::from_millis(400);
 const BODY: Duration = Duration::from_millis(1200);
 
 fn impatient(settings: &mut Settings) {
-    settings.http.head = HEAD;
-    settings.http.pause = PAUSE;
-    settings.http.body = BODY;
+    settings.http.header_timeout = HEAD;
+    settings.http.idle_timeout = PAUSE;
+    settings.http.body_timeout = BODY;
 }
 
-/// Sends `bytes` one by one, with a rest after each, until the server closes.
+/// Sends `bytes` one by one, with a pause of `rest` after each, until the server closes the connection.
 async fn drip(site: &Site, at_once: &str, bytes: &str, rest: Duration) -> (String, Duration) {
     let mut stream = site.connect().await;
     let started = Instant::now();
@@ -40,11 +40,11 @@ async fn drip(site: &Site, at_once: &str, bytes: &str, rest: Duration) -> (Strin
 }
 
 #[tokio::test]
-async fn a_head_sent_byte_by_byte_ends_its_connection_in_time_while_others_are_served() {
+async fn headers_sent_byte_by_byte_end_their_connection_in_time_and_delay_no_other_caller() {
     let site = Site::open_with(impatient).await;
-    let head = format!("GET {} HTTP/1.1\r\n", site.path);
+    let start = format!("GET {} HTTP/1.1\r\n", site.path);
     let dripping = async {
-        let many = (0..50).map(|_| drip(&site, &head, "X: y\r\n", Duration::from_millis(30)));
+        let many = (0..50).map(|_| drip(&site, &start, "X: y\r\n", Duration::from_millis(30)));
         futures::future::join_all(many).await
     };
     let serving = async {
@@ -61,7 +61,7 @@ async fn a_head_sent_byte_by_byte_ends_its_connection_in_time_while_others_are_s
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed_in_time_also_after_an_answer() {
+async fn an_idle_connection_is_closed_in_time_also_after_a_response() {
     let site = Site::open_with(impatient).await;
     let mut idle = Vec::new();
     for n in 0..300 {
@@ -79,7 +79,7 @@ async fn a_connection_that_says_nothing_is_closed_in_time_also_after_an_answer()
 }
 
 #[tokio::test]
-async fn a_body_that_stops_coming_is_answered_408() {
+async fn a_body_that_stops_gets_a_408() {
     let site = Site::open_with(impatient).await;
     for headers in ["Content-Length: 100\r\n", "Content-Length: 500000\r\n", "Transfer-Encoding: chunked\r\n"]
     {
@@ -93,11 +93,11 @@ async fn a_body_that_stops_coming_is_answered_408() {
 }
 
 #[tokio::test]
-async fn a_body_sent_byte_by_byte_is_answered_408_when_its_time_is_over() {
+async fn a_body_sent_byte_by_byte_gets_a_408_at_the_time_limit() {
     let site = Site::open_with(impatient).await;
     for length in [1000, 500_000] {
-        let head = site.post(&format!("Content-Length: {length}\r\n"), "");
-        let (heard, took) = drip(&site, &head, "1", PAUSE / 8).await;
+        let start = site.post(&format!("Content-Length: {length}\r\n"), "");
+        let (heard, took) = drip(&site, &start, "1", PAUSE / 8).await;
         assert!(heard.starts_with("HTTP/1.1 408 "), "{heard}");
         assert!(took > BODY / 2 && took < BODY * 5, "{took:?}");
     }
@@ -105,12 +105,12 @@ async fn a_body_sent_byte_by_byte_is_answered_408_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn slow_bodies_do_not_keep_others_out() {
+async fn slow_bodies_do_not_block_others() {
     let site = Site::open_with(|settings| {
-        settings.http.in_work = 4;
-        settings.http.in_work_per_path = 4;
-        settings.http.large = 2;
-        settings.http.large_per_path = 2;
+        settings.http.max_requests = 4;
+        settings.http.max_requests_per_route = 4;
+        settings.http.max_large_transfers = 2;
+        settings.http.max_large_bodies_per_route = 2;
     })
     .await;
     let mut slow = Vec::new();
@@ -128,10 +128,10 @@ async fn slow_bodies_do_not_keep_others_out() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_ends_its_connection() {
+async fn an_unread_response_ends_its_connection() {
     let site = Site::open_with(impatient).await;
     let mut stream = site.connect().await;
-    // More requests than there is room for answers on the way.
+    // More requests than the buffers of the connection have room for responses.
     let many = "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let sending = async { while stream.write_all(many.as_bytes()).await.is_ok() {} };
     tokio::time::timeout(super::PATIENCE, sending).await.expect("the server closes");

@@ -1,4 +1,4 @@
-//! Servers that fail, refuse, break off, or answer what is no answer.
+//! Model providers that fail, refuse, close the connection or send an invalid response.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::formats::{Call, Format, INPUT_TOKENS, OUTPUT_TOKENS, Says, S
 type Faulty = fn() -> Reply;
 
 #[tokio::test]
-async fn a_fault_that_passes_costs_an_attempt_and_the_same_is_asked_again() {
+async fn a_transient_error_costs_an_attempt_and_the_same_request_is_sent_again() {
     let faults: [(&str, Faulty); 5] = [
         ("500", || Reply::Status(500, vec![])),
         ("503", || Reply::Status(503, vec![])),
@@ -37,7 +37,7 @@ async fn a_fault_that_passes_costs_an_attempt_and_the_same_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
+async fn a_busy_server_is_not_called_until_its_retry_after() {
     let script = |call| match call {
         0 => Reply::Status(429, vec![("retry-after", "4")]),
         _ => Reply::Text("Now I have time."),
@@ -56,21 +56,21 @@ async fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[tokio::test]
-async fn what_will_not_pass_is_asked_once_and_named() {
+async fn a_permanent_error_is_reported_after_one_request() {
     for (status, hint) in [(400, ""), (401, ": check the agent's model.api_key"), (413, ""), (301, "")] {
         let script = move |_| Reply::Status(status, vec![("location", "http://127.0.0.1:1/")]);
         for site in Site::each(script).await {
             let ended = site.run(json!({})).await;
             assert_eq!(ended["error"]["type"], "model_error", "{:?}: {ended}", site.format);
             assert_eq!(ended["error"]["retryable"], false);
-            assert_eq!(ended["result"], format!("The model's server answered {status}{hint}"));
+            assert_eq!(ended["result"], format!("The model provider returned HTTP {status}{hint}"));
             assert_eq!(site.model.asked().len(), 1);
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_no_success_and_is_paid_for_all_the_same() {
+async fn an_invalid_response_is_a_failure_and_its_tokens_are_counted() {
     let stopped = |stop| Reply::Says(Says { stop, ..says("Half an") });
     let cut_call = || Reply::Says(Says { stop: Stop::Length, ..wants([search("c1", "ship")]) });
     let replies: [(&str, &(dyn Fn() -> Reply + Sync), &str, bool); 10] = [
@@ -98,7 +98,7 @@ async fn what_is_no_answer_is_no_success_and_is_paid_for_all_the_same() {
     }
 }
 
-/// The end of a task whose model says this, once.
+/// The end of a task whose model sends this reply once.
 async fn alone(format: Format, reply: Reply) -> Value {
     let reply = std::sync::Arc::new(std::sync::Mutex::new(Some(reply)));
     let site = Site::open(format, move |_| reply.lock().unwrap().take().expect("asked once")).await;
@@ -106,19 +106,19 @@ async fn alone(format: Format, reply: Reply) -> Value {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_8_mib_is_not_read_to_its_end() {
+async fn a_response_over_8_mib_is_not_read_to_its_end() {
     for site in Site::each(|_| Reply::Bytes(vec![b' '; 9 * 1024 * 1024])).await {
         let ended = site.run(json!({})).await;
-        assert_eq!(ended["result"], "The model's server answered more than 8 MiB", "{:?}", site.format);
+        assert_eq!(ended["result"], "The model provider returned more than 8 MiB", "{:?}", site.format);
         assert_eq!((&ended["error"]["type"], &ended["attempt"]), (&json!("model_error"), &json!(1)));
     }
 }
 
 #[tokio::test]
-async fn a_slow_answer_ends_with_the_time_limit_and_what_came_before_it_is_paid() {
+async fn a_slow_response_ends_at_the_time_limit_and_earlier_turns_are_counted() {
     let script = |call| match call {
         0 => Reply::Says(wants([search("c1", "ship")])),
-        _ => Reply::Drip(says("A long story, told slowly.")),
+        _ => Reply::Drip(says("A long, slow story.")),
     };
     for site in Site::each(script).await {
         let mut definition = searcher();

@@ -1,6 +1,5 @@
-//! Every provider through the front door: each case is run once for each wire
-//! format, against a server that speaks it, and looks at the requests that came as
-//! well as at how the task ended.
+//! Every provider, over HTTP. Each case runs once for each wire format, against a fake
+//! server of that format. It checks the requests and how the task ended.
 
 mod failures;
 mod schemas;
@@ -17,7 +16,7 @@ use crate::support::{Agent, FakeModel, Reply, World};
 const PAYLOAD: &str = r#"{"order":4711,"note":"the zebra arrived"}"#;
 const SHOP: &str = "Goods can be returned within 30 days.\n\n# Shipping\n\nOrders ship within two days.";
 
-/// A server whose agents ask a model in one format.
+/// A server whose agents call a model in one format.
 struct Site {
     world: World,
     format: Format,

@@ -1,4 +1,4 @@
-//! Answers that must fit a schema.
+//! Answers that must match a schema.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{Site, says, search, searcher, wants};
 use crate::support::formats::{Format, INPUT_TOKENS};
 use crate::support::{FakeModel, Reply, World, refused};
 
-/// What every server takes as it is.
+/// A schema that every provider accepts unchanged.
 fn closed() -> Value {
     json!({
         "type": "object",
@@ -47,9 +47,9 @@ async fn the_schema_reaches_the_model_and_the_answer_is_the_json_alone() {
     }
 }
 
-/// Anthropic refuses whatever it cannot enforce.
+/// Anthropic refuses schemas that it cannot enforce.
 #[tokio::test]
-async fn a_schema_that_a_server_cannot_enforce_is_asked_for_in_words() {
+async fn a_schema_that_a_server_cannot_enforce_is_described_in_the_prompt() {
     let part = |name: &str, value: Value| {
         let mut schema = closed();
         schema["properties"]["days"][name] = value;
@@ -69,7 +69,7 @@ async fn a_schema_that_a_server_cannot_enforce_is_asked_for_in_words() {
 }
 
 #[tokio::test]
-async fn a_model_is_told_what_does_not_fit_and_answers_again() {
+async fn a_model_gets_the_schema_violations_and_answers_again() {
     let script = |call| {
         Reply::Says(match call {
             0 => wants([search("c1", "returned")]),
@@ -91,20 +91,23 @@ async fn a_model_is_told_what_does_not_fit_and_answers_again() {
         let results = if site.format == Format::Openai { "tool" } else { "user" };
         assert_eq!(roles, ["user", "assistant", results, "assistant", "user", "assistant", "user"]);
         assert!(talk[3].to_string().contains("Within thirty days."), "{}", talk[3]);
-        assert!(site.format.text_of(&talk[4]).contains("It is not JSON alone"), "{}", talk[4]);
-        let told = site.format.text_of(&talk[6]);
-        assert!(told.contains("at /days") && told.ends_with(&closed().to_string()), "{told}");
+        assert!(site.format.text_of(&talk[4]).contains("It must contain only JSON"), "{}", talk[4]);
+        let correction = site.format.text_of(&talk[6]);
+        assert!(
+            correction.contains("at /days") && correction.ends_with(&closed().to_string()),
+            "{correction}"
+        );
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_never_fits_is_a_model_error_after_two_corrections_and_paid() {
+async fn an_answer_that_never_matches_is_a_model_error_after_two_corrections_and_its_tokens_are_counted() {
     for site in Site::each(|_| Reply::Text("I cannot count.")).await {
         let ended = site.run(with_schema(&closed())).await;
         assert_eq!(ended["error"]["type"], "model_error", "{:?}: {ended}", site.format);
         assert_eq!(
             ended["result"],
-            "The model's answer does not fit the agent's output_schema after 2 corrections: it is no JSON"
+            "The model's answer does not match the agent's output_schema after 2 corrections: it is not valid JSON"
         );
         assert_eq!(ended["error"]["retryable"], true);
         assert_eq!(ended["usage"]["turns"], 3, "{ended}");
@@ -113,7 +116,7 @@ async fn an_answer_that_never_fits_is_a_model_error_after_two_corrections_and_pa
 }
 
 #[tokio::test]
-async fn corrections_are_within_the_agents_limits() {
+async fn corrections_count_towards_the_agents_limits() {
     for site in Site::each(|_| Reply::Text("I cannot count.")).await {
         let mut definition = with_schema(&closed());
         definition["limits"] = json!({ "max_turns": 2 });
@@ -124,12 +127,12 @@ async fn corrections_are_within_the_agents_limits() {
 }
 
 #[tokio::test]
-async fn a_schema_that_is_none_is_refused_and_one_that_is_can_be_taken_back() {
+async fn an_invalid_schema_is_refused_and_a_valid_one_can_be_removed() {
     let (world, model) = (World::start().await, FakeModel::saying("In words.").await);
     for (schema, says) in [
-        (json!("x"), "`output_schema` is not valid: it must be a JSON schema, an object"),
+        (json!("x"), "`output_schema` is not valid: it must be a JSON object"),
         (json!({ "type": "objekt" }), "`output_schema` is not valid"),
-        (json!({ "$ref": "http://127.0.0.1:1/" }), "`$ref` may only point into the schema itself"),
+        (json!({ "$ref": "http://127.0.0.1:1/" }), "`$ref` must point into the schema itself"),
         (json!({ "$ref": "#" }), "it refers to itself"),
     ] {
         let definition = json!({ "name": "a", "output_schema": schema });
@@ -151,7 +154,7 @@ async fn a_schema_that_is_none_is_refused_and_one_that_is_can_be_taken_back() {
 }
 
 #[tokio::test]
-async fn a_schema_needs_a_model_though_the_deployment_may_have_it() {
+async fn a_schema_needs_a_model_which_can_be_the_deployments() {
     let world = World::start().await;
     let agent = world.agent_as(with_schema(&closed())).await;
     let ended = world.run(&agent, "{}").await;

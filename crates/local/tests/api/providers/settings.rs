@@ -1,4 +1,4 @@
-//! Which provider an agent may name, and where the deployment must help.
+//! Which providers an agent may use, and what the deployment must provide.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,11 +20,11 @@ async fn a_model_that_its_provider_cannot_use_is_refused_with_what_to_change() {
         ),
         (
             json!({ "provider": "bedrock", "name": "m", "base_url": "http://h" }),
-            "`model.base_url` is not for the provider `bedrock`",
+            "`model.base_url` is not supported for the provider `bedrock`",
         ),
         (
             json!({ "provider": "bedrock", "name": "m", "api_key": "k" }),
-            "`model.api_key` is not for the provider `bedrock`",
+            "`model.api_key` is not supported for the provider `bedrock`",
         ),
         (json!({ "provider": "oracle", "name": "m" }), "unknown variant `oracle`"),
     ] {
@@ -37,10 +37,10 @@ async fn a_model_that_its_provider_cannot_use_is_refused_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn anthropic_is_asked_at_its_own_address_unless_told_otherwise() {
+async fn anthropic_is_called_at_its_own_address_unless_base_url_is_set() {
     let model = FakeModel::saying("Here.").await;
     let world = World::start_with(|settings| settings.runs.max_attempts = 1).await;
-    // With the version, as people write it for other providers.
+    // With the version in the path, as for other providers.
     let definition = json!({
         "model": { "provider": "anthropic", "name": "m", "base_url": format!("{}/v1/", model.origin) },
     });
@@ -73,7 +73,7 @@ async fn the_functions_run_an_agent_of_every_provider() {
 }
 
 #[tokio::test]
-async fn a_reason_that_the_server_gives_is_told_and_its_sentence_is_not() {
+async fn a_servers_error_code_is_reported_and_its_message_is_not() {
     let reply = |_| {
         let error = json!({ "type": "invalid_request_error", "message": "your zebra is too long" });
         Reply::Refusal(400, json!({ "type": "error", "error": error }))
@@ -81,7 +81,7 @@ async fn a_reason_that_the_server_gives_is_told_and_its_sentence_is_not() {
     for site in Site::each(reply).await {
         let ended = site.run(json!({})).await;
         assert_eq!(
-            ended["result"], "The model's server answered 400 (invalid_request_error)",
+            ended["result"], "The model provider returned HTTP 400 (invalid_request_error)",
             "{:?}",
             site.format
         );

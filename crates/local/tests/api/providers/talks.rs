@@ -1,4 +1,4 @@
-//! What is said between the product and a model that does as it should.
+//! The requests to a model that works as documented, and its responses.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn the_prompt_the_payload_the_limit_and_the_key_reach_the_server_and_its_a
 }
 
 #[tokio::test]
-async fn the_calls_of_a_turn_are_all_made_and_their_results_told_in_order() {
+async fn the_calls_of_a_turn_are_all_made_and_their_results_sent_in_order() {
     let script = |call| {
         Reply::Says(match call {
             0 => Says {
@@ -79,10 +79,10 @@ async fn the_calls_of_a_turn_are_all_made_and_their_results_told_in_order() {
         assert_eq!(tools[0].1["required"], json!(["query"]));
         let results = site.format.results(&second);
         let found: Vec<(&str, bool)> =
-            results.iter().map(|told| (told.call.as_str(), told.text.contains("days"))).collect();
+            results.iter().map(|result| (result.call.as_str(), result.text.contains("days"))).collect();
         assert_eq!(found, [("c1", true), ("c2", true), ("c3", false)], "{:?}", site.format);
-        assert!(results.iter().all(|told| !told.is_error));
-        // What the model said stands between, in its own form.
+        assert!(results.iter().all(|result| !result.is_error));
+        // The model's own turn is between them, unchanged.
         let said = &site.format.messages(&second)[1];
         assert_eq!(said["role"], "assistant");
         assert!(said.to_string().contains("I look it up.") && said.to_string().contains("returned"));
@@ -90,7 +90,7 @@ async fn the_calls_of_a_turn_are_all_made_and_their_results_told_in_order() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_made_is_told_to_the_model_as_an_error() {
+async fn a_call_that_cannot_be_made_is_returned_to_the_model_as_an_error() {
     let script = |call| {
         Reply::Says(match call {
             0 => wants([
@@ -103,14 +103,14 @@ async fn a_call_that_cannot_be_made_is_told_to_the_model_as_an_error() {
             _ => says("I could do one of them."),
         })
     };
-    let wrong = ["There is no tool `refund`", "no JSON object", "`query` must be", "no JSON object"];
+    let wrong = ["Unknown tool `refund`", "not a JSON object", "`query` must be", "not a JSON object"];
     for site in Site::each(script).await {
         let ended = site.run(searcher()).await;
         assert_eq!(ended["status"], "SUCCESS", "{:?}: {ended}", site.format);
         let results = site.format.results(&site.body(1));
-        for (told, says) in results.iter().zip(wrong) {
-            assert!(told.text.contains(says), "{:?}: {told:?}", site.format);
-            assert_eq!(told.is_error, site.format != Format::Openai, "{told:?}");
+        for (result, says) in results.iter().zip(wrong) {
+            assert!(result.text.contains(says), "{:?}: {result:?}", site.format);
+            assert_eq!(result.is_error, site.format != Format::Openai, "{result:?}");
         }
         assert!(results[4].text.contains("two days"), "{results:?}");
         let calls = ended["result"]["result"]["tool_calls"].as_array().unwrap();
@@ -119,9 +119,9 @@ async fn a_call_that_cannot_be_made_is_told_to_the_model_as_an_error() {
     }
 }
 
-/// Signed reasoning that is changed, moved or left out is refused by its server.
+/// The provider refuses signed reasoning that was changed, moved or left out.
 #[tokio::test]
-async fn reasoning_that_led_to_calls_is_handed_back_as_it_came() {
+async fn reasoning_that_led_to_calls_is_sent_back_unchanged() {
     let thinking = |calls| Says { thought: "It may be in there.", text: "Wait.".into(), ..calls };
     let script = move |call| {
         Reply::Says(match call {

@@ -1,4 +1,4 @@
-//! What documents cost in AWS calls, and what is left of them.
+//! The AWS calls of documents, and what remains after their deletion.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -14,10 +14,10 @@ async fn upload(functions: &Functions, source: &str, text: &str) -> Response {
     request.body(text.to_owned()).send().await.unwrap()
 }
 
-/// Everything that lies in the documents table, by its id.
+/// The ids of all items in the documents table.
 async fn parts(functions: &Functions) -> Vec<String> {
-    let found = functions.wire.look("Scan", json!({ "TableName": "documents" })).await;
-    found["Items"].as_array().unwrap().iter().map(|item| item["id"]["S"].as_str().unwrap().into()).collect()
+    let scanned = functions.wire.call_dynamodb("Scan", json!({ "TableName": "documents" })).await;
+    scanned["Items"].as_array().unwrap().iter().map(|item| item["id"]["S"].as_str().unwrap().into()).collect()
 }
 
 async fn run(functions: &Functions) -> Value {
@@ -33,7 +33,7 @@ async fn a_document_costs_a_run_nothing_once_it_is_in_memory() {
     functions.wire.calls();
     assert_eq!(upload(&functions, "rules.md", ZEBRA).await.status(), 201);
     let upload_calls = functions.wire.calls();
-    // The last two calls are its entry in the audit log.
+    // The last two calls write its entry in the audit log.
     let expected = ["GetItem", "TransactWriteItems", "PutItem", "TransactWriteItems", "GetItem", "PutItem"];
     assert_eq!(upload_calls, expected);
     run(&functions).await;
@@ -58,7 +58,7 @@ async fn a_document_costs_a_run_nothing_once_it_is_in_memory() {
 }
 
 #[tokio::test]
-async fn nothing_stays_of_a_document_that_was_replaced_deleted_or_went_with_its_agent() {
+async fn no_item_remains_of_a_document_that_was_replaced_or_deleted_also_with_its_agent() {
     let functions = functions(&FakeModel::saying("x").await).await;
     let noise = |seed: u64| {
         let mut state = seed;
@@ -88,12 +88,12 @@ async fn nothing_stays_of_a_document_that_was_replaced_deleted_or_went_with_its_
 }
 
 #[tokio::test]
-async fn a_run_that_remembers_an_older_agent_answers_from_the_documents_as_they_are() {
+async fn a_run_with_a_cached_agent_answers_from_the_current_documents() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
     assert_eq!(upload(&functions, "rules.md", "iban DE89370400440532013000 is blocked").await.status(), 201);
-    // The agent function remembers the agent for ten seconds, and nothing of its document.
-    functions.runner.agents.remembered(functions.agent).await.unwrap();
+    // The agent function caches the agent for ten seconds, but not its document.
+    functions.runner.agents.get_cached(functions.agent).await.unwrap();
     let newer = "iban DE89370400440532013000 is allowed";
     assert_eq!(upload(&functions, "rules.md", newer).await.status(), 200);
     assert_eq!(run(&functions).await["status"], "SUCCESS");

@@ -1,11 +1,11 @@
-//! `agent source …`, as typed.
+//! The `agent source` commands.
 
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ZEBRA, found};
+use super::{ZEBRA, best_passage};
 use crate::support::{ADMIN_TOKEN, PROGRAM, World, redaction};
 
 async fn run(world: &World, args: &[&str]) -> Output {
@@ -39,7 +39,7 @@ async fn documents_are_added_listed_and_deleted_from_the_command_line() {
         added.contains("rules.md  2 passages  Zoo") && added.contains("lion.HTML  1 passages"),
         "{added}"
     );
-    assert_eq!(found(&world, &agent, "zebra").await["source"], "rules.md");
+    assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "rules.md");
 
     let titled = said(&run(&world, &["add", "keeper", &page, "--title", "Lions", "--json"]).await);
     let titled: Value = serde_json::from_str(&titled).unwrap();
@@ -53,22 +53,22 @@ async fn documents_are_added_listed_and_deleted_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_above_the_limit_is_sent_as_its_text_if_that_fits() {
+async fn the_text_of_a_file_over_the_limit_is_sent_if_it_fits() {
     let (world, folder) = (World::start().await, TempDir::new().unwrap());
     let agent = world.agent_as(json!({ "name": "keeper" })).await;
     let styled = format!("<title>Zoo</title><style>{}</style><p>The zebra is fed.", "p{} ".repeat(1_200_000));
     let page = file(&folder, "large.html", &styled);
     let added = said(&run(&world, &["add", "keeper", &page]).await);
     assert!(added.contains("large.html  1 passages  Zoo"), "{added}");
-    assert_eq!(found(&world, &agent, "zebra").await["source"], "large.html");
+    assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "large.html");
 
     for (name, content, says) in [
         ("large.txt", "word ".repeat(1_000_000), "4194304 bytes of text"),
         ("table.csv", "a,b".to_owned(), "must end in"),
     ] {
         let refused = run(&world, &["add", "keeper", &file(&folder, name, &content)]).await;
-        let told = String::from_utf8(refused.stderr).unwrap();
+        let message = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(1));
-        assert!(told.contains(name) && told.contains(says), "{told}");
+        assert!(message.contains(name) && message.contains(says), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Documents of agents: uploaded, replaced, deleted, and answered from.
+//! Documents of agents: upload, replacement, deletion, and answers from them.
 
 mod aws;
 mod command;
@@ -14,7 +14,7 @@ use crate::support::{Agent, FakeModel, World, redaction, refused};
 const ZEBRA: &str =
     "# Zoo\n\n## Feeding\n\nThe zebra is fed at noon.\n\n## Opening\n\nThe gates open at nine.";
 
-/// Uploads a document with a name or, with none, without a query.
+/// Uploads a document. `query` can name it or be empty.
 async fn upload(world: &World, agent: &Agent, query: &str, content_type: &str, bytes: &[u8]) -> Response {
     redaction::payload(bytes);
     let path = format!("/api/agents/{}/sources{query}", agent.id);
@@ -36,14 +36,14 @@ async fn listed(world: &World, agent: &Agent) -> Vec<Value> {
     answer["sources"].as_array().unwrap().clone()
 }
 
-/// The best passage for a question, of an agent without a model.
-async fn found(world: &World, agent: &Agent, question: &str) -> Value {
+/// The best passage for a question to an agent without a model.
+async fn best_passage(world: &World, agent: &Agent, question: &str) -> Value {
     let ended = world.run(agent, &json!({ "question": question }).to_string()).await;
     ended["result"]["result"]["sources"][0].clone()
 }
 
 #[tokio::test]
-async fn a_document_of_every_format_is_taken_and_answers_name_it() {
+async fn a_document_of_every_format_is_accepted_and_named_in_answers() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let page = b"<title>The zoo</title><nav>Menu</nav><h1>Feeding</h1><p>The <b>zebra</b> is fed at noon.";
@@ -59,13 +59,13 @@ async fn a_document_of_every_format_is_taken_and_answers_name_it() {
         assert_eq!(document["bytes"], bytes.len());
         assert!(document["passages"].as_u64().unwrap() > 0 && document["created_at"].is_string());
         let passage = json!({ "title": title, "text": text, "source": "rules" });
-        assert_eq!(found(&world, &agent, "When is the zebra fed?").await, passage, "{content_type}");
+        assert_eq!(best_passage(&world, &agent, "When is the zebra fed?").await, passage, "{content_type}");
         assert_eq!(listed(&world, &agent).await, [document]);
     }
 }
 
 #[tokio::test]
-async fn a_model_is_given_the_passages_of_documents_and_of_the_definition() {
+async fn a_model_gets_the_passages_of_documents_and_of_the_definition() {
     let model = FakeModel::saying("At noon.").await;
     let world = World::start().await;
     let texts = json!([{ "title": "Notes", "text": "The zebra prefers noon." }]);
@@ -87,24 +87,24 @@ async fn a_model_is_given_the_passages_of_documents_and_of_the_definition() {
 }
 
 #[tokio::test]
-async fn a_document_of_the_same_name_replaces_the_earlier_one_and_keeps_its_id() {
+async fn a_document_of_the_same_name_replaces_the_earlier_one_and_has_its_id() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let first = upload(&world, &agent, "?source=rules.md", "text/markdown", ZEBRA.as_bytes()).await;
     assert_eq!(first.status(), StatusCode::CREATED);
     let first: Value = first.json().await.unwrap();
-    assert_eq!(found(&world, &agent, "zebra").await["title"], "Zoo");
+    assert_eq!(best_passage(&world, &agent, "zebra").await["title"], "Zoo");
     let second = upload(&world, &agent, "?source=rules.md", "text/plain", b"The lion is fed at one.").await;
     assert_eq!(second.status(), StatusCode::OK);
     let second: Value = second.json().await.unwrap();
     assert_eq!(first["id"], second["id"]);
-    assert_eq!(found(&world, &agent, "zebra").await, Value::Null);
-    assert_eq!(found(&world, &agent, "lion").await["text"], "The lion is fed at one.");
+    assert_eq!(best_passage(&world, &agent, "zebra").await, Value::Null);
+    assert_eq!(best_passage(&world, &agent, "lion").await["text"], "The lion is fed at one.");
     assert_eq!(listed(&world, &agent).await, [second]);
 }
 
 #[tokio::test]
-async fn a_document_without_a_name_is_called_by_its_title_or_its_content() {
+async fn a_document_without_a_name_is_named_after_its_title_or_its_content() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     for (query, bytes, title, source) in [
@@ -133,14 +133,14 @@ async fn a_deleted_document_is_not_answered_from_and_deleting_it_again_is_404() 
 }
 
 #[tokio::test]
-async fn documents_are_there_after_a_restart_and_gone_with_their_agent() {
+async fn documents_survive_a_restart_and_are_deleted_with_their_agent() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     uploaded(&world, &agent, "?source=rules.md", "text/markdown", ZEBRA.as_bytes()).await;
     let world = world.restart().await;
     let token = agent.url.rsplit('/').next().unwrap();
     let agent = Agent { id: agent.id.clone(), url: format!("{}/api/webhooks/agents/{token}", world.url) };
-    assert_eq!(found(&world, &agent, "zebra").await["source"], "rules.md");
+    assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "rules.md");
     let path = format!("/api/agents/{}", agent.id);
     assert_eq!(world.manage(Method::DELETE, &path).send().await.unwrap().status(), StatusCode::NO_CONTENT);
     let gone = upload(&world, &agent, "", "text/plain", b"x").await;
@@ -148,7 +148,7 @@ async fn documents_are_there_after_a_restart_and_gone_with_their_agent() {
 }
 
 #[tokio::test]
-async fn documents_uploaded_at_once_are_all_there_and_a_change_of_the_agent_loses_none() {
+async fn documents_uploaded_concurrently_are_all_stored_and_an_update_of_the_agent_loses_none() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let uploads = (0..12).map(|n| {
@@ -165,12 +165,12 @@ async fn documents_uploaded_at_once_are_all_there_and_a_change_of_the_agent_lose
     assert_eq!(renamed.status(), 200);
     assert_eq!(listed(&world, &agent).await.len(), 12);
     for n in 0..12 {
-        assert_eq!(found(&world, &agent, &format!("number{n}")).await["source"], format!("{n}.txt"));
+        assert_eq!(best_passage(&world, &agent, &format!("number{n}")).await["source"], format!("{n}.txt"));
     }
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_answered_with_what_to_change() {
+async fn an_invalid_upload_is_refused_with_what_to_change() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let too_large = vec![b'a'; 4 * 1024 * 1024 + 1];
@@ -196,9 +196,9 @@ async fn what_is_not_taken_is_answered_with_what_to_change() {
     assert_eq!(refused(encoded.send().await.unwrap(), 415).await.1, "unsupported_encoding");
     let stranger = world.http.post(format!("{}{path}", world.url)).body("x").send().await.unwrap();
     assert_eq!(refused(stranger, 401).await.1, "unauthorized");
-    let nobody = Agent { id: "2dbd9bb7-d5c8-4995-abae-0ff9eebe67a1".into(), url: String::new() };
+    let unknown = Agent { id: "2dbd9bb7-d5c8-4995-abae-0ff9eebe67a1".into(), url: String::new() };
     assert_eq!(
-        refused(upload(&world, &nobody, "", "text/plain", b"x").await, 404).await.1,
+        refused(upload(&world, &unknown, "", "text/plain", b"x").await, 404).await.1,
         "agent_not_found"
     );
     let put = world.manage(Method::PUT, &path).send().await.unwrap();
@@ -207,7 +207,7 @@ async fn what_is_not_taken_is_answered_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn an_agent_has_room_for_16_mib_of_text_and_says_so() {
+async fn an_upload_over_16_mib_of_text_per_agent_is_refused_with_the_limit() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
     let text = "A sentence about nothing in particular, and another one.\n\n".repeat(72_000);
@@ -219,5 +219,5 @@ async fn an_agent_has_room_for_16_mib_of_text_and_says_so() {
     assert_eq!(refusal.1, "sources_full");
     assert!(refusal.0.contains("16777216 bytes"), "{}", refusal.0);
     uploaded(&world, &agent, "?source=3", "text/plain", b"The zebra is fed at noon.").await;
-    assert_eq!(found(&world, &agent, "zebra").await["source"], "3");
+    assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "3");
 }

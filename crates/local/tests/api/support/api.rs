@@ -1,4 +1,4 @@
-//! Somebody's HTTP API: records what it is asked and answers by a script.
+//! A fake HTTP API that records its requests and responds by a script.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +24,7 @@ pub(crate) struct FakeApi {
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: String,
-    /// Path and query, as they came.
+    /// Path and query, unchanged.
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
@@ -49,12 +49,12 @@ impl Call {
 }
 
 impl FakeApi {
-    /// Answers everything with this JSON.
+    /// Responds to every request with this JSON.
     pub(crate) async fn saying(json: Value) -> Self {
         Self::start(move |_, _| axum::Json(json.clone()).into_response()).await
     }
 
-    /// Answers by the number of the call (from 0) and what was asked.
+    /// Responds by the number of the call (from 0) and its request.
     pub(crate) async fn start(answer: impl Fn(usize, &Call) -> Response + Send + Sync + 'static) -> Self {
         Self::start_slow(move |number, call| {
             let response = answer(number, call);
@@ -107,7 +107,7 @@ async fn respond(State(shared): State<Shared>, request: Request) -> Response {
     (shared.script)(number, &call).await
 }
 
-/// An answer with this status, type and body.
-pub(crate) fn answer(status: u16, content_type: &str, body: impl Into<Body>) -> Response {
+/// A response with this status, content type and body.
+pub(crate) fn api_response(status: u16, content_type: &str, body: impl Into<Body>) -> Response {
     Response::builder().status(status).header("content-type", content_type).body(body.into()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! An OTLP collector: takes traces over HTTP, as protobuf, and keeps them.
+//! A fake OTLP collector that accepts traces as protobuf over HTTP and stores them.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) struct Export {
 }
 
 impl Collector {
-    /// Answers this to every export.
+    /// Responds to every export with this status.
     pub(crate) async fn answering(status: StatusCode) -> Self {
         let (taking, taken) = watch::channel(Vec::new());
         let take = async move |State(taking): State<watch::Sender<Vec<Export>>>, headers, body: Bytes| {
@@ -42,7 +42,7 @@ impl Collector {
         Self { url, taken }
     }
 
-    /// All that came, once it is as wanted; within 30 seconds.
+    /// All exports, as soon as they are as wanted. Waits up to 30 seconds.
     pub(crate) async fn until(&self, wanted: impl Fn(&[Export]) -> bool) -> Vec<Export> {
         let mut taken = self.taken.clone();
         let came = tokio::time::timeout(Duration::from_secs(30), taken.wait_for(|taken| wanted(taken))).await;
@@ -59,7 +59,7 @@ pub(crate) fn spans(exports: &[Export]) -> Vec<Span> {
     spans
 }
 
-/// What these exports say of their sender.
+/// The resource attributes of these exports.
 pub(crate) fn resource(export: &Export) -> Value {
     attributes(&request(export).resource_spans[0].resource.as_ref().unwrap().attributes)
 }

@@ -1,5 +1,5 @@
-//! The providers' wire formats, from their servers' side: how a request is read and
-//! how a reply is written.
+//! The providers' wire formats on the server side: how to read a request and how to
+//! write a reply.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(crate) enum Format {
     Bedrock,
 }
 
-/// What a scripted model says, in no format.
+/// The reply of a scripted model, independent of the format.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Says {
     pub(crate) text: Cow<'static, str>,
@@ -23,7 +23,7 @@ pub(crate) struct Says {
     pub(crate) stop: Stop,
 }
 
-/// A tool call: its id, the tool, and arguments, which may be none.
+/// A tool call: its id, its tool and its arguments, which may be null.
 #[derive(Clone, Debug)]
 pub(crate) struct Call(pub(crate) &'static str, pub(crate) &'static str, pub(crate) Value);
 
@@ -39,12 +39,12 @@ pub(crate) enum Stop {
     Broken,
 }
 
-/// A tool's result as the model is told it.
+/// A tool's result in a request to the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Result {
     pub(crate) call: String,
     pub(crate) text: String,
-    /// Where the format can say so.
+    /// Only in formats that have such a field.
     pub(crate) is_error: bool,
 }
 
@@ -57,8 +57,8 @@ const BEDROCK_NAME: &str = "eu.test-model-v1:0";
 impl Format {
     pub(crate) const ALL: [Self; 3] = [Self::Openai, Self::Anthropic, Self::Bedrock];
 
-    /// The one spoken at this path.
-    pub(crate) fn of(path: &str) -> Self {
+    /// The format of this path.
+    pub(crate) fn from_path(path: &str) -> Self {
         match path.rsplit('/').next() {
             Some("messages") => Self::Anthropic,
             Some("converse") => Self::Bedrock,
@@ -66,8 +66,8 @@ impl Format {
         }
     }
 
-    /// How an agent is told to ask the server at `origin`. Bedrock's address is the
-    /// deployment's business.
+    /// The `model` field of an agent that calls the server at `origin`. The deployment
+    /// configures Bedrock's address.
     pub(crate) fn model(self, origin: &str) -> Value {
         match self {
             Self::Openai => {
@@ -80,7 +80,7 @@ impl Format {
         }
     }
 
-    /// The model's name as its usage is told with.
+    /// The model's name in the reported usage.
     pub(crate) fn name(self) -> &'static str {
         if self == Self::Bedrock { BEDROCK_NAME } else { NAME }
     }
@@ -94,18 +94,18 @@ impl Format {
         system.as_str().unwrap_or_default()
     }
 
-    /// What was said after the system message.
+    /// The messages after the system message.
     pub(crate) fn messages(self, body: &Value) -> &[Value] {
         let messages = body["messages"].as_array().unwrap();
         if self == Self::Openai { &messages[1..] } else { messages }
     }
 
-    /// What the caller's payload became.
+    /// The user message made of the caller's payload.
     pub(crate) fn user(self, body: &Value) -> &str {
         self.text_of(&self.messages(body)[0])
     }
 
-    /// The text of a message that has nothing else.
+    /// The text of a message that contains only text.
     pub(crate) fn text_of(self, message: &Value) -> &str {
         let text = match self {
             Self::Openai | Self::Anthropic => &message["content"],
@@ -142,9 +142,9 @@ impl Format {
             Self::Openai => {
                 let results = messages.iter().rev().take_while(|message| message["role"] == "tool");
                 let mut results: Vec<Result> = results
-                    .map(|told| Result {
-                        call: text(&told["tool_call_id"]),
-                        text: text(&told["content"]),
+                    .map(|result| Result {
+                        call: text(&result["tool_call_id"]),
+                        text: text(&result["content"]),
                         is_error: false,
                     })
                     .collect();
@@ -152,24 +152,24 @@ impl Format {
                 results
             }
             Self::Anthropic => blocks(messages)
-                .map(|told| Result {
-                    call: text(&told["tool_use_id"]),
-                    text: text(&told["content"]),
-                    is_error: told["is_error"] == true,
+                .map(|result| Result {
+                    call: text(&result["tool_use_id"]),
+                    text: text(&result["content"]),
+                    is_error: result["is_error"] == true,
                 })
                 .collect(),
             Self::Bedrock => blocks(messages)
-                .map(|told| &told["toolResult"])
-                .map(|told| Result {
-                    call: text(&told["toolUseId"]),
-                    text: text(&told["content"][0]["text"]),
-                    is_error: told["status"] == "error",
+                .map(|result| &result["toolResult"])
+                .map(|result| Result {
+                    call: text(&result["toolUseId"]),
+                    text: text(&result["content"][0]["text"]),
+                    is_error: result["status"] == "error",
                 })
                 .collect(),
         }
     }
 
-    /// What lets the caller in, in clear.
+    /// The caller's API key.
     pub(crate) fn key(self, headers: &HeaderMap) -> Option<&str> {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         match self {

@@ -1,11 +1,11 @@
-//! The functions as on AWS: the same routers and runner, on a DynamoDB, an SQS and
-//! a Secrets Manager at the wire.
+//! The functions as on AWS: the same routers and runner, with fakes of DynamoDB, SQS and
+//! Secrets Manager.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::admin::Admins;
-use api::agents::{Intake, Management};
+use api::agents::{DocumentImporter, Management};
 use api::audit::Actor;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
@@ -23,11 +23,11 @@ use super::wire::Wire;
 use super::{FakeModel, Time, client, redaction};
 
 pub(crate) const SMALL_ADMIN_TOKEN: &str = "t";
-/// What is triggered with: a text that no log may hold.
+/// The payload of triggers. No log may contain it.
 const PAYLOAD: &str = r#"{"iban":"DE89370400440532013000"}"#;
 const SIGNING_SECRET: &str = "the-functions-signing-secret";
 
-/// The functions in one process. What it remembers is lost with it.
+/// The functions in one process with their caches.
 pub(crate) struct Process {
     pub(crate) wire: Wire,
     pub(crate) app: Router,
@@ -43,7 +43,7 @@ impl Process {
         let aws = Aws::embedded(wire.clone());
         let clock = clock.clone();
         let tasks = Tasks::new(&aws, "tasks");
-        // Each function remembers agents for itself.
+        // Each function has its own cache of agents.
         let agents = || Arc::new(Agents::new(&aws, "agents", Duration::from_secs(10)));
         let secrets = || Arc::new(Secrets::secrets_manager(&aws, "test/"));
         let queue = |url| Arc::new(Queue::Sqs(SqsQueue::new(&aws, url)));
@@ -54,7 +54,7 @@ impl Process {
             agents: agents(),
             tasks: tasks.clone(),
             secrets: secrets(),
-            intake: Intake::new(documents.clone()),
+            document_importer: DocumentImporter::new(documents.clone()),
             subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
             clock: clock.clone(),
             admins: Admins::new(SMALL_ADMIN_TOKEN, url, clock.clone()),
@@ -96,7 +96,7 @@ impl Process {
     }
 }
 
-/// Bedrock at this address, as the environment would name it.
+/// Bedrock at this address, as configured by the environment.
 pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
     let variables = [
         ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", origin.to_owned()),
@@ -111,13 +111,13 @@ pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
     }))
 }
 
-/// Its TLS takes long to set up and is not used.
+/// Shared, because its TLS setup is slow and not used.
 fn models() -> Models {
     static MODELS: OnceLock<Models> = OnceLock::new();
     MODELS.get_or_init(|| Models::new(PrivateHosts::any()).unwrap()).clone()
 }
 
-/// The functions as on AWS, on one wire, served.
+/// The functions as on AWS, on one wire, served over HTTP.
 pub(crate) struct Functions {
     pub(crate) wire: Wire,
     pub(crate) url: String,
@@ -143,7 +143,7 @@ pub(crate) async fn functions_of(model: &FakeModel, definition: Value) -> Functi
 
 /// With these fields in the agent's definition.
 pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -> Functions {
-    redaction::keep_log();
+    redaction::record_log();
     redaction::secret("signing secret", SIGNING_SECRET);
     redaction::payload(PAYLOAD.as_bytes());
     let wire = Wire::new(time.clone());
@@ -192,16 +192,16 @@ impl Functions {
         run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await
     }
 
-    /// What the event source mapping does: receives a batch of the queue, has it run by
-    /// an invocation of this length, and deletes what does not come again. Returns how
-    /// many messages there were.
+    /// Does what the event source mapping does: receives a batch, has it run by an
+    /// invocation of this length, and deletes the messages that are not to be redelivered.
+    /// Returns the number of messages.
     pub(crate) async fn receive_and_run(&self, invocation: Duration) -> usize {
         let batch = self.wire.sqs.receive(LIVE, 10);
         self.run_received(&batch, invocation).await;
         batch.len()
     }
 
-    /// The same for a batch that was received.
+    /// The same for a batch that was already received.
     pub(crate) async fn run_received(&self, batch: &[Received], invocation: Duration) {
         let deliveries = batch.iter().map(|message| Delivery {
             id: message.id.clone(),
@@ -218,7 +218,7 @@ impl Functions {
         }
     }
 
-    /// How long every message is still hidden; zero if there is none.
+    /// How long until a message is visible. Zero if there is no message.
     pub(crate) fn until_next_message(&self) -> Duration {
         let next = self.wire.sqs.next_visible();
         next.map_or(Duration::ZERO, |next| next.since(self.time.clock().now()))

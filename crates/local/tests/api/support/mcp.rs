@@ -1,15 +1,15 @@
-//! An MCP server of the handshake's generation (2025-11-25) at the wire: sessions,
-//! tools in two pages, answers as JSON or as events.
+//! A fake MCP server of version 2025-11-25, with a handshake: sessions, tools on two
+//! pages, responses as JSON or as events.
 
 use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::api::{Call, FakeApi, answer};
+use super::api::{Call, FakeApi, api_response};
 
 pub(crate) const SESSION: &str = "the-session-of-this-run";
 
-/// What it offers, and what its tools answer.
+/// `call_tool` returns the results of its tools.
 pub(crate) async fn mcp(
     call_tool: impl Fn(&Call) -> BoxFuture<'static, Value> + Send + Sync + 'static,
 ) -> FakeApi {
@@ -30,7 +30,7 @@ fn handshake(call: &Call) -> Response {
     let id = &call.body["id"];
     let result = |result: Value| axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
     match (call.method.as_str(), call.body["method"].as_str()) {
-        ("DELETE", _) => answer(200, "application/json", "{}"),
+        ("DELETE", _) => api_response(200, "application/json", "{}"),
         (_, Some("initialize")) => {
             let mut response = result(json!({
                 "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
@@ -40,15 +40,17 @@ fn handshake(call: &Call) -> Response {
             response.headers_mut().insert("mcp-session-id", SESSION.parse().unwrap());
             response
         }
-        (_, Some("notifications/initialized" | "notifications/cancelled")) => answer(202, "text/plain", ""),
+        (_, Some("notifications/initialized" | "notifications/cancelled")) => {
+            api_response(202, "text/plain", "")
+        }
         (_, Some("tools/list")) => match call.body["params"]["cursor"].as_str() {
             None => result(json!({ "tools": [tool("add"), tool("delete_all")], "nextCursor": "page-2" }))
                 .into_response(),
-            // There is no end of them.
+            // There are pages without end.
             Some(_) => result(json!({ "tools": [tool("look.up")], "nextCursor": "more" })).into_response(),
         },
-        // As a server does that knows no stateless requests.
-        _ => answer(
+        // As a server without support for stateless requests does.
+        _ => api_response(
             400,
             "application/json",
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Missing session ID"}}"#,
@@ -63,7 +65,7 @@ fn tool(name: &str) -> Value {
 
 fn events(message: &Value) -> Response {
     let note = json!({ "jsonrpc": "2.0", "method": "notifications/message", "params": { "level": "info", "data": "at it" } });
-    answer(
+    api_response(
         200,
         "text/event-stream",
         format!("event: message\ndata: {note}\n\nevent: message\ndata: {message}\n\n"),

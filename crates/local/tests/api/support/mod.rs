@@ -1,4 +1,4 @@
-//! A server on a fresh folder, a model to go with it, and what a caller does.
+//! A server on a new folder, a fake model, and the requests of a caller.
 
 pub(crate) mod api;
 pub(crate) mod collector;
@@ -51,7 +51,7 @@ pub(crate) struct Time {
     ahead: Arc<AtomicU64>,
 }
 
-/// An agent made for a test.
+/// An agent of a test.
 pub(crate) struct Agent {
     pub(crate) id: String,
     pub(crate) url: String,
@@ -64,7 +64,7 @@ impl Default for Time {
 }
 
 impl Time {
-    /// Stands still in 1970, so that whatever expires has expired for the engine.
+    /// Stands still in 1970, so that for the engine every expiry time is in the past.
     pub(crate) fn long_ago() -> Self {
         Self { origin: Clock::new(|| Moment::from_millis(1_000_000)), ahead: Arc::default() }
     }
@@ -96,7 +96,7 @@ impl World {
             public_url: None,
             log_format: LogFormat::Text,
         };
-        redaction::keep_log();
+        redaction::record_log();
         redaction::secret("admin token", ADMIN_TOKEN);
         let time = Time::default();
         let mut settings = Settings::from_env(&Env::from_fn(|_| None)).unwrap();
@@ -117,7 +117,7 @@ impl World {
         Self::start_in(self.folder, |_| {}).await
     }
 
-    /// How many tasks the start found stored and not ended.
+    /// The number of unfinished tasks that the start found.
     pub(crate) fn resumed(&self) -> usize {
         self.resumed
     }
@@ -126,8 +126,8 @@ impl World {
         self.folder.path().join("data/secrets.json")
     }
 
-    /// Puts a secret where the server finds it.
-    pub(crate) async fn keep_secret(&self, name: &str, secret: &str) {
+    /// Stores a secret in the server's file.
+    pub(crate) async fn store_secret(&self, name: &str, secret: &str) {
         store::Secrets::file(self.secrets_file()).put(name, secret).await.unwrap();
     }
 
@@ -135,7 +135,7 @@ impl World {
         self.http.request(method, format!("{}{path}", self.url)).bearer_auth(ADMIN_TOKEN)
     }
 
-    /// An agent that asks `model`, with other fields on top.
+    /// An agent that calls `model`, with additional fields.
     pub(crate) async fn agent(&self, model: &FakeModel, mut definition: Value) -> Agent {
         definition["model"] = json!({ "base_url": model.url, "name": "test-model" });
         self.agent_as(definition).await
@@ -177,7 +177,7 @@ impl World {
         self.until(task, |status| status == "SUCCESS" || status == "FAILURE").await
     }
 
-    /// The status once it is as wanted, within 30 seconds.
+    /// The status once it is as wanted. Waits up to 30 seconds.
     pub(crate) async fn until(&self, task: &str, wanted: impl Fn(&str) -> bool) -> Value {
         for _ in 0..1500 {
             let status = self.status(task).await;
@@ -186,7 +186,7 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("{task} did not get there: {}", self.status(task).await)
+        panic!("{task} did not reach the wanted status: {}", self.status(task).await)
     }
 
     /// Triggers and waits for the end.
@@ -205,7 +205,7 @@ pub(crate) async fn accepted(response: Response) -> String {
     string(&body["task_id"])
 }
 
-/// The sentence and code of a refusal, which must have the shape of every error.
+/// The message and the code of a refusal, which must have the common error format.
 pub(crate) async fn refused(response: Response, status: u16) -> (String, String) {
     assert_eq!(response.status(), status);
     let body: Value = response.json().await.unwrap();

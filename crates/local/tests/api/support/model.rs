@@ -1,4 +1,4 @@
-//! A model's server that speaks every provider's format and records what it is asked.
+//! A fake model provider that supports every provider's format and records its requests.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(crate) use super::formats::completion;
 use super::formats::{Format, Says};
 use super::redaction;
 
-/// Between two bytes of a slow answer.
+/// Pause between two bytes of a slow response.
 const DRIP: Duration = Duration::from_millis(100);
 
 pub(crate) struct FakeModel {
@@ -32,7 +32,6 @@ type Script = dyn Fn(usize, &Asked) -> Reply + Send + Sync;
 #[derive(Clone)]
 struct Shared {
     asked: Arc<Mutex<Vec<Asked>>>,
-    /// How many.
     count: watch::Sender<usize>,
     answer: Arc<Script>,
 }
@@ -53,19 +52,19 @@ pub(crate) enum Reply {
     Status(u16, Vec<(&'static str, &'static str)>),
     Refusal(u16, Value),
     Bytes(Vec<u8>),
-    /// The connection breaks half-way through what it says.
+    /// The connection breaks in the middle of the response.
     Cut(Says),
-    /// It says it a byte at a time.
+    /// The response comes one byte at a time.
     Drip(Says),
     Never,
 }
 
 impl Asked {
     pub(crate) fn format(&self) -> Format {
-        Format::of(&self.path)
+        Format::from_path(&self.path)
     }
 
-    /// What the caller's payload became.
+    /// The user message made of the caller's payload.
     pub(crate) fn user(&self) -> &str {
         self.format().user(&self.body)
     }
@@ -76,12 +75,12 @@ impl Asked {
 }
 
 impl FakeModel {
-    /// Always says the same.
+    /// Always answers with this text.
     pub(crate) async fn saying(text: &'static str) -> Self {
         Self::start(move |_, _| Reply::Text(text)).await
     }
 
-    /// Answers by the number of the call (from 0) and what was asked.
+    /// Replies by the number of the call (from 0) and its request.
     pub(crate) async fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
         let state = Shared { asked: Arc::default(), count: watch::Sender::new(0), answer: Arc::new(answer) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -96,7 +95,7 @@ impl FakeModel {
         self.state.asked.lock().unwrap().clone()
     }
 
-    /// Waits until this many requests came, for 30 seconds at most.
+    /// Waits until there were this many requests. Waits up to 30 seconds.
     pub(crate) async fn asked_at_least(&self, wanted: usize) {
         let mut count = self.state.count.subscribe();
         let came = tokio::time::timeout(Duration::from_secs(30), count.wait_for(|count| *count >= wanted));
@@ -113,7 +112,7 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
         body: serde_json::from_slice(&body).unwrap(),
         at: Instant::now(),
     };
-    keep_secret(&asked);
+    record_secrets(&asked);
     let number = {
         let mut all = state.asked.lock().unwrap();
         all.push(asked.clone());
@@ -121,10 +120,12 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
         all.len() - 1
     };
     match (state.answer)(number, &asked) {
-        Reply::Text(text) => said(&asked, &Says { text: text.into(), ..Says::default() }).into_response(),
-        Reply::Says(says) => said(&asked, &says).into_response(),
-        Reply::Cut(says) => partly(&said(&asked, &says).0, None),
-        Reply::Drip(says) => partly(&said(&asked, &says).0, Some(DRIP)),
+        Reply::Text(text) => {
+            reply_json(&asked, &Says { text: text.into(), ..Says::default() }).into_response()
+        }
+        Reply::Says(says) => reply_json(&asked, &says).into_response(),
+        Reply::Cut(says) => partly(&reply_json(&asked, &says).0, None),
+        Reply::Drip(says) => partly(&reply_json(&asked, &says).0, Some(DRIP)),
         Reply::Json(value) => axum::Json(value).into_response(),
         Reply::Refusal(status, body) => {
             (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
@@ -141,15 +142,15 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
     }
 }
 
-fn said(asked: &Asked, says: &Says) -> axum::Json<Value> {
+fn reply_json(asked: &Asked, says: &Says) -> axum::Json<Value> {
     for text in [says.text.as_ref(), says.thought].into_iter().filter(|text| !text.trim().is_empty()) {
         redaction::secret("answer", text);
     }
     axum::Json(asked.format().reply(says))
 }
 
-/// The whole length is promised. Without a pause half of it comes, then the
-/// connection breaks; with one it comes byte by byte.
+/// The headers have the full length. Without a pause, half of the body is sent, then the
+/// connection breaks. With a pause, it is sent byte by byte.
 fn partly(json: &Value, pause: Option<Duration>) -> Response {
     let bytes = json.to_string().into_bytes();
     let length = bytes.len();
@@ -168,8 +169,8 @@ fn partly(json: &Value, pause: Option<Duration>) -> Response {
     (length, axum::body::Body::from_stream(pieces)).into_response()
 }
 
-/// Whatever arrives here is its sender's own.
-fn keep_secret(asked: &Asked) {
+/// No log may contain the payload and the API key of a request.
+fn record_secrets(asked: &Asked) {
     redaction::payload(asked.user().as_bytes());
     if let Some(key) = asked.format().key(&asked.headers) {
         redaction::secret("API key", key);

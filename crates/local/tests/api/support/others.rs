@@ -15,16 +15,15 @@
 //! site.assert_stops_in_time().await;
 //! ```
 //!
-//! The bystander's model, its caller and a control server run on threads of
-//! their own, so that an attack that keeps the test's runtime busy is not
-//! measured. Other work on the machine is not the server's fault either: the limit
-//! is raised by what the same calls took right before the attack, or by a multiple of
-//! what a control server takes meanwhile that only syncs a byte to disk. On a machine with nothing
-//! else to do, these are some milliseconds. Only one site runs at a time in a test
-//! binary.
+//! The bystander's model, its caller and a control server run on their own threads, so
+//! that an attack that keeps the test's runtime busy is not measured. Other work on the
+//! machine must not fail the test either. The limit is therefore raised by the duration
+//! of the same calls right before the attack, or by a multiple of the response time of
+//! the control server, which only syncs a byte to disk. On an idle machine, these are a
+//! few milliseconds. Only one site runs at a time in a test binary.
 //!
-//! Measurements of another build: set `AGENT_WEBHOOKS_TEST_PROGRAM` to its file.
-//! Run a test with `--show-output` to see the figures.
+//! To measure another build, set `AGENT_WEBHOOKS_TEST_PROGRAM` to its file. Run a test
+//! with `--show-output` to see the figures.
 
 #![expect(clippy::print_stdout, reason = "the figures of a test are part of its output")]
 
@@ -49,27 +48,27 @@ use super::{ADMIN_TOKEN, Agent, FakeModel, PROGRAM, client, redaction, string};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
 
-/// How much later 99 of 100 calls of others may be answered.
+/// How much slower the p99 of calls of others may become.
 const LIMIT: Duration = Duration::from_millis(100);
 /// The same for a debug build, which takes several times the processor time.
 const DEBUG_LIMIT: Duration = Duration::from_millis(200);
-/// Times that a trigger waits for a processor, for each time that the control's call does.
+/// How often a trigger waits for a processor, for each time that a call to the control server does.
 const CONTROLS: u32 = 3;
-/// Between two rounds of calls, each a health check and a trigger.
+/// Interval of the rounds of calls. A round is a health check and a trigger.
 const EVERY: Duration = Duration::from_millis(40);
-/// Calls without an attack, at first.
+/// Duration of the calls before the attack.
 const QUIET: Duration = Duration::from_secs(1);
-/// A call without an answer by then counts as refused.
+/// A call without a response after this time counts as refused.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The bystander's tasks end within this after the attack.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(20);
 /// After SIGTERM: 10 s for runs in progress, 1 s for connections, and a margin.
 const STOPS_WITHIN: Duration = Duration::from_secs(13);
 
-/// Two attacks at a time would measure each other.
+/// Concurrent attacks would affect each other's measurement.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// A server as a process of its own, and an agent that nobody attacks.
+/// A server as a child process, and an agent that is not attacked.
 pub(crate) struct Site {
     /// `http://127.0.0.1:PORT`
     pub(crate) url: String,
@@ -90,8 +89,8 @@ pub(crate) struct Start {
     pub(crate) address_space: Option<u64>,
 }
 
-/// An agent that nobody attacks, and threads of its own for its caller, its model
-/// and the control server.
+/// An agent that is not attacked, with separate threads for its caller, its model and
+/// the control server.
 pub(crate) struct Bystander {
     url: String,
     agent: Agent,
@@ -129,12 +128,12 @@ pub(crate) struct Latency {
     pub(crate) max: Duration,
 }
 
-/// One call of each kind, and how long each took to its answer's last byte.
+/// One call of each kind, and how long each took until the last byte of its response.
 struct Round {
     health: Duration,
     trigger: Duration,
     control: Duration,
-    /// The task, or what came instead.
+    /// The task, or the error.
     accepted: Result<String, String>,
     healthy: Result<(), String>,
 }
@@ -151,18 +150,18 @@ impl Site {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
         let url = url.expect("the server prints its address");
-        // A full pipe would hold the server up.
+        // A full pipe would block the server.
         std::thread::spawn(move || lines.for_each(drop));
         let bystander = Bystander::start_alone(&url, alone).await;
         Self { url, pid: process.id(), process, bystander, _folder: folder }
     }
 
-    /// Another agent, for the attack. `definition` names its own model server.
+    /// Another agent, for the attack. `definition` has its own model.
     pub(crate) async fn agent(&self, definition: Value) -> Agent {
         create_agent(&self.url, definition).await
     }
 
-    /// The `model` field of a definition that asks the bystander's model.
+    /// The `model` field of a definition that uses the bystander's model.
     pub(crate) fn quiet_model(&self) -> Value {
         self.bystander.model_setting()
     }
@@ -186,7 +185,7 @@ impl Site {
         self.bystander.watch_from(address)
     }
 
-    /// A child process of the server, once there is one.
+    /// Waits for a child process of the server.
     pub(crate) async fn child_process(&self) -> Pid {
         let children = format!("/proc/{0}/task", self.pid);
         let started = Instant::now();
@@ -203,12 +202,12 @@ impl Site {
         }
     }
 
-    /// The most memory that the process has ever held (`VmHWM`), in bytes.
+    /// The peak memory of the process (`VmHWM`), in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
-    /// The address space that it has now (`VmSize`), in bytes.
+    /// The current address space of the process (`VmSize`), in bytes.
     pub(crate) fn address_space(&self) -> u64 {
         self.memory("VmSize:")
     }
@@ -225,7 +224,7 @@ impl Site {
         assert!(peak < budget, "the server held {} MiB of at most {} MiB", peak / MIB, budget / MIB);
     }
 
-    /// SIGTERM ends the process, with success and in time.
+    /// Asserts that SIGTERM ends the process with success and in time.
     pub(crate) async fn assert_stops_in_time(mut self) {
         let started = Instant::now();
         kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
@@ -269,15 +268,15 @@ impl Watch {
         figures
     }
 
-    /// The figures without the assertion of latency. No call was refused, and
-    /// every task of the bystander ends with SUCCESS.
+    /// Returns the figures without asserting the latency. Asserts that no call was refused,
+    /// and that every task of the bystander ends with SUCCESS.
     async fn end(self) -> Figures {
         let _ = self.stop.send(());
         let rounds = self.rounds.await.unwrap();
         let figures = Figures {
-            health: Latency::of(rounds.iter().map(|round| round.health)),
-            trigger: Latency::of(rounds.iter().map(|round| round.trigger)),
-            control: Latency::of(rounds.iter().map(|round| round.control)),
+            health: Latency::from_durations(rounds.iter().map(|round| round.health)),
+            trigger: Latency::from_durations(rounds.iter().map(|round| round.trigger)),
+            control: Latency::from_durations(rounds.iter().map(|round| round.control)),
         };
         let unhealthy: Vec<_> = rounds.iter().filter_map(|round| round.healthy.as_ref().err()).collect();
         assert!(unhealthy.is_empty(), "health was refused to others: {unhealthy:?}; {figures}");
@@ -357,7 +356,7 @@ struct Caller {
 }
 
 impl Caller {
-    /// A round at every tick, whether or not the rounds before have been answered.
+    /// Starts a round at every tick, also if earlier rounds have no response yet.
     async fn call_until(self, mut stopped: oneshot::Receiver<()>) -> Vec<Round> {
         let mut rounds = JoinSet::new();
         let mut ticks = tokio::time::interval(EVERY);
@@ -382,14 +381,14 @@ impl Caller {
     }
 }
 
-/// The body of a 200, or what came instead; and how long that took.
+/// The body of a 200 or the error, and how long the call took.
 async fn timed(request: RequestBuilder) -> (Result<Value, String>, Duration) {
     let started = Instant::now();
-    let answered = answer(request).await;
+    let answered = body_of_success(request).await;
     (answered, started.elapsed())
 }
 
-async fn answer(request: RequestBuilder) -> Result<Value, String> {
+async fn body_of_success(request: RequestBuilder) -> Result<Value, String> {
     let response = request.send().await.map_err(|error| format!("{error:?}"))?;
     let status = response.status();
     let body = response.text().await.map_err(|error| format!("{error:?}"))?;
@@ -400,11 +399,11 @@ async fn answer(request: RequestBuilder) -> Result<Value, String> {
 }
 
 impl Latency {
-    fn of(durations: impl Iterator<Item = Duration>) -> Self {
+    fn from_durations(durations: impl Iterator<Item = Duration>) -> Self {
         let mut sorted: Vec<Duration> = durations.collect();
         sorted.sort_unstable();
         let calls = sorted.len();
-        // The nearest rank: of 100 calls or fewer, p99 is the slowest.
+        // Nearest rank: of 100 calls or fewer, p99 is the slowest.
         let within = |percent: usize| sorted[(calls * percent).div_ceil(100).saturating_sub(1)];
         Self { calls, p50: within(50), p99: within(99), max: within(100) }
     }
@@ -461,7 +460,7 @@ async fn create_agent(url: &str, definition: Value) -> Agent {
 
 async fn ended(http: &Client, url: &str, task: &str, deadline: Instant) -> Value {
     loop {
-        let status = answer(http.get(format!("{url}/api/task_status?task_id={task}"))).await;
+        let status = body_of_success(http.get(format!("{url}/api/task_status?task_id={task}"))).await;
         if let Ok(status) = &status
             && status["finished_at"].is_string()
         {

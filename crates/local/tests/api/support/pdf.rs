@@ -5,7 +5,7 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-/// A page for each text, as a simple writer makes it.
+/// A PDF with a page for each text.
 pub(crate) fn pdf(pages: &[&str]) -> Vec<u8> {
     let kids: Vec<String> = (0..pages.len()).map(|page| format!("{} 0 R", 10 + 2 * page)).collect();
     let mut objects = vec![
@@ -24,7 +24,7 @@ pub(crate) fn pdf(pages: &[&str]) -> Vec<u8> {
     file(&objects, "/Info 4 0 R")
 }
 
-/// A page that holds a picture of a text.
+/// A page with a picture of a text.
 pub(crate) fn scanned() -> Vec<u8> {
     file(
         &[
@@ -42,7 +42,7 @@ pub(crate) fn scanned() -> Vec<u8> {
     )
 }
 
-/// A page whose content unpacks to this many bytes.
+/// A page whose content decompresses to this many bytes.
 pub(crate) fn bomb(bytes: usize) -> Vec<u8> {
     let mut zipped = ZlibEncoder::new(Vec::new(), Compression::best());
     for _ in 0..bytes / 1024 {
@@ -60,7 +60,7 @@ pub(crate) fn bomb(bytes: usize) -> Vec<u8> {
     )
 }
 
-/// A stream of a megabyte that names its one large object as very many.
+/// An object stream of a megabyte that lists its one large object many times.
 pub(crate) fn many_objects_in_one() -> Vec<u8> {
     let count = 100_000;
     let index: String = (0..count).map(|n| format!("{} 0 ", 10 + n)).collect();
@@ -72,7 +72,7 @@ pub(crate) fn many_objects_in_one() -> Vec<u8> {
     file(&[(1, b"<< /Type /Catalog /Pages 2 0 R >>".to_vec()), (5, objects)], "")
 }
 
-/// Arrays within arrays, page trees that contain themselves.
+/// Nested arrays, and page trees that contain themselves.
 pub(crate) fn endless() -> Vec<Vec<u8>> {
     let nested = [b"[".repeat(1_000_000), b"]".repeat(1_000_000)].concat();
     let catalog = (1, b"<< /Type /Catalog /Pages 2 0 R >>".to_vec());
@@ -86,8 +86,8 @@ pub(crate) fn endless() -> Vec<Vec<u8>> {
 }
 
 fn stream(dictionary: &str, content: &[u8]) -> Vec<u8> {
-    let head = format!("<< /Length {} {dictionary} >>\nstream\n", content.len());
-    [head.as_bytes(), content, b"\nendstream"].concat()
+    let start = format!("<< /Length {} {dictionary} >>\nstream\n", content.len());
+    [start.as_bytes(), content, b"\nendstream"].concat()
 }
 
 fn file(objects: &[(usize, Vec<u8>)], trailer: &str) -> Vec<u8> {

@@ -1,42 +1,42 @@
 //! Which calls of a scenario fail, and how. AWS calls and model calls are numbered
-//! in one sequence, in the order in which they are made.
+//! together, in the order in which they are made.
 
 use std::sync::{Arc, Mutex};
 
-/// What can happen to a call. Where a model's server is called, a fault that makes
-/// a difference to AWS alone is the one that comes nearest.
+/// What can happen to a call. For a call to a model, a fault that only AWS can have is
+/// replaced by the most similar one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The connection is refused, or closed without an answer.
     Unreachable,
     /// Answered 500, without effect.
     Failed,
-    /// Answered as whoever is asked too often does.
+    /// Refused because of too many requests.
     Throttled,
-    /// The same in other words: a table's capacity, a transaction's reasons, a
+    /// The same with another error code: a table's capacity, a transaction's reasons or a
     /// model's `Retry-After`.
     Overloaded,
-    /// It takes effect, and the answer is lost or cut off.
+    /// It takes effect, and the response is lost or cut off.
     AnswerLost,
-    /// No effect and no answer, until the caller's time-out.
+    /// No effect and no response until the caller's timeout.
     Stalled,
-    /// It takes effect, and no answer comes until the caller's time-out.
+    /// It takes effect, and no response comes until the caller's timeout.
     Late,
-    /// The connection breaks, and the request takes effect all the same: after so
-    /// many further calls, or, past the last one, when all is over.
+    /// The connection breaks, and the request takes effect after this many further calls,
+    /// or at the end of the scenario.
     Ghost(usize),
     /// The process dies before the request is sent.
     DiedBefore,
-    /// The process dies after the effect, before the answer.
+    /// The process dies after the effect, before the response.
     DiedAfter,
-    /// The process dies, and the request takes effect after so many further calls.
+    /// The process dies, and the request takes effect after this many further calls.
     DiedInFlight(usize),
 }
 
 /// For [`Fault::Ghost`] and [`Fault::DiedInFlight`]: later than any call.
 pub(crate) const AT_THE_END: usize = 1_000_000;
 
-/// A fault of the call number `at` (from 0) and those after it, `times` in all.
+/// A fault of `times` calls, from call number `at` (from 0) on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Strike {
     pub(crate) fault: Fault,
@@ -45,13 +45,13 @@ pub(crate) struct Strike {
 }
 
 impl Strike {
-    /// Whether somebody waits for a time-out.
+    /// Whether a caller waits for a timeout.
     pub(crate) fn stalls(&self) -> bool {
         matches!(self.fault, Fault::Stalled | Fault::Late)
     }
 }
 
-/// The plan of one scenario, shared by all that are called.
+/// The plan of one scenario, shared by all fake services.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan(Arc<Mutex<State>>);
 
@@ -64,7 +64,7 @@ struct State {
 }
 
 impl Plan {
-    pub(crate) fn of(strikes: &[Strike]) -> Self {
+    pub(crate) fn new(strikes: &[Strike]) -> Self {
         Self(Arc::new(Mutex::new(State { strikes: strikes.to_vec(), ..State::default() })))
     }
 
@@ -73,7 +73,7 @@ impl Plan {
         self.0.lock().unwrap().armed = true;
     }
 
-    /// No fault from here on.
+    /// There are no faults from here on.
     pub(crate) fn disarm(&self) {
         self.0.lock().unwrap().armed = false;
     }
@@ -100,7 +100,7 @@ impl Plan {
         self.0.lock().unwrap().strikes.len()
     }
 
-    /// Whether somebody waits for a time-out.
+    /// Whether a caller waits for a timeout.
     pub(crate) fn stalls(&self) -> bool {
         self.0.lock().unwrap().strikes.iter().any(Strike::stalls)
     }
@@ -111,10 +111,10 @@ impl Plan {
         self.0.lock().unwrap().strikes.iter().any(is_ghost)
     }
 
-    /// Whether one call failed once and was made again at once: then the product
-    /// must not notice. The SDK does not try again when all clients of the process,
-    /// here those of all cases, have used up their common budget of retries.
-    pub(crate) fn was_mended_by_the_sdk(&self) -> bool {
+    /// Whether one call failed once and the SDK repeated it. Then the product must not
+    /// notice the fault. The SDK does not retry if the clients of the process, here those
+    /// of all cases, have used up their shared retry budget.
+    pub(crate) fn was_retried_by_the_sdk(&self) -> bool {
         let state = self.0.lock().unwrap();
         let [strike] = state.strikes.as_slice() else { return false };
         let again = state.calls.get(strike.at) == state.calls.get(strike.at + 1);
@@ -122,7 +122,7 @@ impl Plan {
         again && strike.times == 1 && !died
     }
 
-    /// Whether every strike came at least once.
+    /// Whether every fault happened at least once.
     pub(crate) fn was_reached(&self) -> bool {
         let state = self.0.lock().unwrap();
         state.strikes.iter().all(|strike| strike.at < state.calls.len())

@@ -1,6 +1,6 @@
-//! Every line the product logs in a test run, and every secret it is handed, each
-//! in a file of `target/redaction`. `./test redaction` makes sure that no secret
-//! is in any line (`infra/check_redaction.py`).
+//! Writes every line that the product logs in a test run, and every secret that it gets,
+//! to files in `target/redaction`. `./test redaction` checks that no line contains a
+//! secret (`infra/check_redaction.py`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -16,11 +16,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 const OUR_CRATES: [&str; 6] = ["api", "domain", "local", "logs", "runner", "store"];
 
-/// From here on every event of this process is kept: as much as the product
-/// logs, and from our own crates all they could ever log.
-pub(crate) fn keep_log() {
-    static KEPT: OnceLock<()> = OnceLock::new();
-    KEPT.get_or_init(|| {
+/// Writes all log events of this process to a file from here on: those that the product
+/// logs, and those of all levels from our own crates.
+pub(crate) fn record_log() {
+    static STARTED: OnceLock<()> = OnceLock::new();
+    STARTED.get_or_init(|| {
         let levels = logs::levels().with_targets(OUR_CRATES.map(|name| (name, LevelFilter::TRACE)));
         let lines =
             tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(Mutex::new(log()));
@@ -29,16 +29,16 @@ pub(crate) fn keep_log() {
 }
 
 /// The log of this process so far.
-pub(crate) fn kept_log() -> String {
+pub(crate) fn logged_text() -> String {
     fs::read_to_string(folder().join(log_name())).unwrap()
 }
 
-/// Where a spawned server's log is kept.
+/// The file for a spawned server's log.
 pub(crate) fn spawned_log() -> Stdio {
     append(&format!("spawned-{}.log", std::process::id())).into()
 }
 
-/// `value` must be in no line of any log.
+/// Records that no line of any log may contain `value`.
 pub(crate) fn secret(kind: &str, value: &str) {
     static SECRETS: OnceLock<Mutex<File>> = OnceLock::new();
     let file =
@@ -47,7 +47,7 @@ pub(crate) fn secret(kind: &str, value: &str) {
     writeln!(file.lock().unwrap(), "{line}").unwrap();
 }
 
-/// What a caller sends: of a long text its ends, which is enough to find it.
+/// Records what a caller sends. Of a long text, the beginning and the end are enough to find it.
 pub(crate) fn payload(sent: &[u8]) {
     const ENOUGH: usize = 300;
     let text: Vec<char> = String::from_utf8_lossy(sent).chars().collect();
@@ -62,12 +62,12 @@ pub(crate) fn webhook(url: &str) {
     secret("webhook token", url.rsplit('/').next().unwrap_or_default());
 }
 
-/// What a tool's server is asked: all of it but what the agent's definition says.
+/// Records the path and the arguments of a tool call.
 pub(crate) fn tool_call(path: &str, body: &[u8]) {
     secret("tool call", path.split('?').next().unwrap_or_default());
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     match json.get("jsonrpc") {
-        // The protocol's own words are no secrets.
+        // The texts of the protocol itself are not secret.
         Some(_) => {
             payload(json.pointer("/params/arguments").map(Value::to_string).unwrap_or_default().as_bytes())
         }
@@ -75,7 +75,7 @@ pub(crate) fn tool_call(path: &str, body: &[u8]) {
     }
 }
 
-/// What an agent's definition holds that no log may.
+/// Records the parts of an agent's definition that no log may contain.
 pub(crate) fn definition(definition: &Value) {
     let fields = [("webhook token", "/webhook_token"), ("API key", "/model/api_key"), ("prompt", "/prompt")];
     for (kind, field) in fields {

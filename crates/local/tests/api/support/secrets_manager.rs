@@ -1,6 +1,6 @@
-//! Secrets Manager at the wire, as far as the product uses it. As on AWS, and unlike an
-//! emulator, a new secret is not found at once, and a deleted one keeps its name for a
-//! while. Both are counted in calls and not in time, so that no test waits for them.
+//! A fake Secrets Manager with the operations that the product uses. As on AWS, and unlike
+//! in emulators, a new secret is not found immediately, and the name of a deleted one stays
+//! reserved for a while. Both last for a number of calls, so that no test has to wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,20 +20,20 @@ pub(crate) struct SecretsManager(Arc<Mutex<BTreeMap<String, Secret>>>);
 enum Secret {
     Live {
         value: Value,
-        /// The request that wrote it: coming again, it is answered as if it were the first
+        /// The token of the request that wrote it. If the request is repeated, it succeeds again
         /// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>).
         token: Value,
         /// Reads that do not find it yet.
         unseen: u32,
     },
-    /// Deleted without recovery: refuses this many calls, and is then gone.
+    /// Deleted without recovery. Refuses this many calls before the name is free.
     Deleting(u32),
-    /// Deleted by hand, with a recovery window of 7 to 30 days.
+    /// Deleted in the AWS console, with a recovery window of 7 to 30 days.
     Recoverable,
 }
 
 impl SecretsManager {
-    /// One request, answered with a status and JSON.
+    /// Handles one request. Returns a status and JSON.
     pub(crate) fn call(&self, operation: &str, request: &Value) -> (u16, Value) {
         let mut secrets = self.0.lock().unwrap();
         let name = request["Name"].as_str().or(request["SecretId"].as_str()).unwrap_or_default().to_owned();
@@ -51,7 +51,7 @@ impl SecretsManager {
                 *calls -= 1;
                 refusal("InvalidRequestException")
             }
-            // Without recovery, a deletion by hand can be made final.
+            // A deletion without recovery makes an earlier deletion final.
             ("DeleteSecret", Some(Secret::Recoverable)) => {
                 secrets.insert(name.clone(), Secret::Deleting(REFUSED_CALLS));
                 (200, json!({ "Name": name }))
@@ -77,7 +77,7 @@ impl SecretsManager {
                 (200, json!({ "Name": name }))
             }
             ("GetSecretValue" | "PutSecretValue", None) => refusal("ResourceNotFoundException"),
-            // Forced, it is no error that there is none.
+            // A forced deletion of a missing secret is not an error.
             ("DeleteSecret", found) => {
                 if found.is_some() {
                     secrets.insert(name.clone(), Secret::Deleting(REFUSED_CALLS));
@@ -88,12 +88,12 @@ impl SecretsManager {
         }
     }
 
-    /// Deletes a secret as an operator does in the console of AWS.
+    /// Deletes a secret as an operator does in the AWS console.
     pub(crate) fn delete_by_hand(&self, name: &str) {
         self.0.lock().unwrap().insert(name.to_owned(), Secret::Recoverable);
     }
 
-    /// Replaces a value as an operator does in the console of AWS.
+    /// Replaces a value as an operator does in the AWS console.
     pub(crate) fn replace_by_hand(&self, name: &str, value: &str) {
         let secret = Secret::Live { value: json!(value), token: Value::Null, unseen: 0 };
         self.0.lock().unwrap().insert(name.to_owned(), secret);

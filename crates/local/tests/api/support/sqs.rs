@@ -1,11 +1,13 @@
-//! SQS at the wire: two standard queues with delays, visibility, receive counts,
-//! receipts and redrive, on the test's clock. What the product calls comes in as
-//! requests; the event source mapping receives and deletes by method.
+//! A fake SQS: two standard queues with delays, visibility, receive counts, receipts and
+//! redrive, on the test's clock. The product sends requests. The event source mapping
+//! of the test receives and deletes with methods.
 //!
-//! As on AWS, and unlike an emulator: receive counts go on over the redrive to the
-//! dead-letter queue, messages that a throttled mapping returns count as received, and
-//! Lambda does not hand over a message that a function sent to its own queue for the
-//! 16th time in a chain.
+//! As on AWS, and unlike in emulators:
+//!
+//! - Receive counts continue after the redrive to the dead-letter queue.
+//! - Messages that a throttled mapping returns count as received.
+//! - Lambda does not deliver a message that a function sent to its own queue for the 16th
+//!   time in a chain.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use super::Time;
 
 pub(crate) const LIVE: &str = "http://embedded.invalid/queue";
 pub(crate) const DEAD: &str = "http://embedded.invalid/dead-letters";
-/// As in template.yaml, where it is the invocation's time-out.
+/// As in template.yaml, where it is the timeout of the invocation.
 pub(crate) const VISIBILITY: Duration = Duration::from_secs(60);
 const MAX_DELAY: u64 = 900;
 const MAX_VISIBILITY: u64 = 43_200;
@@ -46,7 +48,7 @@ pub(crate) struct Sqs {
 struct State {
     messages: Vec<Stored>,
     max_receives: u32,
-    /// Ids and receipts are numbers, never given out twice.
+    /// For ids and receipts, which are unique numbers.
     drawn: u64,
     /// Every body ever sent.
     sent: Vec<String>,
@@ -82,7 +84,7 @@ impl Sqs {
         self.state.lock().unwrap().max_receives = max_receives;
     }
 
-    /// One request, answered with a status and JSON.
+    /// Handles one request. Returns a status and JSON.
     pub(crate) fn call(&self, operation: &str, request: &Value) -> (u16, Value) {
         let queue = [LIVE, DEAD].into_iter().find(|url| request["QueueUrl"] == *url);
         let Some(queue) = queue else { return refusal("QueueDoesNotExist") };
@@ -95,8 +97,8 @@ impl Sqs {
         }
     }
 
-    /// Up to `most` visible messages. What was received too often becomes a dead
-    /// letter instead.
+    /// Receives up to `most` visible messages. A message that was received too often
+    /// becomes a dead letter instead.
     pub(crate) fn receive(&self, queue: &'static str, most: usize) -> Vec<Received> {
         let now = self.time.clock().now();
         let mut state = self.state.lock().unwrap();
@@ -109,7 +111,7 @@ impl Sqs {
         visible.into_iter().map(|at| state.hand_out(at, now)).collect()
     }
 
-    /// A second copy of a message in flight, as a standard queue may hand it out.
+    /// A second copy of a message in flight, which a standard queue may deliver.
     pub(crate) fn twin(&self, of: &Received) -> Received {
         let now = self.time.clock().now();
         let mut state = self.state.lock().unwrap();
@@ -121,12 +123,12 @@ impl Sqs {
         self.state.lock().unwrap().messages.retain(|stored| stored.id != message.id);
     }
 
-    /// When the next hidden message can be received; `None` if there is no message.
+    /// When the next message is visible, or `None` if there is no message.
     pub(crate) fn next_visible(&self) -> Option<Moment> {
         self.state.lock().unwrap().messages.iter().map(|message| message.visible_at).min()
     }
 
-    /// Every message has been received this often.
+    /// Sets the receive count of every message.
     pub(crate) fn wear_out(&self, receives: u32) {
         for message in &mut self.state.lock().unwrap().messages {
             message.receives = receives;
@@ -142,7 +144,7 @@ impl Sqs {
         self.state.lock().unwrap().most_hops
     }
 
-    /// Whether a message with this body was ever taken.
+    /// Whether a message with this body was ever sent.
     pub(crate) fn was_sent(&self, body: &str) -> bool {
         self.state.lock().unwrap().sent.iter().any(|sent| sent == body)
     }

@@ -1,6 +1,6 @@
-//! AWS at the wire: DynamoDB calls go to the embedded engine, SQS and Secrets
-//! Manager calls to their likes in memory; each call is recorded, and can be made
-//! to fail in every way a network and a process can.
+//! Fake AWS services behind the SDK's HTTP client. DynamoDB calls go to the embedded
+//! engine, SQS and Secrets Manager calls to fakes in memory. Each call is recorded, and
+//! can fail in every way in which a network and a process can.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,14 +20,14 @@ use super::plan::{Fault, Plan};
 use super::secrets_manager::SecretsManager;
 use super::sqs::Sqs;
 
-/// The wire of one process. All wires of a test lead to the same services.
+/// The AWS connection of one process. All wires of a test use the same services.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     pub(crate) engine: Engine,
     pub(crate) sqs: Sqs,
     pub(crate) secrets: SecretsManager,
     pub(crate) plan: Plan,
-    /// Cancelled when the process dies: from then on its calls go nowhere.
+    /// Cancelled when the process dies. From then on its calls have no effect.
     pub(crate) life: CancellationToken,
     state: Arc<Mutex<State>>,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Wire {
 struct State {
     calls: Vec<String>,
     refused: Option<(&'static str, usize)>,
-    /// Requests still under way: after which call they arrive, and what they are.
+    /// Requests in transit, each with the number of the call after which it arrives.
     ghosts: Vec<(usize, HttpRequest)>,
 }
 
@@ -58,33 +58,33 @@ impl Wire {
         }
     }
 
-    /// The wire of another process, to the same services.
-    pub(crate) fn of_new_process(&self) -> Self {
+    /// The wire of another process with the same services.
+    pub(crate) fn for_new_process(&self) -> Self {
         Self { life: CancellationToken::new(), ..self.clone() }
     }
 
-    /// The operations called since the last look.
+    /// The operations that were called since the last time.
     pub(crate) fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
     /// Answers 500 to every call of this operation after the next `good` ones,
-    /// until [`Self::mend`].
+    /// until [`Self::stop_refusing`].
     pub(crate) fn refuse(&self, operation: &'static str, good: usize) {
         self.state.lock().unwrap().refused = Some((operation, good));
     }
 
-    pub(crate) fn mend(&self) {
+    pub(crate) fn stop_refusing(&self) {
         self.state.lock().unwrap().refused = None;
     }
 
-    /// What is still under way arrives.
+    /// All requests in transit arrive.
     pub(crate) async fn arrive(&self) {
         self.arrive_after(usize::MAX).await;
     }
 
-    /// One DynamoDB call that is no part of the test's story.
-    pub(crate) async fn look(&self, operation: &str, body: Value) -> Value {
+    /// One DynamoDB call of the test itself, which is not recorded and never fails.
+    pub(crate) async fn call_dynamodb(&self, operation: &str, body: Value) -> Value {
         let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
         request.set_uri("http://embedded.invalid/").unwrap();
         request.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
@@ -92,7 +92,7 @@ impl Wire {
         serde_json::from_slice(response.body().bytes().unwrap()).unwrap()
     }
 
-    async fn answer(self, request: HttpRequest) -> Answered {
+    async fn handle(self, request: HttpRequest) -> Answered {
         if self.life.is_cancelled() {
             return std::future::pending().await;
         }
@@ -117,7 +117,7 @@ impl Wire {
             Fault::Overloaded => throttled(&request, true),
             Fault::AnswerLost => {
                 self.effect(request).await.ok();
-                Err(ConnectorError::io("the answer was lost".into()))
+                Err(ConnectorError::io("the response was lost".into()))
             }
             Fault::Stalled => std::future::pending().await,
             Fault::Late => {
@@ -169,7 +169,7 @@ impl Wire {
 }
 
 impl State {
-    /// Whether this call is refused.
+    /// Records the call. Returns whether it is refused.
     fn note(&mut self, operation: &str) -> bool {
         self.calls.push(operation.to_owned());
         match &mut self.refused {
@@ -189,7 +189,7 @@ impl HttpClient for Wire {
 
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().answer(request))
+        HttpConnectorFuture::new(self.clone().handle(request))
     }
 }
 
@@ -204,7 +204,7 @@ fn failed() -> Answered {
     respond((500, json!({ "__type": "InternalServerError", "message": "broken" })))
 }
 
-/// In the words of the service; each has more than one.
+/// With an error code of the service. Each service has several.
 fn throttled(request: &HttpRequest, otherwise: bool) -> Answered {
     let (service, operation) = operation(request);
     let code = match (service.as_str(), otherwise) {

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use super::{agent_with, caller, get_order, only_result, run_with, shown};
-use crate::support::api::answer;
+use crate::support::api::api_response;
 use crate::support::{FakeApi, FakeModel, Reply, World, refused};
 use crate::turns::wants;
 
 #[tokio::test]
-async fn a_tool_is_called_as_its_definition_says_and_the_model_is_told_what_came() {
+async fn a_tool_is_called_as_defined_and_the_model_gets_the_result() {
     let model = caller(&[("get_order", r#"{"id":"7/b","lines":true}"#)]).await;
     let api = FakeApi::saying(json!({ "state": "shipped on Monday" })).await;
     let world = World::start().await;
@@ -32,16 +32,19 @@ async fn a_tool_is_called_as_its_definition_says_and_the_model_is_told_what_came
     assert_eq!(only_result(&ended), ("ok", r#"{"state":"shipped on Monday"}"#));
 
     let asked = model.asked();
-    let told = &asked[0].body["tools"][0]["function"];
-    assert_eq!((&told["name"], &told["description"]), (&json!("get_order"), &json!("One order")));
-    assert_eq!(told["parameters"]["required"], json!(["id"]));
+    let function_sent = &asked[0].body["tools"][0]["function"];
+    assert_eq!(
+        (&function_sent["name"], &function_sent["description"]),
+        (&json!("get_order"), &json!("One order"))
+    );
+    assert_eq!(function_sent["parameters"]["required"], json!(["id"]));
     assert_eq!(asked[1].body["messages"][3]["content"], r#"{"state":"shipped on Monday"}"#);
 }
 
 #[tokio::test]
 async fn arguments_of_a_post_are_its_json_body() {
     let model = caller(&[("refund", r#"{"order":"the-order-7","amount":12.50,"note":"torn\n"}"#)]).await;
-    let api = FakeApi::start(|_, _| answer(204, "", "")).await;
+    let api = FakeApi::start(|_, _| api_response(204, "", "")).await;
     let world = World::start().await;
     let operations = json!([{
         "name": "refund", "method": "POST", "path": "/refunds", "headers": ["note"],
@@ -49,7 +52,7 @@ async fn arguments_of_a_post_are_its_json_body() {
         "query": ["order"], "wire_names": { "note": "X-Note" },
     }]);
     let ended = run_with(&world, &model, api.tool(operations.clone())).await;
-    // A header has one line.
+    // A header cannot contain a line break.
     let (status, result) = only_result(&ended);
     assert!(status == "error" && result.contains("`note` is sent as a header"), "{result}");
     assert!(api.calls().is_empty());
@@ -63,7 +66,7 @@ async fn arguments_of_a_post_are_its_json_body() {
 }
 
 #[tokio::test]
-async fn a_header_that_the_owner_sets_is_not_the_models_to_say() {
+async fn the_model_cannot_change_a_header_that_the_owner_sets() {
     let model = caller(&[("get_order", r#"{"tenant":"evil"}"#)]).await;
     let api = FakeApi::saying(json!({})).await;
     let world = World::start().await;
@@ -78,8 +81,8 @@ async fn a_header_that_the_owner_sets_is_not_the_models_to_say() {
 }
 
 #[tokio::test]
-async fn the_calls_of_one_turn_are_made_side_by_side_each_under_its_own_key() {
-    // None is answered before all have come.
+async fn the_calls_of_one_turn_are_made_concurrently_each_with_its_own_key() {
+    // No call gets a response before all have arrived.
     let all_there = Arc::new(Barrier::new(3));
     let api = FakeApi::start_slow(move |_, call| {
         let (all_there, path) = (Arc::clone(&all_there), call.path.clone());
@@ -100,7 +103,7 @@ async fn the_calls_of_one_turn_are_made_side_by_side_each_under_its_own_key() {
     let agent = agent_with(&world, &model, api.tool(get_order())).await;
     let task = world.trigger(&agent, "{}").await;
     let ended = world.ended(&task).await;
-    // In the order in which the model asked, whichever was answered first.
+    // The results are in the order of the model's calls, whichever response came first.
     let results: Vec<&Value> = shown(&ended).iter().map(|call| &call["result"]).collect();
     let expected = ["a", "b", "c"].map(|id| format!("{{\"asked\":\"/the-orders/{id}\"}}"));
     assert_eq!(results, expected.iter().collect::<Vec<_>>());
@@ -110,7 +113,7 @@ async fn the_calls_of_one_turn_are_made_side_by_side_each_under_its_own_key() {
 }
 
 #[tokio::test]
-async fn arguments_that_do_not_fit_the_schema_are_told_to_the_model_and_not_sent() {
+async fn arguments_that_violate_the_schema_are_an_error_for_the_model_and_not_sent() {
     let model = caller(&[
         ("get_order", r#"{"id":7}"#),
         ("get_order", r#"{"lines":true}"#),
@@ -122,7 +125,7 @@ async fn arguments_that_do_not_fit_the_schema_are_told_to_the_model_and_not_sent
     let api = FakeApi::saying(json!({})).await;
     let world = World::start().await;
     let ended = run_with(&world, &model, api.tool(get_order())).await;
-    let says = ["not of type", "required property", "'admin'", "part of the path", "no JSON object"];
+    let says = ["not of type", "required property", "'admin'", "part of the path", "not a JSON object"];
     assert_eq!(shown(&ended).len(), says.len());
     for (call, says) in shown(&ended).iter().zip(says) {
         assert_eq!(call["status"], "error");
@@ -132,12 +135,12 @@ async fn arguments_that_do_not_fit_the_schema_are_told_to_the_model_and_not_sent
 }
 
 #[tokio::test]
-async fn whatever_a_server_answers_the_model_is_told_in_bounds_and_the_run_goes_on() {
+async fn every_response_of_a_server_reaches_the_model_in_bounds_and_the_run_continues() {
     let long = "x".repeat(5000);
     for (status, kind, body, outcome, says) in [
         (200, "text/plain; charset=utf-8", "äöü".into(), "ok", "äöü"),
         (200, "application/problem+json", "{}".into(), "ok", "{}"),
-        (200, "image/png", "\u{0}PNG".into(), "ok", "200 OK with image/png of 4 bytes, which is no text"),
+        (200, "image/png", "\u{0}PNG".into(), "ok", "200 OK with image/png of 4 bytes, which is not text"),
         (
             404,
             "application/json",
@@ -149,7 +152,7 @@ async fn whatever_a_server_answers_the_model_is_told_in_bounds_and_the_run_goes_
         (503, "text/html", String::new(), "error", "The server answered 503 Service Unavailable."),
     ] {
         let model = caller(&[("get_order", r#"{"id":"7"}"#)]).await;
-        let api = FakeApi::start(move |_, _| answer(status, kind, body.clone())).await;
+        let api = FakeApi::start(move |_, _| api_response(status, kind, body.clone())).await;
         let world = World::start().await;
         let ended = run_with(&world, &model, api.tool(get_order())).await;
         assert_eq!(ended["status"], "SUCCESS", "{ended}");
@@ -160,11 +163,11 @@ async fn whatever_a_server_answers_the_model_is_told_in_bounds_and_the_run_goes_
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_read_to_the_limit_and_marked_as_cut() {
+async fn an_endless_response_is_read_to_the_limit_and_marked_as_cut() {
     let api = FakeApi::start(|_, _| {
         let endless =
             futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(b"0123456789")));
-        answer(200, "text/plain", Body::from_stream(endless))
+        api_response(200, "text/plain", Body::from_stream(endless))
     })
     .await;
     let model = caller(&[("get_order", r#"{"id":"7"}"#)]).await;
@@ -176,11 +179,11 @@ async fn an_answer_without_end_is_read_to_the_limit_and_marked_as_cut() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_slow_gone_or_breaks_off_is_an_error_that_names_no_address() {
+async fn a_slow_unreachable_or_broken_server_is_an_error_without_its_address() {
     let never = FakeApi::start_slow(|_, _| Box::pin(std::future::pending())).await;
     let broken = FakeApi::start(|_, _| {
         let parts = [Ok("half an "), Err(std::io::Error::other("gone"))];
-        answer(200, "text/plain", Body::from_stream(futures::stream::iter(parts)))
+        api_response(200, "text/plain", Body::from_stream(futures::stream::iter(parts)))
     })
     .await;
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -201,7 +204,7 @@ async fn a_server_that_is_slow_gone_or_breaks_off_is_an_error_that_names_no_addr
 }
 
 #[tokio::test]
-async fn a_tool_that_needs_approval_ends_the_run_and_nothing_of_its_turn_is_called() {
+async fn a_tool_that_needs_approval_ends_the_run_and_no_tool_of_its_turn_is_called() {
     let model = caller(&[("get_order", r#"{"id":"7"}"#), ("refund", "{}")]).await;
     let api = FakeApi::saying(json!({})).await;
     let world = World::start().await;
@@ -217,12 +220,12 @@ async fn a_tool_that_needs_approval_ends_the_run_and_nothing_of_its_turn_is_call
     let statuses: Vec<&Value> = shown(&ended).iter().map(|call| &call["status"]).collect();
     assert_eq!(statuses, ["error", "refused"]);
     assert!(api.calls().is_empty());
-    let told = &model.asked()[0].body["tools"][1]["function"]["description"];
-    assert!(told.as_str().unwrap().contains("do not call it"), "{told}");
+    let description = &model.asked()[0].body["tools"][1]["function"]["description"];
+    assert!(description.as_str().unwrap().contains("do not call it"), "{description}");
 }
 
 #[tokio::test]
-async fn a_definition_that_cannot_be_called_is_refused_with_what_to_change() {
+async fn an_invalid_tool_is_refused_with_what_to_change() {
     let world = World::start().await;
     let api = FakeApi::saying(json!({})).await;
     let mut twice = get_order();
@@ -246,7 +249,7 @@ async fn a_definition_that_cannot_be_called_is_refused_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn a_tool_is_answered_as_it_was_given_and_can_be_changed() {
+async fn a_tool_is_returned_as_it_was_defined_and_can_be_changed() {
     let world = World::start().await;
     let tool = json!({
         "type": "http", "name": "api", "base_url": "https://shop.example/v1",
@@ -256,9 +259,9 @@ async fn a_tool_is_answered_as_it_was_given_and_can_be_changed() {
     let agent = world.agent_as(json!({ "tools": [tool] })).await;
     let path = format!("/api/agents/{}", agent.id);
     let read = async || world.manage(Method::GET, &path).send().await.unwrap().json::<Value>().await.unwrap();
-    let mut found = read().await["tools"][0].clone();
-    assert_eq!(found["operations"][0].as_object_mut().unwrap().remove("method"), Some(json!("GET")));
-    assert_eq!(found, tool);
+    let mut returned = read().await["tools"][0].clone();
+    assert_eq!(returned["operations"][0].as_object_mut().unwrap().remove("method"), Some(json!("GET")));
+    assert_eq!(returned, tool);
     let patch = world.manage(Method::PATCH, &path).json(&json!({ "tools": [] }));
     assert_eq!(patch.send().await.unwrap().status(), 200);
     assert_eq!(read().await["tools"], json!([]));

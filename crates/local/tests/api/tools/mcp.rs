@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::Barrier;
 
 use super::{agent_with, caller, only_result, run_with, shown};
-use crate::support::api::{Call, answer};
+use crate::support::api::{Call, api_response};
 use crate::support::mcp::{SESSION, mcp};
 use crate::support::{FakeApi, FakeModel, Reply, World, redaction, refused, string};
 use crate::turns::wants;
@@ -33,7 +33,7 @@ async fn allowed_tools_are_called_in_one_session_that_ends_with_the_run() {
     let server = mcp(|_| says("It is done by half past noon.")).await;
     let model = caller(&[("look_up", r#"{"a":7}"#)]).await;
     let world = World::start().await;
-    world.keep_secret("desk", SECRET).await;
+    world.store_secret("desk", SECRET).await;
     let mut tool = tool(&server, &["look.up", "add"]);
     tool["headers"] = json!({ "Authorization": { "secret": "desk", "prefix": "Bearer " } });
     let agent = agent_with(&world, &model, tool).await;
@@ -42,7 +42,7 @@ async fn allowed_tools_are_called_in_one_session_that_ends_with_the_run() {
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
     assert_eq!(only_result(&ended), ("ok", "It is done by half past noon."));
 
-    // Only what is allowed is offered, whichever page it is on.
+    // Only allowed tools are offered, whichever page they are on.
     let tools = &model.asked()[0].body["tools"];
     let names: Vec<&Value> = tools.as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
     assert_eq!(names, ["look_up", "add"]);
@@ -61,15 +61,12 @@ async fn allowed_tools_are_called_in_one_session_that_ends_with_the_run() {
     assert!(all.iter().all(|call| call.header("authorization") == format!("Bearer {SECRET}")));
     let last = all.last().unwrap();
     assert_eq!((last.method.as_str(), last.header("mcp-session-id")), ("DELETE", SESSION));
-    assert!(
-        all.iter().all(|call| call.method != "GET"),
-        "nobody listens for what the server says on its own"
-    );
-    assert!(!redaction::kept_log().contains(SECRET));
+    assert!(all.iter().all(|call| call.method != "GET"), "no stream for messages of the server is opened");
+    assert!(!redaction::logged_text().contains(SECRET));
 }
 
 #[tokio::test]
-async fn the_calls_of_one_turn_go_out_side_by_side() {
+async fn the_calls_of_one_turn_are_sent_concurrently() {
     let both_there = Arc::new(Barrier::new(2));
     let server = mcp(move |call| {
         let (both_there, a) = (Arc::clone(&both_there), call.body["params"]["arguments"]["a"].clone());
@@ -90,12 +87,12 @@ async fn the_calls_of_one_turn_go_out_side_by_side() {
 }
 
 #[tokio::test]
-async fn what_a_tool_says_went_wrong_is_told_to_the_model_and_so_is_what_the_server_refuses() {
+async fn errors_of_a_tool_and_refusals_of_its_server_are_returned_to_the_model() {
     redaction::secret("tool secret", SECRET);
     let server = mcp(|call| match call.body["params"]["arguments"]["a"].as_i64() {
         Some(0) => {
-            let told = json!({ "content": [{ "type": "text", "text": "no such desk" }], "isError": true });
-            Box::pin(async { told })
+            let error = json!({ "content": [{ "type": "text", "text": "no such desk" }], "isError": true });
+            Box::pin(async { error })
         }
         Some(1) => says(&"x".repeat(500)),
         _ => Box::pin(std::future::pending()),
@@ -129,7 +126,7 @@ async fn a_tool_that_needs_approval_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_run_waits_for_a_server_that_is_not_there_and_asks_no_model_meanwhile() {
+async fn a_run_waits_for_an_unreachable_server_and_calls_no_model_meanwhile() {
     let model = FakeModel::saying("It went on all the same.").await;
     let world = World::start().await;
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -149,16 +146,16 @@ async fn a_run_waits_for_a_server_that_is_not_there_and_asks_no_model_meanwhile(
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_be_used_ends_the_task_with_what_to_change() {
+async fn an_unusable_server_ends_the_task_with_what_to_change() {
     let model = FakeModel::saying("It went on all the same.").await;
     let server = mcp(|_| says("x")).await;
     let closed = FakeApi::start(|_, _| {
-        let mut response = answer(401, "text/plain", "who are you");
+        let mut response = api_response(401, "text/plain", "who are you");
         response.headers_mut().insert("www-authenticate", "Bearer".parse().unwrap());
         response
     })
     .await;
-    let shut = FakeApi::start(|_, _| answer(403, "application/json", "{}")).await;
+    let shut = FakeApi::start(|_, _| api_response(403, "application/json", "{}")).await;
     let world = World::start().await;
     for (tool, says) in [
         (tool(&server, &["add", "magic"]), "The MCP server `desk` has no tool `magic`"),
@@ -173,7 +170,7 @@ async fn a_server_that_cannot_be_used_ends_the_task_with_what_to_change() {
 }
 
 #[tokio::test]
-async fn an_mcp_server_at_a_private_address_is_not_reached_and_a_redirect_to_one_not_followed() {
+async fn an_mcp_server_at_a_private_address_is_not_called_and_a_redirect_to_one_not_followed() {
     let model = FakeModel::saying("It went on all the same.").await;
     let inner = mcp(|_| says("x")).await;
     let world = super::safety::strict_world(&model).await;
@@ -186,7 +183,7 @@ async fn an_mcp_server_at_a_private_address_is_not_reached_and_a_redirect_to_one
     }
     let target = format!("{}/mcp", inner.url());
     let outer = FakeApi::start(move |_, _| {
-        let mut response = answer(307, "text/plain", "");
+        let mut response = api_response(307, "text/plain", "");
         response.headers_mut().insert("location", target.parse().unwrap());
         response
     })
@@ -200,22 +197,23 @@ async fn an_mcp_server_at_a_private_address_is_not_reached_and_a_redirect_to_one
 }
 
 #[tokio::test]
-async fn what_an_mcp_server_says_is_in_no_log() {
+async fn messages_of_an_mcp_server_are_in_no_log() {
     let word = format!("tool-result-{:016x}", getrandom::u64().unwrap());
     redaction::secret("tool result", &word);
-    let told = word.clone();
-    let server =
-        FakeApi::start(move |_, _| answer(200, "application/json", json!({ "nonsense": told }).to_string()))
-            .await;
+    let text = word.clone();
+    let server = FakeApi::start(move |_, _| {
+        api_response(200, "application/json", json!({ "nonsense": text }).to_string())
+    })
+    .await;
     let model = FakeModel::start(|_, _| Reply::Text("It went on all the same.")).await;
     let world = World::start().await;
     let definition = json!({ "tools": [tool(&server, &["add"])], "limits": { "timeout_seconds": 1 } });
     let ended = world.run(&world.agent(&model, definition).await, "{}").await;
     assert_eq!(ended["error"]["type"], "tool_error", "{ended}");
-    assert!(!ended.to_string().contains(&word) && !redaction::kept_log().contains(&word));
+    assert!(!ended.to_string().contains(&word) && !redaction::logged_text().contains(&word));
 
-    let told = word.clone();
-    let server = mcp(move |_| says(&told)).await;
+    let text = word.clone();
+    let server = mcp(move |_| says(&text)).await;
     let model = FakeModel::start(|number, _| match number {
         0 => wants(&[("add", r#"{"a":1}"#)]),
         _ => Reply::Text("It is done."),
@@ -223,11 +221,11 @@ async fn what_an_mcp_server_says_is_in_no_log() {
     .await;
     let ended = run_with(&world, &model, tool(&server, &["add"])).await;
     assert!(ended.to_string().contains(&word), "{ended}");
-    assert!(!redaction::kept_log().contains(&word));
+    assert!(!redaction::logged_text().contains(&word));
 }
 
 #[tokio::test]
-async fn two_servers_may_have_tools_of_one_name_but_no_tool_has_it_twice() {
+async fn two_servers_may_have_tools_of_the_same_name_and_a_tool_given_twice_is_refused() {
     let model = caller(&[("desk_add", r#"{"a":1}"#), ("shelf_add", r#"{"a":2}"#)]).await;
     let (desk, shelf) = (mcp(|_| says("of the desk")).await, mcp(|_| says("of the shelf")).await);
     let world = World::start().await;

@@ -1,4 +1,4 @@
-//! Operations from OpenAPI documents, by the API and by the command.
+//! Operations from OpenAPI documents, with the API and with the command.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn document(server: &str) -> Value {
 }
 
 #[tokio::test]
-async fn operations_of_a_document_are_called_as_it_describes_them() {
+async fn operations_of_a_document_are_called_as_described() {
     let api = FakeApi::saying(json!({ "done": true })).await;
     let tool = json!({
         "type": "http", "name": "desk", "openapi": document(&format!("{}/v1", api.url())),
@@ -55,31 +55,31 @@ async fn operations_of_a_document_are_called_as_it_describes_them() {
         ("POST", "/v1/desks/the-left-desk/notes", json!({ "text": "call back" })),
     ];
     assert_eq!(asked, expected.map(|(method, path, body)| (method.to_owned(), path.to_owned(), body)));
-    // What is not allowed is not told of.
+    // Operations that are not allowed are not sent to the model.
     assert_eq!(model.asked()[0].body["tools"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn a_document_is_kept_as_the_operations_it_describes() {
+async fn a_document_is_stored_as_its_operations() {
     let world = World::start().await;
     let tool = json!({ "type": "http", "name": "desk", "openapi": document("https://desk.example") });
     let agent = world.agent_as(json!({ "tools": [tool] })).await;
     let path = format!("/api/agents/{}", agent.id);
     let read = async || world.manage(Method::GET, &path).send().await.unwrap().json::<Value>().await.unwrap();
-    let kept = read().await["tools"].clone();
-    assert!(kept[0].get("openapi").is_none() && kept[0].get("allow").is_none(), "{kept}");
+    let stored = read().await["tools"].clone();
+    assert!(stored[0].get("openapi").is_none() && stored[0].get("allow").is_none(), "{stored}");
     assert_eq!(
-        (&kept[0]["base_url"], kept[0]["operations"].as_array().unwrap().len()),
+        (&stored[0]["base_url"], stored[0]["operations"].as_array().unwrap().len()),
         (&json!("https://desk.example"), 3)
     );
-    // Given back as it is shown, it stays as it is.
-    let patch = world.manage(Method::PATCH, &path).json(&json!({ "tools": kept }));
+    // Sending it back does not change it.
+    let patch = world.manage(Method::PATCH, &path).json(&json!({ "tools": stored }));
     assert_eq!(patch.send().await.unwrap().status(), 200);
-    assert_eq!(read().await["tools"], kept);
+    assert_eq!(read().await["tools"], stored);
 }
 
 #[tokio::test]
-async fn a_document_that_is_of_no_use_is_refused_with_what_to_change() {
+async fn an_unusable_document_is_refused_with_what_to_change() {
     let world = World::start().await;
     for (fields, says) in [
         (json!({ "openapi": { "swagger": "2.0" } }), "version 3.0 or 3.1"),
@@ -88,7 +88,7 @@ async fn a_document_that_is_of_no_use_is_refused_with_what_to_change() {
             json!({ "openapi": document("https://desk.example"), "allow": ["notes/drop"] }),
             "no operation `notes/drop`",
         ),
-        (json!({ "allow": ["notes/list"] }), "give it as `openapi`"),
+        (json!({ "allow": ["notes/list"] }), "send the document as `openapi`"),
     ] {
         let mut tool = json!({ "type": "http", "name": "desk" });
         tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -116,9 +116,12 @@ async fn tools_are_added_from_files_listed_and_removed_from_the_command_line() {
         &["agent", "tool", "add", "cli", "--openapi", json_file, "--allow", "notes/list,notes/add"],
     )
     .await;
-    let told = text_of(&added);
-    assert!(told.contains("--secret-header 'Authorization: Bearer {NAME}'"), "{added:?}");
-    assert!(told.contains("notes_add  POST /desks/{desk}/notes") && !told.contains("desks_delete"), "{told}");
+    let output = text_of(&added);
+    assert!(output.contains("--secret-header 'Authorization: Bearer {NAME}'"), "{added:?}");
+    assert!(
+        output.contains("notes_add  POST /desks/{desk}/notes") && !output.contains("desks_delete"),
+        "{output}"
+    );
 
     let nowhere = run(&world, &["agent", "tool", "add", "cli", "--openapi", yaml_file]).await;
     assert_eq!(nowhere.status.code(), Some(2));

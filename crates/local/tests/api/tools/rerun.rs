@@ -1,5 +1,5 @@
-//! A run that is taken up again repeats no call that was answered, and makes one
-//! that may have been made under the same key and with the same arguments.
+//! A resumed run repeats no call that had a response. It repeats a call without one, with
+//! the same key and the same arguments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::{FakeApi, FakeModel, Reply, Time, World, accepted};
 use crate::turns::wants;
 
 #[tokio::test]
-async fn a_run_that_a_fault_stopped_calls_no_tool_twice_and_later_ones_under_keys_of_their_own() {
+async fn a_run_that_an_error_stopped_calls_no_tool_twice_and_gives_later_calls_their_own_keys() {
     let model = FakeModel::start(|number, _| match number {
         0 => wants(&[("get_order", r#"{"id":"first"}"#)]),
         1 => Reply::Status(503, vec![]),
@@ -37,10 +37,9 @@ async fn a_run_that_a_fault_stopped_calls_no_tool_twice_and_later_ones_under_key
     assert_eq!(turns, [1, 2, 2]);
 }
 
-/// What the tools are asked by a runner that dies while the first of them is
-/// called, and by the one after it.
+/// The calls of a runner that dies during the first tool calls, and of the runner after it.
 #[tokio::test]
-async fn a_runner_that_dies_while_tools_are_called_is_followed_by_one_that_makes_the_same_calls() {
+async fn after_a_runner_that_dies_during_tool_calls_the_next_one_makes_the_same_calls() {
     let came = Arc::new(Notify::new());
     let arrived = Arc::clone(&came);
     let api = FakeApi::start_slow(move |number, _| {
@@ -51,7 +50,7 @@ async fn a_runner_that_dies_while_tools_are_called_is_followed_by_one_that_makes
         }
     })
     .await;
-    // Another time it would want something else.
+    // A second request would get other calls.
     let model =
         FakeModel::start(|number, asked| match (number, asked.body["messages"].as_array().unwrap().len()) {
             (0, 2) => wants(&[("get_order", r#"{"id":"a"}"#), ("get_order", r#"{"id":"b"}"#)]),
@@ -74,7 +73,7 @@ async fn a_runner_that_dies_while_tools_are_called_is_followed_by_one_that_makes
     assert!(functions.deliver(&[&task], false).await.is_empty());
     let status: Value = functions.status(&task).await.json().await.unwrap();
     assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
-    assert_eq!(model.asked().len(), 2, "the first turn is not paid for twice");
+    assert_eq!(model.asked().len(), 2, "the first turn is not requested twice");
 
     let mut calls: Vec<(String, String)> =
         api.calls().iter().map(|call| (call.key().to_owned(), call.path.clone())).collect();
@@ -84,7 +83,7 @@ async fn a_runner_that_dies_while_tools_are_called_is_followed_by_one_that_makes
 }
 
 #[tokio::test]
-async fn a_turn_with_tools_costs_one_write_more_and_older_versions_leave_the_agent_alone() {
+async fn a_turn_with_tools_costs_one_more_write_and_older_versions_do_not_run_the_agent() {
     let api = FakeApi::saying(json!({})).await;
     let model = FakeModel::start(|number, _| match number {
         0 => wants(&[("get_order", r#"{"id":"a"}"#), ("get_order", r#"{"id":"b"}"#)]),
@@ -100,6 +99,6 @@ async fn a_turn_with_tools_costs_one_write_more_and_older_versions_leave_the_age
 
     let id = format!("agent#{}", functions.agent);
     let get = json!({ "TableName": "agents", "Key": { "id": { "S": id } } });
-    let item = functions.wire.look("GetItem", get).await;
+    let item = functions.wire.call_dynamodb("GetItem", get).await;
     assert_eq!(item["Item"]["v"]["N"], "2", "0.1.0 reads 1, and would run it without its tools");
 }

@@ -1,4 +1,4 @@
-//! Where tools may not go, and what they never tell.
+//! Addresses that tools may not call, and secrets that they never reveal.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use store::env::Env;
 use tokio::sync::Notify;
 
 use super::{caller, get_order, only_result, run_with, shown};
-use crate::support::api::answer;
+use crate::support::api::api_response;
 use crate::support::{FakeApi, FakeModel, Reply, World, redaction, refused, string};
 use crate::turns::wants;
 
 const SECRET: &str = "the-shop-key-0123456789";
 
-/// A server whose tools reach no private host but the model's.
+/// A server whose tools can call no private host except the model's.
 pub(super) async fn strict_world(model: &FakeModel) -> World {
     let host = model.url.strip_prefix("http://").unwrap().trim_end_matches("/v1").to_owned();
     let env =
@@ -42,7 +42,7 @@ async fn a_tool_reaches_no_private_address_however_it_is_written() {
         "[::ffff:127.0.0.1]",
         "0.0.0.0",
         "169.254.169.254",
-        // A name that leads there; it is looked at when it is resolved for the connection.
+        // A name that resolves to a private address. It is checked when the connection resolves it.
         "localhost",
         "LOCALHOST",
     ] {
@@ -53,19 +53,19 @@ async fn a_tool_reaches_no_private_address_however_it_is_written() {
         assert_eq!(only_result(&ended), ("error", "The address of this tool is not allowed here."), "{host}");
     }
     assert!(api.calls().is_empty());
-    assert!(redaction::kept_log().contains("call of a tool refused"));
-    // The same server, allowed.
+    assert!(redaction::logged_text().contains("call of a tool refused"));
+    // The same server is reachable if it is allowed.
     let world = World::start().await;
     assert_eq!(only_result(&run_with(&world, &model, api.tool(get_order())).await).0, "ok");
 }
 
 #[tokio::test]
-async fn a_redirect_is_told_and_not_followed() {
+async fn a_redirect_is_reported_and_not_followed() {
     let inner = FakeApi::saying(json!({ "reached": true })).await;
     for status in [301, 302, 303, 307, 308] {
         let target = format!("{}/inner", inner.url());
         let api = FakeApi::start(move |_, _| {
-            let mut response = answer(status, "text/plain", "see there");
+            let mut response = api_response(status, "text/plain", "see there");
             response.headers_mut().insert("location", target.parse().unwrap());
             response
         })
@@ -100,14 +100,14 @@ async fn a_base_url_with_credentials_or_of_another_scheme_is_refused() {
 }
 
 #[tokio::test]
-async fn a_secret_reaches_the_server_of_its_tool_and_nobody_else() {
+async fn a_secret_reaches_only_the_server_of_its_tool() {
     redaction::secret("tool secret", SECRET);
-    // It tells whatever it is told.
+    // The server sends back the secret.
     let api = FakeApi::start(|number, call| {
         let seen = call.header("authorization").to_owned();
         match number {
             0 => axum::Json(json!({ "seen": seen })).into_response(),
-            _ => answer(401, "text/plain", seen),
+            _ => api_response(401, "text/plain", seen),
         }
     })
     .await;
@@ -117,7 +117,7 @@ async fn a_secret_reaches_the_server_of_its_tool_and_nobody_else() {
     })
     .await;
     let world = World::start().await;
-    world.keep_secret("shop/key", SECRET).await;
+    world.store_secret("shop/key", SECRET).await;
     let mut tool = api.tool(get_order());
     tool["headers"] = json!({ "Authorization": { "secret": "shop/key", "prefix": "Bearer " } });
     let agent = world.agent(&model, json!({ "tools": [tool] })).await;
@@ -132,22 +132,22 @@ async fn a_secret_reaches_the_server_of_its_tool_and_nobody_else() {
     let asked: Vec<Value> = model.asked().into_iter().map(|asked| asked.body).collect();
     let read = world.manage(reqwest::Method::GET, &format!("/api/agents/{}", agent.id)).send().await.unwrap();
     for text in
-        [ended.to_string(), json!(asked).to_string(), read.text().await.unwrap(), redaction::kept_log()]
+        [ended.to_string(), json!(asked).to_string(), read.text().await.unwrap(), redaction::logged_text()]
     {
         assert!(!text.contains(SECRET));
     }
 }
 
-/// Calls of one turn run side by side. One is refused, and renews the secret of both.
+/// The calls of one turn run concurrently. One is refused, and the secret of both is read again.
 #[tokio::test]
-async fn a_replaced_secret_is_read_again_and_the_old_one_is_shown_by_no_call() {
+async fn a_replaced_secret_is_read_again_and_no_call_shows_the_old_one() {
     const OLD: &str = "the-old-secret-of-the-api";
     const NEW: &str = "the-new-secret-of-the-api";
     for secret in [OLD, NEW] {
         redaction::secret("tool secret", secret);
     }
     let world = World::start().await;
-    world.keep_secret("api", OLD).await;
+    world.store_secret("api", OLD).await;
     let (secrets, renewed) = (world.secrets_file(), Arc::new(Notify::new()));
     let api = FakeApi::start_slow(move |_, call| {
         let (sent, is_slow) = (call.header("x-api-key").to_owned(), call.path.ends_with("slow"));
@@ -158,10 +158,10 @@ async fn a_replaced_secret_is_read_again_and_the_old_one_is_shown_by_no_call() {
                 (false, true) => renewed.notify_one(),
                 (false, false) => {
                     store::Secrets::file(secrets).put("api", NEW).await.unwrap();
-                    return answer(401, "text/plain", String::new());
+                    return api_response(401, "text/plain", String::new());
                 }
             }
-            answer(200, "text/plain", format!("You sent {sent}."))
+            api_response(200, "text/plain", format!("You sent {sent}."))
         })
     })
     .await;
@@ -178,10 +178,10 @@ async fn a_replaced_secret_is_read_again_and_the_old_one_is_shown_by_no_call() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_missing_or_no_header_ends_the_task_before_the_model_is_asked() {
+async fn a_secret_that_is_missing_or_not_a_header_value_ends_the_task_before_the_model_is_called() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
-    world.keep_secret("two-lines", "a\nb").await;
+    world.store_secret("two-lines", "a\nb").await;
     for (secret, says) in
         [("nowhere", "A secret of the agent's tools is missing"), ("two-lines", "in one line")]
     {
@@ -209,7 +209,7 @@ async fn a_secret_of_an_agent_is_sent_to_no_tool() {
     });
     let patch = world.manage(reqwest::Method::PATCH, &path).json(&json!({ "tools": [tool] }));
     let (message, _) = refused(patch.send().await.unwrap(), 400).await;
-    assert!(message.contains("none under `agents/`"), "{message}");
+    assert!(message.contains("not start with `agents/`"), "{message}");
 }
 
 #[tokio::test]
@@ -220,9 +220,9 @@ async fn arguments_and_results_of_tools_are_in_no_log() {
         word
     };
     let (argument, result) = (word("tool argument"), word("tool result"));
-    let told = result.clone();
+    let text = result.clone();
     let api = FakeApi::start(move |number, _| {
-        answer(if number == 0 { 200 } else { 500 }, "text/plain", told.clone())
+        api_response(if number == 0 { 200 } else { 500 }, "text/plain", text.clone())
     })
     .await;
     let arguments = json!({ "id": argument }).to_string();
@@ -235,7 +235,7 @@ async fn arguments_and_results_of_tools_are_in_no_log() {
     let world = World::start().await;
     let ended = run_with(&world, &model, api.tool(get_order())).await;
     assert_eq!(shown(&ended).len(), 3, "{ended}");
-    let log = redaction::kept_log();
+    let log = redaction::logged_text();
     assert!(log.contains("tool called"));
     for secret in [argument, result] {
         assert!(!log.contains(&secret));

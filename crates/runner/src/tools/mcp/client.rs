@@ -1,6 +1,5 @@
-//! The SDK's transport over our own HTTP client, which goes only where it may,
-//! follows no redirect and has one TLS stack. What comes back is read by a
-//! [`MessageReader`].
+//! The SDK's transport over our own HTTP client, which checks addresses, follows no redirects
+//! and has the only TLS stack. A [`MessageReader`] reads the responses.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -17,7 +16,7 @@ use rmcp::transport::streamable_http_client::{
 use store::error_chain;
 
 use super::IDEMPOTENCY_KEY;
-use super::messages::{Awaited, AwaitedCall, Events, MAX_MESSAGE_BYTES, MessageReader, Trouble};
+use super::messages::{AwaitedCall, Events, MAX_MESSAGE_BYTES, McpServerError, MessageReader, RequestInfo};
 use crate::client::on_connection_threads;
 use crate::egress::refused_in;
 
@@ -25,11 +24,11 @@ const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 
-type Headers = HashMap<HeaderName, HeaderValue>;
-type Failure = StreamableHttpError<reqwest::Error>;
+type McpHeaders = HashMap<HeaderName, HeaderValue>;
+type TransportError = StreamableHttpError<reqwest::Error>;
 
-/// Sends a call's idempotency key as a header, too, and remembers why a server
-/// cannot be used: the SDK's errors keep the cause only as text.
+/// Also sends a call's idempotency key as a header, and stores why a server cannot be used,
+/// because the SDK's errors contain the cause only as text.
 #[derive(Clone)]
 pub(super) struct KeyedClient {
     http: Client,
@@ -37,17 +36,17 @@ pub(super) struct KeyedClient {
 }
 
 impl KeyedClient {
-    /// A client of the attempt that this is called in.
+    /// A client for the attempt that this is called in.
     pub(super) fn new(http: Client) -> Self {
         Self { http, messages: MessageReader::new() }
     }
 
-    /// What this client and its clones met.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.messages.trouble()
+    /// The first permanent error of this client and its clones.
+    pub(super) fn permanent_error(&self) -> Option<McpServerError> {
+        self.messages.permanent_error()
     }
 
-    /// To be held until the answer to the call with this key has been made into a result.
+    /// To be held until the answer to the call with this key has become a result.
     pub(super) fn await_call(&self, key: &str) -> AwaitedCall {
         self.messages.await_call(key)
     }
@@ -56,21 +55,21 @@ impl KeyedClient {
         self.messages.memory().agent()
     }
 
-    fn note<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
-        let trouble = match &result {
-            Err(StreamableHttpError::Client(error)) => told(error),
+    fn record_result<T>(&self, result: Result<T, TransportError>) -> Result<T, TransportError> {
+        let error = match &result {
+            Err(StreamableHttpError::Client(error)) => log_request_error(error),
             Err(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => {
-                Some(Trouble::Unauthorized)
+                Some(McpServerError::Unauthorized)
             }
             Err(StreamableHttpError::UnexpectedServerResponse(text))
                 if text.starts_with("HTTP 401") || text.starts_with("HTTP 403") =>
             {
-                Some(Trouble::Unauthorized)
+                Some(McpServerError::Unauthorized)
             }
             _ => None,
         };
-        if let Some(trouble) = trouble {
-            self.messages.note(trouble);
+        if let Some(error) = error {
+            self.messages.record_error(error);
         }
         result
     }
@@ -80,72 +79,72 @@ impl KeyedClient {
         uri: &str,
         message: &ClientJsonRpcMessage,
         session_id: Option<&str>,
-        headers: Headers,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
-        let awaited = Awaited::of(message);
+        headers: McpHeaders,
+    ) -> Result<StreamableHttpPostResponse, TransportError> {
+        let request = RequestInfo::from_message(message);
         let mut headers = HeaderMap::from_iter(headers);
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
         if let Some(id) = session_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(SESSION_ID, id);
         }
-        if let Some(key) = awaited.key.as_deref().and_then(|key| HeaderValue::from_str(key).ok()) {
+        if let Some(key) = request.key.as_deref().and_then(|key| HeaderValue::from_str(key).ok()) {
             headers.insert(HeaderName::from_static(IDEMPOTENCY_KEY), key);
         }
-        let request = self.http.post(uri).headers(headers).json(message);
-        let response = on_connection_threads(self.agent(), request.send()).await?;
+        let http_request = self.http.post(uri).headers(headers).json(message);
+        let response = on_connection_threads(self.agent(), http_request.send()).await?;
         match response.status() {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(StreamableHttpPostResponse::Accepted),
             StatusCode::NOT_FOUND if session_id.is_some() => Err(StreamableHttpError::SessionExpired),
-            status if status.is_success() => self.answer(response, awaited).await,
-            status => self.refusal(status, response, awaited, session_id.is_some()).await,
+            status if status.is_success() => self.read_answer(response, request).await,
+            status => self.read_refusal(status, response, request, session_id.is_some()).await,
         }
     }
 
-    async fn answer(
+    async fn read_answer(
         &self,
         response: Response,
-        awaited: Awaited,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
-        if awaited.id.is_none() {
-            // Nothing in the answer to a notification matters.
+        request: RequestInfo,
+    ) -> Result<StreamableHttpPostResponse, TransportError> {
+        if request.id.is_none() {
+            // The answer to a notification is ignored.
             return Ok(StreamableHttpPostResponse::Accepted);
         }
         let session_id =
             response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         match media_type(&response).as_str() {
             EVENT_STREAM => {
-                Ok(StreamableHttpPostResponse::Sse(self.messages.events(response, awaited), session_id))
+                Ok(StreamableHttpPostResponse::Sse(self.messages.read_events(response, request), session_id))
             }
             JSON => Ok(StreamableHttpPostResponse::Json(
-                self.messages.message(response, &awaited).await?,
+                self.messages.read_message(response, &request).await?,
                 session_id,
             )),
             _ => Err(StreamableHttpError::UnexpectedContentType(None)),
         }
     }
 
-    /// What the SDK makes of other statuses: an error that the server wrote as a message
-    /// is told, and whatever a server says to a discovery means that it is of an older kind.
-    async fn refusal(
+    /// Treats other statuses like the SDK's client. An error that the server sent as a message is
+    /// returned. Any refusal of a discovery means that the server has an older protocol version.
+    async fn read_refusal(
         &self,
         status: StatusCode,
         response: Response,
-        awaited: Awaited,
+        request: RequestInfo,
         is_in_session: bool,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
+    ) -> Result<StreamableHttpPostResponse, TransportError> {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(unexpected(status));
+            return Err(unexpected_status(status));
         }
         let is_json = media_type(&response) == JSON && status != StatusCode::TOO_MANY_REQUESTS;
-        let message = if is_json { self.messages.message(response, &awaited).await.ok() } else { None };
+        let message = if is_json { self.messages.read_message(response, &request).await.ok() } else { None };
         let error = message.and_then(|message| match message {
             ServerJsonRpcMessage::Error(error) => Some(error),
             _ => None,
         });
-        if awaited.is_discovery && !is_in_session && status.is_client_error() {
+        if request.is_discovery && !is_in_session && status.is_client_error() {
             let error =
                 error.map_or_else(|| ErrorData::invalid_request("rejected", None), |error| error.error);
-            let message = ServerJsonRpcMessage::error(error, awaited.id);
+            let message = ServerJsonRpcMessage::error(error, request.id);
             return Ok(StreamableHttpPostResponse::Json(message, None));
         }
         match error {
@@ -153,27 +152,27 @@ impl KeyedClient {
             None if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
                 Err(HttpStatusError::new(status.as_u16(), None).into())
             }
-            None => Err(unexpected(status)),
+            None => Err(unexpected_status(status)),
         }
     }
 }
 
-fn unexpected(status: StatusCode) -> Failure {
+fn unexpected_status(status: StatusCode) -> TransportError {
     StreamableHttpError::UnexpectedServerResponse(format!("HTTP {status}").into())
 }
 
-/// Type and subtype, in lower case.
+/// Type and subtype in lower case.
 fn media_type(response: &Response) -> String {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// What broke goes to the log, without the URL.
-fn told(error: &reqwest::Error) -> Option<Trouble> {
+/// Logs a failed request without its path and query.
+fn log_request_error(error: &reqwest::Error) -> Option<McpServerError> {
     let server = error.url().map(|url| url.origin().ascii_serialization());
     if let Some(refused) = refused_in(error) {
         tracing::error!(%refused, "call of a tool refused");
-        return Some(Trouble::NotAllowed);
+        return Some(McpServerError::NotAllowed);
     }
     tracing::warn!(server, error = error.source().map(error_chain), "request to an MCP server failed");
     None
@@ -188,24 +187,24 @@ impl StreamableHttpClient for KeyedClient {
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         auth_header: Option<String>,
-        headers: Headers,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
+        headers: McpHeaders,
+    ) -> Result<StreamableHttpPostResponse, TransportError> {
         let limits = StreamableHttpResponseLimits::default();
         self.post_message_with_response_limits(uri, message, session_id, auth_header, headers, limits).await
     }
 
-    /// The bounds are ours, and an agent's headers have its credentials.
+    /// Uses our own limits. The agent's headers contain its credentials.
     async fn post_message_with_response_limits(
         &self,
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         _auth_header: Option<String>,
-        headers: Headers,
+        headers: McpHeaders,
         _limits: StreamableHttpResponseLimits,
-    ) -> Result<StreamableHttpPostResponse, Failure> {
-        // The SDK goes on with its first message whatever became of the attempt, which has
-        // given up its memory by then.
+    ) -> Result<StreamableHttpPostResponse, TransportError> {
+        // The SDK continues with its first message even if the attempt has ended and has released
+        // its memory.
         let ended = self.messages.memory().ended();
         let posted = tokio::select! {
             biased;
@@ -214,7 +213,7 @@ impl StreamableHttpClient for KeyedClient {
             }
             posted = self.post(&uri, &message, session_id.as_deref(), headers) => posted,
         };
-        self.note(posted)
+        self.record_result(posted)
     }
 
     async fn delete_session(
@@ -222,11 +221,11 @@ impl StreamableHttpClient for KeyedClient {
         uri: Arc<str>,
         session_id: Arc<str>,
         auth_header: Option<String>,
-        headers: Headers,
-    ) -> Result<(), Failure> {
+        headers: McpHeaders,
+    ) -> Result<(), TransportError> {
         let http = self.http.clone();
         let deletion = async move { http.delete_session(uri, session_id, auth_header, headers).await };
-        self.note(on_connection_threads(self.agent(), deletion).await)
+        self.record_result(on_connection_threads(self.agent(), deletion).await)
     }
 
     async fn get_stream(
@@ -235,24 +234,24 @@ impl StreamableHttpClient for KeyedClient {
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
         auth_header: Option<String>,
-        headers: Headers,
-    ) -> Result<Events, Failure> {
+        headers: McpHeaders,
+    ) -> Result<Events, TransportError> {
         let most = MAX_MESSAGE_BYTES;
         self.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, auth_header, headers, most)
             .await
     }
 
-    /// Only to go on with an answer that broke off: what a server would say on its
-    /// own account is asked for by nobody, and a connection is spared.
+    /// Only resumes an interrupted answer. Notifications of the server are not requested, which
+    /// saves a connection.
     async fn get_stream_with_max_sse_event_size(
         &self,
         uri: Arc<str>,
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
         auth_header: Option<String>,
-        headers: Headers,
+        headers: McpHeaders,
         most: usize,
-    ) -> Result<Events, Failure> {
+    ) -> Result<Events, TransportError> {
         if last_event_id.is_none() {
             return Err(StreamableHttpError::ServerDoesNotSupportSse);
         }
@@ -268,7 +267,7 @@ impl StreamableHttpClient for KeyedClient {
             )
             .await
         };
-        let events = self.note(on_connection_threads(self.agent(), events).await)?;
-        Ok(self.messages.checked(events, Awaited::default()))
+        let events = self.record_result(on_connection_threads(self.agent(), events).await)?;
+        Ok(self.messages.check_events(events, RequestInfo::default()))
     }
 }

@@ -1,8 +1,8 @@
-//! What MCP servers answer, read within bounds on bytes and values.
+//! Reads the messages of MCP servers within limits on bytes and values.
 //!
-//! The SDK parses a message into several copies of a `Value`, 600 bytes for each JSON
-//! value. So answers are read here, and one large answer of a run at a time. An error
-//! stands for a message that is over a bound.
+//! The SDK parses a message into several copies of a `Value`, which take 600 bytes for each
+//! JSON value. So answers are read here, and one large answer of a run at a time. A message
+//! over a limit is replaced by an error.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,51 +19,51 @@ use sse_stream::{Sse, SseStream};
 use super::IDEMPOTENCY_KEY;
 use crate::memory::{LargeAnswer, MAX_LISTED_VALUES, RunMemory, SMALL_BYTES};
 
-/// Most bytes of a server's message, with what is no text in it.
+/// Most bytes of a server's message, including binary content.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Most bytes of all events of one answer: the message, and what is told meanwhile.
+/// Most bytes of all events of one answer: the message, and the notifications before it.
 const MAX_STREAM_BYTES: usize = 2 * MAX_MESSAGE_BYTES;
-/// Most JSON values of a message: 30 MB while the SDK parses it.
+/// Most JSON values of a message. They take 30 MB while the SDK parses it.
 const MAX_MESSAGE_VALUES: usize = 50_000;
 
-type Failure = StreamableHttpError<reqwest::Error>;
+type TransportError = StreamableHttpError<reqwest::Error>;
 pub(super) type Events = BoxStream<'static, Result<Sse, SseError>>;
 
-/// Reads what servers answer to one client and its clones.
+/// Reads the answers to one client and its clones.
 #[derive(Clone)]
 pub(super) struct MessageReader {
     memory: RunMemory,
-    shared: Arc<Shared>,
+    state: Arc<ClientState>,
 }
 
-/// What the clones of a client have in common.
+/// The state that the clones of a client share.
 #[derive(Default)]
-struct Shared {
-    trouble: OnceLock<Trouble>,
-    /// By their keys, the calls that are waited for, and whose answers are large.
+struct ClientState {
+    error: OnceLock<McpServerError>,
+    /// The calls in progress by their keys, with the permit of those whose answers are large.
     calls: Mutex<HashMap<String, Option<LargeAnswer>>>,
 }
 
-/// What trying again will not mend.
+/// An error that a retry does not fix.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Trouble {
-    /// The address is refused.
+pub(super) enum McpServerError {
+    /// The address is not allowed.
     NotAllowed,
-    /// The server wants to know more of who is asking.
+    /// The server refused the credentials.
     Unauthorized,
-    /// A message is over a bound.
+    /// A message is over a limit.
     TooLarge,
 }
 
-/// A call that is waited for. A large answer is counted as read until this is dropped.
+/// A call in progress. A large answer holds its permit until this is dropped.
 pub(super) struct AwaitedCall {
-    shared: Arc<Shared>,
+    state: Arc<ClientState>,
     key: String,
 }
 
-/// What an answer is for.
+/// The properties of a request that the reader of its answer needs.
 #[derive(Clone, Default)]
-pub(super) struct Awaited {
+pub(super) struct RequestInfo {
     pub(super) id: Option<RequestId>,
     pub(super) key: Option<String>,
     is_list: bool,
@@ -80,123 +80,127 @@ enum StreamError {
 }
 
 impl MessageReader {
-    /// A reader of the attempt that this is called in.
+    /// A reader for the attempt that this is called in.
     pub(super) fn new() -> Self {
-        Self { memory: RunMemory::of_this_run(), shared: Arc::default() }
+        Self { memory: RunMemory::current(), state: Arc::default() }
     }
 
     pub(super) const fn memory(&self) -> &RunMemory {
         &self.memory
     }
 
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.shared.trouble.get().copied()
+    pub(super) fn permanent_error(&self) -> Option<McpServerError> {
+        self.state.error.get().copied()
     }
 
-    pub(super) fn note(&self, trouble: Trouble) {
-        self.shared.note(trouble);
+    pub(super) fn record_error(&self, error: McpServerError) {
+        self.state.record_error(error);
     }
 
     pub(super) fn await_call(&self, key: &str) -> AwaitedCall {
-        self.shared.calls().insert(key.to_owned(), None);
-        AwaitedCall { shared: Arc::clone(&self.shared), key: key.to_owned() }
+        self.state.calls().insert(key.to_owned(), None);
+        AwaitedCall { state: Arc::clone(&self.state), key: key.to_owned() }
     }
 
-    /// The message in a body, or an error in its place.
-    pub(super) async fn message(
+    /// Reads the message in a body. Replaces it by an error if it is over a limit.
+    pub(super) async fn read_message(
         &self,
         mut response: Response,
-        awaited: &Awaited,
-    ) -> Result<ServerJsonRpcMessage, Failure> {
-        let mut reading = Reading::new(self, awaited);
+        request: &RequestInfo,
+    ) -> Result<ServerJsonRpcMessage, TransportError> {
+        let mut progress = ResponseProgress::new(self, request);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > MAX_MESSAGE_BYTES {
-                return Ok(self.over_bound(awaited, MAX_MESSAGE_BYTES, "bytes"));
+                return Ok(self.over_bound(request, MAX_MESSAGE_BYTES, "bytes"));
             }
-            reading.read(chunk.len()).await;
+            progress.reserve(chunk.len()).await;
             body.extend_from_slice(&chunk);
         }
         let bytes = body.len();
         let (values, body) = self.memory.off_workers(bytes, move || (count_json_values(&body), body)).await?;
-        if let Some(error) = self.over_values(awaited, values) {
+        if let Some(error) = self.over_values(request, values) {
             return Ok(error);
         }
-        self.memory.before_keeping(bytes, values).await;
+        self.memory.before_storing(bytes, values).await;
         let parsed = self.memory.off_workers(bytes, move || serde_json::from_slice(&body)).await?;
         parsed.map_err(|_| StreamableHttpError::UnexpectedServerResponse("not a message".into()))
     }
 
-    pub(super) fn events(&self, response: Response, awaited: Awaited) -> Events {
-        let state = (response, Reading::new(self, &awaited));
-        let bytes = futures::stream::try_unfold(state, async |(mut response, mut reading)| {
+    pub(super) fn read_events(&self, response: Response, request: RequestInfo) -> Events {
+        let state = (response, ResponseProgress::new(self, &request));
+        let bytes = futures::stream::try_unfold(state, async |(mut response, mut progress)| {
             let Some(chunk) = response.chunk().await? else { return Ok(None) };
-            if reading.bytes + chunk.len() > MAX_STREAM_BYTES {
+            if progress.bytes + chunk.len() > MAX_STREAM_BYTES {
                 return Err(StreamError::TooLong);
             }
-            reading.read(chunk.len()).await;
-            Ok(Some((chunk, (response, reading))))
+            progress.reserve(chunk.len()).await;
+            Ok(Some((chunk, (response, progress))))
         });
-        self.checked(SseStream::from_bytes_stream(bytes).boxed(), awaited)
+        self.check_events(SseStream::from_bytes_stream(bytes).boxed(), request)
     }
 
-    /// The events, each as long and of as many values as it may be.
-    pub(super) fn checked(&self, events: Events, awaited: Awaited) -> Events {
+    /// Replaces events that are over a limit by errors.
+    pub(super) fn check_events(&self, events: Events, request: RequestInfo) -> Events {
         let reader = self.clone();
         events
             .take_until(self.memory.ended().cancelled_owned())
             .then(move |event| {
-                let (reader, awaited) = (reader.clone(), awaited.clone());
-                async move { reader.check_event(event, &awaited).await }
+                let (reader, request) = (reader.clone(), request.clone());
+                async move { reader.check_event(event, &request).await }
             })
             .boxed()
     }
 
-    async fn check_event(&self, event: Result<Sse, SseError>, awaited: &Awaited) -> Result<Sse, SseError> {
+    async fn check_event(
+        &self,
+        event: Result<Sse, SseError>,
+        request: &RequestInfo,
+    ) -> Result<Sse, SseError> {
         let event = match event {
             Err(SseError::Body(error)) if is_too_long(&*error) => {
-                return as_event(&self.over_bound(awaited, MAX_STREAM_BYTES, "bytes"));
+                return as_event(&self.over_bound(request, MAX_STREAM_BYTES, "bytes"));
             }
             event => event?,
         };
         let Some(data) = event.data else { return Ok(event) };
         let bytes = data.len();
         if bytes > MAX_MESSAGE_BYTES {
-            return as_event(&self.over_bound(awaited, MAX_MESSAGE_BYTES, "bytes"));
+            return as_event(&self.over_bound(request, MAX_MESSAGE_BYTES, "bytes"));
         }
         let counted =
             self.memory.off_workers(bytes, move || (count_json_values(data.as_bytes()), data)).await;
         let (values, data) = counted.map_err(|error| SseError::Body(error.into()))?;
-        if let Some(error) = self.over_values(awaited, values) {
+        if let Some(error) = self.over_values(request, values) {
             return as_event(&error);
         }
-        self.memory.before_keeping(bytes, values).await;
+        self.memory.before_storing(bytes, values).await;
         Ok(Sse { data: Some(data), ..event })
     }
 
-    /// What is said in place of a message with so many JSON values, if they are too many.
-    fn over_values(&self, awaited: &Awaited, values: usize) -> Option<ServerJsonRpcMessage> {
-        if awaited.is_list && !self.memory.may_list(values) {
-            return Some(self.over_bound(awaited, MAX_LISTED_VALUES, "JSON values"));
+    /// The error that replaces a message with this many JSON values, if they are too many.
+    fn over_values(&self, request: &RequestInfo, values: usize) -> Option<ServerJsonRpcMessage> {
+        if request.is_list && !self.memory.may_list(values) {
+            return Some(self.over_bound(request, MAX_LISTED_VALUES, "JSON values"));
         }
-        (values > MAX_MESSAGE_VALUES).then(|| self.over_bound(awaited, MAX_MESSAGE_VALUES, "JSON values"))
+        (values > MAX_MESSAGE_VALUES).then(|| self.over_bound(request, MAX_MESSAGE_VALUES, "JSON values"))
     }
 
-    /// What is said in place of a message that has more than `most`.
-    fn over_bound(&self, awaited: &Awaited, most: usize, what: &str) -> ServerJsonRpcMessage {
-        self.shared.note(Trouble::TooLarge);
+    /// The error that replaces a message with more than `most`.
+    fn over_bound(&self, request: &RequestInfo, most: usize, what: &str) -> ServerJsonRpcMessage {
+        self.state.record_error(McpServerError::TooLarge);
         let message = format!("the answer has more than {most} {what}");
         ServerJsonRpcMessage::error(
             ErrorData::new(ErrorCode::INTERNAL_ERROR, message, None),
-            awaited.id.clone(),
+            request.id.clone(),
         )
     }
 }
 
-impl Shared {
-    fn note(&self, trouble: Trouble) {
-        // The first is the one that matters.
-        let _ = self.trouble.set(trouble);
+impl ClientState {
+    fn record_error(&self, error: McpServerError) {
+        // Only the first error is stored.
+        let _ = self.error.set(error);
     }
 
     fn calls(&self) -> MutexGuard<'_, HashMap<String, Option<LargeAnswer>>> {
@@ -206,12 +210,12 @@ impl Shared {
 
 impl Drop for AwaitedCall {
     fn drop(&mut self) {
-        self.shared.calls().remove(&self.key);
+        self.state.calls().remove(&self.key);
     }
 }
 
-impl Awaited {
-    pub(super) fn of(message: &ClientJsonRpcMessage) -> Self {
+impl RequestInfo {
+    pub(super) fn from_message(message: &ClientJsonRpcMessage) -> Self {
         let ClientJsonRpcMessage::Request(request) = message else { return Self::default() };
         let key = match &request.request {
             ClientRequest::CallToolRequest(call) => call
@@ -230,23 +234,23 @@ impl Awaited {
     }
 }
 
-/// An answer that is being read.
-struct Reading {
+/// The progress of reading one answer.
+struct ResponseProgress {
     reader: MessageReader,
     key: Option<String>,
     bytes: usize,
-    /// Unless the call has it.
+    /// `None` if the call holds the permit.
     large: Option<LargeAnswer>,
     is_large: bool,
 }
 
-impl Reading {
-    fn new(reader: &MessageReader, awaited: &Awaited) -> Self {
-        Self { reader: reader.clone(), key: awaited.key.clone(), bytes: 0, large: None, is_large: false }
+impl ResponseProgress {
+    fn new(reader: &MessageReader, request: &RequestInfo) -> Self {
+        Self { reader: reader.clone(), key: request.key.clone(), bytes: 0, large: None, is_large: false }
     }
 
-    /// Before so many more bytes are kept.
-    async fn read(&mut self, bytes: usize) {
+    /// Must be called before this many more bytes are stored.
+    async fn reserve(&mut self, bytes: usize) {
         self.bytes += bytes;
         if self.bytes <= SMALL_BYTES {
             return;
@@ -254,12 +258,12 @@ impl Reading {
         if !self.is_large {
             self.is_large = true;
             self.large = Some(self.reader.memory.large_answer().await);
-            let mut calls = self.reader.shared.calls();
+            let mut calls = self.reader.state.calls();
             if let Some(held) = self.key.as_ref().and_then(|key| calls.get_mut(key)) {
                 *held = self.large.take();
             }
         }
-        self.reader.memory.before_reading_on(self.bytes).await;
+        self.reader.memory.before_reading_more(self.bytes).await;
     }
 }
 

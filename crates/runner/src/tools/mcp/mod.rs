@@ -1,9 +1,9 @@
-//! Tools of MCP servers, by the protocol's own SDK.
+//! Tools of MCP servers, called with the SDK of the protocol.
 //!
-//! A server is connected to when a run starts, since only it can say what its
-//! tools take. One that cannot be reached then is a passing fault: the run rests
-//! and is tried again, rather than going on, and perhaps answering, without what
-//! its owner gave it. No model has been asked by then, so that costs nothing.
+//! We connect when a run starts, because only the server knows the parameters of its tools.
+//! An unreachable server is a transient error: the task is tried again later, because a run
+//! must not answer without a configured tool. We connect before calling the model, so a retry
+//! costs no tokens.
 
 mod client;
 mod messages;
@@ -27,29 +27,29 @@ use rmcp::{RoleClient, ServiceError};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::headers::Headers;
-use super::{CallError, Found, described, not_scrubbed};
+use super::headers::ToolHeaders;
+use super::{CallError, ToolOutput, describe_tool, not_scrubbed};
 use crate::Runner;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;
-use messages::{MAX_MESSAGE_BYTES, Trouble};
+use messages::{MAX_MESSAGE_BYTES, McpServerError};
 
-/// The name of a call's key in its `_meta`, and of its header.
+/// The name of a call's key in its `_meta`, and of the header with the key.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// To connect, agree on a version of the protocol and list the tools. Longer than
-/// the 10 s for which the SDK waits to hear that a server is of the older kind.
+/// Time to connect, negotiate the protocol version and list the tools. Longer than the 10 s
+/// that the SDK waits before it assumes an older protocol version.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-/// To take leave: a session that is not closed is the server's to expire.
+/// Time to close a session. A session that is not closed expires on the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most pages of a server's list of tools that are looked through.
+/// Most pages of a server's tool list that are read.
 const MAX_PAGES: usize = 16;
-/// Most bytes of a tool's description, and of the schema of its arguments.
+/// Most bytes of a tool's description.
 const MAX_DESCRIPTION_BYTES: usize = 4096;
 /// Most bytes of a description or an error message that are searched for secrets.
 const MAX_SEARCHED_BYTES: usize = 16 * 1024;
+/// Most bytes of the schema of a tool's arguments.
 const MAX_SCHEMA_BYTES: usize = 32 * 1024;
 
-/// A connection to a server.
 pub(super) struct McpServer<'a> {
     tool: &'a McpTool,
     secrets: &'a RunSecrets,
@@ -58,23 +58,23 @@ pub(super) struct McpServer<'a> {
     offered: HashMap<String, Tool>,
 }
 
-/// One tool of it.
+/// One tool of an MCP server.
 pub(super) struct McpOperation<'a> {
     server: Arc<McpServer<'a>>,
-    /// As the server names it.
+    /// The name on the server.
     name: &'a str,
 }
 
 impl<'a> McpServer<'a> {
-    /// Connects and asks what the tools take.
+    /// Connects and reads the tool list.
     pub(super) async fn open(
         runner: &Runner,
         tool: &'a McpTool,
         secrets: &'a RunSecrets,
-        headers: Headers,
+        headers: ToolHeaders,
     ) -> Result<Arc<Self>, Fault> {
         let mut opened = connect_in_time(runner, tool, &headers).await;
-        // Perhaps the server refused a secret that has been replaced since it was read.
+        // The server may have refused a secret that has been replaced since it was read.
         if let Err(Fault::Permanent(_)) = &opened
             && let Some(renewed) = headers.renewed(runner, &tool.headers, secrets).await
         {
@@ -83,24 +83,23 @@ impl<'a> McpServer<'a> {
         let Connected { http, service, offered } = opened?;
         let offered = offered.into_iter().map(|tool| (tool.name.to_string(), tool)).collect();
         let server = Self { tool, secrets, http, service, offered };
-        server.check()?;
+        server.check_allowed_tools()?;
         Ok(Arc::new(server))
     }
 
-    /// What can be called of it.
     pub(super) fn operations(self: &Arc<Self>) -> impl Iterator<Item = McpOperation<'a>> {
         self.tool.allow.iter().map(|name| McpOperation { server: Arc::clone(self), name })
     }
 
-    /// Whatever the agent may use is there.
-    fn check(&self) -> Result<(), Fault> {
+    /// Checks that the server offers every tool that the agent may use.
+    fn check_allowed_tools(&self) -> Result<(), Fault> {
         for name in &self.tool.allow {
             let server = &self.tool.name;
             let message = match self.offered.get(name) {
                 None => format!("The MCP server `{server}` has no tool `{}`", cut(name, 64)),
                 Some(tool) if schema_bytes(tool) > MAX_SCHEMA_BYTES => {
                     format!(
-                        "The tool `{}` of the MCP server `{server}` takes more than can be told",
+                        "The input schema of tool `{}` (MCP server `{server}`) is larger than 32 KiB",
                         cut(name, 64)
                     )
                 }
@@ -113,7 +112,7 @@ impl<'a> McpServer<'a> {
 }
 
 impl McpOperation<'_> {
-    /// The name as the server knows it.
+    /// The name on the server.
     pub(super) const fn name(&self) -> &str {
         self.name
     }
@@ -122,19 +121,23 @@ impl McpOperation<'_> {
         self.server.tool.needs_approval(self.name)
     }
 
-    /// As the model is told of it, under this name.
+    /// The description for the model, under this name.
     pub(super) fn spec(&self, name: String) -> ToolSpec {
         let offered = self.server.offered.get(self.name);
         let description = offered.and_then(|tool| tool.description.as_deref()).unwrap_or_default();
-        let (beginning, end) = beginning(description);
+        let (beginning, end) = text_to_scrub(description);
         let description = self.server.secrets.scrubber().scrub_part(beginning, end).into_owned();
-        let description = described(&cut(&description, MAX_DESCRIPTION_BYTES), self.needs_approval());
+        let description = describe_tool(&cut(&description, MAX_DESCRIPTION_BYTES), self.needs_approval());
         let schema = offered.map(|tool| Map::clone(&tool.input_schema)).unwrap_or_default();
         ToolSpec { name, description, parameters: Value::Object(schema) }
     }
 
-    /// Calls it once: trying again is for the model to decide.
-    pub(super) async fn call(&self, arguments: Map<String, Value>, key: &str) -> Result<Found, CallError> {
+    /// Makes one call. The model decides whether to try again.
+    pub(super) async fn call(
+        &self,
+        arguments: Map<String, Value>,
+        key: &str,
+    ) -> Result<ToolOutput, CallError> {
         let McpServer { tool, service, secrets, http, .. } = &*self.server;
         let mut params = CallToolRequestParams::new(self.name.to_owned()).with_arguments(arguments);
         let mut meta = MetaObject::default();
@@ -142,25 +145,26 @@ impl McpOperation<'_> {
         params.meta = Some(meta.into());
         let _awaited = http.await_call(key);
         let scrubber = secrets.scrubber();
-        let told = match tokio::time::timeout(tool.timeout(), service.peer().call_tool_once(params)).await {
+        let result = match tokio::time::timeout(tool.timeout(), service.peer().call_tool_once(params)).await {
             Ok(Ok(CallToolResponse::Complete(result))) => {
-                let (bytes, most) = (result::bytes(&result), tool.max_response_bytes);
-                let told = move |scrubber: &SecretScrubber, result| result::told(&result, most, scrubber);
-                let told = scrubber.scrub_off_workers(bytes, result, told).await;
-                told.map_err(|error| not_scrubbed(&error))?
+                let (bytes, most) = (result::estimate_bytes(&result), tool.max_response_bytes);
+                let to_text =
+                    move |scrubber: &SecretScrubber, result| result::result_text(&result, most, scrubber);
+                let text = scrubber.scrub_off_workers(bytes, result, to_text).await;
+                text.map_err(|error| not_scrubbed(&error))?
             }
-            Ok(Ok(_)) => Err("The tool asks for something that a webhook run cannot give.".to_owned()),
-            Ok(Err(error)) => Err(failed(tool, error, &scrubber)),
+            Ok(Ok(_)) => Err("The tool asks for input that a webhook run cannot provide.".to_owned()),
+            Ok(Err(error)) => Err(call_error_text(tool, error, &scrubber)),
             Err(_) => Err(format!("The server did not answer within {} seconds.", tool.timeout_seconds)),
         };
-        match told {
-            Ok(content) => Ok(Found { content, ..Found::default() }),
+        match result {
+            Ok(content) => Ok(ToolOutput { content, ..ToolOutput::default() }),
             Err(why) => Err(CallError(why)),
         }
     }
 }
 
-/// Ends the sessions that these connections hold on their servers, side by side.
+/// Closes the sessions of these connections in parallel.
 pub(super) async fn close_all(servers: Vec<Arc<McpServer<'_>>>) {
     let servers = servers.into_iter().filter_map(Arc::into_inner);
     join_all(servers.map(async |mut server| server.service.close_with_timeout(CLOSE_TIMEOUT).await)).await;
@@ -174,25 +178,25 @@ struct Connected {
     offered: Vec<Tool>,
 }
 
-async fn connect_in_time(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<Connected, Fault> {
+async fn connect_in_time(runner: &Runner, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
     tokio::time::timeout(OPEN_TIMEOUT, connect(runner, tool, headers))
         .await
-        .unwrap_or_else(|_| Err(unavailable(tool, "it did not answer in time")))
+        .unwrap_or_else(|_| Err(unavailable_fault(tool, "it did not answer in time")))
 }
 
-async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<Connected, Fault> {
+async fn connect(runner: &Runner, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
     let outgoing = runner.models.outgoing();
-    let url = Url::parse(&tool.url).map_err(|_| unavailable(tool, "its address is no URL"))?;
+    let url = Url::parse(&tool.url).map_err(|_| unavailable_fault(tool, "its address is not a URL"))?;
     outgoing.private_hosts().check(&url).map_err(|refused| {
         tracing::error!(%refused, "call of a tool refused");
-        troubled(tool, Trouble::NotAllowed)
+        permanent_fault(tool, McpServerError::NotAllowed)
     })?;
     let sent = headers.map.iter().map(|(name, value)| (name.clone(), value.clone()));
     let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
         .custom_headers(sent.collect())
         .max_sse_event_size(MAX_MESSAGE_BYTES)
         .max_json_response_size(MAX_MESSAGE_BYTES);
-    // One more than a turn may ask for.
+    // One more than the calls of a turn.
     config.max_concurrent_requests = 33;
     let http = KeyedClient::new(outgoing.get());
     let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
@@ -201,24 +205,24 @@ async fn connect(runner: &Runner, tool: &McpTool, headers: &Headers) -> Result<C
     let lifecycle =
         ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::LATEST], legacy_version: None };
     let service = client.serve_with_lifecycle(transport, lifecycle).await;
-    let unavailable = |why| match http.trouble() {
-        Some(trouble) => troubled(tool, trouble),
-        None => unavailable(tool, why),
+    let unavailable = |why| match http.permanent_error() {
+        Some(error) => permanent_fault(tool, error),
+        None => unavailable_fault(tool, why),
     };
     let service =
-        service.map_err(|_| unavailable("it could not be reached, or does not speak the protocol"))?;
+        service.map_err(|_| unavailable("it could not be reached, or does not support the protocol"))?;
     match allowed_tools(&service, tool).await {
         Ok(offered) => Ok(Connected { http, service, offered }),
         Err(error) => {
-            let kind = kind(&error);
-            tracing::warn!(server = tool.name, kind, "the tools of an MCP server cannot be listed");
+            let kind = error_kind(&error);
+            tracing::warn!(server = tool.name, kind, "tools of an MCP server could not be listed");
             Err(unavailable("its tools cannot be listed"))
         }
     }
 }
 
-/// Those of the server's tools that the agent may use. Others are not kept, and no
-/// more pages are read than are needed: a server may have no end of them.
+/// The tools of the server that the agent may use. Others are not stored. Pages are read only
+/// until all allowed tools are found, because a server may return an endless list.
 async fn allowed_tools(service: &Service, tool: &McpTool) -> Result<Vec<Tool>, ServiceError> {
     let (mut allowed, mut cursor) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
@@ -234,8 +238,8 @@ async fn allowed_tools(service: &Service, tool: &McpTool) -> Result<Vec<Tool>, S
     Ok(allowed)
 }
 
-/// As much of a server's text as is searched for secrets before it is cut to what is kept.
-fn beginning(text: &str) -> (&str, TextEnd) {
+/// The part of a server's text that is searched for secrets before it is cut to its limit.
+fn text_to_scrub(text: &str) -> (&str, TextEnd) {
     match text.len() > MAX_SEARCHED_BYTES {
         true => (&text[..text.floor_char_boundary(MAX_SEARCHED_BYTES)], TextEnd::Cut),
         false => (text, TextEnd::Whole),
@@ -246,43 +250,44 @@ fn schema_bytes(tool: &Tool) -> usize {
     serde_json::to_vec(&tool.input_schema).map_or(usize::MAX, |json| json.len())
 }
 
-fn troubled(tool: &McpTool, trouble: Trouble) -> Fault {
+fn permanent_fault(tool: &McpTool, error: McpServerError) -> Fault {
     let server = &tool.name;
-    let message = match trouble {
-        Trouble::NotAllowed => format!("The address of the MCP server `{server}` is not allowed here"),
-        Trouble::Unauthorized => format!("The MCP server `{server}` refused the agent: check its `headers`"),
-        Trouble::TooLarge => format!(
-            "The MCP server `{server}` answered more than 4 MiB or 50000 JSON values, \
-             or the agent's MCP servers list tools with more than 30000"
+    let message = match error {
+        McpServerError::NotAllowed => format!("The address of the MCP server `{server}` is not allowed here"),
+        McpServerError::Unauthorized => {
+            format!("The MCP server `{server}` refused the agent: check its `headers`")
+        }
+        McpServerError::TooLarge => format!(
+            "The MCP server `{server}` returned more than 4 MiB or 50000 JSON values, \
+             or the tool lists of the agent's MCP servers have more than 30000 JSON values"
         ),
     };
     Fault::permanent(ErrorType::InvalidAgent, message)
 }
 
-/// The log gets no more than the kind of an error of the SDK, which quotes what the
-/// server said.
-fn unavailable(tool: &McpTool, why: &str) -> Fault {
-    Fault::passing(ErrorType::ToolError, format!("The MCP server `{}` is not available: {why}", tool.name))
+/// Only the kind of an SDK error is logged, because the error quotes the server's response.
+fn unavailable_fault(tool: &McpTool, why: &str) -> Fault {
+    Fault::transient(ErrorType::ToolError, format!("The MCP server `{}` is not available: {why}", tool.name))
 }
 
-/// What went wrong, for the model; a server's own words are cut.
-fn failed(tool: &McpTool, error: ServiceError, scrubber: &SecretScrubber) -> String {
+/// The error text for the model. A message of the server is cut.
+fn call_error_text(tool: &McpTool, error: ServiceError, scrubber: &SecretScrubber) -> String {
     if let ServiceError::McpError(error) = error {
-        let (beginning, end) = beginning(&error.message);
+        let (beginning, end) = text_to_scrub(&error.message);
         let message = scrubber.scrub_part(beginning, end);
-        return format!("The server answered error {}: {}", error.code.0, cut(&message, 2048));
+        return format!("The server returned error {}: {}", error.code.0, cut(&message, 2048));
     }
-    tracing::warn!(server = tool.name, kind = kind(&error), "call of an MCP tool failed");
+    tracing::warn!(server = tool.name, kind = error_kind(&error), "call of an MCP tool failed");
     "The connection to the server broke.".to_owned()
 }
 
-const fn kind(error: &ServiceError) -> &'static str {
+const fn error_kind(error: &ServiceError) -> &'static str {
     match error {
-        ServiceError::McpError(_) => "error answered",
+        ServiceError::McpError(_) => "error returned",
         ServiceError::TransportSend(_) => "not sent",
         ServiceError::TransportClosed => "closed",
-        ServiceError::Timeout { .. } => "time-out",
-        ServiceError::UnexpectedResponse => "unexpected answer",
+        ServiceError::Timeout { .. } => "timeout",
+        ServiceError::UnexpectedResponse => "unexpected response",
         _ => "other",
     }
 }

@@ -1,30 +1,30 @@
-//! What an MCP tool answered, as text.
+//! Turns the result of an MCP tool into text.
 
 use domain::cut;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 
 use super::messages::MAX_MESSAGE_BYTES;
 use crate::scrub::SecretScrubber;
-use crate::tools::answer::cut_at;
+use crate::tools::response::cut_at;
 
-/// The result, or what the tool says went wrong.
-pub(super) fn told(
+/// The result as text, or the tool's error as text.
+pub(super) fn result_text(
     result: &CallToolResult,
     most: usize,
     scrubber: &SecretScrubber,
 ) -> Result<String, String> {
-    let blocks: Vec<String> = result.content.iter().map(|found| block(found, scrubber)).collect();
+    let blocks: Vec<String> = result.content.iter().map(|block| block_text(block, scrubber)).collect();
     let text = match (&result.structured_content, blocks.is_empty()) {
         (Some(json), true) => json.to_string(),
-        (None, true) => "The tool answered nothing.".to_owned(),
+        (None, true) => "The tool returned nothing.".to_owned(),
         (_, false) => blocks.join("\n"),
     };
     let text = cut_at(scrubber.scrub(&text).into_owned(), most);
     if result.is_error == Some(true) { Err(text) } else { Ok(text) }
 }
 
-/// About how long it is as text; the most that it can be if it has more than plain texts.
-pub(super) fn bytes(result: &CallToolResult) -> usize {
+/// The approximate length as text. The maximum if the result has more than plain texts.
+pub(super) fn estimate_bytes(result: &CallToolResult) -> usize {
     let texts = result.content.iter().map(|block| block.as_text().map(|text| text.text.len()));
     match (&result.structured_content, texts.sum::<Option<usize>>()) {
         (None, Some(bytes)) => bytes,
@@ -32,8 +32,8 @@ pub(super) fn bytes(result: &CallToolResult) -> usize {
     }
 }
 
-/// Text as it is, and what else there is by its kind.
-fn block(block: &ContentBlock, scrubber: &SecretScrubber) -> String {
+/// Returns text unchanged, and a description of all other content.
+fn block_text(block: &ContentBlock, scrubber: &SecretScrubber) -> String {
     let cut = |text: &str, most| cut(&scrubber.scrub(text), most);
     match block {
         ContentBlock::Text(text) => text.text.clone(),
@@ -49,7 +49,7 @@ fn block(block: &ContentBlock, scrubber: &SecretScrubber) -> String {
             }
             _ => "[a resource]".to_owned(),
         },
-        _ => "[something that is no text]".to_owned(),
+        _ => "[content that is not text]".to_owned(),
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_told_as_it_is_and_what_else_there_is_by_its_kind() {
+    fn text_is_unchanged_and_other_content_is_described() {
         let content = json!([
             { "type": "text", "text": "It is noon." },
             { "type": "image", "data": "AAAA", "mimeType": "image/png" },
@@ -73,7 +73,8 @@ mod tests {
             { "type": "resource", "resource": { "uri": "file:///a", "text": "inner" } },
             { "type": "resource", "resource": { "uri": "file:///b", "blob": "AAAA", "mimeType": "image/gif" } },
         ]);
-        let text = told(&result(json!({ "content": content })), 1000, &SecretScrubber::default()).unwrap();
+        let text =
+            result_text(&result(json!({ "content": content })), 1000, &SecretScrubber::default()).unwrap();
         assert_eq!(
             text,
             "It is noon.\n[an image, image/png]\n[audio, audio/wav]\n[a link to x: https://a.example/x]\ninner\n[a file, image/gif]"
@@ -81,14 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn a_result_is_cut_between_characters_and_an_error_is_one() {
+    fn a_result_is_cut_between_characters_and_an_error_stays_an_error() {
         let long = json!({ "content": [{ "type": "text", "text": "aäb" }], "isError": true });
-        assert_eq!(told(&result(long), 2, &SecretScrubber::default()), Err("a… [cut at 2 bytes]".into()));
-        let structured = json!({ "content": [], "structuredContent": { "a": 1 } });
-        assert_eq!(told(&result(structured), 100, &SecretScrubber::default()), Ok("{\"a\":1}".into()));
         assert_eq!(
-            told(&result(json!({ "content": [] })), 100, &SecretScrubber::default()),
-            Ok("The tool answered nothing.".into())
+            result_text(&result(long), 2, &SecretScrubber::default()),
+            Err("a… [cut at 2 bytes]".into())
+        );
+        let structured = json!({ "content": [], "structuredContent": { "a": 1 } });
+        assert_eq!(result_text(&result(structured), 100, &SecretScrubber::default()), Ok("{\"a\":1}".into()));
+        assert_eq!(
+            result_text(&result(json!({ "content": [] })), 100, &SecretScrubber::default()),
+            Ok("The tool returned nothing.".into())
         );
     }
 }

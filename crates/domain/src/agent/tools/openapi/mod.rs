@@ -1,8 +1,8 @@
-//! From an OpenAPI document, 3.0 or 3.1, to operations
+//! Imports operations from an OpenAPI document, version 3.0 or 3.1
 //! (<https://spec.openapis.org/oas/v3.1.1.html>).
 //!
-//! What cannot be carried over, such as a body that is no JSON, leaves its
-//! operation out, or is an error if that operation was asked for by name.
+//! An operation that is not supported, for example because its body is not JSON, is skipped.
+//! If `allow` names it, it is an error.
 
 mod operation;
 mod schema;
@@ -13,95 +13,83 @@ use serde_json::{Map, Value};
 
 use super::{HttpMethod, Operation};
 
-/// Most references that lead from one to the next.
+/// Length of a chain of references.
 const MAX_REFERENCES: usize = 16;
 
-/// What a document describes.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Its first server, if it has an address of its own.
+pub struct ImportedApi {
+    /// The first server, if its URL is absolute.
     pub base_url: Option<String>,
-    /// What can be called.
     pub operations: Vec<Operation>,
-    /// The headers by which a caller proves who it is, with what goes before the
-    /// secret.
+    /// Headers for authentication: the header's name, and the prefix of the secret.
     pub credentials: BTreeSet<(String, String)>,
 }
 
-/// Why a document is of no use, in words for who imports it.
+/// Why a document cannot be imported. The texts are for the agent's owner.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenApiError {
-    /// Another kind of document, or another version.
-    #[error("`openapi` must be an OpenAPI document of version 3.0 or 3.1; convert other ones first")]
+    #[error("`openapi` must be an OpenAPI document of version 3.0 or 3.1; convert other versions first")]
     Version,
-    /// More than an agent can have.
     #[error(
-        "the OpenAPI document has more than 128 operations; name those that the agent needs with `allow`"
+        "the OpenAPI document has more than 128 operations; select those that the agent needs with `allow`"
     )]
     TooMany,
-    /// Nothing could be made of it.
-    #[error("the OpenAPI document has no operation that can be called")]
+    #[error("the OpenAPI document has no supported operation")]
     Nothing,
-    /// `allow` names what there is not.
-    #[error("the OpenAPI document has no operation `{0}`; `allow` names operations by their `operationId`")]
+    /// `allow` names an operation that does not exist.
+    #[error("the OpenAPI document has no operation `{0}`; `allow` expects an `operationId`")]
     Unknown(String),
-    /// An operation that was asked for cannot be called.
+    /// `allow` names an operation that is not supported.
     #[error("the operation `{name}` of the OpenAPI document cannot be imported: {why}")]
-    Operation {
-        /// Which.
-        name: String,
-        /// What about it.
-        why: Unfit,
-    },
+    Operation { name: String, why: OperationError },
 }
 
-/// What about an operation cannot be carried over.
+/// Why an operation cannot be imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// A reference leads nowhere, out of the document, or in circles.
+pub enum OperationError {
+    /// A reference to nothing, to another document, or in a cycle.
     #[error("its reference `{0}` does not lead to a part of this document")]
     Reference(String),
-    /// The body must be sent, in something else than JSON.
-    #[error("it takes a body that is no JSON")]
+    #[error("it requires a body that is not JSON")]
     Body,
-    /// A cookie must be sent.
-    #[error("it takes a cookie")]
+    #[error("it requires a cookie")]
     Cookie,
-    /// Its arguments are described at too great a length.
-    #[error("its arguments are described by more than 4000 values")]
+    #[error("the schemas of its arguments have more than 4000 values")]
     TooLarge,
-    /// A part is not of the form that the specification gives it.
+    /// Violates the specification.
     #[error("its {0} is malformed")]
     Malformed(&'static str),
-    /// It is not what an operation must be.
+    /// Imported, but not valid as an operation of a tool.
     #[error("{0}")]
     Refused(String),
 }
 
-/// As many as an agent can have tools. Each has copies of what it refers to.
+/// An agent's maximum number of tools. Each operation has copies of the schemas that it
+/// refers to.
 const MAX_OPERATIONS: usize = 128;
 
-/// The operations of a document; those that `allow` names, if it names any.
-pub fn import(document: &Value, allow: &[String]) -> Result<Imported, OpenApiError> {
+/// Imports the operations that `allow` names, or all if it is empty.
+pub fn import_openapi(document: &Value, allow: &[String]) -> Result<ImportedApi, OpenApiError> {
     let version = document.get("openapi").and_then(Value::as_str).unwrap_or_default();
     if !version.starts_with("3.0") && !version.starts_with("3.1") {
         return Err(OpenApiError::Version);
     }
-    let mut imported = Imported { base_url: server(document), ..Imported::default() };
+    let mut imported = ImportedApi { base_url: server(document), ..ImportedApi::default() };
     let mut missing: BTreeSet<&str> = allow.iter().map(String::as_str).collect();
-    for found in found(document) {
+    for located in located_operations(document) {
         if imported.operations.len() >= MAX_OPERATIONS {
             return Err(OpenApiError::TooMany);
         }
-        let name = operation::name(&found);
-        let id = found.operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+        let name = operation::operation_name(&located);
+        let id = located.operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
         let is_wanted = missing.remove(id) | missing.remove(name.as_str());
         if !is_wanted && !allow.is_empty() {
             continue;
         }
-        match operation::read(document, &found, name.clone()) {
+        match operation::convert_operation(document, &located, name.clone()) {
             Ok(operation) => {
-                imported.credentials.extend(credentials(document, found.operation));
+                imported.credentials.extend(credentials(document, located.operation));
                 imported.operations.push(operation);
             }
             Err(why) if is_wanted => return Err(OpenApiError::Operation { name, why }),
@@ -115,16 +103,16 @@ pub fn import(document: &Value, allow: &[String]) -> Result<Imported, OpenApiErr
     }
 }
 
-/// An operation where it stands.
-struct Found<'d> {
+/// An operation with its place in the document.
+struct LocatedOperation<'d> {
     method: HttpMethod,
     path: &'d str,
-    /// What all operations of its path have.
+    /// The path item, which all operations of the path share.
     item: &'d Map<String, Value>,
     operation: &'d Map<String, Value>,
 }
 
-fn found(document: &Value) -> impl Iterator<Item = Found<'_>> {
+fn located_operations(document: &Value) -> impl Iterator<Item = LocatedOperation<'_>> {
     const METHODS: [(&str, HttpMethod); 6] = [
         ("get", HttpMethod::Get),
         ("head", HttpMethod::Head),
@@ -139,31 +127,31 @@ fn found(document: &Value) -> impl Iterator<Item = Found<'_>> {
         METHODS.iter().filter_map(move |(name, method)| {
             let item = item?;
             let operation = item.get(*name)?.as_object()?;
-            Some(Found { method: *method, path, item, operation })
+            Some(LocatedOperation { method: *method, path, item, operation })
         })
     })
 }
 
-/// The value, or what its references lead to within the document.
-fn resolve<'d>(document: &'d Value, value: &'d Value) -> Result<&'d Value, Unfit> {
+/// The value itself, or the value that its references lead to in the document.
+fn resolve<'d>(document: &'d Value, value: &'d Value) -> Result<&'d Value, OperationError> {
     let mut value = value;
     for _ in 0..MAX_REFERENCES {
         let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return Ok(value) };
         value = target(document, reference)?;
     }
-    Err(Unfit::Reference("$ref".to_owned()))
+    Err(OperationError::Reference("$ref".to_owned()))
 }
 
-/// What a reference names: a pointer into the document (RFC 6901 section 6).
-fn target<'d>(document: &'d Value, reference: &str) -> Result<&'d Value, Unfit> {
-    let nowhere = || Unfit::Reference(crate::cut(reference, 200));
+/// The value that a reference points to: a pointer into the document (RFC 6901 section 6).
+fn target<'d>(document: &'d Value, reference: &str) -> Result<&'d Value, OperationError> {
+    let nowhere = || OperationError::Reference(crate::cut(reference, 200));
     let pointer = reference.strip_prefix('#').ok_or_else(nowhere)?;
     let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().map_err(|_| nowhere())?;
     document.pointer(&pointer).ok_or_else(nowhere)
 }
 
-/// The address of the first server, its variables at their defaults. One that is
-/// relative to where the document lies is none.
+/// The URL of the first server, with the defaults of its variables. `None` if it is relative
+/// to the document's URL.
 fn server(document: &Value) -> Option<String> {
     let server = document.pointer("/servers/0")?;
     let mut url = server.get("url")?.as_str()?.to_owned();
@@ -176,7 +164,7 @@ fn server(document: &Value) -> Option<String> {
     is_absolute.then(|| url.trim_end_matches('/').to_owned())
 }
 
-/// How a caller may prove who it is, as far as a header does that.
+/// The authentication schemes of an operation that use a header.
 fn credentials<'d>(
     document: &'d Value,
     operation: &'d Map<String, Value>,
@@ -263,13 +251,13 @@ mod tests {
         })
     }
 
-    fn of(document: &Value, name: &str) -> Operation {
-        import(document, &[name.to_owned()]).unwrap().operations.remove(0)
+    fn imported_operation(document: &Value, name: &str) -> Operation {
+        import_openapi(document, &[name.to_owned()]).unwrap().operations.remove(0)
     }
 
     #[test]
-    fn what_can_be_called_is_imported_and_what_cannot_is_left_out() {
-        let imported = import(&shop(), &[]).unwrap();
+    fn supported_operations_are_imported_and_others_are_skipped() {
+        let imported = import_openapi(&shop(), &[]).unwrap();
         let names: Vec<&str> = imported.operations.iter().map(|operation| operation.name.as_str()).collect();
         assert_eq!(names, ["orders_get", "replaceOrder", "get_ping"]);
         assert_eq!(imported.base_url.as_deref(), Some("https://eu.shop.example/v1"));
@@ -279,8 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn parameters_keep_their_places_under_names_that_a_model_can_say() {
-        let get = of(&shop(), "orders/get");
+    fn parameters_keep_their_places_under_names_that_models_accept() {
+        let get = imported_operation(&shop(), "orders/get");
         assert_eq!(
             (get.path.as_str(), get.description.as_str()),
             ("/orders/{order_id}", "One order\nWith its lines.")
@@ -304,8 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_body_are_arguments_and_schemas_stand_alone() {
-        let put = of(&shop(), "replaceOrder");
+    fn the_fields_of_a_body_are_arguments_and_schemas_are_self_contained() {
+        let put = imported_operation(&shop(), "replaceOrder");
         assert_eq!(put.body, None);
         assert_eq!(put.parameters["required"], json!(["order_id", "lines"]));
         let line = json!({ "type": "object", "properties": {
@@ -321,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_more_than_fields_is_one_argument() {
+    fn a_body_with_a_complex_schema_is_one_argument() {
         for schema in [
             json!({ "type": "array", "items": { "type": "string" } }),
             json!({ "type": "object", "properties": { "a": {} }, "oneOf": [{}] }),
@@ -330,41 +318,42 @@ mod tests {
         ] {
             let mut shop = shop();
             shop["components"]["schemas"]["Order"] = schema.clone();
-            let put = of(&shop, "replaceOrder");
+            let put = imported_operation(&shop, "replaceOrder");
             assert_eq!((put.body.as_deref(), &put.parameters["properties"]["body"]), (Some("body"), &schema));
         }
     }
 
     #[test]
-    fn what_is_asked_for_and_cannot_be_had_is_told_with_the_reason() {
+    fn a_requested_operation_that_cannot_be_imported_is_an_error_with_the_reason() {
         let mut broken = shop();
         broken["paths"]["/ping"]["get"]["parameters"] = json!([{ "$ref": "other.yaml#/a" }]);
         let mut circle = shop();
         circle["components"]["parameters"]["Order"] = json!({ "$ref": "#/components/parameters/Order" });
-        let mut untold = shop();
-        untold["paths"]["/orders/{order id}"]["parameters"] = json!([]);
+        let mut undeclared = shop();
+        undeclared["paths"]["/orders/{order id}"]["parameters"] = json!([]);
         for (document, name, says) in [
             (
                 &shop(),
                 "upload",
-                "`upload` of the OpenAPI document cannot be imported: it takes a body that is no JSON",
+                "`upload` of the OpenAPI document cannot be imported: it requires a body that is not JSON",
             ),
-            (&shop(), "logged in", "it takes a cookie"),
+            (&shop(), "logged in", "it requires a cookie"),
             (&shop(), "nowhere", "no operation `nowhere`"),
             (&broken, "get_ping", "`other.yaml#/a` does not lead"),
             (&circle, "replaceOrder", "does not lead to a part of this document"),
-            (&untold, "orders/get", "must be among its `parameters`"),
+            (&undeclared, "orders/get", "must be among its `parameters`"),
             (&json!({ "swagger": "2.0" }), "", "version 3.0 or 3.1"),
             (&json!({ "openapi": "3.1.0" }), "a", "no operation `a`"),
         ] {
-            let message = import(document, &[name.to_owned()]).unwrap_err().to_string();
+            let message = import_openapi(document, &[name.to_owned()]).unwrap_err().to_string();
             assert!(message.contains(says), "{message}");
         }
-        assert_eq!(import(&json!({ "openapi": "3.1.0", "paths": {} }), &[]), Err(OpenApiError::Nothing));
+        let empty = json!({ "openapi": "3.1.0", "paths": {} });
+        assert_eq!(import_openapi(&empty, &[]), Err(OpenApiError::Nothing));
     }
 
     #[test]
-    fn schemas_that_unfold_without_end_are_refused_before_they_do() {
+    fn schemas_that_expand_exponentially_are_refused_early() {
         let mut bomb = shop();
         let schemas = bomb["components"]["schemas"].as_object_mut().unwrap();
         for level in 0..12 {
@@ -375,8 +364,8 @@ mod tests {
         }
         schemas.insert("L12".into(), json!({}));
         schemas.insert("Order".into(), json!({ "$ref": "#/components/schemas/L0" }));
-        let refused = import(&bomb, &["replaceOrder".to_owned()]);
-        let why = Unfit::TooLarge;
+        let refused = import_openapi(&bomb, &["replaceOrder".to_owned()]);
+        let why = OperationError::TooLarge;
         assert_eq!(refused, Err(OpenApiError::Operation { name: "replaceOrder".into(), why }));
     }
 }

@@ -1,38 +1,42 @@
-//! One operation of a document.
+//! Converts one operation of a document.
 
 use serde_json::{Map, Value, json};
 
 use super::schema::Schemas;
-use super::{Found, Unfit, resolve};
+use super::{LocatedOperation, OperationError, resolve};
 use crate::agent::tools::Operation;
 use crate::agent::tools::check::check_operation;
 
-/// Most bytes of what the model is told of an operation.
+/// Bytes of an operation's description that the model sees.
 const MAX_DESCRIPTION_BYTES: usize = 1000;
-/// Headers that are the client's to set (section 4.8.12.2), or hold credentials,
-/// which come from the secret store.
+/// Headers that are not arguments: the client sets them (section 4.8.12.2), or they hold
+/// credentials, which come from the secret store.
 const NO_ARGUMENTS: [&str; 4] = ["accept", "content-type", "authorization", "idempotency-key"];
 
-/// What the model calls it: its `operationId`, or its method and path, in the
-/// characters and the length that models take.
-pub(super) fn name(found: &Found<'_>) -> String {
-    match found.operation.get("operationId").and_then(Value::as_str) {
+/// The name that the model sees: the `operationId`, or the method and path, in the characters
+/// and the length that models accept.
+pub(super) fn operation_name(located: &LocatedOperation<'_>) -> String {
+    match located.operation.get("operationId").and_then(Value::as_str) {
         Some(id) if !id.is_empty() => plain(id),
-        _ => plain(&format!("{}{}", found.method.as_str().to_lowercase(), found.path)),
+        _ => plain(&format!("{}{}", located.method.as_str().to_lowercase(), located.path)),
     }
 }
 
-/// The operation, under this name.
-pub(super) fn read(document: &Value, found: &Found<'_>, name: String) -> Result<Operation, Unfit> {
-    let mut reader = Reader {
+/// Converts the operation to one with this name.
+pub(super) fn convert_operation(
+    document: &Value,
+    located: &LocatedOperation<'_>,
+    name: String,
+) -> Result<Operation, OperationError> {
+    let mut builder = OperationBuilder {
         schemas: Schemas::new(document),
         properties: Map::new(),
         required: Vec::new(),
         operation: Operation {
             name,
-            description: description(found),
-            method: found.method,
-            path: found.path.to_owned(),
+            description: description(located),
+            method: located.method,
+            path: located.path.to_owned(),
             parameters: Value::Null,
             query: Vec::new(),
             headers: Vec::new(),
@@ -41,32 +45,32 @@ pub(super) fn read(document: &Value, found: &Found<'_>, name: String) -> Result<
             approval: false,
         },
     };
-    for parameter in parameters(document, found)? {
-        reader.parameter(parameter)?;
+    for parameter in parameters(document, located)? {
+        builder.parameter(parameter)?;
     }
-    if let Some(body) = found.operation.get("requestBody") {
-        reader.body(resolve(document, body)?)?;
+    if let Some(body) = located.operation.get("requestBody") {
+        builder.body(resolve(document, body)?)?;
     }
-    let mut operation = reader.operation;
-    operation.parameters = json!({ "type": "object", "properties": reader.properties });
-    if let (false, Some(parameters)) = (reader.required.is_empty(), operation.parameters.as_object_mut()) {
-        parameters.insert("required".to_owned(), reader.required.into());
+    let mut operation = builder.operation;
+    operation.parameters = json!({ "type": "object", "properties": builder.properties });
+    if let (false, Some(parameters)) = (builder.required.is_empty(), operation.parameters.as_object_mut()) {
+        parameters.insert("required".to_owned(), builder.required.into());
     }
     match check_operation(&operation) {
         Ok(()) => Ok(operation),
-        Err(error) => Err(Unfit::Refused(error.to_string())),
+        Err(error) => Err(OperationError::Refused(error.to_string())),
     }
 }
 
-struct Reader<'d> {
+struct OperationBuilder<'d> {
     schemas: Schemas<'d>,
     properties: Map<String, Value>,
     required: Vec<String>,
     operation: Operation,
 }
 
-impl<'d> Reader<'d> {
-    fn parameter(&mut self, parameter: &'d Value) -> Result<(), Unfit> {
+impl<'d> OperationBuilder<'d> {
+    fn parameter(&mut self, parameter: &'d Value) -> Result<(), OperationError> {
         let text = |field: &str| parameter.get(field).and_then(Value::as_str).unwrap_or_default();
         let (wire_name, place) = (text("name"), text("in"));
         let is_required = parameter.get("required") == Some(&Value::Bool(true));
@@ -74,9 +78,9 @@ impl<'d> Reader<'d> {
             "path" | "query" => {}
             "header" if !NO_ARGUMENTS.contains(&wire_name.to_ascii_lowercase().as_str()) => {}
             "header" => return Ok(()),
-            "cookie" if is_required => return Err(Unfit::Cookie),
+            "cookie" if is_required => return Err(OperationError::Cookie),
             "cookie" => return Ok(()),
-            _ => return Err(Unfit::Malformed("parameter")),
+            _ => return Err(OperationError::Malformed("parameter")),
         }
         let mut schema = match parameter.get("schema").or_else(|| json_schema(parameter)) {
             Some(schema) => self.schemas.copy(schema)?,
@@ -85,12 +89,12 @@ impl<'d> Reader<'d> {
         if parameter.get("explode") == Some(&Value::Bool(false))
             && schema.get("type").is_some_and(|kind| kind == "array")
         {
-            schema = json!({ "type": "string", "description": "Several values with commas between them" });
+            schema = json!({ "type": "string", "description": "Comma-separated values" });
         }
         describe(&mut schema, text("description"));
         let argument = self.name(wire_name, place);
         match place {
-            // Its name in the template is the model's, too.
+            // The path template uses the name that the model sees.
             "path" => self.rename_in_path(wire_name, &argument),
             "header" => self.operation.headers.push(argument.clone()),
             _ => self.operation.query.push(argument.clone()),
@@ -102,10 +106,10 @@ impl<'d> Reader<'d> {
         Ok(())
     }
 
-    fn body(&mut self, body: &'d Value) -> Result<(), Unfit> {
+    fn body(&mut self, body: &'d Value) -> Result<(), OperationError> {
         let is_required = body.get("required") == Some(&Value::Bool(true));
-        // One that is not required is what its operation is for, all the same.
-        let schema = json_schema(body).ok_or(Unfit::Body)?;
+        // Converted even if it is optional: the body is the purpose of the operation.
+        let schema = json_schema(body).ok_or(OperationError::Body)?;
         let mut schema = self.schemas.copy(schema)?;
         if self.takes_fields_of(&schema, is_required)
             && let Some(Value::Object(fields)) = schema.get_mut("properties").map(Value::take)
@@ -125,14 +129,14 @@ impl<'d> Reader<'d> {
         Ok(())
     }
 
-    /// Whether the fields of a body can be arguments beside the others: they say all
-    /// there is to say of it.
+    /// Whether the fields of a body can be arguments beside the others: the schema has no
+    /// constraints besides its fields.
     fn takes_fields_of(&self, schema: &Value, is_required: bool) -> bool {
         const ALL: [&str; 6] =
             ["type", "title", "description", "properties", "required", "additionalProperties"];
         let Some(fields) = schema.as_object() else { return false };
         let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return false };
-        // What may be left out as a whole, but not in part, is one argument.
+        // An optional body with required fields is one argument.
         let may_be_empty = schema.get("required").and_then(Value::as_array).is_none_or(Vec::is_empty);
         self.operation.method.has_body()
             && (is_required || may_be_empty)
@@ -144,7 +148,7 @@ impl<'d> Reader<'d> {
                 .all(|name| plain_argument(name) == *name && !self.properties.contains_key(name))
     }
 
-    /// A name that a model may say and that no other argument has.
+    /// A unique name that models accept.
     fn name(&self, wire_name: &str, place: &str) -> String {
         let name = plain_argument(wire_name);
         if !name.is_empty() && !self.properties.contains_key(&name) {
@@ -173,13 +177,18 @@ impl<'d> Reader<'d> {
     }
 }
 
-/// The parameters of the path and of the operation, which come first by name and place.
-fn parameters<'d>(document: &'d Value, found: &Found<'d>) -> Result<Vec<&'d Value>, Unfit> {
-    let list =
-        |of: &'d Map<String, Value>| of.get("parameters").and_then(Value::as_array).into_iter().flatten();
+/// The parameters of the operation and of its path item. The operation's override those with
+/// the same name and place.
+fn parameters<'d>(
+    document: &'d Value,
+    located: &LocatedOperation<'d>,
+) -> Result<Vec<&'d Value>, OperationError> {
+    let list = |owner: &'d Map<String, Value>| {
+        owner.get("parameters").and_then(Value::as_array).into_iter().flatten()
+    };
     let mut parameters: Vec<&Value> = Vec::new();
     let key = |parameter: &'d Value| (parameter.get("name"), parameter.get("in"));
-    for parameter in list(found.operation).chain(list(found.item)) {
+    for parameter in list(located.operation).chain(list(located.item)) {
         let parameter = resolve(document, parameter)?;
         if !parameters.iter().any(|other| key(other) == key(parameter)) {
             parameters.push(parameter);
@@ -199,8 +208,8 @@ fn json_schema(value: &Value) -> Option<&Value> {
     content.iter().find(|(kind, _)| is_json(kind)).map(|(_, media)| media.get("schema").unwrap_or(ANYTHING))
 }
 
-fn description(found: &Found<'_>) -> String {
-    let text = |field: &str| found.operation.get(field).and_then(Value::as_str).unwrap_or_default().trim();
+fn description(located: &LocatedOperation<'_>) -> String {
+    let text = |field: &str| located.operation.get(field).and_then(Value::as_str).unwrap_or_default().trim();
     let text = match (text("summary"), text("description")) {
         ("", description) => description.to_owned(),
         (summary, "") => summary.to_owned(),
@@ -223,7 +232,7 @@ fn plain(name: &str) -> String {
     in_characters(name, |character| character.is_ascii_alphanumeric() || character == '-')
 }
 
-/// As some providers want the names of arguments.
+/// In the characters that all providers accept in names of arguments.
 fn plain_argument(name: &str) -> String {
     in_characters(name, |character| character.is_ascii_alphanumeric() || ['-', '.'].contains(&character))
 }

@@ -1,17 +1,18 @@
-//! Schemas of a document as JSON schemas that stand alone.
+//! Converts schemas of a document to self-contained JSON schemas.
 
 use serde_json::{Map, Value, json};
 
-use super::{Unfit, target};
+use super::{OperationError, target};
 use crate::schema::bounded_validator;
 
-/// How deep schemas may lie in each other; what lies deeper may be anything.
+/// Nesting of schemas. Deeper schemas are replaced by one that accepts any value.
 const MAX_DEPTH: usize = 16;
-/// Most values that the schemas of one operation may be made of.
+/// JSON values in all schemas of one operation.
 const MAX_VALUES: usize = 4000;
 const MAX_DESCRIPTION_BYTES: usize = 500;
 
-/// For people and other programs; or, as identifiers, about another document.
+/// Keywords that are not copied: they are for people or other programs, or they are
+/// identifiers that have no meaning in the copy.
 const DROPPED: [&str; 17] = [
     "$anchor",
     "$comment",
@@ -31,15 +32,15 @@ const DROPPED: [&str; 17] = [
     "writeOnly",
     "xml",
 ];
-/// Their values are schemas by name.
+/// Keywords whose values are objects of schemas.
 const BY_NAME: [&str; 3] = ["properties", "patternProperties", "dependentSchemas"];
-/// Their values are not schemas, whatever they look like.
+/// Keywords whose values are not schemas.
 const PLAIN: [&str; 6] = ["const", "default", "enum", "required", "dependentRequired", "type"];
 
-/// Copies schemas out of a document, with what they refer to in its place.
+/// Copies schemas from a document and replaces references by their targets.
 pub(super) struct Schemas<'d> {
     document: &'d Value,
-    /// Of [`MAX_VALUES`].
+    /// The remaining part of [`MAX_VALUES`].
     left: usize,
 }
 
@@ -48,16 +49,25 @@ impl<'d> Schemas<'d> {
         Self { document, left: MAX_VALUES }
     }
 
-    /// This schema, standing alone.
-    pub(super) fn copy(&mut self, schema: &'d Value) -> Result<Value, Unfit> {
+    /// A self-contained copy of the schema.
+    pub(super) fn copy(&mut self, schema: &'d Value) -> Result<Value, OperationError> {
         self.schema(schema, &mut Vec::new(), 0)
     }
 
-    /// `open`: the references being followed; to come back to one is to go in circles.
-    fn schema(&mut self, schema: &'d Value, open: &mut Vec<&'d str>, depth: usize) -> Result<Value, Unfit> {
-        self.left = self.left.checked_sub(1).ok_or(Unfit::TooLarge)?;
+    /// `open`: the references being followed, to detect cycles.
+    fn schema(
+        &mut self,
+        schema: &'d Value,
+        open: &mut Vec<&'d str>,
+        depth: usize,
+    ) -> Result<Value, OperationError> {
+        self.left = self.left.checked_sub(1).ok_or(OperationError::TooLarge)?;
         let Some(fields) = schema.as_object() else {
-            return if schema.is_boolean() { Ok(schema.clone()) } else { Err(Unfit::Malformed("schema")) };
+            return if schema.is_boolean() {
+                Ok(schema.clone())
+            } else {
+                Err(OperationError::Malformed("schema"))
+            };
         };
         if depth > MAX_DEPTH {
             return Ok(json!({}));
@@ -81,7 +91,7 @@ impl<'d> Schemas<'d> {
                 copy.extend(value.map(|value| (name.clone(), value)));
             }
         }
-        of_version_3_0(&mut copy);
+        convert_version_3_0(&mut copy);
         Ok(Value::Object(copy))
     }
 
@@ -91,7 +101,7 @@ impl<'d> Schemas<'d> {
         value: &'d Value,
         open: &mut Vec<&'d str>,
         depth: usize,
-    ) -> Result<Option<Value>, Unfit> {
+    ) -> Result<Option<Value>, OperationError> {
         Ok(Some(match value {
             Value::Object(fields) if BY_NAME.contains(&name) => {
                 let mut copies = Map::new();
@@ -103,15 +113,15 @@ impl<'d> Schemas<'d> {
             Value::Object(_) if !PLAIN.contains(&name) => self.schema(value, open, depth + 1)?,
             Value::Array(schemas) if !PLAIN.contains(&name) => {
                 let copies = schemas.iter().map(|schema| self.schema(schema, open, depth + 1));
-                copies.collect::<Result<Vec<Value>, Unfit>>()?.into()
+                copies.collect::<Result<Vec<Value>, OperationError>>()?.into()
             }
             Value::String(pattern) if name == "pattern" => {
-                // Of another dialect of regular expressions.
+                // Dropped if it is in an unsupported dialect of regular expressions.
                 return Ok(bounded_validator(&json!({ "pattern": pattern })).is_ok().then(|| value.clone()));
             }
             Value::String(text) if name == "description" => crate::cut(text, MAX_DESCRIPTION_BYTES).into(),
             _ => {
-                self.left = self.left.checked_sub(values_in(value)).ok_or(Unfit::TooLarge)?;
+                self.left = self.left.checked_sub(values_in(value)).ok_or(OperationError::TooLarge)?;
                 value.clone()
             }
         }))
@@ -126,9 +136,8 @@ fn values_in(value: &Value) -> usize {
     }
 }
 
-/// Two things were said otherwise then: that there may be nothing, and that a
-/// bound is not within.
-fn of_version_3_0(schema: &mut Map<String, Value>) {
+/// Converts `nullable` and boolean exclusive bounds, which only OpenAPI 3.0 has.
+fn convert_version_3_0(schema: &mut Map<String, Value>) {
     if schema.remove("nullable") == Some(Value::Bool(true)) {
         if let Some(kind) = schema.get("type").and_then(Value::as_str) {
             let kinds = json!([kind, "null"]);
