@@ -25,7 +25,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="session")
 def product(tmp_path_factory):
-    """infra/emulator/test_console.py passes its stack in these variables."""
+    """tests/emulator/test_console.py passes its stack in these variables."""
     if "CONSOLE_URL" in os.environ:
         product = Deployed(os.environ["CONSOLE_URL"], os.environ["CONSOLE_API_URL"], os.environ["CONSOLE_ADMIN_TOKEN"])
     else:

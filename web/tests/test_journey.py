@@ -1,7 +1,7 @@
 """The main path through the console and curl, from an empty form to an answer.
 
 Runs against the local server, and against the stack on the emulator
-(infra/emulator/test_console.py).
+(tests/emulator/test_console.py).
 """
 
 import json

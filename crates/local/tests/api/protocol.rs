@@ -1,4 +1,4 @@
-//! The model of the protocol (`infra/protocol`) matches the code. The same calls, in any
+//! The model of the protocol (`tests/protocol`) matches the code. The same calls, in any
 //! order and at any time, have the same results in the store on the embedded engine and
 //! in the model, and leave the same record.
 

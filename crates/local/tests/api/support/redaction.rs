@@ -1,6 +1,6 @@
 //! Writes every line that the product logs in a test run, and every secret that it gets,
 //! to files in `target/redaction`. `./test redaction` checks that no line contains a
-//! secret (`infra/check_redaction.py`).
+//! secret (`tests/check_redaction.py`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

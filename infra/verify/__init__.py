@@ -1,1 +1,0 @@
-"""Checks of a deployed stack, for an operator with an AWS account. Start with infra/verify/run."""
