@@ -35,7 +35,7 @@ fn is_taken(operation: Operation) -> bool {
 /// of the path.
 fn call(operation: &Operation, arguments: &Value) {
     let Some(arguments) = arguments.as_object() else { return };
-    let Ok(request) = operation.request(BASE_URL, arguments) else { return };
+    let Ok(request) = operation.checked().and_then(|it| it.request(BASE_URL, arguments)) else { return };
     assert_eq!(request.url.origin().ascii_serialization(), "https://api.example");
     assert!(request.url.path().starts_with("/base/"), "{}", request.url);
     let template = operation.path.split(['?', '#']).next().unwrap_or_default();

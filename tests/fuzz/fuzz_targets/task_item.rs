@@ -31,7 +31,9 @@ fuzz_target!(|input: &[u8]| {
             match tasks.payload(&claimed).await {
                 Ok(payload) => assert!(payload.as_json().len() <= MOST_UNPACKED),
                 Err(StoreError::Damaged { .. } | StoreError::Unavailable { .. }) => {}
-                Err(error @ StoreError::Newer { .. }) => panic!("claimed, and then: {error}"),
+                Err(error @ (StoreError::Newer { .. } | StoreError::BeingDeleted)) => {
+                    panic!("claimed, and then: {error}")
+                }
             }
         }
         let _ = tasks.unfinished_tasks().await;
