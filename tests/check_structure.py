@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fail when an arrow between our crates points the wrong way, or a secret may show.
+"""Fail when an arrow between our crates points the wrong way, modules import each other in a circle, or a secret may show.
 
 The rules are those of docs/contributing/architecture.md: functions and local -> api,
 runner -> store -> domain; `domain` decides and touches nothing; only `store` uses DynamoDB. And
@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from import_circles import circles_of_console, circles_of_crate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,12 +69,18 @@ MAY_BE_PRINTED = {"SecretName.secret", "StoredHeader.secret", "ToolError.secret"
 def main():
     members = workspace_members()
     problems = [
-        *wrong_edges(members), *io_below_domain(), *slow_below_the_quick(), *io_in_domain(members), *vendor_names_outside_store(members),
+        *wrong_edges(members), *import_circles(members), *io_below_domain(), *slow_below_the_quick(), *io_in_domain(members), *vendor_names_outside_store(members),
         *long_mains(), *unsafe_allowed(members), *secrets_compared(members), *secrets_printed(members), *unlocked_tools(),
     ]
     for problem in problems:
         print(problem)
     sys.exit(1 if problems else 0)
+
+
+def import_circles(members):
+    circles = [circle for member in members for circle in circles_of_crate(Path(member["manifest_path"]).parent / "src")]
+    for circle in circles + circles_of_console(ROOT / "web" / "src"):
+        yield f"modules import each other in a circle: {', '.join(str(Path(file).relative_to(ROOT)) for file in circle)}"
 
 
 def workspace_members():

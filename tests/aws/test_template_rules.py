@@ -856,3 +856,13 @@ def test_an_address_with_credentials_is_refused_before_it_is_in_the_environment(
     pattern = re.compile(PARAMETERS[parameter]["AllowedPattern"])
     assert [url for url in good if not pattern.fullmatch(url)] == []
     assert [url for url in bad if pattern.fullmatch(url)] == []
+
+
+@pytest.mark.parametrize(("hosts", "is_allowed"), [
+    ("", True), ("*", True), ("10.0.0.7", True), ("model.internal:11434, [::1]:8080", True),
+    ("10.0.0.0/8", False), ("*.internal", False), ("https://model.internal", False), ("a,,b", False), ("user@model", False),
+])
+def test_private_hosts_with_which_the_agent_function_would_not_start_are_refused_by_the_deployment(hosts, is_allowed):
+    """Otherwise an update succeeds, and the functions fail at their next cold start."""
+    pattern = re.compile(PARAMETERS["AllowedPrivateHosts"]["AllowedPattern"])
+    assert bool(pattern.fullmatch(hosts)) == is_allowed

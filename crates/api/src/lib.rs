@@ -8,16 +8,20 @@
 //! | `/api/agents…`, `GET /api/agent_webhook`, `/api/secrets…`, `POST /api/prompt_preview` | [`agents`] | console |
 //! | `GET /api/tasks…`, `GET /api/stats` | [`tasks`] | console |
 //! | `/api/session` | [`admin`] | console |
-//! | `GET /api/audit` | [`audit`] | console |
+//! | `GET /api/audit` | `audit_list` | console |
 
 pub mod admin;
 pub mod agents;
 pub mod audit;
+mod audit_list;
 mod cors;
+mod document_importer;
 mod gzip;
+mod management;
 pub mod openapi;
 mod problem;
 mod query;
+mod router;
 pub mod task_status;
 mod tasks;
 pub mod webhook;
@@ -28,8 +32,11 @@ use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::map_response;
 use axum::response::Response;
 
+pub use document_importer::DocumentImporter;
 pub use gzip::accepts_gzip;
+pub use management::Management;
 pub use problem::Problem;
+pub use router::management_routes;
 
 /// Adds the response for unknown paths and the headers of all responses.
 ///

@@ -14,7 +14,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
-use crate::{admin, agents, audit, task_status, tasks};
+use crate::{admin, agents, audit_list, task_status, tasks};
 use refusals::Refusals;
 use shapes::Shapes;
 
@@ -59,7 +59,7 @@ use shapes::Shapes;
         admin::session::show,
         admin::session::sign_in,
         admin::session::sign_out,
-        audit::list,
+        audit_list::list,
         task_status::health,
     )
 )]

@@ -104,7 +104,7 @@ impl TaskKey {
 
     /// The id attribute of the task's item: 20 hexadecimal digits.
     pub fn as_hex(self) -> String {
-        crate::token::hex(&self.0)
+        crate::hex::hex(&self.0)
     }
 }
 

@@ -12,19 +12,23 @@ pub mod agent;
 mod audit;
 mod catalogue;
 mod event;
+mod hex;
 mod id;
 mod idempotency;
 mod json;
 mod listing;
 mod moment;
 mod outcome;
+mod passage;
 mod payload;
 mod prompt;
 mod run;
+mod salt;
 mod schema;
 mod session;
 mod stats;
 mod task;
+mod text;
 mod token;
 
 pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Price, Provider, Source};
@@ -36,13 +40,15 @@ pub use idempotency::{IdempotencyKey, KeyError};
 pub use json::{ForeignJsonError, MAX_JSON_VALUES, count_json_values, parse_foreign_json};
 pub use listing::{ListPage, ListRange, TaskBrief, TaskEntry, merge_newest};
 pub use moment::Moment;
-pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Passage, Usage};
+pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Usage};
+pub use passage::Passage;
 pub use payload::{Payload, PayloadError};
 pub use prompt::{Prompt, PromptError, check_template};
 pub use run::{
     CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, Rules, Run, Step, StopReason, ToolCall,
-    ToolCallRecord, ToolResult, ToolSpec, cut, fits_lambda_response,
+    ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response,
 };
+pub use salt::Salt;
 pub use schema::{AnswerSchema, SchemaError, SchemaMismatch};
 pub use session::Session;
 pub use stats::{
@@ -52,4 +58,5 @@ pub use task::{
     AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, Isolation, RetryPolicy, Status, Task, after_fault,
     gives_up_waiting, wait_pause,
 };
-pub use token::{Salt, TokenHash, WeakAdminToken, WebhookToken, check_admin_token, is_secret};
+pub use text::cut;
+pub use token::{TokenHash, WeakAdminToken, WebhookToken, check_admin_token, is_secret};

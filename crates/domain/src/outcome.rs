@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::cut;
 use crate::run::ToolCallRecord;
+use crate::{Passage, cut};
 
 /// The outcome of a task and its token usage. This is also the stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,17 +34,6 @@ pub struct Answer {
     pub thought: String,
     /// The tool calls, in order.
     pub tool_calls: Vec<ToolCallRecord>,
-}
-
-/// A passage of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Passage {
-    /// The title of the source.
-    pub title: String,
-    /// The text of the passage.
-    pub text: String,
-    /// The origin: a URL or a file name. For a text in the agent's definition, its title.
-    pub source: String,
 }
 
 /// Why a task failed.

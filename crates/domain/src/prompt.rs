@@ -17,19 +17,9 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value, context
 use serde::{Deserialize, Serialize};
 use serde_json::ser::PrettyFormatter;
 
-use crate::{Agent, Moment, Payload, TaskId, count_json_values};
+use crate::{Moment, Payload, TaskId, count_json_values};
 use data::{Container, payload_value};
 use stack::{RECURSION_LIMIT, with_stack_for};
-
-/// The prompt of an agent that has none.
-const DEFAULT_PROMPT: &str = "You are {{ agent.name }}, an agent that is triggered by a webhook. \
-The user message is the JSON payload that the webhook received. \
-Do what it asks, and answer in plain text, briefly and to the point.";
-
-/// The same for agents with an `output_schema`.
-const DEFAULT_PROMPT_FOR_JSON: &str = "You are {{ agent.name }}, an agent that is triggered by a webhook. \
-The user message is the JSON payload that the webhook received. \
-Do what it asks, and answer only with JSON, in the requested form.";
 
 /// The template's name in error messages of the engine, such as `in prompt:12`.
 const NAME: &str = "prompt";
@@ -117,12 +107,16 @@ impl fmt::Debug for Prompt<'_> {
 }
 
 impl<'a> Prompt<'a> {
-    pub fn new(agent: &'a Agent, payload: &'a Payload, task: TaskId, now: Moment) -> Self {
-        let default =
-            if agent.draft().output_schema.is_some() { DEFAULT_PROMPT_FOR_JSON } else { DEFAULT_PROMPT };
+    pub fn new(
+        template: &'a str,
+        agent_name: &'a str,
+        payload: &'a Payload,
+        task: TaskId,
+        now: Moment,
+    ) -> Self {
         Self {
-            template: agent.draft().prompt.as_deref().unwrap_or(default).into(),
-            agent_name: agent.draft().name.as_str().into(),
+            template: template.into(),
+            agent_name: agent_name.into(),
             payload: payload.as_json().into(),
             task_id: task.to_string(),
             now: now.rfc3339(),
@@ -281,7 +275,7 @@ impl<W: fmt::Write> fmt::Write for Metered<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AgentDraft, AgentId, TaskKey};
+    use crate::{Agent, AgentDraft, AgentId, TaskKey};
 
     fn render(prompt: &str, payload: &str) -> String {
         let draft = serde_json::json!({ "name": "triage", "prompt": prompt }).to_string();
@@ -294,7 +288,7 @@ mod tests {
         check_template(prompt)?;
         let agent = Agent::from_stored(AgentId::random([1; 16]), draft_with(prompt));
         let (payload, now) = (Payload::from_json(b"{}").unwrap(), Moment::from_millis(0));
-        Prompt::new(&agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now).render()
+        agent.prompt(&payload, TaskId::new(now, TaskKey::random([0; 10])), now).render()
     }
 
     fn draft_with(prompt: &str) -> AgentDraft {
@@ -306,7 +300,8 @@ mod tests {
     fn render_for(agent: &Agent, payload: &str) -> String {
         let payload = Payload::from_json(payload.as_bytes()).unwrap();
         let now = Moment::from_millis(0);
-        Prompt::new(agent, &payload, TaskId::new(now, TaskKey::random([0; 10])), now)
+        agent
+            .prompt(&payload, TaskId::new(now, TaskKey::random([0; 10])), now)
             .render()
             .unwrap_or_else(|error| format!("error: {error}"))
     }

@@ -19,6 +19,10 @@ use crate::{ForeignJsonError, MAX_JSON_VALUES, cut, parse_foreign_json};
 const MAX_BYTES: usize = 32 * 1024;
 /// Subschemas, counted once per reference to them.
 const MAX_SUBSCHEMAS: usize = 4096;
+/// So many values of an `enum`, or of another array or object, take as long as one subschema.
+const SCALARS_PER_SUBSCHEMA: usize = 8;
+/// A byte of a schema takes as long to compile as this many bytes of JSON take to parse.
+const COMPILATION_COST: usize = 64;
 /// Length of a chain of references. Each one adds a level of recursion.
 const MAX_REFERENCES: usize = 32;
 /// The drafts in which only `$id` changes the base of `$ref`.
@@ -82,6 +86,11 @@ pub struct SchemaMismatch {
 impl AnswerSchema {
     pub fn parse(json: &Value) -> Result<Self, SchemaError> {
         Ok(Self { json: json.clone(), validator: bounded_validator(json)? })
+    }
+
+    /// An upper bound for the time to compile a schema, measured like [`Self::cost`].
+    pub fn compilation_cost(json: &Value) -> usize {
+        compilation_cost(json)
     }
 
     /// An upper bound for the time to validate an answer of this many bytes, measured as the
@@ -174,6 +183,15 @@ fn unfenced(answer: &str) -> &str {
     inner.filter(|(language, _)| !language.contains(['{', '[', '"'])).map_or(answer, |(_, text)| text.trim())
 }
 
+fn scalars<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+    values.filter(|value| !value.is_object() && !value.is_array()).count()
+}
+
+/// How many bytes of JSON take as long to parse as this schema takes to compile, at most.
+pub(crate) fn compilation_cost(schema: &Value) -> usize {
+    schema.to_string().len().saturating_mul(COMPILATION_COST)
+}
+
 /// Follows references as the validator would. Everything that looks like a reference is treated
 /// as one.
 struct Walk<'a> {
@@ -188,7 +206,7 @@ impl<'a> Walk<'a> {
     fn check(&mut self, value: &'a Value) -> Result<(), SchemaError> {
         match value {
             Value::Object(fields) => {
-                self.left = self.left.checked_sub(1).ok_or(SchemaError::TooLarge)?;
+                self.charge(1 + scalars(fields.values()) / SCALARS_PER_SUBSCHEMA)?;
                 for (name, value) in fields {
                     match (name.as_str(), value) {
                         ("$ref", Value::String(target)) => self.follow(target)?,
@@ -203,9 +221,17 @@ impl<'a> Walk<'a> {
                 }
                 Ok(())
             }
-            Value::Array(items) => items.iter().try_for_each(|item| self.check(item)),
+            Value::Array(items) => {
+                self.charge(scalars(items.iter()) / SCALARS_PER_SUBSCHEMA)?;
+                items.iter().try_for_each(|item| self.check(item))
+            }
             _ => Ok(()),
         }
+    }
+
+    fn charge(&mut self, subschemas: usize) -> Result<(), SchemaError> {
+        self.left = self.left.checked_sub(subschemas).ok_or(SchemaError::TooLarge)?;
+        Ok(())
     }
 
     fn follow(&mut self, target: &'a str) -> Result<(), SchemaError> {
@@ -359,6 +385,10 @@ mod tests {
     #[test]
     fn a_schema_that_is_too_slow_or_too_deep_is_refused() {
         assert!(refusal(&chain(30, true)).contains("more than 4096 subschemas"));
+        let values = json!({ "enum": vec![json!(0.5); 4000] });
+        let each = |count: usize| json!({ "allOf": vec![json!({ "$ref": "#/$defs/values" }); count], "$defs": { "values": values } });
+        assert!(refusal(&each(8)).contains("more than 4096 subschemas"));
+        assert!(AnswerSchema::parse(&each(6)).is_ok());
         assert!(refusal(&chain(600, false)).contains("32 references in a row"));
         assert!(AnswerSchema::parse(&chain(30, false)).unwrap().validate_answer("{}").is_ok());
         let slow = AnswerSchema::parse(&json!({ "type": "string", "pattern": "^(a+)+$" })).unwrap();

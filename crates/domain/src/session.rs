@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::Moment;
-use crate::token::hex;
+use crate::hex::hex;
 
 /// One sign-in is enough for a working day.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);

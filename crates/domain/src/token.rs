@@ -1,13 +1,13 @@
 //! Webhook tokens: the secret in a webhook URL.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::AgentId;
+use crate::hex::hex;
 
 /// The secret in a webhook URL. Never stored and never logged: records contain its
 /// [`TokenHash`]. Case-insensitive.
@@ -113,41 +113,12 @@ pub fn check_admin_token(token: &str) -> Result<(), WeakAdminToken> {
 
 impl Eq for TokenHash {}
 
-/// Random bytes of an agent. Task keys are derived from them and from idempotency keys.
-#[derive(Clone)]
-pub struct Salt([u8; 32]);
-
-impl Salt {
-    /// From 256 random bits.
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// As stored in a record.
-    pub const fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Salt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Salt(…)")
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::Salt;
 
     const AGENT: AgentId = AgentId::random([7; 16]);
 

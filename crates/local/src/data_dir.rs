@@ -142,7 +142,7 @@ impl DataDir {
         }
         let path = self.0.join("lock");
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(trust::no_follow());
         let file = options.open(&path).map_err(io("open", &path))?;
         self.lock(&file, &path)?;
         self.check_tables()?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AgentId, ClaimRefusal, Moment, Task, TaskId};
+use domain::{ClaimRefusal, Moment, Task, TaskId};
 use futures::future::join_all;
 use store::{Queue, StoreError, error_chain};
 use tokio::task::JoinError;
@@ -12,9 +12,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
+use crate::disposition::Disposition;
 use crate::gate::ExclusiveRunPermit;
-use crate::task::{Disposition, RunEntry};
-use crate::{Runner, log};
+use crate::task::RunEntry;
+use crate::{Delivery, Runner, log};
 
 /// When our storage fails, the message is received again after this long, doubled each time
 /// up to [`LONGEST_STORAGE_PAUSE`]. The pauses are short because receives also count
@@ -46,24 +47,6 @@ const RECEIVES_BETWEEN_FIRST_TURNS: u32 = 10;
 /// The others of its batch are received again later if it has not ended after this long.
 /// This is long enough to find out that it may not run at all.
 const FIRST_TURN: Duration = Duration::from_secs(1);
-
-/// One message from the event source.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// Identifies the message in the batch's response.
-    pub id: String,
-    /// The receipt handle, for changes of the visibility timeout.
-    pub receipt: String,
-    /// The task id.
-    pub body: String,
-    /// The task's agent, from the message group. Without it, the agent is read from the
-    /// task's record.
-    pub agent: Option<AgentId>,
-    /// How often the message was received, including this time.
-    pub receives: u32,
-    /// Whether the message comes from the dead-letter queue.
-    pub dead_lettered: bool,
-}
 
 /// Runs every message of a batch. Returns the ids of the messages that must be received
 /// again; all others can be deleted. `deadline` is when this process may be stopped.

@@ -5,32 +5,19 @@ use std::time::Duration;
 
 use domain::agent::ApiKey;
 use domain::{
-    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, ModelReply, Payload, Prompt, Provider,
-    Rules, Run, Step,
+    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, ModelReply, Payload, Provider, Rules, Run,
+    Step,
 };
 use serde_json::Value;
 use store::{AgentRecord, Claimed, Finish, error_chain};
 use subprocess::RenderError;
 
+use crate::attempt::AttemptOutcome;
 use crate::memory::RunMemory;
 use crate::model::ModelCall;
 use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::tools::Toolbox;
 use crate::{Runner, traced};
-
-/// How one attempt at a run went.
-#[derive(Debug)]
-pub(crate) enum AttemptOutcome {
-    Ended(Ended),
-    /// The attempt failed. The caller decides whether the task is tried again.
-    Faulted {
-        fault: Fault,
-        /// The progress so far.
-        run: Box<Run>,
-    },
-    /// A newer attempt holds the task, or the task has ended. This attempt has no effect.
-    Fenced,
-}
 
 /// The assumed size of what goes back to a model provider, because counting its bytes would
 /// take as long as scrubbing it.
@@ -107,7 +94,7 @@ impl<'a> Driver<'a> {
             let passages = self.runner.sources.best_passages(self.record, self.payload.words()).await;
             *run = Run::new(passages.map_err(Fault::from)?);
         }
-        let schema = parse_answer_schema(draft.output_schema.as_ref(), model.provider)?.map(Arc::new);
+        let schema = parse_answer_schema(draft.output_schema.as_ref(), model.provider).await?;
         let system = system_message(self.render_prompt().await?, run.context());
         let mut api_key = model_api_key(self.runner, model).await?;
         self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
@@ -161,7 +148,7 @@ impl<'a> Driver<'a> {
 
     async fn render_prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
-        let prompt = Prompt::new(&self.record.agent, self.payload, self.claimed.task.id, now);
+        let prompt = self.record.agent.prompt(self.payload, self.claimed.task.id, now);
         self.runner.subprocesses.render_prompt(self.record.agent.id(), prompt).await.map_err(|error| {
             match error {
                 RenderError::System(error) => {
@@ -235,17 +222,24 @@ async fn check_answer(
 
 /// The schema that the answer must match. It was checked when the agent was created, but not
 /// for the default model of the deployment.
-fn parse_answer_schema(schema: Option<&Value>, provider: Provider) -> Result<Option<AnswerSchema>, Fault> {
+async fn parse_answer_schema(
+    schema: Option<&Value>,
+    provider: Provider,
+) -> Result<Option<Arc<AnswerSchema>>, Fault> {
     let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
-    match schema {
-        None => Ok(None),
-        Some(_) if provider == Provider::Extractive => {
-            Err(invalid("The agent has an output_schema and no model to follow it"))
+    let Some(schema) = schema.cloned() else { return Ok(None) };
+    if provider == Provider::Extractive {
+        return Err(invalid("The agent has an output_schema and no model to follow it"));
+    }
+    let cost = AnswerSchema::compilation_cost(&schema);
+    let parsed = RunMemory::current().off_workers(cost, move || AnswerSchema::parse(&schema)).await;
+    match parsed {
+        Ok(Ok(schema)) => Ok(Some(Arc::new(schema))),
+        Ok(Err(_)) => Err(invalid("The agent's output_schema is not valid")),
+        Err(error) => {
+            tracing::error!(%error, "output schema not compiled");
+            Err(Fault::permanent(ErrorType::Internal, "The output_schema could not be compiled"))
         }
-        Some(schema) => match AnswerSchema::parse(schema) {
-            Ok(schema) => Ok(Some(schema)),
-            Err(_) => Err(invalid("The agent's output_schema is not valid")),
-        },
     }
 }
 

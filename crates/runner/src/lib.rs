@@ -5,14 +5,18 @@
 //! one task, `drive` performs what the loop in `domain` asks for, `model`
 //! implements the providers' protocols.
 
+mod attempt;
 mod batch;
 mod client;
+mod delivery;
+mod disposition;
 mod drive;
 mod egress;
 mod gate;
 mod log;
 mod memory;
 mod model;
+mod runner;
 mod scrub;
 mod settings;
 mod slots;
@@ -21,12 +25,13 @@ mod task;
 mod tools;
 mod traced;
 
-pub use batch::{Delivery, MAX_RECEIVES, RECEIVES_BEFORE_RESEND, run_batch};
+pub use batch::{MAX_RECEIVES, RECEIVES_BEFORE_RESEND, run_batch};
+pub use delivery::Delivery;
 pub use egress::PrivateHosts;
 pub use gate::RunGate;
 pub use memory::MemoryBudget;
 pub use model::{Models, ModelsError, parse_reply};
+pub use runner::Runner;
 pub use scrub::SecretScrubber;
 pub use settings::RunSettings;
 pub use sources::{Sources, SourcesError};
-pub use task::Runner;

@@ -7,7 +7,7 @@ use domain::agent::Limits;
 use domain::{AgentId, Failure, Moment, TaskId, gives_up_waiting, wait_pause};
 use store::{Slot, SlotAnswer, StoreError, Wait, error_chain};
 
-use crate::task::{Disposition, defer_refused};
+use crate::disposition::{Disposition, defer_refused};
 use crate::{Runner, log};
 
 /// Pauses between the attempts to release a run slot.

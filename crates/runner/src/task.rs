@@ -1,7 +1,6 @@
 //! One task: claim, run, finish.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::agent::ApiKey;
@@ -10,16 +9,14 @@ use domain::{
     TaskId, after_fault, gives_up_waiting,
 };
 use futures::FutureExt as _;
-use store::{
-    AgentRecord, Agents, Claim, Claimed, Clock, EndAbandoned, Finish, Release, Secrets, StoreError, Tasks,
-    Wait, error_chain,
-};
-use subprocess::Subprocesses;
+use store::{AgentRecord, Claim, Claimed, EndAbandoned, Finish, Release, StoreError, Wait, error_chain};
 
-use crate::drive::{self, AttemptOutcome};
-use crate::gate::{ExclusiveRunPermit, RunGate, RunPermit};
+use crate::attempt::AttemptOutcome;
+use crate::disposition::{Disposition, LOOK_AGAIN, defer_refused, superseded};
+use crate::drive;
+use crate::gate::{ExclusiveRunPermit, RunPermit};
 use crate::slots::{SlotDecision, random_wait_pause};
-use crate::{Models, RunSettings, Sources, log};
+use crate::{Runner, log};
 
 /// Reserved at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
@@ -29,31 +26,6 @@ const FINISH_PAUSES: [Duration; 3] =
 /// A lease outlives its invocation by this much, because the clocks of two functions may
 /// differ by it: each may be wrong by up to 5 s.
 const LEASE_SLACK: Duration = Duration::from_secs(10);
-
-/// Everything a run needs.
-#[derive(Debug)]
-pub struct Runner {
-    pub tasks: Tasks,
-    pub agents: Arc<Agents>,
-    /// Contains the API keys of providers and the secrets of tools.
-    pub secrets: Arc<Secrets>,
-    /// The documents that agents search.
-    pub sources: Arc<Sources>,
-    pub models: Models,
-    pub subprocesses: Subprocesses,
-    /// Lets a task that lost its worker run alone.
-    pub gate: RunGate,
-    pub settings: RunSettings,
-    pub clock: Clock,
-}
-
-/// What the queue must do with the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Disposition {
-    Ack,
-    /// Deliver it again after this long.
-    RetryAfter(Duration),
-}
 
 /// Whether and how a task may run in this process.
 #[derive(Debug)]
@@ -70,9 +42,6 @@ pub(crate) enum RunEntry {
 
 /// The process is about to stop. The task is found again at the next start.
 const NOT_STARTED: Disposition = Disposition::RetryAfter(Duration::ZERO);
-
-/// Only the next read of the task shows whether its message is still needed.
-const LOOK_AGAIN: Disposition = Disposition::RetryAfter(Duration::from_secs(1));
 
 impl Runner {
     /// Runs a task if its agent has a free run slot and the task can be claimed.
@@ -357,25 +326,4 @@ fn may_be_outdated(error: ErrorType, used: &AgentRecord) -> bool {
     let model = used.agent.draft().model.as_ref();
     let has_own_key = matches!(model.and_then(|model| model.api_key.as_ref()), Some(ApiKey::Stored(_)));
     error == ErrorType::InvalidAgent || (error == ErrorType::ModelError && has_own_key)
-}
-
-/// What becomes of the message of a task that could not be claimed.
-pub(crate) fn defer_refused(refusal: ClaimRefusal, now: Moment) -> Disposition {
-    match refusal {
-        ClaimRefusal::Gone | ClaimRefusal::Ended => Disposition::Ack,
-        ClaimRefusal::Held { until } => {
-            let pause = until.since(now);
-            log::log_deferred(pause);
-            Disposition::RetryAfter(pause)
-        }
-        // The task changed between two reads.
-        ClaimRefusal::MustRunAlone | ClaimRefusal::Exhausted => LOOK_AGAIN,
-    }
-}
-
-/// Does not delete the message: a newer attempt may hold the task, and this may be its only
-/// message.
-fn superseded() -> Disposition {
-    tracing::warn!("attempt superseded: the task has ended or has a newer attempt");
-    LOOK_AGAIN
 }

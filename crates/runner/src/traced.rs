@@ -22,7 +22,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
 use url::Url;
 
-use crate::drive::AttemptOutcome;
+use crate::attempt::AttemptOutcome;
 use crate::log::millis;
 
 /// Most bytes of a version after a model's name. Longer than a date.

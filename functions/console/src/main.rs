@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use api::admin::{Admins, Caller};
-use api::agents::{self, DocumentImporter, Management};
+use api::{DocumentImporter, Management};
 use axum::middleware::map_request;
 use lambda_http::RequestExt as _;
 use lambda_http::request::RequestContext;
@@ -42,7 +42,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         signing_secret: signing_secret.into(),
         public_url: public_url.into(),
     };
-    let routes = api::app(agents::router(management).merge(pages::router()))
+    let routes = api::app(api::management_routes(management).merge(pages::router()))
         .layer(map_request(async |request| with_caller(request)));
     gateway::serve(routes).await
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use domain::{Payload, PayloadError, Prompt};
+use domain::{Payload, PayloadError};
 use fuzz::{NOW, agent_with, task_id};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -30,7 +30,7 @@ fn accepted(payload: &Payload, body: &[u8]) {
     assert_eq!(Payload::from_json(json.as_bytes()).as_ref(), Ok(payload));
     let _ = payload.words();
     if json.starts_with(['{', '[']) {
-        let rendered = Prompt::new(&agent_with("{{ payload }}"), payload, task_id(), NOW).render();
+        let rendered = agent_with("{{ payload }}").prompt(payload, task_id(), NOW).render();
         assert_eq!(rendered.unwrap(), json);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{Payload, Prompt, check_template};
+use domain::{Payload, check_template};
 use fuzz::{NOW, agent_with, last_line, task_id};
 use libfuzzer_sys::fuzz_target;
 
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
     let payload = Payload::from_json(line).unwrap_or_else(|_| Payload::from_form(line));
     let _ = check_template(template);
     let agent = agent_with(template);
-    let prompt = Prompt::new(&agent, &payload, task_id(), NOW);
+    let prompt = agent.prompt(&payload, task_id(), NOW);
     // The engine repeats a list up to 100 million times, and `~` writes it out
     // before it takes fuel for it.
     if template.contains('*') && !prompt.is_plain() {
@@ -36,6 +36,6 @@ fuzz_target!(|input: &[u8]| {
 fn payload_stays_text(text: &str) {
     let json = serde_json::Value::from(text).to_string();
     let payload = Payload::from_json(json.as_bytes()).unwrap();
-    let rendered = Prompt::new(&agent_with("{{ payload }}"), &payload, task_id(), NOW).render();
+    let rendered = agent_with("{{ payload }}").prompt(&payload, task_id(), NOW).render();
     assert_eq!(rendered.ok().as_deref(), (text.len() <= MOST_RENDERED).then_some(text));
 }

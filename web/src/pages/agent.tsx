@@ -7,15 +7,10 @@ import { EmptyState, ErrorState, LinkButton, Page, Section, Skeleton } from "../
 import { DangerPart } from "./agent/danger.tsx";
 import { DefinitionPart } from "./agent/definition.tsx";
 import { OverviewPart } from "./agent/overview.tsx";
+import type { PartProps } from "./agent/part.ts";
 import { SourcesPart } from "./agent/sources.tsx";
 import { EnabledBadge } from "./agents.tsx";
 import { NotFoundPage } from "./not-found.tsx";
-
-export interface PartProps {
-  agent: Agent;
-  /** Shows the agent that the server returned after a change. */
-  onChanged: (agent: Agent) => void;
-}
 
 const PARTS: { id: string; label: string; show: (props: PartProps) => ComponentChildren }[] = [
   { id: "overview", label: "Overview", show: (props) => <OverviewPart {...props} /> },

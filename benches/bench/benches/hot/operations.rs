@@ -4,8 +4,8 @@ use std::error::Error;
 use std::hint::black_box;
 
 use domain::{
-    Agent, AgentDraft, AgentId, Answer, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Prompt,
-    Provider, Salt, TaskId, TaskKey, TokenHash, Usage, WebhookToken,
+    Agent, AgentDraft, AgentId, Answer, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Provider,
+    Salt, TaskId, TaskKey, TokenHash, Usage, WebhookToken,
 };
 use runner::{SecretScrubber, parse_reply};
 
@@ -59,9 +59,9 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
         operation("task id made", || TaskId::new(black_box(NOW), TaskKey::random(black_box([3; 10])))),
         operation("task id written, and its key", move || (id.to_string(), id.key().as_hex())),
         operation("task id read, and its key", move || (TaskId::parse(&id_text), TaskKey::from_hex(&id_hex))),
-        operation("prompt", move || Prompt::new(&agent, &payload, id, NOW).render().is_ok()),
+        operation("prompt", move || agent.prompt(&payload, id, NOW).render().is_ok()),
         operation("plain prompt, and that it is", move || {
-            let prompt = Prompt::new(&plain_agent, &plain_payload, id, NOW);
+            let prompt = plain_agent.prompt(&plain_payload, id, NOW);
             (prompt.is_plain(), prompt.render().is_ok())
         }),
         operation("reply of a model, 2 KB", move || parse_reply(Provider::Openai, &reply).is_ok()),

@@ -13,11 +13,11 @@ use store::{AgentRecord, Webhook};
 use utoipa::ToSchema;
 
 use super::view::{AgentView, WebhookUrl};
-use super::{AgentPath, Body, ManageError, Management, audit_entry, own_api_key};
-use crate::Problem;
+use super::{AgentPath, Body, ManageError, audit_entry, own_api_key};
 use crate::audit::Actor;
 use crate::openapi::parameters::AgentIdParam;
 use crate::openapi::shapes::AgentPatch;
+use crate::{Management, Problem};
 
 /// The longest time that an old URL continues to work: 30 days.
 const MAX_OVERLAP_SECONDS: u64 = 2_592_000;

@@ -8,9 +8,9 @@ use domain::{Agent, AgentDraft, AgentId, AuditEntry, AuditEvent, Catalogue, Salt
 use store::{AgentRecord, CreateError, Webhook};
 
 use super::view::AgentView;
-use super::{Body, ManageError, Management, audit_entry};
-use crate::Problem;
+use super::{Body, ManageError, audit_entry};
 use crate::audit::Actor;
+use crate::{Management, Problem};
 
 /// Creates an agent.
 ///

@@ -8,57 +8,21 @@ pub(crate) mod secrets;
 pub(crate) mod sources;
 mod view;
 
-use std::fmt;
-use std::sync::Arc;
-
-use ::sources::MAX_FILE_BYTES;
-use axum::Router;
+use axum::extract::Path;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post, put};
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, AuditEntry, AuditEvent, WebhookToken};
-use store::{AgentRecord, Agents, Clock, CreateError, Secrets, StoreError, Tasks, UpdateError};
-use subprocess::Subprocesses;
+use store::{AgentRecord, CreateError, StoreError, UpdateError};
 
-use crate::admin::{self, Admins, require_admin};
-use crate::gzip::compress;
-use crate::{Problem, audit, tasks};
+use crate::{Management, Problem};
 
-pub use self::sources::{DocumentImporter, SourceError};
-
-/// The largest agent definition: sources and prompt at their limits, with room for JSON escapes.
-const MAX_BODY_BYTES: usize = 1024 * 1024;
+pub use self::sources::SourceError;
 
 /// The `{id}` of a path, even if it is malformed.
 type AgentPath = Result<Path<String>, PathRejection>;
 type Body = Result<Bytes, BytesRejection>;
-
-/// Dependencies of the management API.
-#[derive(Clone)]
-pub struct Management {
-    pub agents: Arc<Agents>,
-    pub tasks: Tasks,
-    pub secrets: Arc<Secrets>,
-    pub document_importer: DocumentImporter,
-    /// Read documents and render prompts.
-    pub subprocesses: Subprocesses,
-    pub clock: Clock,
-    pub admins: Admins,
-    /// Webhook tokens are derived from this.
-    pub signing_secret: Arc<str>,
-    /// The base of webhook URLs, without a trailing slash.
-    pub public_url: Arc<str>,
-}
-
-impl fmt::Debug for Management {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Management").field("public_url", &self.public_url).finish_non_exhaustive()
-    }
-}
 
 /// Errors of management calls.
 #[derive(Debug, thiserror::Error)]
@@ -100,35 +64,6 @@ pub enum ManageError {
     Source(SourceError),
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// The routes of the management API. Each request is authenticated first, except at
-/// `/api/session`.
-pub fn router(management: Management) -> Router {
-    let admins = management.admins.clone().with_audit_log(Arc::clone(&management.agents));
-    let session = admin::router(admins.clone());
-    Router::new()
-        .route("/api/agents", get(read::list).post(create::create))
-        .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
-        .route(
-            "/api/agents/{id}/sources",
-            get(sources::list).post(sources::upload::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
-        )
-        .route("/api/agents/{id}/sources/{source_id}", axum::routing::delete(sources::delete))
-        .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
-        .route("/api/agent_webhook", get(read::webhook_url))
-        .route("/api/prompt_preview", post(preview::show))
-        .route("/api/secrets", get(secrets::list))
-        .route("/api/secrets/{*name}", put(secrets::store_secret).delete(secrets::delete_secret))
-        .route("/api/audit", get(audit::list))
-        .merge(tasks::routes())
-        .method_not_allowed_fallback(async || Problem::method_not_allowed(None))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        // Definitions and payloads are long, so compression is worth it.
-        .layer(from_fn(compress))
-        .layer(from_fn_with_state(admins, require_admin))
-        .with_state(management)
-        .merge(session)
 }
 
 impl Management {

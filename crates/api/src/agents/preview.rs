@@ -2,15 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, Prompt, TaskId, TaskKey};
+use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use subprocess::RenderError;
 use utoipa::ToSchema;
 
-use super::{Body, ManageError, Management};
-use crate::Problem;
+use super::{Body, ManageError};
 use crate::openapi::webhook::AnyPayload;
+use crate::{Management, Problem};
 
 /// The name of an agent without a name.
 const NAMELESS: &str = "agent";
@@ -69,7 +69,7 @@ pub(crate) async fn show(
     getrandom::fill(&mut entropy).map_err(ManageError::from)?;
     let task = TaskId::new(now, TaskKey::random(entropy));
     let (agent, payload) = parse_preview(&body)?;
-    let prompt = Prompt::new(&agent, &payload, task, now);
+    let prompt = agent.prompt(&payload, task, now);
     let system =
         management.subprocesses.render_prompt(agent.id(), prompt).await.map_err(PreviewError::from)?;
     Ok(Json(RenderedPrompt { system }))

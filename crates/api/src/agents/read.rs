@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 
 use super::view::{AgentList, AgentView, WebhookUrl};
-use super::{AgentPath, ManageError, Management};
-use crate::Problem;
+use super::{AgentPath, ManageError};
 use crate::openapi::parameters::{AgentIdParam, AgentUrlParams};
+use crate::{Management, Problem};
 
 /// Lists the agents.
 #[utoipa::path(get, path = "/api/agents", tag = "Agents", operation_id = "list_agents",

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use store::AgentRecord;
 use utoipa::ToSchema;
 
-use super::{Body, ManageError, Management};
-use crate::Problem;
+use super::{Body, ManageError};
 use crate::audit::Actor;
 use crate::openapi::parameters::SecretNameParam;
+use crate::{Management, Problem};
 
 /// How many agents an error message names.
 const MOST_NAMED: usize = 10;

@@ -5,7 +5,8 @@ use serde::Serialize;
 use store::AgentRecord;
 use utoipa::ToSchema;
 
-use super::{ManageError, Management};
+use super::ManageError;
+use crate::Management;
 
 /// An agent: its definition, and the fields that the deployment adds. Secrets are never returned.
 #[derive(Debug, Serialize, ToSchema)]

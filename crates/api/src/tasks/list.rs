@@ -8,10 +8,9 @@ use store::{FailureFilter, StoreError};
 use utoipa::ToSchema;
 
 use super::{TaskSummary, load_briefs, read_lists};
-use crate::Problem;
-use crate::agents::Management;
 use crate::openapi::parameters::TaskListParams;
 use crate::query::{Query, QueryError};
+use crate::{Management, Problem};
 
 /// The default for `limit`.
 const PAGE: u16 = 25;

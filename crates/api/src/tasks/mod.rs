@@ -7,8 +7,6 @@ pub(crate) mod stats;
 
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use domain::{
     AgentId, Failure, ListPage, ListRange, Moment, Status, TaskBrief, TaskEntry, TaskId, TaskKey, Usage,
 };
@@ -16,8 +14,6 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use store::{FailureFilter, StoreError, Tasks, error_chain};
 use utoipa::ToSchema;
-
-use crate::agents::Management;
 
 /// Concurrent queries of one request.
 const QUERIES_AT_ONCE: usize = 16;
@@ -59,14 +55,6 @@ pub(crate) struct TaskSummary {
     /// When the task can no longer be read. This time changes when the task ends.
     #[schema(format = "date-time")]
     expires_at: String,
-}
-
-/// The routes. The caller adds authentication.
-pub(crate) fn routes() -> Router<Management> {
-    Router::new()
-        .route("/api/tasks", get(list::list))
-        .route("/api/tasks/{id}", get(show::show))
-        .route("/api/stats", get(stats::show))
 }
 
 impl TaskSummary {

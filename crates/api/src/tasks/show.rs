@@ -12,10 +12,9 @@ use store::{StoreError, TaskDetails};
 use utoipa::ToSchema;
 
 use super::millis;
-use crate::Problem;
-use crate::agents::Management;
 use crate::openapi::parameters::TaskIdParam;
 use crate::task_status::TaskStatus;
+use crate::{Management, Problem};
 
 /// A task with all its details.
 #[derive(Debug, Serialize, ToSchema)]

@@ -16,10 +16,9 @@ use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 use super::{QUERIES_AT_ONCE, load_briefs};
-use crate::Problem;
-use crate::agents::Management;
 use crate::openapi::parameters::StatsParams;
 use crate::query::{Query, QueryError};
+use crate::{Management, Problem};
 
 const HOURS: u64 = 24;
 /// 14 days: as long as a queue stores a message.

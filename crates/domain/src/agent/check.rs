@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::credential::{credential_in_url, has_user_info};
-use super::secret::is_secret_name;
+use super::secret::{AGENTS_SECRETS, is_secret_name};
 use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
 use crate::{AgentId, AnswerSchema, check_template};
 
@@ -93,9 +93,6 @@ fn check_base_url(base_url: &str) -> Result<(), AgentError> {
     }
     credential_in_url(&url).map_or(Ok(()), |parameter| Err(AgentError::BaseUrlCredential(parameter)))
 }
-
-/// Prefix of the secrets that we store for one agent. Operators cannot use it.
-pub(super) const AGENTS_SECRETS: &str = "agents/";
 
 /// A secret name for an API key that was sent in the agent's definition.
 pub fn new_api_key_name(id: AgentId, entropy: u64) -> String {

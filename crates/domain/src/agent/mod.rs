@@ -3,6 +3,7 @@
 mod check;
 mod credential;
 mod model;
+mod prompt;
 mod secret;
 mod tools;
 

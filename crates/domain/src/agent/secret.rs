@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Agent;
-use super::check::AGENTS_SECRETS;
 
+/// Prefix of the secrets that we store for one agent. Operators cannot use it.
+pub(super) const AGENTS_SECRETS: &str = "agents/";
 /// Together with the longest prefix, within the 512 characters of Secrets Manager.
 const LONGEST_NAME: usize = 256;
 /// In bytes. Longer values do not fit in the headers of a request.

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod error;
+mod expand;
 mod http;
 mod mcp;
 mod openapi;
@@ -11,15 +12,17 @@ mod request;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use arguments::{ArgumentError, CheckedOperation};
-pub use check::SEARCH_SOURCES;
+pub use arguments::ArgumentError;
 pub(super) use check::{check_shape, check_tools};
 pub use error::ToolError;
-pub(super) use http::expand;
+pub(super) use expand::expand;
 pub use http::{HeaderSource, HttpMethod, HttpTool, Operation, StoredHeader};
 pub use mcp::{McpNames, McpTool};
 pub use openapi::{ImportedApi, OpenApiError, OperationError, import_openapi};
-pub use request::ToolRequest;
+pub use request::{CheckedOperation, ToolRequest};
+
+/// The tool that searches the agent's sources.
+pub const SEARCH_SOURCES: &str = "search_sources";
 
 /// A tool, or a set of tools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, AnswerSchema, Ended, ErrorType, Failure, Limits, MAX_JSON_VALUES, Outcome, Passage,
-    SchemaMismatch, Usage,
+    SchemaMismatch, Usage, cut,
 };
 pub use talk::{
     CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, StopReason, ToolCall, ToolCallRecord,
-    ToolResult, ToolSpec, cut,
+    ToolResult, ToolSpec,
 };
 use verdict::{
     conversation_too_long, correction, does_not_fit, failure_in, keeps_failing, needs_approval,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{AnswerSchema, Passage, SchemaMismatch, TaskId, count_json_values};
+use crate::{AnswerSchema, Passage, SchemaMismatch, TaskId, count_json_values, cut};
 
 /// Bytes of a call's arguments and of its result that a task's result contains.
 const SHOWN_BYTES: usize = 4 * 1024;
@@ -239,23 +239,9 @@ fn shown_arguments(arguments: &str) -> Value {
     json.unwrap_or_else(|| Value::String(cut(arguments, SHOWN_BYTES)))
 }
 
-/// Truncates a text to `most` bytes and appends a note with its length.
-pub fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    format!("{}… [cut, {} bytes in all]", &text[..text.floor_char_boundary(most)], text.len())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_text_is_cut_between_characters_with_a_note() {
-        assert_eq!(cut("abc", 3), "abc");
-        assert_eq!(cut("aäb", 2), "a… [cut, 4 bytes in all]");
-    }
 
     #[test]
     fn arguments_are_returned_as_json_if_they_are_valid() {

@@ -1,8 +1,8 @@
 //! Failures of a run. The texts are for readers of the task.
 
-use super::talk::{ModelReply, StopReason, cut};
+use super::talk::{ModelReply, StopReason};
 use super::{MAX_CALLS, Rules};
-use crate::{AnswerSchema, ErrorType, Failure, Limits, SchemaMismatch};
+use crate::{AnswerSchema, ErrorType, Failure, Limits, SchemaMismatch, cut};
 
 /// Why a reply cannot be used.
 pub(super) fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure> {

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::secret::read_secret_from_stdin;
-use super::{Client, ClientError, read_argument, text_field, tool};
+use super::{Client, ClientError, agent_path, read_argument, text_field, tool};
 use crate::cli::{AgentCommand, Definition, Deployment};
 use crate::print_line;
 
@@ -106,10 +106,6 @@ async fn delete_agent(agent: &str, deployment: &Deployment) -> Result<(), Client
         }
     }
     Ok(())
-}
-
-pub(super) fn agent_path(agent: &Value) -> String {
-    format!("/api/agents/{}", text_field(agent, "agent_id"))
 }
 
 fn print_agent(client: &Client, agent: &Value) {

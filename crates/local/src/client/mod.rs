@@ -244,6 +244,10 @@ pub(crate) fn text_field<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
+fn agent_path(agent: &Value) -> String {
+    format!("/api/agents/{}", text_field(agent, "agent_id"))
+}
+
 fn encode_query(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
 }

@@ -8,8 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sources::{DocumentFormat, MAX_FILE_BYTES};
 
-use super::agent::agent_path;
-use super::{Client, ClientError, text_field};
+use super::{Client, ClientError, agent_path, text_field};
 use crate::cli::{Deployment, SourceCommand};
 use crate::output::{print_line, printable};
 
@@ -158,5 +157,6 @@ fn document_line(document: &Value) -> String {
     let passages = document.get("passages").unwrap_or(&Value::Null);
     let (id, source, title) =
         (text_field(document, "id"), text_field(document, "source"), text_field(document, "title"));
-    format!("{id}  {source}  {passages} passages  {title}")
+    let unit = if passages.as_u64() == Some(1) { "passage" } else { "passages" };
+    format!("{id}  {source}  {passages} {unit}  {title}")
 }

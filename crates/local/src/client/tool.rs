@@ -7,8 +7,7 @@ use domain::agent::import_openapi;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::agent::agent_path;
-use super::{Client, ClientError, text_field};
+use super::{Client, ClientError, agent_path, text_field};
 use crate::cli::{AddTool, ToolCommand};
 use crate::print_line;
 

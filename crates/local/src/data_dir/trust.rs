@@ -2,7 +2,7 @@
 //! user who can write there can replace the admin token, a database or the server's URL.
 
 use std::fs::{File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,11 @@ const OTHERS_WRITE: u32 = 0o022;
 const OTHERS_ENTER: u32 = 0o011;
 /// All permissions of the group and of all others.
 const OTHERS_ANY: u32 = 0o077;
+
+/// Opens no link and waits for no pipe.
+pub(super) fn no_follow() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
 
 /// Why a folder or a file is not used, with the command that fixes it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +82,12 @@ pub(super) fn check_served_folder(path: &Path, folder: &Metadata) -> Result<(), 
     }
     check_owner(path, folder.uid(), folder.mode(), TrustedOwners::from_folder(folder))?;
     let (path, owner) = (path.display(), folder.uid());
-    tracing::warn!(%path, owner, "another user owns the data folder and can read and replace its secrets");
+    tracing::warn!(
+        %path,
+        owner,
+        "another user owns the data folder: that user can replace its secrets, and with links make this server \
+         change files as root; serve it as that user unless you accept this"
+    );
     Ok(())
 }
 
@@ -85,9 +95,7 @@ pub(super) fn check_served_folder(path: &Path, folder: &Metadata) -> Result<(), 
 /// another user owns the file or can write to it. Does not follow symbolic links or wait for
 /// pipes.
 pub(super) fn open_own_file(path: &Path, owners: TrustedOwners) -> Result<Option<File>, DataDirError> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let flags = i32::try_from(flags).map_err(|error| io("open", path)(io::Error::other(error)))?;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {

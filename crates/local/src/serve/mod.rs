@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::admin::Admins;
-use api::agents::{DocumentImporter, Management};
 use api::task_status::Statuses;
 use api::webhook::Triggers;
+use api::{DocumentImporter, Management};
 use domain::{WeakAdminToken, check_admin_token};
 use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunGate, RunSettings, Runner, Sources};
 use store::env::{Env, EnvError};
@@ -239,7 +239,7 @@ impl Server {
         let stop = CancellationToken::new();
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
-            .merge(api::agents::router(management.clone()))
+            .merge(api::management_routes(management.clone()))
             .merge(pages::router());
         let limits = settings.http.fit_to_open_files(settings.concurrency);
         let http = tokio::spawn(http::serve_requests(listener, api::app(routes), limits, stop.clone()));

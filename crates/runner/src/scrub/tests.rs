@@ -113,7 +113,8 @@ proptest! {
 
     #[test]
     fn a_text_without_secrets_is_unchanged(text in "[a-m0-9ux\\\\%&+;# éA-M\"{}/]{0,200}") {
-        let scrubber = SecretScrubber::new(["sk-zzzzqqqq", "Bearer wwww\\%vvvv", "%&\\+-/zz"]);
+        // The fourth character of each occurs in no text, so that no text ends with the beginning of one.
+        let scrubber = SecretScrubber::new(["sk-zzzzqqqq", "Bearer wwww\\%vvvv", "%&\\y+-/zz"]);
         prop_assert!(matches!(scrubber.scrub(&text), Cow::Borrowed(same) if same == text.as_str()));
         prop_assert_eq!(scrubber.scrub_part(&text, TextEnd::Cut), text.as_str());
     }

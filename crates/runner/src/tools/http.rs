@@ -6,13 +6,12 @@ use domain::ToolSpec;
 use domain::agent::{ArgumentError, CheckedOperation, HttpTool, Operation, ToolRequest};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
-use store::error_chain;
 
+use super::failed::{address_refused, connection_failed};
 use super::headers::{ToolHeaders, sensitive_header};
 use super::{Arguments, CallError, ToolOutput, describe_tool, not_parsed, response};
 use crate::Runner;
 use crate::client::on_connection_threads;
-use crate::egress::{RefusedAddress, refused_in};
 use crate::memory::RunMemory;
 use crate::scrub::RunSecrets;
 
@@ -81,12 +80,22 @@ impl HttpOperation<'_> {
     }
 
     async fn build_request(&self, arguments: Arguments) -> Result<ToolRequest, CallError> {
-        let checked = self.checked.get_or_init(|| self.operation.checked().map(Arc::new)).clone();
-        let checked = checked.map_err(|wrong| CallError(wrong.to_string()))?;
+        let checked = self.checked().await?.map_err(|wrong| CallError(wrong.to_string()))?;
         let (cost, base_url) = (checked.cost(arguments.bytes), self.server.tool.base_url.clone());
         let request = move || checked.request(&base_url, &arguments.fields);
         let request = RunMemory::current().off_workers(cost, request).await;
         request.map_err(|error| not_parsed(&error))?.map_err(|wrong| CallError(wrong.to_string()))
+    }
+
+    async fn checked(&self) -> Result<Result<Arc<CheckedOperation>, ArgumentError>, CallError> {
+        if let Some(checked) = self.checked.get() {
+            return Ok(checked.clone());
+        }
+        let operation = self.operation.clone();
+        let build = move || operation.checked().map(Arc::new);
+        let built = RunMemory::current().off_workers(self.operation.compilation_cost(), build).await;
+        let built = built.map_err(|error| not_parsed(&error))?;
+        Ok(self.checked.get_or_init(|| built).clone())
     }
 
     /// Retries a call with status 401 if its credentials have been replaced since they were
@@ -132,25 +141,4 @@ impl HttpOperation<'_> {
         }
         on_connection_threads(RunMemory::current().agent(), call.send()).await.map_err(connection_failed)
     }
-}
-
-/// The address is logged, but not shown to the model or in the task.
-pub(super) fn address_refused(refused: &RefusedAddress) -> CallError {
-    tracing::error!(%refused, "call of a tool refused");
-    CallError("The address of this tool is not allowed here.".to_owned())
-}
-
-/// The text for the model contains no address. The log line has no path or query, because they
-/// contain arguments.
-pub(super) fn connection_failed(error: reqwest::Error) -> CallError {
-    if let Some(refused) = refused_in(&error) {
-        return address_refused(refused);
-    }
-    let server = error.url().map(|url| url.origin().ascii_serialization());
-    let is_connect = error.is_connect();
-    tracing::warn!(server, error = error_chain(&error.without_url()), "call of a tool failed");
-    CallError(match is_connect {
-        true => "The server could not be reached.".to_owned(),
-        false => "The connection to the server broke.".to_owned(),
-    })
 }

@@ -1,5 +1,6 @@
 //! The tools of one run: their descriptions for the model, and the calls.
 
+mod failed;
 mod headers;
 mod http;
 mod mcp;

@@ -7,7 +7,7 @@ use domain::cut;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
-use super::http::connection_failed;
+use super::failed::connection_failed;
 use super::{CallError, not_scrubbed};
 use crate::memory::RunMemory;
 use crate::scrub::{SecretScrubber, TextEnd};

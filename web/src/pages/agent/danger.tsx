@@ -3,7 +3,7 @@ import { type ApiError, api, asApiError } from "../../api.ts";
 import { BASE, navigate } from "../../router.ts";
 import type { Agent } from "../../types.ts";
 import { Button, Dialog, ErrorNote, Section, TextField, toast } from "../../ui/index.ts";
-import type { PartProps } from "../agent.tsx";
+import type { PartProps } from "./part.ts";
 
 export function DangerPart({ agent, onChanged }: PartProps) {
   const [deleting, setDeleting] = useState(false);

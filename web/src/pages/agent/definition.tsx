@@ -4,7 +4,7 @@ import { SaveBar } from "../../definition/save-bar.tsx";
 import { useAgentEditor } from "../../definition/save.ts";
 import { ToolFields } from "../../definition/tool-fields.tsx";
 import { useDocuments } from "../../documents.ts";
-import type { PartProps } from "../agent.tsx";
+import type { PartProps } from "./part.ts";
 
 export function DefinitionPart({ agent, onChanged }: PartProps) {
   const editor = useAgentEditor(agent, onChanged);

@@ -4,10 +4,10 @@ import { useDocuments } from "../../documents.ts";
 import { BASE } from "../../router.ts";
 import type { Agent } from "../../types.ts";
 import { Button, CodeBlock, CopyButton, Copyable, Note, Section, Tabs } from "../../ui/index.ts";
-import type { PartProps } from "../agent.tsx";
 import { TaskTable } from "../task-table.tsx";
 import { TryIt } from "../try-it.tsx";
 import { RotateDialog } from "./rotate.tsx";
+import type { PartProps } from "./part.ts";
 
 export function OverviewPart({ agent, onChanged }: PartProps) {
   return (

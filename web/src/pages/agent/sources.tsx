@@ -4,8 +4,8 @@ import { type Editor, useAgentEditor } from "../../definition/save.ts";
 import { useDocuments } from "../../documents.ts";
 import type { InlineSource } from "../../types.ts";
 import { Button, Icon, Section, TextArea, TextField } from "../../ui/index.ts";
-import type { PartProps } from "../agent.tsx";
 import { Documents } from "./documents.tsx";
+import type { PartProps } from "./part.ts";
 
 export function SourcesPart({ agent, onChanged }: PartProps) {
   const editor = useAgentEditor(agent, onChanged);

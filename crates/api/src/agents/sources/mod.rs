@@ -7,7 +7,6 @@
 
 pub(crate) mod upload;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -16,27 +15,17 @@ use axum::{Extension, Json};
 use domain::{AuditEntry, AuditEvent, Catalogue, CatalogueError, DocumentContent, ListedDocument, Moment};
 use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
-use store::{AgentRecord, Documents, error_chain};
+use store::{AgentRecord, error_chain};
 use subprocess::DocumentError;
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
-use super::{AgentPath, ManageError, Management, audit_entry};
-use crate::Problem;
+use super::{AgentPath, ManageError, audit_entry};
 use crate::audit::Actor;
 use crate::openapi::parameters::{AgentIdParam, DocumentIdParam};
+use crate::{Management, Problem};
 
-/// How many documents are read and indexed at a time.
-const UPLOADS_AT_ONCE: usize = 2;
 /// How often a change is tried again after a conflict with another request.
 const MOST_CONFLICTS: u32 = 20;
-
-/// Reads, indexes and stores uploaded documents.
-#[derive(Clone, Debug)]
-pub struct DocumentImporter {
-    documents: Documents,
-    permits: Arc<Semaphore>,
-}
 
 /// Errors of document calls.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +83,6 @@ pub(crate) struct DocumentView {
 pub(crate) struct DocumentList {
     /// Ordered by id.
     sources: Vec<DocumentView>,
-}
-
-impl DocumentImporter {
-    pub fn new(documents: Documents) -> Self {
-        Self { documents, permits: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
-    }
 }
 
 /// Lists an agent's documents.

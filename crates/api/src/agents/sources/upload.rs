@@ -12,11 +12,11 @@ use store::{AgentRecord, PackedDocument};
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
-use super::super::{AgentPath, Body, ManageError, Management, audit_entry};
+use super::super::{AgentPath, Body, ManageError, audit_entry};
 use super::{DocumentView, SourceError, log_leftover};
-use crate::Problem;
 use crate::audit::Actor;
 use crate::openapi::parameters::{AgentIdParam, UploadParams};
+use crate::{Management, Problem};
 
 /// A document's own title is cut at this length.
 const NAME_BYTES: usize = 200;

@@ -6,16 +6,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::request::{pieces, stays_in_its_segment};
-use super::{HeaderSource, HttpTool, McpNames, McpTool, Operation, Tool, ToolError};
-use crate::agent::check::AGENTS_SECRETS;
+use super::{HeaderSource, HttpTool, McpNames, McpTool, Operation, SEARCH_SOURCES, Tool, ToolError};
 use crate::agent::credential::{
     credential_in_query, credential_in_url, has_user_info, is_credential_name, is_credential_value,
 };
-use crate::agent::secret::is_secret_name;
+use crate::agent::secret::{AGENTS_SECRETS, is_secret_name};
 use crate::schema::bounded_validator;
-
-/// The tool that searches the agent's sources.
-pub const SEARCH_SOURCES: &str = "search_sources";
 
 /// Tools of one agent, as the model sees them. The largest providers accept 128 in a
 /// request.

@@ -3,11 +3,14 @@
 
 use std::borrow::Cow;
 
+use jsonschema::ValidationError;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::arguments::describe_mismatch;
 use super::{ArgumentError, HttpMethod, Operation};
+use crate::schema::{BoundedValidator, bounded_validator, compilation_cost};
 
 /// All but the unreserved characters (RFC 3986 section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -28,19 +31,58 @@ pub struct ToolRequest {
     pub body: Option<Value>,
 }
 
+/// An operation with the validator of its arguments. Building the validator takes longer
+/// than checking most arguments.
+#[derive(Debug)]
+pub struct CheckedOperation {
+    operation: Operation,
+    validator: BoundedValidator,
+}
+
 /// A piece of a path template.
 pub(super) enum Piece<'a> {
     Literal(&'a str),
     Argument(&'a str),
 }
 
-impl Operation {
-    /// Builds the request of a call. The arguments were validated before.
-    pub(super) fn request(
+impl CheckedOperation {
+    /// An upper bound for the time to build a request with arguments of this many bytes,
+    /// measured as the number of bytes of JSON that take as long to parse.
+    pub const fn cost(&self, bytes: usize) -> usize {
+        self.validator.cost(bytes)
+    }
+
+    /// Validates the arguments and builds the request.
+    pub fn request(
         &self,
         base_url: &str,
         arguments: &Map<String, Value>,
     ) -> Result<ToolRequest, ArgumentError> {
+        let wrong = |error: ValidationError<'_>| ArgumentError::Schema {
+            tool: self.operation.name.clone(),
+            why: describe_mismatch(&error),
+        };
+        self.validator.validate(&Value::Object(arguments.clone())).map_err(wrong)?;
+        self.operation.request(base_url, arguments)
+    }
+}
+
+impl Operation {
+    /// An upper bound for the time of [`Self::checked`], measured like
+    /// [`CheckedOperation::cost`].
+    pub fn compilation_cost(&self) -> usize {
+        compilation_cost(&self.parameters)
+    }
+
+    /// Builds the validator of the arguments.
+    pub fn checked(&self) -> Result<CheckedOperation, ArgumentError> {
+        let validator = bounded_validator(&self.schema())
+            .map_err(|error| ArgumentError::Schema { tool: self.name.clone(), why: error.to_string() })?;
+        Ok(CheckedOperation { operation: self.clone(), validator })
+    }
+
+    /// Builds the request of a call. The arguments were validated before.
+    fn request(&self, base_url: &str, arguments: &Map<String, Value>) -> Result<ToolRequest, ArgumentError> {
         let url = format!("{}{}", base_url.trim_end_matches('/'), self.path_of(arguments)?);
         let mut url = Url::parse(&url).map_err(|_| ArgumentError::Url(self.name.clone()))?;
         let (mut headers, mut body) = (Vec::new(), None);

@@ -37,11 +37,11 @@ fn definitions() -> Vec<(&'static str, Value)> {
         ),
         ("without credentials", http(json!({ "base_url": "https://shop.example/?key=1" }))),
         ("without credentials", http(json!({ "base_url": "https://u@shop.example" }))),
-        ("without credentials", mcp("https://mcp.example/mcp?code=1", json!({}))),
+        ("credentials such as `code`", mcp("https://mcp.example/mcp?code=1", json!({}))),
         ("without credentials", mcp("https://:p@mcp.example/mcp", json!({}))),
         ("contains a credential", mcp("https://mcp.example/mcp", json!({ "X-Pass": "x" }))),
-        ("without credentials", model("https://model.example/v1?key=1")),
-        ("without credentials", model("https://model.example/v1?api-version=1&code=1")),
+        ("credentials such as `key`", model("https://model.example/v1?key=1")),
+        ("credentials such as `code`", model("https://model.example/v1?api-version=1&code=1")),
         ("without credentials", model("https://u:p@model.example/v1")),
     ]
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::admin::Admins;
-use api::agents::{DocumentImporter, Management};
 use api::audit::Actor;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
+use api::{DocumentImporter, Management};
 use axum::Router;
 use domain::{AgentDraft, AgentId};
 use runner::{Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, run_batch};
@@ -71,7 +71,7 @@ impl Process {
         let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
-            .merge(api::agents::router(management.clone()));
+            .merge(api::management_routes(management.clone()));
         let attempts =
             move |name: &str| (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string());
         let runner = Runner {

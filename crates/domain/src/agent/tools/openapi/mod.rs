@@ -286,7 +286,7 @@ mod tests {
         );
         assert_eq!(get.parameters["required"], json!(["order_id"]));
         let arguments = json!({ "order_id": 7, "filter_state_": "open", "fields": "a,b", "X-Trace": "t" });
-        let request = get.request("https://h", arguments.as_object().unwrap()).unwrap();
+        let request = get.checked().unwrap().request("https://h", arguments.as_object().unwrap()).unwrap();
         assert_eq!(request.url.as_str(), "https://h/orders/7?filter%5Bstate%5D=open&fields=a%2Cb");
         assert_eq!(request.headers, [("X-Trace".to_owned(), "t".to_owned())]);
     }
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(put.parameters["properties"]["lines"], json!({ "type": "array", "items": line }));
         assert_eq!(put.parameters["properties"]["note"], json!({ "type": "string" }));
         let arguments = json!({ "order_id": 7, "lines": [{ "parent": { "any": 1 } }] });
-        let request = put.request("https://h", arguments.as_object().unwrap()).unwrap();
+        let request = put.checked().unwrap().request("https://h", arguments.as_object().unwrap()).unwrap();
         assert_eq!(request.body, Some(json!({ "lines": [{ "parent": { "any": 1 } }] })));
     }
 

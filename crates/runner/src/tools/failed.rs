@@ -1,0 +1,27 @@
+//! Failed calls to a tool's server.
+
+use store::error_chain;
+
+use super::CallError;
+use crate::egress::{RefusedAddress, refused_in};
+
+/// The address is logged, but not shown to the model or in the task.
+pub(super) fn address_refused(refused: &RefusedAddress) -> CallError {
+    tracing::error!(%refused, "call of a tool refused");
+    CallError("The address of this tool is not allowed here.".to_owned())
+}
+
+/// The text for the model contains no address. The log line has no path or query, because they
+/// contain arguments.
+pub(super) fn connection_failed(error: reqwest::Error) -> CallError {
+    if let Some(refused) = refused_in(&error) {
+        return address_refused(refused);
+    }
+    let server = error.url().map(|url| url.origin().ascii_serialization());
+    let is_connect = error.is_connect();
+    tracing::warn!(server, error = error_chain(&error.without_url()), "call of a tool failed");
+    CallError(match is_connect {
+        true => "The server could not be reached.".to_owned(),
+        false => "The connection to the server broke.".to_owned(),
+    })
+}
