@@ -4,9 +4,8 @@
     tests/check_language.py [FOLDER | FILE …]     without one: every file of the repository
     tests/check_language.py --count               how many findings there are for each rule
 
-The words are those of the right column of the glossary in CONTRIBUTING.md. They are looked for in everything that a
-person reads: comments, strings, names (of which `_` separates the words), documents and commit-independent texts of the
-console. Each finding says what to write instead.
+The words are looked for in everything that a person reads: comments, strings, names (of which `_` separates the words)
+and documents. Each finding says what to write instead. CONTRIBUTING.md has the glossary.
 """
 
 import re
@@ -45,7 +44,7 @@ RULES = [(re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])", re.IGNORECASE), inste
 # Texts of others, generated files, and inputs of tests.
 SKIPPED = re.compile(
     r"(^|/)(dist|corpus|snapshots|testdata|advisories)/|\.(lock|svg|png|ico|pdf|snap|bin|gz|woff2)$|(^|/)(package-lock|openapi)\.json$"
-    r"|^LICENSE$|requirements\.lock$|^tests/check_language\.py$|^CONTRIBUTING\.md$"
+    r"|^LICENSE$|requirements\.lock$|^tests/check_language\.py$"
 )
 # A method, a command or a term that one of the words is part of.
 TERMS = re.compile(

@@ -9,6 +9,7 @@
 //! - Keywords that may check a value repeatedly are refused.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
@@ -29,6 +30,8 @@ const MAX_REFERENCES: usize = 32;
 const DRAFTS: [&str; 4] = ["2020-12", "2019-09", "draft-07", "draft-06"];
 /// Bytes of a compiled pattern.
 const MAX_PATTERN_BYTES: usize = 1024 * 1024;
+/// Bytes of all compiled patterns of a schema. Each may use an equal part.
+const MAX_PATTERNS_BYTES: usize = 8 * MAX_PATTERN_BYTES;
 /// Bytes of an answer that is validated. An error in each of many small values takes hundreds
 /// of times their size.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -155,13 +158,18 @@ pub(crate) fn bounded_validator(json: &Value) -> Result<BoundedValidator, Schema
     if json.get("$schema").is_some_and(|draft| !known(draft)) {
         return Err(SchemaError::Draft);
     }
-    let mut walk = Walk { root: json, left: MAX_SUBSCHEMAS, path: Vec::new() };
+    let mut walk = Walk { root: json, left: MAX_SUBSCHEMAS, path: Vec::new(), patterns: HashSet::new() };
     walk.check(json)?;
+    let most = MAX_PATTERN_BYTES.min(MAX_PATTERNS_BYTES / walk.patterns.len().max(1));
     let invalid = |error: ValidationError<'_>| {
         let place = error.instance_path().as_str();
-        SchemaError::Invalid(cut(&format!("{error}{}", at(place)), MAX_FAULT_BYTES))
+        let limit = match error.to_string().contains("regex") {
+            true => format!("; each of its {} patterns may take {most} bytes compiled", walk.patterns.len()),
+            false => String::new(),
+        };
+        SchemaError::Invalid(cut(&format!("{error}{}{limit}", at(place)), MAX_FAULT_BYTES))
     };
-    let patterns = PatternOptions::regex().size_limit(MAX_PATTERN_BYTES).dfa_size_limit(MAX_PATTERN_BYTES);
+    let patterns = PatternOptions::regex().size_limit(most).dfa_size_limit(most);
     let validator = jsonschema::options().offline().with_pattern_options(patterns).build(json);
     Ok(BoundedValidator { validator: validator.map_err(invalid)?, subschemas: MAX_SUBSCHEMAS - walk.left })
 }
@@ -200,6 +208,7 @@ struct Walk<'a> {
     left: usize,
     /// The references that led here.
     path: Vec<&'a str>,
+    patterns: HashSet<&'a str>,
 }
 
 impl<'a> Walk<'a> {
@@ -210,6 +219,13 @@ impl<'a> Walk<'a> {
                 for (name, value) in fields {
                     match (name.as_str(), value) {
                         ("$ref", Value::String(target)) => self.follow(target)?,
+                        ("pattern", Value::String(pattern)) => {
+                            self.patterns.insert(pattern);
+                        }
+                        ("patternProperties", Value::Object(schemas)) => {
+                            self.patterns.extend(schemas.keys().map(String::as_str));
+                            self.check(value)?;
+                        }
                         ("unevaluatedProperties" | "unevaluatedItems", Value::Bool(_) | Value::Object(_)) => {
                             return Err(SchemaError::Unevaluated(name.clone()));
                         }
@@ -359,6 +375,22 @@ mod tests {
         }
         defs.insert(format!("l{levels}"), json!({ "type": "object" }));
         json!({ "$ref": "#/$defs/l0", "$defs": defs })
+    }
+
+    #[test]
+    fn many_large_patterns_are_refused_and_a_few_are_not() {
+        let schema = |count: usize, pattern: &str| {
+            let patterns = (0..count).map(|n| (n.to_string(), json!({ "pattern": format!("{pattern}{n}") })));
+            json!({ "properties": serde_json::Map::from_iter(patterns) })
+        };
+        assert!(AnswerSchema::parse(&schema(1, "[a-z]{5000}")).is_ok());
+        assert!(AnswerSchema::parse(&schema(100, r"^\d{4}-\d{2}-\d{2}$")).is_ok());
+        assert!(
+            refusal(&schema(900, "[a-z]{5000}"))
+                .contains("each of its 900 patterns may take 9320 bytes compiled")
+        );
+        let named = json!({ "patternProperties": { "[a-z]{5000}": {} }, "items": schema(900, "x") });
+        assert!(AnswerSchema::parse(&named).is_err());
     }
 
     #[test]

@@ -117,12 +117,7 @@ impl<'a> Driver<'a> {
                         max_output_tokens: run.output_allowance(&draft.limits),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
-                    let call = async {
-                        let reply = self.runner.models.call_model(&model_call).await?;
-                        let reply = scrub_model_reply(self.secrets, reply).await?;
-                        check_answer(schema.as_ref(), reply).await
-                    };
-                    let reply = match traced::chat(model, turn, model_call.max_output_tokens, call).await {
+                    let reply = match self.call_model(&model_call, turn, schema.as_ref()).await {
                         // Retried once with the API key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
@@ -144,6 +139,20 @@ impl<'a> Driver<'a> {
                 Step::Done(ended) => return Ok(ended),
             }
         }
+    }
+
+    async fn call_model(
+        &self,
+        call: &ModelCall<'_>,
+        turn: u32,
+        schema: Option<&Arc<AnswerSchema>>,
+    ) -> Result<ModelReply, Fault> {
+        let reply = async {
+            let reply = self.runner.models.call_model(call).await?;
+            let reply = scrub_model_reply(self.secrets, reply).await?;
+            check_answer(schema, reply).await
+        };
+        traced::chat(call.model, turn, call.max_output_tokens, reply).await
     }
 
     async fn render_prompt(&self) -> Result<String, Fault> {
