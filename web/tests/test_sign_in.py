@@ -75,11 +75,19 @@ def test_signing_out_ends_the_session_and_clears_the_page(signed_in, context):
     expect(signed_in.get_by_label(TOKEN)).to_be_visible()
 
 
+def is_preview_of(prompt):
+    def matches(response):
+        return response.url.endswith("/api/prompt_preview") and prompt in (response.request.post_data or "")
+
+    return matches
+
+
 def test_unsaved_input_survives_the_end_of_the_session(signed_in, context, api, product):
     agent = api.create(name="outlives")
     signed_in.goto(f"/console/agents/{agent['agent_id']}/definition")
-    # A later preview request would detect the end of the session before the click.
-    with signed_in.expect_response(lambda response: "/api/prompt_preview" in response.url):
+    # A later preview request would detect the end of the session before the click. The page
+    # requests one when it opens, too, so only the preview of the typed text will do.
+    with signed_in.expect_response(is_preview_of("Typed before the session ended.")):
         signed_in.get_by_role("textbox", name="Prompt", exact=True).fill("Typed before the session ended.")
     context.clear_cookies()
     signed_in.get_by_role("button", name="Save").click()
