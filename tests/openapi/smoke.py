@@ -10,7 +10,7 @@ from client.api.agents import create_agent, delete_agent, get_agent, rotate_webh
 from client.api.documents import list_documents, upload_document
 from client.api.tasks import list_tasks
 from client.api.webhooks import get_task_status, trigger_agent
-from client.models import AgentDraft, AgentPatch, Answered, Problem, Rotation, Source, Status
+from client.models import AgentPatch, Answered, NewAgent, Problem, Rotation, Source, Status
 from client.types import File
 
 url, token = sys.argv[1:]
@@ -30,8 +30,8 @@ def triggered():
     return trigger_agent.sync_detailed(webhook, client=anonymous, body=["returns", 1.5, None], idempotency_key="order-42")
 
 
-draft = AgentDraft(name="python", sources=[Source(title="Returns", text="Returns are free for 30 days.")])
-agent = create_agent.sync(client=owner, body=draft)
+new = NewAgent(name="python", sources=[Source(title="Returns", text="Returns are free for 30 days.")])
+agent = create_agent.sync(client=owner, body=new)
 webhook = agent.webhook_url.rsplit("/", 1)[1]
 
 terms = File(payload=BytesIO(b"Terms may change."), mime_type="text/plain")

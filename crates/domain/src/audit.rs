@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 use utoipa::ToSchema;
 
-use crate::AgentDraft;
+use crate::Definition;
 
 /// Limits the number of named fields, so that an entry stays small.
 const MAX_FIELDS: usize = 200;
@@ -246,7 +246,7 @@ impl AuditEntry {
 
     /// The same entry with the differences between two definitions of its agent.
     #[must_use]
-    pub fn with_differences(self, old: Option<&AgentDraft>, new: &AgentDraft) -> Self {
+    pub fn with_differences(self, old: Option<&Definition>, new: &Definition) -> Self {
         let (old, new) = (old.map(fields_of).unwrap_or_default(), fields_of(new));
         let changed = |path: &&String| old.get(*path) != new.get(*path);
         let mut paths: Vec<&String> = old.keys().chain(new.keys()).filter(changed).collect();
@@ -265,10 +265,10 @@ impl AuditEntry {
 
 /// The fields of a definition by their paths. Each list except `tools` is one field, and so is each
 /// object whose keys the agent's owner chooses, such as headers.
-fn fields_of(draft: &AgentDraft) -> BTreeMap<String, Value> {
+fn fields_of(definition: &Definition) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::new();
     // A definition has no keys that are not strings.
-    let Ok(Value::Object(definition)) = serde_json::to_value(draft) else { return fields };
+    let Ok(Value::Object(definition)) = serde_json::to_value(definition) else { return fields };
     for (name, value) in definition {
         match (name.as_str(), value) {
             ("model" | "limits", Value::Object(parts)) => {
@@ -330,12 +330,12 @@ mod tests {
 
     use super::*;
 
-    fn draft(definition: Value) -> AgentDraft {
+    fn definition(definition: Value) -> Definition {
         serde_json::from_value(definition).unwrap()
     }
 
     fn differences(old: Value, new: Value) -> AuditEntry {
-        AuditEntry::new(AuditEvent::AgentUpdated).with_differences(Some(&draft(old)), &draft(new))
+        AuditEntry::new(AuditEvent::AgentUpdated).with_differences(Some(&definition(old)), &definition(new))
     }
 
     #[test]
@@ -407,7 +407,7 @@ mod tests {
         let tool = |n: usize| json!({ "type": "mcp", "name": format!("tool-{n}"), "url": format!("http://{n}.example"), "allow": ["x"] });
         let tools: Vec<Value> = (0..300).map(tool).collect();
         let entry = AuditEntry::new(AuditEvent::AgentCreated)
-            .with_differences(None, &draft(json!({ "name": "a", "tools": tools })));
+            .with_differences(None, &definition(json!({ "name": "a", "tools": tools })));
         assert_eq!((entry.fields.len(), entry.changes.len()), (MAX_FIELDS, MAX_SHOWN));
     }
 }

@@ -31,7 +31,7 @@ mod task;
 mod text;
 mod token;
 
-pub use agent::{Agent, AgentDraft, AgentError, Limits, ModelConfig, Price, Provider, Source};
+pub use agent::{Agent, AgentError, Definition, Limits, ModelConfig, NewAgent, Price, Provider, Source};
 pub use audit::{AuditActor, AuditEntry, AuditEvent, FieldChange};
 pub use catalogue::{Catalogue, CatalogueError, DocumentContent, ListedDocument};
 pub use event::{HistoryEvent, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, task_history};

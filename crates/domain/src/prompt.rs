@@ -275,26 +275,26 @@ impl<W: fmt::Write> fmt::Write for Metered<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Agent, AgentDraft, AgentId, TaskKey};
+    use crate::{Agent, AgentId, Definition, TaskKey};
 
     fn render(prompt: &str, payload: &str) -> String {
-        let draft = serde_json::json!({ "name": "triage", "prompt": prompt }).to_string();
-        let draft = AgentDraft::from_json(draft.as_bytes()).unwrap();
-        let (agent, _) = Agent::new(AgentId::random([1; 16]), draft).unwrap();
+        let definition = serde_json::json!({ "name": "triage", "prompt": prompt }).to_string();
+        let definition = Definition::from_json(definition.as_bytes()).unwrap();
+        let agent = Agent::new(AgentId::random([1; 16]), definition).unwrap();
         render_for(&agent, payload)
     }
 
     fn try_render(prompt: &str) -> Result<String, PromptError> {
         check_template(prompt)?;
-        let agent = Agent::from_stored(AgentId::random([1; 16]), draft_with(prompt));
+        let agent = Agent::from_stored(AgentId::random([1; 16]), definition_with(prompt));
         let (payload, now) = (Payload::from_json(b"{}").unwrap(), Moment::from_millis(0));
         agent.prompt(&payload, TaskId::new(now, TaskKey::random([0; 10])), now).render()
     }
 
-    fn draft_with(prompt: &str) -> AgentDraft {
-        let mut draft = AgentDraft::named("triage", Vec::new());
-        draft.prompt = Some(prompt.to_owned());
-        draft
+    fn definition_with(prompt: &str) -> Definition {
+        let mut definition = Definition::named("triage", Vec::new());
+        definition.prompt = Some(prompt.to_owned());
+        definition
     }
 
     fn render_for(agent: &Agent, payload: &str) -> String {
@@ -453,7 +453,7 @@ mod tests {
         // One that an earlier version stored is refused where it is rendered.
         let [sums, ..] = chains(16_500);
         assert_eq!(
-            render_for(&Agent::from_stored(AgentId::random([1; 16]), draft_with(&sums)), "{}"),
+            render_for(&Agent::from_stored(AgentId::random([1; 16]), definition_with(&sums)), "{}"),
             "error: the prompt is nested too deeply: split its longest {{ … }} tag, and use fewer {% … %} tags, \
              and fewer brackets and filters beside macros"
         );

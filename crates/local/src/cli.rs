@@ -97,7 +97,7 @@ pub enum AgentCommand {
     /// Create an agent and print its webhook URL
     Create {
         #[command(flatten)]
-        definition: Definition,
+        definition: DefinitionArgs,
         #[command(flatten)]
         deployment: Deployment,
     },
@@ -120,7 +120,7 @@ pub enum AgentCommand {
         #[arg(value_name = "ID|NAME")]
         agent: String,
         #[command(flatten)]
-        definition: Definition,
+        definition: DefinitionArgs,
         /// Enable the webhook
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
@@ -221,7 +221,7 @@ pub enum SourceCommand {
 
 /// An agent's definition, from options or from a file.
 #[derive(Args, Clone, Debug)]
-pub struct Definition {
+pub struct DefinitionArgs {
     /// Name of the agent
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

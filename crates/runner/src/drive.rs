@@ -9,7 +9,7 @@ use domain::{
     Step,
 };
 use serde_json::Value;
-use store::{AgentRecord, Claimed, Finish, error_chain};
+use store::{Claimed, Finish, StoredAgent, error_chain};
 use subprocess::RenderError;
 
 use crate::attempt::AttemptOutcome;
@@ -38,13 +38,13 @@ impl From<Fault> for AttemptError {
 /// Makes one attempt within `budget`, starting from the state that an earlier one saved.
 pub(crate) async fn attempt(
     runner: &Runner,
-    record: &AgentRecord,
+    record: &StoredAgent,
     claimed: &Claimed,
     payload: &Payload,
     earlier: Option<Run>,
     budget: Duration,
 ) -> AttemptOutcome {
-    let model = record.agent.draft().model.as_ref().unwrap_or(&runner.settings.default_model);
+    let model = record.agent.definition().model.as_ref().unwrap_or(&runner.settings.default_model);
     let secrets = &RunSecrets::default();
     let mut driver = Driver { runner, record, claimed, payload, secrets, is_checkpointed: earlier.is_some() };
     let mut run = earlier.unwrap_or_default();
@@ -73,7 +73,7 @@ pub(crate) async fn attempt(
 /// What an attempt works with.
 struct Driver<'a> {
     runner: &'a Runner,
-    record: &'a AgentRecord,
+    record: &'a StoredAgent,
     claimed: &'a Claimed,
     payload: &'a Payload,
     /// All secrets that this attempt sends, to remove them from everything that it receives.
@@ -88,20 +88,20 @@ impl<'a> Driver<'a> {
         run: &mut Run,
         toolbox: &mut Option<Toolbox<'a>>,
     ) -> Result<Ended, AttemptError> {
-        let draft = self.record.agent.draft();
-        let model = draft.model.as_ref().unwrap_or(&self.runner.settings.default_model);
+        let definition = self.record.agent.definition();
+        let model = definition.model.as_ref().unwrap_or(&self.runner.settings.default_model);
         if !self.is_checkpointed {
             let passages = self.runner.sources.best_passages(self.record, self.payload.words()).await;
             *run = Run::new(passages.map_err(Fault::from)?);
         }
-        let schema = parse_answer_schema(draft.output_schema.as_ref(), model.provider).await?;
+        let schema = parse_answer_schema(definition.output_schema.as_ref(), model.provider).await?;
         let system = system_message(self.render_prompt().await?, run.context());
         let mut api_key = model_api_key(self.runner, model).await?;
         self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
         let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record, self.secrets).await?);
         let has_tools = !toolbox.specs().is_empty();
-        let rules = Rules { limits: &draft.limits, has_tools, schema: schema.as_deref() };
+        let rules = Rules { limits: &definition.limits, has_tools, schema: schema.as_deref() };
         loop {
             match run.next() {
                 Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
@@ -113,8 +113,8 @@ impl<'a> Driver<'a> {
                         payload: self.payload,
                         messages: run.messages(),
                         tools: toolbox.specs(),
-                        schema: draft.output_schema.as_ref(),
-                        max_output_tokens: run.output_allowance(&draft.limits),
+                        schema: definition.output_schema.as_ref(),
+                        max_output_tokens: run.output_allowance(&definition.limits),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
                     let reply = match self.call_model(&model_call, turn, schema.as_ref()).await {

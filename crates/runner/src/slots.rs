@@ -71,7 +71,7 @@ impl Runner {
         };
         let Some(agent) = agent else { return Ok(None) };
         match self.agents.get_cached(agent).await {
-            Ok(record) => Ok(record.map(|record| (agent, record.agent.draft().limits.clone()))),
+            Ok(record) => Ok(record.map(|record| (agent, record.agent.definition().limits.clone()))),
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }

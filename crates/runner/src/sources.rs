@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use domain::{AgentId, DocumentContent, ErrorType, Fault, Passage};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sources::{Document, IndexError, IndexedDocument, Library, UnreadableDocument};
-use store::{AgentRecord, Agents, Documents, StoreError, error_chain};
+use store::{Agents, Documents, StoreError, StoredAgent, error_chain};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::spawn_blocking;
 
@@ -94,7 +94,7 @@ impl Sources {
     /// model they are the answer.
     pub async fn best_passages(
         &self,
-        record: &AgentRecord,
+        record: &StoredAgent,
         query: String,
     ) -> Result<Vec<Passage>, SourcesError> {
         let Some(library) = self.library(record).await? else { return Ok(Vec::new()) };
@@ -104,7 +104,7 @@ impl Sources {
     /// Up to `limit` passages for a query, best first. Used by the tool `search_sources`.
     pub async fn search(
         &self,
-        record: &AgentRecord,
+        record: &StoredAgent,
         query: String,
         limit: usize,
     ) -> Result<Vec<Passage>, SourcesError> {
@@ -113,7 +113,7 @@ impl Sources {
     }
 
     /// The library of this revision of the agent, or of a later one.
-    async fn library(&self, record: &AgentRecord) -> Result<Option<Arc<Library>>, SourcesError> {
+    async fn library(&self, record: &StoredAgent) -> Result<Option<Arc<Library>>, SourcesError> {
         if !has_sources(record) {
             return Ok(None);
         }
@@ -134,7 +134,7 @@ impl Sources {
     /// record was read, reads the record again.
     async fn load(
         &self,
-        record: &AgentRecord,
+        record: &StoredAgent,
         known: Option<CachedLibrary>,
     ) -> Result<CachedLibrary, SourcesError> {
         let known = known.map(|cached| cached.contents).unwrap_or_default();
@@ -155,7 +155,7 @@ impl Sources {
     /// Every document of the record, or `None` if one of them is missing.
     async fn load_contents(
         &self,
-        record: &AgentRecord,
+        record: &StoredAgent,
         known: &HashMap<DocumentContent, Arc<Document>>,
     ) -> Result<Option<HashMap<DocumentContent, Arc<Document>>>, SourcesError> {
         let id = record.agent.id();
@@ -203,16 +203,16 @@ impl LibraryCache {
     }
 }
 
-fn has_sources(record: &AgentRecord) -> bool {
-    !record.agent.draft().sources.is_empty() || !record.catalogue.documents().is_empty()
+fn has_sources(record: &StoredAgent) -> bool {
+    !record.agent.definition().sources.is_empty() || !record.catalogue.documents().is_empty()
 }
 
 /// Combines the documents and the texts of the definition in one library.
 fn build_library(
-    record: &AgentRecord,
+    record: &StoredAgent,
     contents: HashMap<DocumentContent, Arc<Document>>,
 ) -> Result<CachedLibrary, SourcesError> {
-    let texts = &record.agent.draft().sources;
+    let texts = &record.agent.definition().sources;
     let mut documents = Vec::new();
     if !texts.is_empty() {
         let document = Arc::new(Document::from_texts(texts)?);

@@ -9,7 +9,7 @@ use domain::{
     TaskId, after_fault, gives_up_waiting,
 };
 use futures::FutureExt as _;
-use store::{AgentRecord, Claim, Claimed, EndAbandoned, Finish, Release, StoreError, Wait, error_chain};
+use store::{Claim, Claimed, EndAbandoned, Finish, Release, StoreError, StoredAgent, Wait, error_chain};
 
 use crate::attempt::AttemptOutcome;
 use crate::disposition::{Disposition, LOOK_AGAIN, defer_refused, superseded};
@@ -209,7 +209,7 @@ impl Runner {
                 Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ended");
             return self.finish(claimed, &Run::given_up(earlier.as_ref(), failure)).await;
         };
-        let timeout = record.agent.draft().limits.timeout();
+        let timeout = record.agent.definition().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
         let budget = timeout.saturating_sub(claimed.task.spent).min(alive_for);
         let attempt = drive::attempt(self, &record, claimed, &payload, earlier, budget);
@@ -225,7 +225,7 @@ impl Runner {
     /// A function caches agents for some seconds. If the definition has been replaced in the
     /// meantime, perhaps with a new API key, a permanent error may not apply to the new
     /// definition. So the task is tried again with it.
-    async fn retry_if_outdated(&self, attempt: AttemptOutcome, used: &AgentRecord) -> AttemptOutcome {
+    async fn retry_if_outdated(&self, attempt: AttemptOutcome, used: &StoredAgent) -> AttemptOutcome {
         let (failure, run) = match attempt {
             AttemptOutcome::Faulted { fault: Fault::Permanent(failure), run }
                 if may_be_outdated(failure.kind, used) =>
@@ -322,8 +322,8 @@ impl Runner {
 
 /// An API key that belongs to the agent gets a new name when it is replaced, and the old one
 /// is deleted. Other model errors are not worth another read of the agent.
-fn may_be_outdated(error: ErrorType, used: &AgentRecord) -> bool {
-    let model = used.agent.draft().model.as_ref();
+fn may_be_outdated(error: ErrorType, used: &StoredAgent) -> bool {
+    let model = used.agent.definition().model.as_ref();
     let has_own_key = matches!(model.and_then(|model| model.api_key.as_ref()), Some(ApiKey::Stored(_)));
     error == ErrorType::InvalidAgent || (error == ErrorType::ModelError && has_own_key)
 }

@@ -36,7 +36,7 @@ pub(crate) async fn invoke_agent(
     model: &ModelConfig,
     attempt: impl Future<Output = AttemptOutcome>,
 ) -> AttemptOutcome {
-    let name = agent.draft().name.as_str();
+    let name = agent.definition().name.as_str();
     let span = info_span!(
         target: "gen_ai", "invoke_agent", otel.name = format!("invoke_agent {name}"), otel.kind = "internal",
         gen_ai.operation.name = "invoke_agent", gen_ai.provider.name = provider_name(model),

@@ -27,7 +27,7 @@ mod secrets;
 mod tables;
 mod tasks;
 
-pub use agents::{AgentRecord, Agents, CreateError, TokenRecord, UpdateError, Webhook};
+pub use agents::{Agents, CreateError, StoredAgent, TokenRecord, UpdateError, Webhook};
 pub use audit::{AuditPosition, AuditStream};
 pub use bedrock::{Bedrock, SignError};
 pub use ca_certificates::trusted_certificates;

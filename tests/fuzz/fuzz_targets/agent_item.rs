@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
         let listed = agents.list().await;
         assert_eq!(alone.is_ok(), listed.is_ok());
         if let Ok(Some(record)) = alone {
-            let _ = serde_json::to_vec(record.agent.draft()).unwrap();
+            let _ = serde_json::to_vec(record.agent.definition()).unwrap();
         }
     });
 });

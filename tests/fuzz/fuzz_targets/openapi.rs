@@ -3,7 +3,7 @@
 #![no_main]
 
 use domain::agent::{Operation, Tool, import_openapi};
-use domain::{Agent, AgentDraft};
+use domain::{Agent, Definition};
 use fuzz::{AGENT, last_line};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -25,10 +25,10 @@ fuzz_target!(|input: &[u8]| {
 /// Whatever is imported can be given to an agent.
 fn is_taken(operation: Operation) -> bool {
     let tool = json!({ "type": "http", "name": "api", "base_url": BASE_URL, "operations": [operation] });
-    let mut draft = AgentDraft::named("fuzz", Vec::new());
-    draft.tools.push(serde_json::from_value::<Tool>(tool.clone()).unwrap());
+    let mut definition = Definition::named("fuzz", Vec::new());
+    definition.tools.push(serde_json::from_value::<Tool>(tool.clone()).unwrap());
     let is_small = tool.to_string().len() <= 60_000;
-    Agent::new(AGENT, draft).is_ok() || !is_small
+    Agent::new(AGENT, definition).is_ok() || !is_small
 }
 
 /// Whatever it is called with, it goes to its API, and no argument makes a segment

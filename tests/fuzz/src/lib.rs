@@ -11,7 +11,7 @@ mod dynamo;
 use std::alloc::System;
 
 use cap::Cap;
-use domain::{Agent, AgentDraft, AgentId, Moment, TaskId, TaskKey};
+use domain::{Agent, AgentId, Definition, Moment, TaskId, TaskKey};
 
 #[cfg(feature = "whole")]
 pub use dynamo::{Dynamo, Item, block_on};
@@ -35,9 +35,9 @@ pub fn task_id() -> TaskId {
 
 /// That agent with this prompt, as if it had passed every check.
 pub fn agent_with(prompt: &str) -> Agent {
-    let mut draft = AgentDraft::named("fuzz", Vec::new());
-    draft.prompt = Some(prompt.to_owned());
-    Agent::from_stored(AGENT, draft)
+    let mut definition = Definition::named("fuzz", Vec::new());
+    definition.prompt = Some(prompt.to_owned());
+    Agent::from_stored(AGENT, definition)
 }
 
 /// An input in two parts: all before its last line, and that line.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hint::black_box;
 
 use domain::{
-    Agent, AgentDraft, AgentId, Answer, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Provider,
+    Agent, AgentId, Answer, Definition, Ended, IdempotencyKey, Moment, Outcome, Passage, Payload, Provider,
     Salt, TaskId, TaskKey, TokenHash, Usage, WebhookToken,
 };
 use runner::{SecretScrubber, parse_reply};
@@ -38,8 +38,8 @@ pub(crate) fn all() -> Result<Vec<Operation>, Box<dyn Error>> {
     let salt = Salt::new([9; 32]);
     let id = TaskId::new(NOW, TaskKey::random([3; 10]));
     let (id_text, id_hex) = (id.to_string(), id.key().as_hex());
-    let (agent, _) = Agent::new(AGENT, AgentDraft::from_json(DEFINITION.as_bytes())?)?;
-    let (plain_agent, _) = Agent::new(AGENT, AgentDraft::from_json(PLAIN_DEFINITION.as_bytes())?)?;
+    let agent = Agent::new(AGENT, Definition::from_json(DEFINITION.as_bytes())?)?;
+    let plain_agent = Agent::new(AGENT, Definition::from_json(PLAIN_DEFINITION.as_bytes())?)?;
     let payload = Payload::from_json(&small)?;
     let plain_payload = payload.clone();
     let reply = completion();

@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use domain::agent::imported_token_name;
-use domain::{AgentDraft, AuditEntry, AuditEvent};
+use domain::{AuditEntry, AuditEvent, Definition};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{AgentRecord, Webhook};
+use store::{StoredAgent, Webhook};
 use utoipa::ToSchema;
 
 use super::view::{AgentView, WebhookUrl};
@@ -112,20 +112,20 @@ fn parse_overlap(body: &[u8]) -> Result<Duration, ManageError> {
 impl Management {
     async fn update(
         &self,
-        current: &AgentRecord,
+        current: &StoredAgent,
         patch: Value,
         actor: &Actor,
-    ) -> Result<AgentRecord, ManageError> {
+    ) -> Result<StoredAgent, ManageError> {
         let Value::Object(fields) = &patch else { return Err(ManageError::NotAnObject) };
         if fields.contains_key("webhook_token") {
             return Err(ManageError::TokenFixed);
         }
-        let mut definition = json!(current.agent.draft());
+        let mut definition = json!(current.agent.definition());
         merge(&mut definition, patch);
-        let draft = AgentDraft::from_json(definition.to_string().as_bytes())?;
-        let agent = current.agent.changed(draft)?;
+        let definition = Definition::from_json(definition.to_string().as_bytes())?;
+        let agent = current.agent.changed(definition)?;
         let agent = self.store_api_key(agent).await?;
-        let replaced = self.replace(current, AgentRecord { agent: agent.clone(), ..current.clone() }).await;
+        let replaced = self.replace(current, StoredAgent { agent: agent.clone(), ..current.clone() }).await;
         if let Ok(record) = &replaced {
             self.record(actor, update_entry(current, record)).await;
         }
@@ -145,10 +145,10 @@ impl Management {
 
     async fn rotate(
         &self,
-        current: &AgentRecord,
+        current: &StoredAgent,
         overlap: Duration,
         actor: &Actor,
-    ) -> Result<AgentRecord, ManageError> {
+    ) -> Result<StoredAgent, ManageError> {
         let now = self.clock.now();
         let version = current.webhook.version + 1;
         let last = now.plus(overlap);
@@ -166,7 +166,7 @@ impl Management {
             current: self.token(current.agent.id(), version).hash(),
             previous,
         };
-        let record = self.replace(current, AgentRecord { webhook, ..current.clone() }).await?;
+        let record = self.replace(current, StoredAgent { webhook, ..current.clone() }).await?;
         let entry = audit_entry(AuditEvent::WebhookRotated, &record);
         self.record(actor, AuditEntry { overlap_seconds: Some(overlap.as_secs()), ..entry }).await;
         if current.webhook.imported {
@@ -177,18 +177,18 @@ impl Management {
 
     pub(crate) async fn replace(
         &self,
-        current: &AgentRecord,
-        record: AgentRecord,
-    ) -> Result<AgentRecord, ManageError> {
+        current: &StoredAgent,
+        record: StoredAgent,
+    ) -> Result<StoredAgent, ManageError> {
         let now = self.clock.now();
-        let mut record = AgentRecord { updated_at: now, revision: current.revision + 1, ..record };
+        let mut record = StoredAgent { updated_at: now, revision: current.revision + 1, ..record };
         // An expired token may belong to another agent by now.
         record.webhook.previous.retain(|(_, until)| now < *until);
         self.agents.update(current, &record).await?;
         Ok(record)
     }
 
-    pub(crate) async fn delete_agent_secrets(&self, record: &AgentRecord) -> Result<(), ManageError> {
+    pub(crate) async fn delete_agent_secrets(&self, record: &StoredAgent) -> Result<(), ManageError> {
         let id = record.agent.id();
         if record.webhook.imported {
             self.secrets.remove(&imported_token_name(id)).await?;
@@ -201,8 +201,8 @@ impl Management {
 }
 
 /// The audit entry of an update.
-fn update_entry(current: &AgentRecord, record: &AgentRecord) -> AuditEntry {
-    let (old, new) = (current.agent.draft(), record.agent.draft());
+fn update_entry(current: &StoredAgent, record: &StoredAgent) -> AuditEntry {
+    let (old, new) = (current.agent.definition(), record.agent.definition());
     let entry = audit_entry(AuditEvent::AgentUpdated, record).with_differences(Some(old), new);
     AuditEntry { event: AuditEvent::for_update(&entry.fields, new.enabled), ..entry }
 }

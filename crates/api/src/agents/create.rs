@@ -4,19 +4,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use domain::agent::imported_token_name;
-use domain::{Agent, AgentDraft, AgentId, AuditEntry, AuditEvent, Catalogue, Salt, WebhookToken};
-use store::{AgentRecord, CreateError, Webhook};
+use domain::{Agent, AgentId, AuditEntry, AuditEvent, Catalogue, NewAgent, Salt, WebhookToken};
+use store::{CreateError, StoredAgent, Webhook};
 
 use super::view::AgentView;
 use super::{Body, ManageError, audit_entry};
 use crate::audit::Actor;
+use crate::openapi::shapes::NewAgentBody;
 use crate::{Management, Problem};
 
 /// Creates an agent.
 ///
 /// Only `name` is required. The response has the webhook URL, which works at once.
 #[utoipa::path(post, path = "/api/agents", tag = "Agents", operation_id = "create_agent",
-    request_body(content = AgentDraft, description = "The agent's definition.", example = json!({
+    request_body(content = NewAgentBody, description = "The agent's definition.", example = json!({
         "name": "order-triage",
         "prompt": "You triage orders. Order: {{ payload.order }}",
         "model": { "provider": "openai", "base_url": "http://127.0.0.1:8080/v1", "name": "any-model", "api_key": { "secret": "team/openai" } },
@@ -28,28 +29,28 @@ pub(crate) async fn create(
     Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<AgentView>), Problem> {
-    let draft = AgentDraft::from_json(&body.map_err(ManageError::from)?).map_err(ManageError::Invalid)?;
-    let record = management.create(draft, &actor).await?;
+    let new = NewAgent::from_json(&body.map_err(ManageError::from)?).map_err(ManageError::Invalid)?;
+    let record = management.create(new, &actor).await?;
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
 }
 
 /// The audit entry of a creation. Every field is new, so the entry lists none.
-fn creation_entry(record: &AgentRecord) -> AuditEntry {
+fn creation_entry(record: &StoredAgent) -> AuditEntry {
     let entry = audit_entry(AuditEvent::AgentCreated, record);
-    AuditEntry { fields: Vec::new(), ..entry.with_differences(None, record.agent.draft()) }
+    AuditEntry { fields: Vec::new(), ..entry.with_differences(None, record.agent.definition()) }
 }
 
 impl Management {
-    /// The webhook token is derived from the agent's id, unless the draft imports one.
-    pub async fn create(&self, draft: AgentDraft, actor: &Actor) -> Result<AgentRecord, ManageError> {
+    /// The webhook token is derived from the agent's id, unless the request imports one.
+    pub async fn create(&self, new: NewAgent, actor: &Actor) -> Result<StoredAgent, ManageError> {
         let (mut id, mut salt) = ([0; 16], [0; 32]);
         getrandom::fill(&mut id)?;
         getrandom::fill(&mut salt)?;
-        let (agent, imported) = Agent::new(AgentId::random(id), draft)?;
+        let agent = Agent::new(AgentId::random(id), new.definition)?;
         let agent = self.store_api_key(agent).await?;
-        let webhook = self.first_webhook(agent.id(), imported).await?;
+        let webhook = self.first_webhook(agent.id(), new.webhook_token).await?;
         let now = self.clock.now();
-        let record = AgentRecord {
+        let record = StoredAgent {
             agent,
             salt: Salt::new(salt),
             webhook,

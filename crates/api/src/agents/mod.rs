@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use domain::agent::{ApiKey, SecretError, imported_token_name, is_own_api_key, new_api_key_name};
 use domain::{Agent, AgentError, AgentId, AuditEntry, AuditEvent, WebhookToken};
-use store::{AgentRecord, CreateError, StoreError, UpdateError};
+use store::{CreateError, StoreError, StoredAgent, UpdateError};
 
 use crate::{Management, Problem};
 
@@ -67,14 +67,14 @@ pub enum ManageError {
 }
 
 impl Management {
-    async fn find(&self, id: AgentPath) -> Result<AgentRecord, ManageError> {
+    async fn find(&self, id: AgentPath) -> Result<StoredAgent, ManageError> {
         let id = id.ok().and_then(|Path(id)| AgentId::parse(&id)).ok_or(ManageError::NotFound)?;
         self.agents.get(id).await?.ok_or(ManageError::NotFound)
     }
 
     /// The agent's webhook URL. Its token is derived or, if it was imported from another
     /// system, read from the secret store.
-    pub async fn webhook_url(&self, record: &AgentRecord) -> Result<String, ManageError> {
+    pub async fn webhook_url(&self, record: &StoredAgent) -> Result<String, ManageError> {
         let id = record.agent.id();
         let token = if record.webhook.imported {
             let name = imported_token_name(id);
@@ -93,7 +93,7 @@ impl Management {
     /// Moves a plain API key to the secret store, under a new name: the agent's earlier key
     /// stays until the agent is updated.
     async fn store_api_key(&self, agent: Agent) -> Result<Agent, ManageError> {
-        let key = agent.draft().model.as_ref().and_then(|model| model.api_key.as_ref());
+        let key = agent.definition().model.as_ref().and_then(|model| model.api_key.as_ref());
         let Some(ApiKey::Inline(key)) = key else { return Ok(agent) };
         let mut entropy = [0; 8];
         getrandom::fill(&mut entropy)?;
@@ -103,10 +103,10 @@ impl Management {
     }
 }
 
-pub(crate) fn audit_entry(event: AuditEvent, record: &AgentRecord) -> AuditEntry {
+pub(crate) fn audit_entry(event: AuditEvent, record: &StoredAgent) -> AuditEntry {
     AuditEntry {
         agent_id: Some(record.agent.id().to_string()),
-        agent_name: Some(record.agent.draft().name.clone()),
+        agent_name: Some(record.agent.definition().name.clone()),
         ..AuditEntry::new(event)
     }
 }
@@ -114,7 +114,7 @@ pub(crate) fn audit_entry(event: AuditEvent, record: &AgentRecord) -> AuditEntry
 /// The name of the agent's API key if the key came with the definition. `None` if the owner
 /// manages the key as a secret.
 fn own_api_key(agent: &Agent) -> Option<&str> {
-    match agent.draft().model.as_ref()?.api_key.as_ref()? {
+    match agent.definition().model.as_ref()?.api_key.as_ref()? {
         ApiKey::Stored(name) if is_own_api_key(agent.id(), &name.secret) => Some(&name.secret),
         ApiKey::Stored(_) | ApiKey::Inline(_) => None,
     }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{Agent, AgentDraft, AgentError, AgentId, Payload, PayloadError, TaskId, TaskKey};
+use domain::{Agent, AgentError, AgentId, Definition, Payload, PayloadError, TaskId, TaskKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use subprocess::RenderError;
@@ -83,9 +83,9 @@ fn parse_preview(body: &[u8]) -> Result<(Agent, Payload), PreviewError> {
     let PromptPreview { prompt, payload, name } = serde_json::from_slice(body)?;
     let payload = Payload::from_json(payload.get().as_bytes())?;
     let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
-    let draft = AgentDraft { prompt, ..AgentDraft::named(name, Vec::new()) };
+    let definition = Definition { prompt, ..Definition::named(name, Vec::new()) };
     // All previews have the same id. An agent's prompts are rendered one at a time, so previews are too.
-    let (agent, _) = Agent::new(AgentId::random([0; 16]), draft)?;
+    let agent = Agent::new(AgentId::random([0; 16]), definition)?;
     Ok((agent, payload))
 }
 

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use domain::agent::{SecretError, check_secret_name, check_secret_value};
 use domain::{AuditEntry, AuditEvent};
 use serde::{Deserialize, Serialize};
-use store::AgentRecord;
+use store::StoredAgent;
 use utoipa::ToSchema;
 
 use super::{Body, ManageError};
@@ -95,7 +95,7 @@ pub(crate) async fn delete_secret(
     }
     let agents = management.agents.list().await?;
     let named: Vec<&str> = agents_using(&agents, &name)
-        .map(|record| record.agent.draft().name.as_str())
+        .map(|record| record.agent.definition().name.as_str())
         .take(MOST_NAMED)
         .collect();
     if !named.is_empty() {
@@ -128,6 +128,6 @@ fn parse_value(body: &[u8]) -> Result<String, ManageError> {
     Ok(given.value)
 }
 
-fn agents_using<'a>(agents: &'a [AgentRecord], secret: &str) -> impl Iterator<Item = &'a AgentRecord> {
+fn agents_using<'a>(agents: &'a [StoredAgent], secret: &str) -> impl Iterator<Item = &'a StoredAgent> {
     agents.iter().filter(move |record| record.agent.refers_to(secret))
 }

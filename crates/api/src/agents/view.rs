@@ -1,8 +1,8 @@
 //! Agents in responses.
 
-use domain::AgentDraft;
+use domain::Definition;
 use serde::Serialize;
-use store::AgentRecord;
+use store::StoredAgent;
 use utoipa::ToSchema;
 
 use super::ManageError;
@@ -15,10 +15,10 @@ pub(crate) struct AgentView {
     /// The agent's id.
     #[schema(format = "uuid")]
     agent_id: String,
-    // `openapi/shapes.rs` adds the fields of `AgentDraft` to the OpenAPI schema.
+    // `openapi/shapes.rs` adds the fields of `Definition` to the OpenAPI schema.
     #[serde(flatten)]
     #[schema(ignore)]
-    definition: AgentDraft,
+    definition: Definition,
     /// The webhook URL.
     #[schema(format = "uri")]
     webhook_url: String,
@@ -48,17 +48,17 @@ pub(crate) struct WebhookUrl {
 }
 
 impl Management {
-    pub(super) async fn view(&self, record: &AgentRecord) -> Result<AgentView, ManageError> {
+    pub(super) async fn view(&self, record: &StoredAgent) -> Result<AgentView, ManageError> {
         Ok(AgentView {
             agent_id: record.agent.id().to_string(),
-            definition: record.agent.draft().clone(),
+            definition: record.agent.definition().clone(),
             webhook_url: self.webhook_url(record).await?,
             created_at: record.created_at.rfc3339(),
             updated_at: record.updated_at.rfc3339(),
         })
     }
 
-    pub(super) async fn url_view(&self, record: &AgentRecord) -> Result<WebhookUrl, ManageError> {
+    pub(super) async fn url_view(&self, record: &StoredAgent) -> Result<WebhookUrl, ManageError> {
         Ok(WebhookUrl { success: true, webhook_url: self.webhook_url(record).await? })
     }
 }

@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 
-use domain::{AgentDraft, Limits, ModelConfig, Price};
+use domain::{Definition, Limits, ModelConfig, Price};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, AllOf, Object, Schema, SchemaType};
-use utoipa::openapi::{Components, Content, OneOfBuilder, OpenApi, Ref, RefOr, Type};
+use utoipa::openapi::{Components, Content, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, Type};
 use utoipa::{Modify, PartialSchema, ToSchema};
 
 pub(super) struct Shapes;
+
+/// The body of the request that creates an agent, as [`domain::NewAgent`] parses it.
+pub(crate) struct NewAgentBody;
 
 /// A JSON merge patch (RFC 7396) of an agent's definition: all fields are optional, and
 /// `null` removes fields that are optional in the definition.
@@ -60,11 +63,9 @@ fn remove_null_body(operation: &mut Operation) {
 
 /// The fields of the definition are also fields of an agent in a response.
 fn complete_agent(components: &mut Components) {
-    let definition = object(AgentDraft::schema());
+    let definition = object(Definition::schema());
     let Some(RefOr::T(Schema::Object(agent))) = components.schemas.get_mut("Agent") else { return };
-    for (name, schema) in definition.properties.into_iter().filter(|(name, _)| name != "webhook_token") {
-        agent.properties.insert(name, schema);
-    }
+    agent.properties.extend(definition.properties);
     agent.required.extend(["name", "tools", "sources", "limits", "enabled"].map(ToOwned::to_owned));
 }
 
@@ -103,10 +104,36 @@ fn close(object: &mut Object) {
     object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
 }
 
+impl PartialSchema for NewAgentBody {
+    fn schema() -> RefOr<Schema> {
+        let mut body = object(Definition::schema());
+        let token = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some(
+                "The token of an existing webhook URL, to import an agent from another system.",
+            ))
+            .min_length(Some(16))
+            .max_length(Some(128))
+            .pattern(Some("^[A-Za-z0-9_-]+$"));
+        body.properties.insert("webhook_token".to_owned(), token.build().into());
+        body.description = Some("The definition of an agent. Only `name` is required.".into());
+        body.into()
+    }
+}
+
+impl ToSchema for NewAgentBody {
+    fn name() -> Cow<'static, str> {
+        "NewAgent".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Definition::schemas(schemas);
+    }
+}
+
 impl PartialSchema for AgentPatch {
     fn schema() -> RefOr<Schema> {
-        let mut patch = patch_of(object(AgentDraft::schema()));
-        patch.properties.shift_remove("webhook_token");
+        let mut patch = patch_of(object(Definition::schema()));
         patch.description = Some(
             "The fields of the definition to change. `null` removes a field that is optional there.".into(),
         );

@@ -171,7 +171,7 @@ async fn load_prices(
         Some(agent) => management.agents.get(agent).await?.into_iter().collect(),
         None => management.agents.list().await?,
     };
-    let price_of = |record: &store::AgentRecord| record.agent.draft().model.as_ref()?.price;
+    let price_of = |record: &store::StoredAgent| record.agent.definition().model.as_ref()?.price;
     let mut prices: HashMap<_, _> =
         records.iter().map(|record| (record.agent.id(), price_of(record))).collect();
     // Tasks of a deleted agent may still be stored.

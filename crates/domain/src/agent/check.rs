@@ -7,7 +7,7 @@ use url::Url;
 
 use super::credential::{credential_in_url, has_user_info};
 use super::secret::{AGENTS_SECRETS, is_secret_name};
-use super::{AgentDraft, AgentError, ApiKey, Limits, ModelConfig, Provider, tools};
+use super::{AgentError, ApiKey, Definition, Limits, ModelConfig, Provider, tools};
 use crate::{AgentId, AnswerSchema, check_template};
 
 /// Maximum size of all inline source texts of one agent, in bytes. It keeps the agent
@@ -138,27 +138,27 @@ fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
     if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
 }
 
-pub(super) fn check_texts(draft: &AgentDraft) -> Result<(), AgentError> {
-    if !(1..=128).contains(&draft.name.chars().count()) {
+pub(super) fn check_texts(definition: &Definition) -> Result<(), AgentError> {
+    if !(1..=128).contains(&definition.name.chars().count()) {
         return Err(AgentError::Name);
     }
-    if let Some(prompt) = &draft.prompt {
+    if let Some(prompt) = &definition.prompt {
         if prompt.len() > MAX_PROMPT_BYTES {
             return Err(AgentError::PromptTooLong);
         }
         check_template(prompt)?;
     }
-    let bytes: usize = draft.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
+    let bytes: usize = definition.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
     if bytes > MAX_SOURCE_BYTES {
         return Err(AgentError::SourcesTooLarge);
     }
     Ok(())
 }
 
-pub(super) fn check_output(draft: &AgentDraft) -> Result<(), AgentError> {
-    let Some(schema) = &draft.output_schema else { return Ok(()) };
+pub(super) fn check_output(definition: &Definition) -> Result<(), AgentError> {
+    let Some(schema) = &definition.output_schema else { return Ok(()) };
     AnswerSchema::parse(schema)?;
-    match &draft.model {
+    match &definition.model {
         Some(model) if model.provider == Provider::Extractive => Err(AgentError::SchemaWithoutModel),
         _ => Ok(()),
     }

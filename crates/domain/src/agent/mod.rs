@@ -26,10 +26,10 @@ pub use tools::{
     import_openapi,
 };
 
-/// The definition of an agent. Only `name` is required.
+/// What an agent is. Only `name` is required. An [`Agent`] has checked it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AgentDraft {
+pub struct Definition {
     /// 1 to 128 characters.
     #[schema(min_length = 1, max_length = 128, pattern = r"\S")]
     pub name: String,
@@ -57,15 +57,18 @@ pub struct AgentDraft {
     #[serde(default = "enabled")]
     #[schema(default = enabled)]
     pub enabled: bool,
-    /// The token of an existing webhook URL, to import an agent from another system.
-    #[serde(default, skip_serializing)]
-    #[schema(min_length = 16, max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
-    pub webhook_token: Option<String>,
 }
 
-impl fmt::Debug for AgentDraft {
+/// The request that creates an agent.
+pub struct NewAgent {
+    pub definition: Definition,
+    /// The token of an existing webhook URL, to import an agent from another system.
+    pub webhook_token: Option<WebhookToken>,
+}
+
+impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentDraft").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Definition").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -203,52 +206,47 @@ pub enum AgentError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
     id: AgentId,
-    draft: AgentDraft,
+    definition: Definition,
 }
 
 impl Agent {
-    /// Checks a definition. The imported webhook token, if any, is returned separately
-    /// because an agent never holds one.
-    pub fn new(id: AgentId, draft: AgentDraft) -> Result<(Self, Option<WebhookToken>), AgentError> {
-        Self::checked(id, draft, None)
+    /// Checks the definition of a new agent.
+    pub fn new(id: AgentId, definition: Definition) -> Result<Self, AgentError> {
+        Self::checked(id, definition, None)
     }
 
     /// Checks a changed definition of this agent. An unchanged model and unchanged tools are
     /// not checked again: a rule that is newer than they are must not prevent renaming or
     /// disabling the agent.
-    pub fn changed(&self, draft: AgentDraft) -> Result<Self, AgentError> {
-        Self::checked(self.id, draft, Some(&self.draft)).map(|(agent, _)| agent)
+    pub fn changed(&self, definition: Definition) -> Result<Self, AgentError> {
+        Self::checked(self.id, definition, Some(&self.definition))
     }
 
     fn checked(
         id: AgentId,
-        mut draft: AgentDraft,
-        stored: Option<&AgentDraft>,
-    ) -> Result<(Self, Option<WebhookToken>), AgentError> {
-        draft.name = draft.name.trim().to_owned();
-        check_texts(&draft)?;
-        check_output(&draft)?;
-        check_limits(&draft.limits)?;
-        if stored.is_none_or(|stored| stored.tools != draft.tools) {
-            tools::expand(&mut draft.tools)?;
-            tools::check_tools(&draft.tools)?;
+        mut definition: Definition,
+        stored: Option<&Definition>,
+    ) -> Result<Self, AgentError> {
+        definition.name = definition.name.trim().to_owned();
+        check_texts(&definition)?;
+        check_output(&definition)?;
+        check_limits(&definition.limits)?;
+        if stored.is_none_or(|stored| stored.tools != definition.tools) {
+            tools::expand(&mut definition.tools)?;
+            tools::check_tools(&definition.tools)?;
         }
-        if let Some(model) = &draft.model
+        if let Some(model) = &definition.model
             && stored.is_none_or(|stored| stored.model.as_ref() != Some(model))
         {
             check_model(model)?;
             check_secret_owner(id, model)?;
         }
-        let token = match draft.webhook_token.take() {
-            Some(text) => Some(WebhookToken::parse(&text).ok_or(AgentError::WebhookToken)?),
-            None => None,
-        };
-        Ok((Self { id, draft }, token))
+        Ok(Self { id, definition })
     }
 
     /// An agent from the store. It was checked before it was stored.
-    pub const fn from_stored(id: AgentId, draft: AgentDraft) -> Self {
-        Self { id, draft }
+    pub const fn from_stored(id: AgentId, definition: Definition) -> Self {
+        Self { id, definition }
     }
 
     pub const fn id(&self) -> AgentId {
@@ -258,18 +256,18 @@ impl Agent {
     /// The same agent, with its model's API key stored as this secret.
     #[must_use]
     pub fn with_stored_api_key(mut self, secret: String) -> Self {
-        if let Some(model) = &mut self.draft.model {
+        if let Some(model) = &mut self.definition.model {
             model.api_key = Some(ApiKey::Stored(SecretName { secret }));
         }
         self
     }
 
-    pub const fn draft(&self) -> &AgentDraft {
-        &self.draft
+    pub const fn definition(&self) -> &Definition {
+        &self.definition
     }
 }
 
-impl AgentDraft {
+impl Definition {
     /// A definition with this name and these sources. All other fields have their defaults.
     pub fn named(name: &str, sources: Vec<Source>) -> Self {
         Self {
@@ -281,15 +279,33 @@ impl AgentDraft {
             sources,
             limits: Limits::default(),
             enabled: true,
-            webhook_token: None,
         }
     }
 
     /// Parses a definition. The error names unknown fields.
     pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
-        let value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
+        Self::from_value(serde_json::from_slice(json).map_err(AgentError::Shape)?)
+    }
+
+    fn from_value(value: Value) -> Result<Self, AgentError> {
         check_shape(&value)?;
         serde_path_to_error::deserialize(value).map_err(AgentError::Field)
+    }
+}
+
+impl NewAgent {
+    /// Parses the fields of a definition, and `webhook_token`.
+    pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
+        let mut value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
+        let token = value.as_object_mut().and_then(|fields| fields.shift_remove("webhook_token"));
+        let webhook_token = match token {
+            None | Some(Value::Null) => None,
+            Some(token) => {
+                let parsed = token.as_str().and_then(WebhookToken::parse);
+                Some(parsed.ok_or(AgentError::WebhookToken)?)
+            }
+        };
+        Ok(Self { definition: Definition::from_value(value)?, webhook_token })
     }
 }
 
@@ -298,16 +314,16 @@ mod tests {
     use super::*;
 
     fn check(json: &str) -> Result<Agent, String> {
-        let draft = AgentDraft::from_json(json.as_bytes()).map_err(|error| error.to_string())?;
-        Agent::new(AgentId::random([1; 16]), draft).map(|(agent, _)| agent).map_err(|error| error.to_string())
+        let new = NewAgent::from_json(json.as_bytes()).map_err(|error| error.to_string())?;
+        Agent::new(AgentId::random([1; 16]), new.definition).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_name_is_enough() {
         let agent = check(r#"{"name":" triage "}"#).unwrap();
-        assert_eq!(agent.draft().name, "triage");
-        assert_eq!(agent.draft().limits, Limits::default());
-        assert!(agent.draft().enabled);
+        assert_eq!(agent.definition().name, "triage");
+        assert_eq!(agent.definition().limits, Limits::default());
+        assert!(agent.definition().enabled);
     }
 
     #[test]
@@ -379,12 +395,12 @@ mod tests {
             let model = serde_json::json!({ "base_url": "https://h/v1?key=1", "name": "m" });
             let json =
                 serde_json::json!({ "name": "a", "tools": [tool], "model": model, "enabled": enabled });
-            AgentDraft::from_json(json.to_string().as_bytes()).unwrap()
+            Definition::from_json(json.to_string().as_bytes()).unwrap()
         };
         let id = AgentId::random([1; 16]);
         assert!(Agent::new(id, definition("X-Pass", true)).is_err());
         let stored = Agent::from_stored(id, definition("X-Pass", true));
-        assert!(!stored.changed(definition("X-Pass", false)).unwrap().draft().enabled);
+        assert!(!stored.changed(definition("X-Pass", false)).unwrap().definition().enabled);
         assert!(stored.changed(definition("X-Pwd", true)).is_err());
     }
 

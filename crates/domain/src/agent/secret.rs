@@ -51,7 +51,7 @@ pub(super) fn is_secret_name(name: &str) -> bool {
 impl Agent {
     /// Whether the definition refers to this secret anywhere.
     pub fn refers_to(&self, secret: &str) -> bool {
-        refers_to(&json!(self.draft), secret)
+        refers_to(&json!(self.definition), secret)
     }
 }
 
@@ -69,7 +69,7 @@ fn refers_to(value: &Value, secret: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AgentDraft, AgentId};
+    use crate::{AgentId, Definition};
 
     #[test]
     fn a_secret_name_is_usable_in_a_url_and_not_reserved() {
@@ -97,8 +97,8 @@ mod tests {
     fn an_agent_refers_to_the_secrets_named_in_its_definition() {
         let model = json!({ "provider": "extractive", "api_key": { "secret": "crm" } });
         let definition = json!({ "name": "crm2", "prompt": "secret: crm3", "model": model });
-        let draft = AgentDraft::from_json(definition.to_string().as_bytes()).unwrap();
-        let (agent, _) = Agent::new(AgentId::random([1; 16]), draft).unwrap();
+        let definition = Definition::from_json(definition.to_string().as_bytes()).unwrap();
+        let agent = Agent::new(AgentId::random([1; 16]), definition).unwrap();
         assert!(agent.refers_to("crm"));
         assert!(!agent.refers_to("crm2") && !agent.refers_to("crm3") && !agent.refers_to("cr"));
         let headers = json!({ "tools": [{ "headers": { "X-Key": { "secret": "of-a-tool" } } }] });

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::secret::read_secret_from_stdin;
 use super::{Client, ClientError, agent_path, read_argument, text_field, tool};
-use crate::cli::{AgentCommand, Definition, Deployment};
+use crate::cli::{AgentCommand, DefinitionArgs, Deployment};
 use crate::print_line;
 
 pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
@@ -27,7 +27,7 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
     }
 }
 
-async fn create_agent(definition: &Definition, deployment: &Deployment) -> Result<(), ClientError> {
+async fn create_agent(definition: &DefinitionArgs, deployment: &Deployment) -> Result<(), ClientError> {
     let body = definition_fields(definition)?;
     if body.get("name").is_none() {
         return Err(ClientError::Usage(
@@ -68,7 +68,7 @@ async fn show_agent(agent: &str, deployment: &Deployment) -> Result<(), ClientEr
 
 async fn update_agent(
     agent: &str,
-    definition: &Definition,
+    definition: &DefinitionArgs,
     enabled: Option<bool>,
     deployment: &Deployment,
 ) -> Result<(), ClientError> {
@@ -125,7 +125,7 @@ fn print_agent(client: &Client, agent: &Value) {
 }
 
 /// The definition as JSON. Options override the file.
-fn definition_fields(definition: &Definition) -> Result<Value, ClientError> {
+fn definition_fields(definition: &DefinitionArgs) -> Result<Value, ClientError> {
     let mut fields = match &definition.from {
         Some(path) => {
             let what = path.display().to_string();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::audit::Actor;
-use domain::{AgentDraft, Source};
+use domain::{Definition, NewAgent, Source};
 use store::error_chain;
 
 use super::{AdminToken, ServeError, Server};
@@ -38,7 +38,7 @@ pub(super) async fn introduce(
     if resumed > 0 {
         print_line(format!("resumed tasks that had not ended: {resumed}"));
     }
-    let demo = agents.iter().find(|record| record.agent.draft().name == NAME);
+    let demo = agents.iter().find(|record| record.agent.definition().name == NAME);
     let url = match demo {
         Some(record) => Some(management.webhook_url(record).await?),
         None => None,
@@ -78,7 +78,7 @@ fn strip_code_blocks(document: &str) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-fn demo_agent() -> AgentDraft {
+fn demo_agent() -> NewAgent {
     let sources = SOURCES.map(|(title, text)| Source { title: title.into(), text: strip_code_blocks(text) });
-    AgentDraft::named(NAME, sources.into())
+    NewAgent { definition: Definition::named(NAME, sources.into()), webhook_token: None }
 }

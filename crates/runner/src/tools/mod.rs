@@ -27,7 +27,7 @@ use headers::ToolHeaders;
 use http::{HttpOperation, HttpServer};
 use mcp::{McpOperation, McpServer};
 use search::SearchSources;
-use store::AgentRecord;
+use store::StoredAgent;
 
 /// An agent's tools with their connections.
 pub(crate) struct Toolbox<'a> {
@@ -66,7 +66,7 @@ impl<'a> Toolbox<'a> {
     /// Reads the secrets and opens the connections that the agent's tools need.
     pub(crate) async fn open(
         runner: &'a Runner,
-        record: &'a AgentRecord,
+        record: &'a StoredAgent,
         secrets: &'a RunSecrets,
     ) -> Result<Self, Fault> {
         let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new(), connections: Vec::new(), secrets };
@@ -79,12 +79,12 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    async fn fill(&mut self, runner: &'a Runner, record: &'a AgentRecord) -> Result<(), Fault> {
-        let draft = record.agent.draft();
-        let mcp_names = McpNames::new(&draft.tools);
+    async fn fill(&mut self, runner: &'a Runner, record: &'a StoredAgent) -> Result<(), Fault> {
+        let definition = record.agent.definition();
+        let mcp_names = McpNames::new(&definition.tools);
         // All secrets are read before any server can send one back.
-        let mut opening = Vec::with_capacity(draft.tools.len());
-        for tool in &draft.tools {
+        let mut opening = Vec::with_capacity(definition.tools.len());
+        for tool in &definition.tools {
             let headers = match tool {
                 Tool::SearchSources {} => None,
                 Tool::Http(HttpTool { headers, .. }) | Tool::Mcp(McpTool { headers, .. }) => {

@@ -3,7 +3,7 @@
 use domain::ToolSpec;
 use domain::agent::SEARCH_SOURCES;
 use serde_json::{Map, Value, json};
-use store::{AgentRecord, error_chain};
+use store::{StoredAgent, error_chain};
 
 use super::{CallError, ToolOutput};
 use crate::Sources;
@@ -14,7 +14,7 @@ const MAX_LIMIT: u64 = 20;
 
 pub(super) struct SearchSources<'a> {
     pub(super) sources: &'a Sources,
-    pub(super) record: &'a AgentRecord,
+    pub(super) record: &'a StoredAgent,
 }
 
 pub(super) fn search_spec() -> ToolSpec {

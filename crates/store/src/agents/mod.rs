@@ -35,11 +35,11 @@ pub struct Agents {
     /// Makes the audit entries of this process wait for each other.
     pub(crate) audit_turn: tokio::sync::Mutex<()>,
     by_token: Cache<String, TokenRecord>,
-    by_id: Cache<String, AgentRecord>,
+    by_id: Cache<String, StoredAgent>,
 }
 
 #[derive(Clone, Debug)]
-pub struct AgentRecord {
+pub struct StoredAgent {
     pub agent: Agent,
     /// Task keys are hashes of this salt and the caller's idempotency key.
     pub salt: Salt,
@@ -157,7 +157,7 @@ impl Agents {
     }
 
     /// Returns the agent, from the cache if possible. Used for runs.
-    pub async fn get_cached(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
+    pub async fn get_cached(&self, id: AgentId) -> Result<Option<StoredAgent>, StoreError> {
         if let Some(record) = self.by_id.get(&id.to_string()) {
             return Ok(Some(record));
         }
@@ -165,7 +165,7 @@ impl Agents {
     }
 
     /// Reads the agent from the table and updates the cache.
-    pub async fn refresh(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
+    pub async fn refresh(&self, id: AgentId) -> Result<Option<StoredAgent>, StoreError> {
         let found = self.get(id).await?;
         if let Some(record) = &found {
             self.by_id.put(id.to_string(), record.clone());
@@ -174,14 +174,14 @@ impl Agents {
     }
 
     /// Reads the agent from the table.
-    pub async fn get(&self, id: AgentId) -> Result<Option<AgentRecord>, StoreError> {
+    pub async fn get(&self, id: AgentId) -> Result<Option<StoredAgent>, StoreError> {
         let found = self.read_item(agent_key(id)).await?;
         found.as_ref().map(agent_record).transpose()
     }
 
     /// Returns all agents, oldest first. Scans the table: there are few agents, and only
     /// management requests list them.
-    pub async fn list(&self) -> Result<Vec<AgentRecord>, StoreError> {
+    pub async fn list(&self) -> Result<Vec<StoredAgent>, StoreError> {
         let found = self.scan("agent#", "scan the agents").await?;
         let mut agents = found.iter().map(agent_record).collect::<Result<Vec<_>, _>>()?;
         agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
@@ -207,7 +207,7 @@ impl Agents {
         Ok(items)
     }
 
-    pub async fn create(&self, record: &AgentRecord) -> Result<(), CreateError> {
+    pub async fn create(&self, record: &StoredAgent) -> Result<(), CreateError> {
         let agent = self.put(agent_item(record)?).condition_expression("attribute_not_exists(id)");
         let token = self
             .put(token_item(record, &record.webhook.current, None))
@@ -224,7 +224,7 @@ impl Agents {
     }
 
     /// Replaces an agent and its tokens, unless it was updated since `read`.
-    pub async fn update(&self, read: &AgentRecord, record: &AgentRecord) -> Result<(), UpdateError> {
+    pub async fn update(&self, read: &StoredAgent, record: &StoredAgent) -> Result<(), UpdateError> {
         let agent = self
             .put(agent_item(record)?)
             .condition_expression("revision = :read")
@@ -249,7 +249,7 @@ impl Agents {
     }
 
     /// Deletes an agent and its tokens, unless it was updated since `read`.
-    pub async fn delete(&self, read: &AgentRecord, now: Moment) -> Result<(), UpdateError> {
+    pub async fn delete(&self, read: &StoredAgent, now: Moment) -> Result<(), UpdateError> {
         let agent = self
             .removal(agent_key(read.agent.id()))
             .condition_expression("revision = :read")

@@ -1,9 +1,9 @@
 //! Writes and parses the items of the agents table.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{Agent, AgentDraft, AgentId, Catalogue, Moment, Provider, Salt, TokenHash};
+use domain::{Agent, AgentId, Catalogue, Definition, Moment, Provider, Salt, TokenHash};
 
-use super::{AgentRecord, TokenRecord, Webhook};
+use super::{StoredAgent, TokenRecord, Webhook};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
@@ -17,19 +17,19 @@ const TOKEN_VERSION: u64 = 1;
 /// Returns the record version for an agent. It is 2 for settings that release 0.1.0 cannot
 /// parse, would ignore (tools) or would delete at the next update (documents). All other
 /// agents are stored as version 1, which 0.1.0 can read.
-fn agent_version(record: &AgentRecord) -> u64 {
-    let draft = record.agent.draft();
-    let limits = &draft.limits;
+fn agent_version(record: &StoredAgent) -> u64 {
+    let definition = record.agent.definition();
+    let limits = &definition.limits;
     let known_limits = limits.max_concurrent_runs.is_none()
         && limits.triggers_per_minute.is_none()
         && limits.has_default_tokens();
-    let known_model = draft.model.as_ref().is_none_or(|model| {
+    let known_model = definition.model.as_ref().is_none_or(|model| {
         matches!(model.provider, Provider::Openai | Provider::Extractive) && model.price.is_none()
     });
     let is_known = known_limits
         && known_model
-        && draft.output_schema.is_none()
-        && draft.tools.is_empty()
+        && definition.output_schema.is_none()
+        && definition.tools.is_empty()
         && record.catalogue.is_empty();
     if is_known { 1 } else { AGENT_VERSION }
 }
@@ -42,8 +42,8 @@ pub(super) fn token_key(hash: &TokenHash) -> String {
     format!("token#{}", hash.as_str())
 }
 
-pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
-    let draft = serde_json::to_vec(record.agent.draft()).attempt("serialize the agent")?;
+pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
+    let definition = serde_json::to_vec(record.agent.definition()).attempt("serialize the agent")?;
     let webhook = &record.webhook;
     let previous = webhook
         .previous
@@ -60,7 +60,7 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
             ("id", item::text(agent_key(record.agent.id()))),
             ("v", item::number(agent_version(record))),
             ("agent_id", item::text(record.agent.id().to_string())),
-            ("draft", item::bytes(blob::pack(&draft))),
+            ("draft", item::bytes(blob::pack(&definition))),
             ("salt", item::bytes(record.salt.bytes().as_slice())),
             ("webhook_version", item::number(webhook.version)),
             ("imported", AttributeValue::Bool(webhook.imported)),
@@ -79,12 +79,12 @@ pub(super) fn agent_item(record: &AgentRecord) -> Result<Item, StoreError> {
     Ok(fields)
 }
 
-pub(super) fn agent_record(found: &Item) -> Result<AgentRecord, StoreError> {
+pub(super) fn agent_record(found: &Item) -> Result<StoredAgent, StoreError> {
     let reader = ItemReader(found).require_version(AGENT_VERSION)?;
     let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
-    let draft: AgentDraft = serde_json::from_slice(&json).map_err(|_| reader.damaged("draft"))?;
-    Ok(AgentRecord {
-        agent: Agent::from_stored(agent_id(reader)?, draft),
+    let definition: Definition = serde_json::from_slice(&json).map_err(|_| reader.damaged("draft"))?;
+    Ok(StoredAgent {
+        agent: Agent::from_stored(agent_id(reader)?, definition),
         salt: salt(reader)?,
         webhook: Webhook {
             version: reader.count("webhook_version")?,
@@ -119,7 +119,7 @@ fn previous(reader: ItemReader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreErr
         .collect()
 }
 
-pub(super) fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<Moment>) -> Item {
+pub(super) fn token_item(record: &StoredAgent, hash: &TokenHash, until: Option<Moment>) -> Item {
     let mut item = Item::from(
         [
             ("id", item::text(token_key(hash))),
@@ -127,11 +127,11 @@ pub(super) fn token_item(record: &AgentRecord, hash: &TokenHash, until: Option<M
             ("hash", item::text(hash.as_str())),
             ("agent_id", item::text(record.agent.id().to_string())),
             ("salt", item::bytes(record.salt.bytes().as_slice())),
-            ("enabled", AttributeValue::Bool(record.agent.draft().enabled)),
+            ("enabled", AttributeValue::Bool(record.agent.definition().enabled)),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
-    if let Some(limit) = record.agent.draft().limits.triggers_per_minute {
+    if let Some(limit) = record.agent.definition().limits.triggers_per_minute {
         item.insert("triggers_per_minute".to_owned(), item::number(limit));
     }
     if let Some(until) = until {

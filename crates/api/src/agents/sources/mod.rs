@@ -15,7 +15,7 @@ use axum::{Extension, Json};
 use domain::{AuditEntry, AuditEvent, Catalogue, CatalogueError, DocumentContent, ListedDocument, Moment};
 use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
-use store::{AgentRecord, error_chain};
+use store::{StoredAgent, error_chain};
 use subprocess::DocumentError;
 use utoipa::ToSchema;
 
@@ -137,13 +137,13 @@ impl Management {
     /// Changes the documents of an agent. After a conflict with another request it tries again.
     async fn change_catalogue(
         &self,
-        mut record: AgentRecord,
+        mut record: StoredAgent,
         change: impl Fn(Catalogue) -> Result<Catalogue, CatalogueError>,
-    ) -> Result<AgentRecord, ManageError> {
+    ) -> Result<StoredAgent, ManageError> {
         for conflicts in 0..MOST_CONFLICTS {
             tokio::time::sleep(pause_after(conflicts)).await;
             let catalogue = change(record.catalogue.clone()).map_err(SourceError::Catalogue)?;
-            match self.replace(&record, AgentRecord { catalogue, ..record.clone() }).await {
+            match self.replace(&record, StoredAgent { catalogue, ..record.clone() }).await {
                 Err(ManageError::Conflict) => {
                     let now = self.agents.get(record.agent.id()).await?;
                     record = now.ok_or(ManageError::NotFound)?;
@@ -155,7 +155,7 @@ impl Management {
     }
 
     /// Deletes contents that no document of the agent has, then removes them from its record.
-    pub(crate) async fn delete_leftovers(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(crate) async fn delete_leftovers(&self, record: StoredAgent) -> Result<StoredAgent, ManageError> {
         let left = record.catalogue.deletable(self.clock.now());
         if left.is_empty() {
             return Ok(record);
@@ -166,7 +166,7 @@ impl Management {
 
     async fn delete_contents(
         &self,
-        record: &AgentRecord,
+        record: &StoredAgent,
         contents: &[DocumentContent],
     ) -> Result<(), ManageError> {
         for content in contents {
@@ -177,7 +177,7 @@ impl Management {
 
     /// Deletes all documents of an agent. Call it before the agent is deleted, because only the
     /// agent's record lists the contents.
-    pub(crate) async fn delete_documents(&self, record: AgentRecord) -> Result<AgentRecord, ManageError> {
+    pub(crate) async fn delete_documents(&self, record: StoredAgent) -> Result<StoredAgent, ManageError> {
         if record.catalogue.is_empty() {
             return Ok(record);
         }

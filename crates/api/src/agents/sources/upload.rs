@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use bytes::Bytes;
 use domain::{AuditEntry, AuditEvent, ListedDocument};
 use sources::{Document, DocumentFormat};
-use store::{AgentRecord, PackedDocument};
+use store::{PackedDocument, StoredAgent};
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
@@ -134,7 +134,7 @@ fn body_error(error: BytesRejection) -> ManageError {
 impl Management {
     async fn import_document(
         &self,
-        record: AgentRecord,
+        record: StoredAgent,
         names: UploadNames,
         file: UploadedFile,
     ) -> Result<(StatusCode, ListedDocument), ManageError> {
@@ -170,7 +170,7 @@ impl Management {
     /// whether its source is new.
     async fn store_document(
         &self,
-        record: AgentRecord,
+        record: StoredAgent,
         document: &ListedDocument,
         packed: &PackedDocument,
     ) -> Result<bool, ManageError> {
