@@ -21,7 +21,7 @@ export const EVENT_NAMES: Record<string, string> = {
   attempts_limited: "Attempts limited",
   cross_origin_refused: "Cross-origin change refused",
   attempts_omitted: "More attempts refused",
-};
+} satisfies Record<Exclude<AuditEntry["event"], "unknown">, string>;
 
 export function isRefusal(entry: AuditEntry): boolean {
   return entry.attempts !== undefined;

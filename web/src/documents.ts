@@ -1,6 +1,6 @@
 import { api } from "./api.ts";
 import { type Loaded, useLoad } from "./load.ts";
-import type { Document } from "./types.ts";
+import type { DocumentsResponse } from "./types.ts";
 
 /** The path to list and upload an agent's documents. */
 export function documentsPath(agentId: string): string {
@@ -8,7 +8,7 @@ export function documentsPath(agentId: string): string {
 }
 
 /** An agent's documents, which are not part of its definition. Does nothing if `agentId` is null. */
-export function useDocuments(agentId: string | null): Loaded<{ sources: Document[] }> {
+export function useDocuments(agentId: string | null): Loaded<DocumentsResponse> {
   const path = documentsPath(agentId ?? "");
-  return useLoad(agentId && path, (signal) => api.get<{ sources: Document[] }>(path, signal));
+  return useLoad(agentId && path, (signal) => api.get<DocumentsResponse>(path, signal));
 }

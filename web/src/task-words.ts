@@ -1,5 +1,5 @@
 // Explanations of a task's states and errors for the owner of its agent.
-import type { TaskState, TaskStatus } from "./types.ts";
+import type { TaskError, TaskState, TaskStatus } from "./types.ts";
 
 export const STATUSES: readonly TaskStatus[] = ["PENDING", "STARTED", "SUCCESS", "FAILURE"];
 
@@ -74,7 +74,7 @@ const ERRORS: Record<string, ErrorWords> = {
     meaning: "An error occurred in this service, not in the agent.",
     remedy: "Trigger it again with another key. If it happens again, search the log for the task id and report it.",
   },
-};
+} satisfies Record<TaskError["type"], ErrorWords>;
 
 /** The explanation of an error type, or a generic one for an unknown type. */
 export function errorWords(type: string): ErrorWords {

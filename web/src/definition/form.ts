@@ -63,7 +63,7 @@ export const EMPTY_FORM: Form = {
 export function toForm(agent: Agent): Form {
   const { model } = agent;
   const key = model?.api_key;
-  const secret = typeof key === "object" ? key.secret : "";
+  const secret = key && typeof key === "object" ? key.secret : "";
   const own = secret.startsWith("agents/");
   const limits = LIMITS.map(({ name, usual }) => [name, String(agent.limits[name] ?? usual)]);
   return {
@@ -80,13 +80,13 @@ export function toForm(agent: Agent): Form {
     priceInput: model?.price ? String(model.price.input) : "",
     priceOutput: model?.price ? String(model.price.output) : "",
     tools: pretty(agent.tools),
-    schema: agent.output_schema === undefined ? "" : pretty(agent.output_schema),
+    schema: agent.output_schema ? pretty(agent.output_schema) : "",
     limits: Object.fromEntries(limits) as Form["limits"],
     sources: agent.sources,
   };
 }
 
-export function pretty(json: Json): string {
+export function pretty(json: unknown): string {
   return JSON.stringify(json, null, 2);
 }
 
@@ -166,7 +166,7 @@ export function refusalInWords(message: string): string {
   return message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
 }
 
-function parseModel(form: Form, was: Model | undefined, errors: FieldErrors): Model | undefined {
+function parseModel(form: Form, was: Agent["model"], errors: FieldErrors): Model | undefined {
   if (form.provider === "") return undefined;
   if (form.provider === "extractive") return { provider: "extractive" };
   const price = parsePrice(form, errors);
@@ -180,7 +180,7 @@ function parseModel(form: Form, was: Model | undefined, errors: FieldErrors): Mo
   };
 }
 
-function parseKey(form: Form, was: Model | undefined, errors: FieldErrors): Model["api_key"] {
+function parseKey(form: Form, was: Agent["model"], errors: FieldErrors): Model["api_key"] {
   if (form.provider === "bedrock") return undefined;
   switch (form.keyFrom) {
     case "none":

@@ -1,6 +1,6 @@
 import { api } from "../api.ts";
 import { useLoad } from "../load.ts";
-import type { Provider, Secret } from "../types.ts";
+import type { Provider, SecretsResponse } from "../types.ts";
 import { Field, Section, SelectField, TextField } from "../ui/index.ts";
 import type { Form, KeyFrom } from "./form.ts";
 import type { Editor } from "./save.ts";
@@ -113,7 +113,7 @@ function KeyFields({ editor: { form, set, errors } }: { editor: Editor }) {
 }
 
 function SecretName({ value, error, onValue }: { value: string; error?: string | undefined; onValue: (value: string) => void }) {
-  const secrets = useLoad("secrets", (signal) => api.get<{ secrets: Secret[] }>("/api/secrets", signal));
+  const secrets = useLoad("secrets", (signal) => api.get<SecretsResponse>("/api/secrets", signal));
   return (
     <Field label="Secret" error={error} hint="The name of a stored secret.">
       {(wiring) => (

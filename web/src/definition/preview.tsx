@@ -2,6 +2,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import { type ApiError, asApiError, isAbort, request } from "../api.ts";
 import { useDebounced } from "../hooks.ts";
 import { samplePayload } from "../trigger.ts";
+import type { RenderedPrompt } from "../types.ts";
 import { Field, Icon } from "../ui/index.ts";
 import { jsonFault, refusalInWords } from "./form.ts";
 
@@ -74,7 +75,7 @@ function usePreview(prompt: string, payload: string, name: string): Preview {
 
 function render(body: string, signal: AbortSignal): Promise<Preview> {
   const headers = { "Content-Type": "application/json" };
-  return request<{ system: string }>("/api/prompt_preview", { method: "POST", body, headers, signal });
+  return request<RenderedPrompt>("/api/prompt_preview", { method: "POST", body, headers, signal });
 }
 
 /** The request body, or why it cannot be sent. The payload is sent as typed, to preserve its digits. */

@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { type ApiError, api, asApiError } from "../api.ts";
 import { useLoad } from "../load.ts";
-import type { Secret } from "../types.ts";
+import type { Secret, SecretsResponse } from "../types.ts";
 import { Button, Dialog, ErrorNote, ErrorState, Skeleton, TextField, ask, toast } from "../ui/index.ts";
 
 /** Opens the credentials of tools and models, which all agents of the deployment share by name. */
@@ -18,7 +18,7 @@ export function SecretsButton() {
 }
 
 function SecretDialog({ onClose }: { onClose: () => void }) {
-  const secrets = useLoad("secrets", (signal) => api.get<{ secrets: Secret[] }>("/api/secrets", signal));
+  const secrets = useLoad("secrets", (signal) => api.get<SecretsResponse>("/api/secrets", signal));
   return (
     <Dialog title="Secrets" onClose={onClose}>
       <p class="hint">

@@ -1,7 +1,7 @@
 import { api } from "../api.ts";
 import { useLoad } from "../load.ts";
 import { BASE, useQuery } from "../router.ts";
-import type { Agent } from "../types.ts";
+import type { Agent, AgentsResponse } from "../types.ts";
 import {
   Badge,
   Button,
@@ -17,7 +17,7 @@ import {
 } from "../ui/index.ts";
 
 export function AgentsPage() {
-  const agents = useLoad("agents", (signal) => api.get<{ agents: Agent[] }>("/api/agents", signal));
+  const agents = useLoad("agents", (signal) => api.get<AgentsResponse>("/api/agents", signal));
   return (
     <Page
       title="Agents"

@@ -158,8 +158,8 @@ function Facts({ task }: { task: Task }): VNode {
   );
 }
 
-function UsageFacts({ usage, price }: { usage: Usage; price: Price | undefined }): VNode {
-  const dollars = price && (usage.input_tokens * price.input + usage.output_tokens * price.output) / 1_000_000;
+function UsageFacts({ usage, price }: { usage: Usage; price: Price | null | undefined }): VNode {
+  const dollars = price ? (usage.input_tokens * price.input + usage.output_tokens * price.output) / 1_000_000 : undefined;
   return (
     <>
       <Fact name="Model"><span class="mono">{usage.model}</span></Fact>

@@ -1,10 +1,10 @@
 import { api } from "../api.ts";
 import { useLoad } from "../load.ts";
-import type { Agent } from "../types.ts";
+import type { Agent, AgentsResponse } from "../types.ts";
 
 /** All agents, for names and filters; `undefined` until they are loaded. */
 export function useAgents(): Agent[] | undefined {
-  return useLoad("agents", (signal) => api.get<{ agents: Agent[] }>("/api/agents", signal)).data?.agents;
+  return useLoad("agents", (signal) => api.get<AgentsResponse>("/api/agents", signal)).data?.agents;
 }
 
 /** The name of an agent, or the end of its id if the agent was deleted. */

@@ -7,12 +7,15 @@ import { type JsonNode, jsonAt, tryParseJson } from "../render/json-text.ts";
 import type { ToolCall } from "../types.ts";
 import { Badge, type Tone } from "../ui/index.ts";
 
-const STATES: Record<string, readonly [Tone, string]> = {
+type State = readonly [Tone, string];
+
+/** A status that is missing here was added by a later version. */
+const STATES: Record<string, State> = {
   ok: ["good", "ok"],
   error: ["bad", "error"],
   refused: ["wait", "not called: needs a person's approval"],
   unknown: ["wait", "unknown: the run was stopped during the call"],
-};
+} satisfies Record<ToolCall["status"], State>;
 
 /** `written` are the same calls as parsed from the response text, with their digits preserved. */
 export function ToolCalls({ calls, written }: { calls: ToolCall[]; written: JsonNode | undefined }): VNode {
@@ -34,21 +37,21 @@ export function callsInWords(calls: ToolCall[]): string {
 }
 
 function Call({ call, argumentsNode }: { call: ToolCall; argumentsNode: JsonNode | undefined }): VNode {
-  const [tone, state] = STATES[call.status ?? ""] ?? ["plain", call.status ?? "unknown"];
+  const [tone, state] = STATES[call.status] ?? ["plain", call.status];
   return (
     <details class="tool-call">
       <summary>
         <span class="tool-name mono">{call.tool_name}</span>
         <Badge tone={tone}>{state}</Badge>
         <span class="tool-facts">
-          {call.turn !== undefined && <span>turn {call.turn}</span>}
-          {call.duration_ms !== undefined && <span>{formatDuration(call.duration_ms)}</span>}
+          <span>turn {call.turn}</span>
+          <span>{formatDuration(call.duration_ms)}</span>
         </span>
       </summary>
       <h3>Arguments</h3>
-      {argumentsNode ? <JsonTree value={argumentsNode} label={`Arguments of ${call.tool_name ?? "the call"}`} /> : <p class="hint">Not stored.</p>}
+      {argumentsNode ? <JsonTree value={argumentsNode} label={`Arguments of ${call.tool_name}`} /> : <p class="hint">Not stored.</p>}
       <h3>Result</h3>
-      <Result text={call.result ?? ""} name={call.tool_name ?? "the call"} />
+      <Result text={call.result} name={call.tool_name} />
     </details>
   );
 }

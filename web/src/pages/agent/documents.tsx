@@ -2,7 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import { api, asApiError } from "../../api.ts";
 import { documentsPath } from "../../documents.ts";
 import type { Loaded } from "../../load.ts";
-import type { Document } from "../../types.ts";
+import type { Document, DocumentsResponse } from "../../types.ts";
 import { ACCEPTED, MAX_FILE_BYTES, typeOf, upload } from "../../upload.ts";
 import { Button, type Column, ErrorState, Icon, Section, Table, TableSkeleton, Time, ask, toast } from "../../ui/index.ts";
 
@@ -15,7 +15,7 @@ interface Sending {
   cancel?: () => void;
 }
 
-export function Documents({ agentId, documents }: { agentId: string; documents: Loaded<{ sources: Document[] }> }) {
+export function Documents({ agentId, documents }: { agentId: string; documents: Loaded<DocumentsResponse> }) {
   const path = documentsPath(agentId);
   const { sending, send, forget } = useUploads(path, documents.reload);
   return (
@@ -142,7 +142,7 @@ function SendingRow({ file, onForget }: { file: Sending; onForget: () => void })
   );
 }
 
-function DocumentList({ path, documents }: { path: string; documents: Loaded<{ sources: Document[] }> }) {
+function DocumentList({ path, documents }: { path: string; documents: Loaded<DocumentsResponse> }) {
   if (documents.error && !documents.data) {
     return <ErrorState error={documents.error} retry={documents.reload} title="The documents could not be loaded" />;
   }

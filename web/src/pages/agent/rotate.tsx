@@ -1,7 +1,7 @@
 import { useState } from "preact/hooks";
 import { type ApiError, api, asApiError } from "../../api.ts";
 import { useNow } from "../../hooks.ts";
-import type { Agent } from "../../types.ts";
+import type { Agent, WebhookUrl } from "../../types.ts";
 import { Button, Copyable, Dialog, ErrorNote, Note, SelectField, Time } from "../../ui/index.ts";
 
 const OVERLAPS = [
@@ -29,7 +29,7 @@ export function RotateDialog({ agent, onChanged, onClose }: RotateProps) {
     setBusy(true);
     try {
       const path = `/api/agents/${agent.agent_id}/webhook/rotate`;
-      const { webhook_url } = await api.post<{ webhook_url: string }>(path, { overlap_seconds: Number(overlap) });
+      const { webhook_url } = await api.post<WebhookUrl>(path, { overlap_seconds: Number(overlap) });
       setUntil(Date.now() + Number(overlap) * 1000);
       onChanged({ ...agent, webhook_url });
     } catch (problem) {
