@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MAY_DEPEND_ON = {
     "domain": set(),
-    "store": {"domain"},
+    "aws-http": set(),
+    "store": {"aws-http", "domain"},
     "sources": {"domain"},
     "subprocess": {"domain", "sources"},
-    "runner": {"domain", "sources", "store", "subprocess"},
+    "runner": {"aws-http", "domain", "sources", "store", "subprocess"},
     "api": {"domain", "sources", "store", "subprocess"},
     "logs": {"domain", "store"},
     "traces": {"store"},

@@ -148,7 +148,7 @@ fn tls() -> ClientConfig {
     let read = || {
         // Fails if it is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let certificates = store::trusted_certificates();
+        let certificates = aws_http::trusted_certificates();
         let mut config = ClientConfig::builder().with_root_certificates(certificates).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config

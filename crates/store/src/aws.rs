@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_http::AwsHttpClient;
 use aws_smithy_runtime_api::client::endpoint::EndpointFuture;
 use aws_smithy_runtime_api::client::http::HttpClient;
 use aws_smithy_types::endpoint::Endpoint;
@@ -16,7 +17,6 @@ use aws_types::region::Region;
 use aws_types::sdk_config::Builder;
 
 use crate::env::{Env, EnvError};
-use crate::https::Https;
 
 /// For one attempt. DynamoDB and SQS respond in a few milliseconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -58,7 +58,7 @@ impl AwsSettings {
 #[derive(Clone, Debug)]
 pub struct Aws {
     config: SdkConfig,
-    https: Https,
+    http: AwsHttpClient,
     /// `None` for the embedded engine.
     dynamodb_at: Option<FixedEndpoint>,
     sqs_at: Option<FixedEndpoint>,
@@ -69,14 +69,14 @@ pub struct Aws {
 impl Aws {
     /// Connects to AWS over HTTPS, or to the emulator at `endpoint_url`.
     pub fn new(settings: AwsSettings) -> Self {
-        let https = Https::default();
+        let http = AwsHttpClient::default();
         let at = |service, own: Option<String>| {
             let url = own.or_else(|| settings.endpoint_url.clone());
             FixedEndpoint::new(url.unwrap_or_else(|| service_url(service, &settings.region)))
         };
         let dynamodb_at = Some(at("dynamodb", settings.dynamodb_url));
         let sqs_at = Some(at("sqs", settings.sqs_url));
-        let mut config = base(https.clone()).region(Region::new(settings.region)).credentials_provider(
+        let mut config = base(http.clone()).region(Region::new(settings.region)).credentials_provider(
             SharedCredentialsProvider::new(Credentials::new(
                 settings.access_key_id,
                 settings.secret_access_key,
@@ -86,7 +86,7 @@ impl Aws {
             )),
         );
         config.set_endpoint_url(settings.endpoint_url);
-        Self { config: config.build(), https, dynamodb_at, sqs_at, dynamodb: Arc::default() }
+        Self { config: config.build(), http, dynamodb_at, sqs_at, dynamodb: Arc::default() }
     }
 
     /// Sends all requests to `engine` in this process. Its responses cannot be lost, so
@@ -103,8 +103,8 @@ impl Aws {
                 None,
                 "embedded engine",
             )));
-        let https = Https::default();
-        Self { config: config.build(), https, dynamodb_at: None, sqs_at: None, dynamodb: Arc::default() }
+        let http = AwsHttpClient::default();
+        Self { config: config.build(), http, dynamodb_at: None, sqs_at: None, dynamodb: Arc::default() }
     }
 
     /// Opens a connection to DynamoDB for the first request. Call it before the first
@@ -121,7 +121,7 @@ impl Aws {
 
     async fn reach(&self, address: Option<&FixedEndpoint>) {
         if let Some(FixedEndpoint(endpoint)) = address {
-            self.https.open(endpoint.url()).await;
+            self.http.open(endpoint.url()).await;
         }
     }
 
