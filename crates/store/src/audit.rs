@@ -11,12 +11,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use domain::{AuditEntry, Moment};
 
 use crate::StoreError;
 use crate::agents::Agents;
 use crate::blob;
+use crate::conditions::is_condition_failed;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 
@@ -191,10 +191,8 @@ impl Agents {
         };
         match put.send().await {
             Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(error).attempt("store the audit entry"),
-            },
+            Err(error) if is_condition_failed(&error) => Ok(false),
+            Err(error) => Err(error).attempt("store the audit entry"),
         }
     }
 }

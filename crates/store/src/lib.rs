@@ -15,6 +15,7 @@ mod bedrock;
 mod blob;
 mod cache;
 mod clock;
+mod conditions;
 mod documents;
 pub mod env;
 mod error;

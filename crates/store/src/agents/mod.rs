@@ -9,14 +9,13 @@ mod secret_names;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use domain::{Agent, AgentId, Catalogue, Moment, Salt, TokenHash};
 
 use crate::StoreError;
 use crate::aws::Aws;
 use crate::cache::Cache;
+use crate::conditions::{is_transaction_conflict, is_transaction_refused};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
@@ -24,8 +23,6 @@ use record::{agent_item, agent_key, agent_record, token_item, token_key, token_r
 
 /// Another agent may have imported a token since it expired here.
 const OWN_TOKEN: &str = "attribute_not_exists(id) OR agent_id = :agent";
-const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-const TRANSACTION_CONFLICT: &str = "TransactionConflict";
 
 /// The agents table, with a cache of agents and tokens.
 #[derive(Debug)]
@@ -218,7 +215,7 @@ impl Agents {
         ];
         match self.db.transact_write_items().set_transact_items(Some(writes)).send().await {
             Ok(_) => Ok(()),
-            Err(error) if condition_failed(&error) => Err(CreateError::TokenTaken),
+            Err(error) if is_transaction_refused(&error) => Err(CreateError::TokenTaken),
             Err(error) => Err(error).attempt("store the agent").map_err(CreateError::Store),
         }
     }
@@ -278,7 +275,7 @@ impl Agents {
         self.by_id.clear();
         match result {
             Ok(_) => Ok(()),
-            Err(error) if condition_failed(&error) || is_transaction_conflict(&error) => {
+            Err(error) if is_transaction_refused(&error) || is_transaction_conflict(&error) => {
                 Err(UpdateError::Conflict)
             }
             Err(error) => Err(error).attempt(attempt).map_err(UpdateError::Store),
@@ -297,23 +294,5 @@ impl Agents {
 
     fn removal(&self, key: String) -> aws_sdk_dynamodb::types::builders::DeleteBuilder {
         Delete::builder().table_name(&self.table).set_key(Some(item::key(key)))
-    }
-}
-
-fn condition_failed<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
-    was_cancelled_by(error, CONDITION_FAILED)
-}
-
-/// Whether another transaction on the same items was in progress.
-fn is_transaction_conflict<R>(error: &SdkError<TransactWriteItemsError, R>) -> bool {
-    was_cancelled_by(error, TRANSACTION_CONFLICT)
-}
-
-fn was_cancelled_by<R>(error: &SdkError<TransactWriteItemsError, R>, code: &str) -> bool {
-    match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
-        }
-        _ => false,
     }
 }

@@ -25,11 +25,10 @@ mod slots;
 mod transitions;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use domain::{AgentId, ClaimRefusal, Moment, Payload, Status, Task, TaskId, TaskKey};
 
+use crate::conditions::refused_item;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
@@ -164,7 +163,7 @@ impl Tasks {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
             Ok(_) => Ok(Admission::Created),
-            Err(error) => match earlier_item(&error) {
+            Err(error) => match refused_item(&error).flatten() {
                 Some(found) => repeated_admission(found, created_at),
                 None => Err(error).attempt("store the task"),
             },
@@ -192,10 +191,11 @@ impl Tasks {
         let Err(error) = put.send().await else {
             return Err(StoreError::Damaged { id: key.as_hex(), attribute: "condition" });
         };
-        if !error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) {
-            return Err(error).attempt("look up the task of the idempotency key");
-        }
-        let Some(found) = earlier_item(&error) else { return Ok(None) };
+        let found = match refused_item(&error) {
+            Some(Some(found)) => found,
+            Some(None) => return Ok(None),
+            None => return Err(error).attempt("look up the task of the idempotency key"),
+        };
         let reader = ItemReader(found).require_version(RECORD_VERSION)?;
         let window_over = task_id(reader)?.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
         match status(reader)?.has_ended() && window_over {
@@ -264,13 +264,4 @@ fn repeated_admission(found: &Item, now: Moment) -> Result<Admission, StoreError
         status: status(reader)?,
         waits: reader.optional_moment("waits_until")?.is_some_and(|until| now < until),
     })
-}
-
-fn earlier_item<R>(error: &SdkError<PutItemError, R>) -> Option<&Item> {
-    match error.as_service_error()? {
-        PutItemError::ConditionalCheckFailedException(failed) => {
-            failed.item.as_ref().filter(|item| !item.is_empty())
-        }
-        _ => None,
-    }
 }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use domain::{AgentId, Moment};
 
 use super::Tasks;
 use crate::StoreError;
+use crate::conditions::is_condition_failed;
 use crate::error::StoreAttempt;
 use crate::item;
 
@@ -46,11 +46,7 @@ impl Tasks {
             .await;
         match counted {
             Ok(_) => Ok(Rate::Within),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
+            Err(error) if is_condition_failed(&error) => {
                 Ok(Rate::Exceeded { retry_after: ends_at.since(now) })
             }
             Err(error) => Err(error).attempt("count the trigger"),

@@ -4,15 +4,14 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{AgentId, ClaimRefusal, Moment, Status, Task, TaskId};
 
-use super::transitions::refused_item;
 use super::{RECORD_VERSION, Tasks};
 use crate::StoreError;
 use crate::blob::random_name;
+use crate::conditions::{is_condition_failed, refused_item};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 
@@ -159,13 +158,7 @@ impl Tasks {
             .send()
             .await;
         match freed {
-            Err(error)
-                if !error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Err(error).attempt("free the run slot")
-            }
+            Err(error) if !is_condition_failed(&error) => Err(error).attempt("free the run slot"),
             _ => Ok(()),
         }
     }
@@ -205,11 +198,9 @@ impl Tasks {
             .await;
         match taken {
             Ok(_) => Ok(None),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
-                    Ok(Some(failed.item.clone().unwrap_or_default()))
-                }
-                _ => Err(error).attempt("take a run slot"),
+            Err(error) => match refused_item(&error) {
+                Some(found) => Ok(Some(found.cloned().unwrap_or_default())),
+                None => Err(error).attempt("take a run slot"),
             },
         }
     }

@@ -14,6 +14,7 @@ use domain::{
 use super::events::{self, ADD_EVENT, Release};
 use super::{Claim, Claimed, EndAbandoned, Finish, RECORD_VERSION, Tasks, UnfinishedTask, task_id};
 use crate::blob::random_name;
+use crate::conditions::{is_condition_failed, refused_item};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
@@ -335,16 +336,6 @@ impl Tasks {
     }
 }
 
-/// Returns `Some` with the current item, if any, when the condition of the update failed.
-pub(super) fn refused_item<R>(error: &SdkError<UpdateItemError, R>) -> Option<Option<&Item>> {
-    match error.as_service_error()? {
-        UpdateItemError::ConditionalCheckFailedException(failed) => {
-            Some(failed.item.as_ref().filter(|item| !item.is_empty()))
-        }
-        _ => None,
-    }
-}
-
 /// Whether the task has ended with this update already: then the response to an earlier try
 /// was lost.
 fn is_this_end(found: &Item, claimed: &Claimed, finished_at: Moment) -> bool {
@@ -361,7 +352,7 @@ where
 {
     match result {
         Ok(_) => Ok(Finish::Recorded),
-        Err(error) if refused_item(&error).is_some() => Ok(Finish::Fenced),
+        Err(error) if is_condition_failed(&error) => Ok(Finish::Fenced),
         Err(error) => Err(error).attempt(attempt),
     }
 }
