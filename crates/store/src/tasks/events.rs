@@ -1,29 +1,14 @@
 //! The events in a task's record, added by the update that causes them. A claim is stored as
 //! its time only, because most tasks have no other event. A release is stored as a map.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{ErrorType, Failure, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, Moment, Run, cut};
+use domain::{ErrorType, Failure, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, Moment, cut};
 
 use crate::StoreError;
 use crate::item::{self, Item, ItemReader};
 
 /// Adds `:event` to the record's events.
 pub(super) const ADD_EVENT: &str = "events = list_append(if_not_exists(events, :no_events), :event)";
-
-/// How an attempt is released.
-#[derive(Clone, Copy, Debug)]
-pub struct Release<'a> {
-    pub at: Moment,
-    pub why: &'a Failure,
-    /// The run time of all attempts so far.
-    pub spent: Duration,
-    /// The task cannot be claimed before this time.
-    pub not_before: Moment,
-    /// The progress of the run.
-    pub run: Option<&'a Run>,
-}
 
 pub(super) fn event_list(event: impl IntoIterator<Item = AttributeValue>) -> AttributeValue {
     AttributeValue::L(event.into_iter().collect())

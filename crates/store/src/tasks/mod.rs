@@ -32,13 +32,13 @@ use crate::conditions::refused_item;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
-pub use events::Release;
 pub use listing::FailureFilter;
 pub(crate) use listing::TASKS_INDEX;
 pub use rate::Rate;
 use record::{agent_id, status, task_id, worker_lost};
 pub use show::TaskDetails;
 pub use slots::{Slot, SlotAnswer, Wait};
+pub use transitions::Release;
 
 /// The version of every record, and the newest that this release can read.
 const RECORD_VERSION: u64 = 1;

@@ -3,13 +3,22 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{AgentId, Ended, Moment, Status, Task, TaskBrief, TaskId, TaskKey};
+use domain::{AgentId, Ended, Moment, Payload, Status, Task, TaskBrief, TaskId, TaskKey};
 
-use super::{RECORD_VERSION, Tasks};
+use super::{Claimed, RECORD_VERSION, Tasks};
 use crate::item::{Item, ItemReader};
 use crate::{StoreError, blob};
 
 impl Tasks {
+    pub async fn payload(&self, claimed: &Claimed) -> Result<Payload, StoreError> {
+        self.payload_in(&claimed.item).await
+    }
+
+    pub(super) async fn payload_in(&self, found: &Item) -> Result<Payload, StoreError> {
+        let json = blob::load_content(&self.db, &self.table, found, "payload").await?;
+        String::from_utf8(json).map(Payload::from_stored).map_err(|_| ItemReader(found).damaged("payload"))
+    }
+
     /// Parses the summary, without reading the items of a spilled outcome.
     pub(super) async fn brief(&self, found: &Item) -> Result<TaskBrief, StoreError> {
         if let Some(AttributeValue::M(spilled)) = found.get("outcome")
