@@ -15,13 +15,14 @@ use domain::{AuditEntry, Moment};
 
 use crate::StoreError;
 use crate::agents::Agents;
+use crate::agents::attributes::{ENTRIES, PAGE, REVISION, is_absent, is_unchanged};
 use crate::blob;
 use crate::conditions::is_condition_failed;
 use crate::error::StoreAttempt;
-use crate::item::{self, Item, ItemReader};
+use crate::item::{self, EXPIRES_AT, ID, Item, ItemReader, VERSION};
 
 /// The newest version of a page that this release can read.
-const VERSION: u64 = 1;
+const PAGE_VERSION: u64 = 1;
 /// How long entries are stored.
 const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
 /// A page of this many entries is full.
@@ -184,9 +185,9 @@ impl Agents {
         let item = page_item(stream.key().to_owned(), page, now)?;
         let put = self.db.put_item().table_name(&self.table).set_item(Some(item));
         let put = match read_revision {
-            0 => put.condition_expression("attribute_not_exists(id)"),
+            0 => put.condition_expression(is_absent()),
             read => put
-                .condition_expression("revision = :read")
+                .condition_expression(is_unchanged())
                 .expression_attribute_values(":read", item::number(read)),
         };
         match put.send().await {
@@ -217,20 +218,20 @@ fn entries_json(entries: &[AuditEntry]) -> Result<Vec<u8>, StoreError> {
 fn page_item(key: String, page: &AuditPage, now: Moment) -> Result<Item, StoreError> {
     Ok(Item::from(
         [
-            ("id", item::text(key)),
-            ("v", item::number(VERSION)),
-            ("page", item::number(page.number)),
-            ("revision", item::number(page.revision)),
-            ("entries", item::bytes(blob::pack(&entries_json(&page.entries)?))),
-            ("expires_at", item::number(now.plus(RETENTION).ttl_seconds())),
+            (ID, item::text(key)),
+            (VERSION, item::number(PAGE_VERSION)),
+            (PAGE, item::number(page.number)),
+            (REVISION, item::number(page.revision)),
+            (ENTRIES, item::bytes(blob::pack(&entries_json(&page.entries)?))),
+            (EXPIRES_AT, item::number(now.plus(RETENTION).ttl_seconds())),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     ))
 }
 
 fn parse_page(found: &Item) -> Result<AuditPage, StoreError> {
-    let reader = ItemReader(found).require_version(VERSION)?;
-    let json = blob::unpack(reader.bytes("entries")?).ok_or_else(|| reader.damaged("entries"))?;
-    let entries = serde_json::from_slice(&json).map_err(|_| reader.damaged("entries"))?;
-    Ok(AuditPage { number: reader.number("page")?, revision: reader.number("revision")?, entries })
+    let reader = ItemReader(found).require_version(PAGE_VERSION)?;
+    let json = blob::unpack(reader.bytes(ENTRIES)?).ok_or_else(|| reader.damaged(ENTRIES))?;
+    let entries = serde_json::from_slice(&json).map_err(|_| reader.damaged(ENTRIES))?;
+    Ok(AuditPage { number: reader.number(PAGE)?, revision: reader.number(REVISION)?, entries })
 }

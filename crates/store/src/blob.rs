@@ -17,7 +17,7 @@ use futures::future::try_join_all;
 
 use crate::StoreError;
 use crate::error::StoreAttempt;
-use crate::item::{self, Item, ItemReader};
+use crate::item::{self, EXPIRES_AT, ID, Item, ItemReader};
 
 /// Up to this many packed bytes are stored in the task's own item.
 const INLINE_BYTES: usize = 8 * 1024;
@@ -29,6 +29,12 @@ const COMPRESS_FROM: usize = 256;
 const MAX_UNPACKED: usize = 32 * 1024 * 1024;
 /// Enough for the maximum size, because packing adds at most one byte.
 const MAX_PARTS: usize = MAX_UNPACKED / PART_BYTES + 1;
+
+/// The bytes of a spilled item.
+const DATA: &str = "data";
+/// In the attribute that refers to spilled items: their name and their number.
+const BLOB: &str = "blob";
+const PARTS: &str = "parts";
 
 const RAW: u8 = 0;
 const DEFLATE: u8 = 1;
@@ -51,15 +57,15 @@ pub(crate) async fn store_content(
     let writes = parts.iter().enumerate().map(|(index, part)| {
         db.put_item()
             .table_name(table)
-            .item("id", item::text(part_id(&blob, index)))
-            .item("data", item::bytes(*part))
-            .item("expires_at", item::number(expires_at.ttl_seconds()))
+            .item(ID, item::text(part_id(&blob, index)))
+            .item(DATA, item::bytes(*part))
+            .item(EXPIRES_AT, item::number(expires_at.ttl_seconds()))
             .send()
     });
     try_join_all(writes).await.attempt("store a part of a large payload or result")?;
     Ok(AttributeValue::M(Item::from([
-        ("blob".to_owned(), item::text(blob)),
-        ("parts".to_owned(), item::number(parts.len() as u64)),
+        (BLOB.to_owned(), item::text(blob)),
+        (PARTS.to_owned(), item::number(parts.len() as u64)),
     ])))
 }
 
@@ -80,23 +86,19 @@ pub(crate) async fn load_content(
 }
 
 async fn read_parts(db: &Client, table: &str, spilled: ItemReader<'_>) -> Result<Vec<u8>, StoreError> {
-    let blob = spilled.text("blob")?;
-    let parts = usize::try_from(spilled.number("parts")?).unwrap_or(usize::MAX);
+    let blob = spilled.text(BLOB)?;
+    let parts = usize::try_from(spilled.number(PARTS)?).unwrap_or(usize::MAX);
     if parts > MAX_PARTS {
-        return Err(spilled.damaged("parts"));
+        return Err(spilled.damaged(PARTS));
     }
     let reads = (0..parts).map(|index| {
-        db.get_item()
-            .table_name(table)
-            .key("id", item::text(part_id(blob, index)))
-            .consistent_read(true)
-            .send()
+        db.get_item().table_name(table).key(ID, item::text(part_id(blob, index))).consistent_read(true).send()
     });
     let mut packed = Vec::new();
     for part in try_join_all(reads).await.attempt("read a part of a large payload or result")? {
         let missing = || StoreError::Damaged { id: blob.to_owned(), attribute: "part" };
         let part = part.item.ok_or_else(missing)?;
-        packed.extend_from_slice(ItemReader(&part).bytes("data")?);
+        packed.extend_from_slice(ItemReader(&part).bytes(DATA)?);
     }
     Ok(packed)
 }

@@ -11,14 +11,16 @@ use crate::aws::Aws;
 use crate::blob::{self, PART_BYTES};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
-use crate::item::{self, Item, ItemReader};
+use crate::item::{self, ID, Item, ItemReader, VERSION};
 
 /// Parts written at once. DynamoDB accepts 1 MB per second for a partition.
 const WRITES_AT_ONCE: usize = 2;
 /// Parts read or deleted at once.
 const AT_ONCE: usize = 16;
 /// The newest version of a part that this release can read.
-const VERSION: u64 = 1;
+const PART_VERSION: u64 = 1;
+/// The attribute with the bytes of a part.
+const DATA: &str = "data";
 
 #[derive(Clone, Debug)]
 pub struct Documents {
@@ -63,9 +65,9 @@ impl Documents {
             self.db
                 .put_item()
                 .table_name(&self.table)
-                .item("id", item::text(part_id(agent, &packed.content.name, index)))
-                .item("v", item::number(VERSION))
-                .item("data", item::bytes(part))
+                .item(ID, item::text(part_id(agent, &packed.content.name, index)))
+                .item(VERSION, item::number(PART_VERSION))
+                .item(DATA, item::bytes(part))
                 .send()
         };
         let writes: Vec<_> = packed.bytes.chunks(PART_BYTES).zip(0..).map(part).collect();
@@ -83,7 +85,7 @@ impl Documents {
             self.db
                 .get_item()
                 .table_name(&self.table)
-                .key("id", item::text(part_id(agent, &content.name, index)))
+                .key(ID, item::text(part_id(agent, &content.name, index)))
                 .consistent_read(true)
                 .send()
         });
@@ -91,10 +93,10 @@ impl Documents {
         let (mut packed, mut last) = (Vec::new(), Item::new());
         for part in parts.attempt("read a part of a document")? {
             let Some(part) = part.item else { return Ok(None) };
-            packed.extend_from_slice(ItemReader(&part).require_version(VERSION)?.bytes("data")?);
+            packed.extend_from_slice(ItemReader(&part).require_version(PART_VERSION)?.bytes(DATA)?);
             last = part;
         }
-        blob::unpack(&packed).map(Some).ok_or_else(|| ItemReader(&last).damaged("data"))
+        blob::unpack(&packed).map(Some).ok_or_else(|| ItemReader(&last).damaged(DATA))
     }
 
     /// Deletes all parts of the content that exist.
@@ -103,7 +105,7 @@ impl Documents {
             self.db
                 .delete_item()
                 .table_name(&self.table)
-                .key("id", item::text(part_id(agent, &content.name, index)))
+                .key(ID, item::text(part_id(agent, &content.name, index)))
                 .send()
         });
         let deleted: Result<Vec<_>, _> = stream::iter(deletions).buffered(AT_ONCE).try_collect().await;

@@ -8,6 +8,13 @@ use domain::Moment;
 
 use crate::StoreError;
 
+/// The key of each table.
+pub(crate) const ID: &str = "id";
+/// The version of the record.
+pub(crate) const VERSION: &str = "v";
+/// The TTL attribute, in seconds.
+pub(crate) const EXPIRES_AT: &str = "expires_at";
+
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
@@ -27,7 +34,7 @@ pub(crate) fn bytes(value: impl Into<Vec<u8>>) -> AttributeValue {
 }
 
 pub(crate) fn key(id: impl Into<String>) -> Item {
-    HashMap::from([("id".to_owned(), text(id))])
+    HashMap::from([(ID.to_owned(), text(id))])
 }
 
 /// Reads the attributes of an item. An error names the missing or malformed attribute.
@@ -36,16 +43,16 @@ pub(crate) struct ItemReader<'a>(pub(crate) &'a Item);
 
 impl<'a> ItemReader<'a> {
     pub(crate) fn damaged(self, attribute: &'static str) -> StoreError {
-        let id = self.0.get("id").and_then(|id| id.as_s().ok());
+        let id = self.0.get(ID).and_then(|id| id.as_s().ok());
         StoreError::Damaged { id: id.cloned().unwrap_or_default(), attribute }
     }
 
     /// Refuses a record of a version newer than `known`; see docs/contributing/data-model.md.
     pub(crate) fn require_version(self, known: u64) -> Result<Self, StoreError> {
-        if self.number("v")? <= known {
+        if self.number(VERSION)? <= known {
             return Ok(self);
         }
-        let id = self.0.get("id").and_then(|id| id.as_s().ok());
+        let id = self.0.get(ID).and_then(|id| id.as_s().ok());
         Err(StoreError::Newer { id: id.cloned().unwrap_or_default() })
     }
 

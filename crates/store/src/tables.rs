@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::types::{
 use crate::StoreError;
 use crate::aws::Aws;
 use crate::error::StoreAttempt;
+use crate::item::{EXPIRES_AT, ID};
 use crate::tasks::TASKS_INDEX;
+use crate::tasks::attributes::{FAILED, LISTED, TASK_ID};
 
 /// Creates each table that does not exist yet, with its TTL attribute.
 pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> {
@@ -23,13 +25,13 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
         db.create_table()
             .table_name(*name)
             .billing_mode(BillingMode::PayPerRequest)
-            .attribute_definitions(text("id").attempt("build the key schema")?)
-            .key_schema(key("id", KeyType::Hash).attempt("build the key schema")?)
+            .attribute_definitions(text(ID).attempt("build the key schema")?)
+            .key_schema(key(ID, KeyType::Hash).attempt("build the key schema")?)
             .send()
             .await
             .attempt("create a table")?;
         let ttl = TimeToLiveSpecification::builder()
-            .attribute_name("expires_at")
+            .attribute_name(EXPIRES_AT)
             .enabled(true)
             .build()
             .attempt("build the TTL setting")?;
@@ -60,8 +62,8 @@ pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
     }
     db.update_table()
         .table_name(table)
-        .attribute_definitions(text("listed").attempt("prepare the index")?)
-        .attribute_definitions(text("task_id").attempt("prepare the index")?)
+        .attribute_definitions(text(LISTED).attempt("prepare the index")?)
+        .attribute_definitions(text(TASK_ID).attempt("prepare the index")?)
         .global_secondary_index_updates(index().attempt("prepare the index")?)
         .send()
         .await
@@ -71,11 +73,11 @@ pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
 
 fn index() -> Result<GlobalSecondaryIndexUpdate, BuildError> {
     let projection =
-        Projection::builder().projection_type(ProjectionType::Include).non_key_attributes("failed").build();
+        Projection::builder().projection_type(ProjectionType::Include).non_key_attributes(FAILED).build();
     let create = CreateGlobalSecondaryIndexAction::builder()
         .index_name(TASKS_INDEX)
-        .key_schema(key("listed", KeyType::Hash)?)
-        .key_schema(key("task_id", KeyType::Range)?)
+        .key_schema(key(LISTED, KeyType::Hash)?)
+        .key_schema(key(TASK_ID, KeyType::Range)?)
         .projection(projection)
         .build()?;
     Ok(GlobalSecondaryIndexUpdate::builder().create(create).build())

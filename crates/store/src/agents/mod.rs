@@ -3,6 +3,7 @@
 //! reads one item. Both are updated in one transaction. The table also has the names of
 //! the stored secrets, under `secret#<name>`.
 
+pub(crate) mod attributes;
 mod record;
 mod secret_names;
 
@@ -19,10 +20,8 @@ use crate::conditions::{is_transaction_conflict, is_transaction_refused};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
+use attributes::{AGENT_PREFIX, HASH, ID, is_absent, is_own_token, is_unchanged};
 use record::{agent_item, agent_key, agent_record, token_item, token_key, token_record};
-
-/// Another agent may have imported a token since it expired here.
-const OWN_TOKEN: &str = "attribute_not_exists(id) OR agent_id = :agent";
 
 /// The agents table, with a cache of agents and tokens.
 #[derive(Debug)]
@@ -142,8 +141,8 @@ impl Agents {
         }
         let Some(found) = self.read_item(token_key(hash)).await? else { return Ok(None) };
         let reader = ItemReader(&found);
-        if TokenHash::from_stored(reader.text("hash")?.to_owned()) != *hash {
-            return Err(reader.damaged("hash"));
+        if TokenHash::from_stored(reader.text(HASH)?.to_owned()) != *hash {
+            return Err(reader.damaged(HASH));
         }
         let record = token_record(reader)?;
         if !record.is_valid_at(now) {
@@ -179,7 +178,7 @@ impl Agents {
     /// Returns all agents, oldest first. Scans the table: there are few agents, and only
     /// management requests list them.
     pub async fn list(&self) -> Result<Vec<StoredAgent>, StoreError> {
-        let found = self.scan("agent#", "scan the agents").await?;
+        let found = self.scan(AGENT_PREFIX, "scan the agents").await?;
         let mut agents = found.iter().map(agent_record).collect::<Result<Vec<_>, _>>()?;
         agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
         Ok(agents)
@@ -192,7 +191,7 @@ impl Agents {
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("begins_with(id, :prefix)")
+            .filter_expression(format!("begins_with({ID}, :prefix)"))
             .expression_attribute_values(":prefix", item::text(prefix))
             .into_paginator()
             .items()
@@ -205,10 +204,9 @@ impl Agents {
     }
 
     pub async fn create(&self, record: &StoredAgent) -> Result<(), CreateError> {
-        let agent = self.put(agent_item(record)?).condition_expression("attribute_not_exists(id)");
-        let token = self
-            .put(token_item(record, &record.webhook.current, None))
-            .condition_expression("attribute_not_exists(id)");
+        let agent = self.put(agent_item(record)?).condition_expression(is_absent());
+        let token =
+            self.put(token_item(record, &record.webhook.current, None)).condition_expression(is_absent());
         let writes = vec![
             TransactWriteItem::builder().put(agent.build().attempt("prepare the agent")?).build(),
             TransactWriteItem::builder().put(token.build().attempt("prepare the token")?).build(),
@@ -224,7 +222,7 @@ impl Agents {
     pub async fn update(&self, read: &StoredAgent, record: &StoredAgent) -> Result<(), UpdateError> {
         let agent = self
             .put(agent_item(record)?)
-            .condition_expression("revision = :read")
+            .condition_expression(is_unchanged())
             .expression_attribute_values(":read", item::number(read.revision));
         let mut writes =
             vec![TransactWriteItem::builder().put(agent.build().attempt("prepare the agent")?).build()];
@@ -233,7 +231,7 @@ impl Agents {
         for (hash, until) in previous.chain([(&webhook.current, None)]) {
             let token = self
                 .put(token_item(record, hash, until))
-                .condition_expression(OWN_TOKEN)
+                .condition_expression(is_own_token())
                 .expression_attribute_values(":agent", item::text(record.agent.id().to_string()));
             let token = token.build().attempt("prepare the token")?;
             writes.push(TransactWriteItem::builder().put(token).build());
@@ -249,7 +247,7 @@ impl Agents {
     pub async fn delete(&self, read: &StoredAgent, now: Moment) -> Result<(), UpdateError> {
         let agent = self
             .removal(agent_key(read.agent.id()))
-            .condition_expression("revision = :read")
+            .condition_expression(is_unchanged())
             .expression_attribute_values(":read", item::number(read.revision));
         let mut writes =
             vec![TransactWriteItem::builder().delete(agent.build().attempt("prepare the agent")?).build()];
@@ -262,7 +260,7 @@ impl Agents {
     fn token_removal(&self, hash: &TokenHash, agent: AgentId) -> Result<TransactWriteItem, StoreError> {
         let token = self
             .removal(token_key(hash))
-            .condition_expression(OWN_TOKEN)
+            .condition_expression(is_own_token())
             .expression_attribute_values(":agent", item::text(agent.to_string()))
             .build()
             .attempt("prepare the token")?;
@@ -283,7 +281,7 @@ impl Agents {
     }
 
     pub(crate) async fn read_item(&self, key: String) -> Result<Option<Item>, StoreError> {
-        let get = self.db.get_item().table_name(&self.table).key("id", item::text(key));
+        let get = self.db.get_item().table_name(&self.table).key(ID, item::text(key));
         let found = get.consistent_read(true).send().await.attempt("read the agents table")?;
         Ok(found.item)
     }

@@ -3,6 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{Agent, AgentId, Catalogue, Definition, Moment, Provider, Salt, TokenHash};
 
+use super::attributes::{
+    AGENT_ID, AGENT_PREFIX, CATALOGUE, CREATED_AT, DRAFT, ENABLED, EXPIRES_AT, HASH, ID, IMPORTED, PREVIOUS,
+    REVISION, SALT, TOKEN_PREFIX, TRIGGERS_PER_MINUTE, UNTIL, UPDATED_AT, VERSION, WEBHOOK_VERSION,
+};
 use super::{StoredAgent, TokenRecord, Webhook};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
@@ -35,11 +39,11 @@ fn agent_version(record: &StoredAgent) -> u64 {
 }
 
 pub(super) fn agent_key(id: AgentId) -> String {
-    format!("agent#{id}")
+    format!("{AGENT_PREFIX}{id}")
 }
 
 pub(super) fn token_key(hash: &TokenHash) -> String {
-    format!("token#{}", hash.as_str())
+    format!("{TOKEN_PREFIX}{}", hash.as_str())
 }
 
 pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
@@ -50,71 +54,71 @@ pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
         .iter()
         .map(|(hash, until)| {
             AttributeValue::M(Item::from([
-                ("hash".to_owned(), item::text(hash.as_str())),
-                ("until".to_owned(), item::moment(*until)),
+                (HASH.to_owned(), item::text(hash.as_str())),
+                (UNTIL.to_owned(), item::moment(*until)),
             ]))
         })
         .collect();
     let mut fields = Item::from(
         [
-            ("id", item::text(agent_key(record.agent.id()))),
-            ("v", item::number(agent_version(record))),
-            ("agent_id", item::text(record.agent.id().to_string())),
-            ("draft", item::bytes(blob::pack(&definition))),
-            ("salt", item::bytes(record.salt.bytes().as_slice())),
-            ("webhook_version", item::number(webhook.version)),
-            ("imported", AttributeValue::Bool(webhook.imported)),
-            ("hash", item::text(webhook.current.as_str())),
-            ("previous", AttributeValue::L(previous)),
-            ("created_at", item::moment(record.created_at)),
-            ("updated_at", item::moment(record.updated_at)),
-            ("revision", item::number(record.revision)),
+            (ID, item::text(agent_key(record.agent.id()))),
+            (VERSION, item::number(agent_version(record))),
+            (AGENT_ID, item::text(record.agent.id().to_string())),
+            (DRAFT, item::bytes(blob::pack(&definition))),
+            (SALT, item::bytes(record.salt.bytes().as_slice())),
+            (WEBHOOK_VERSION, item::number(webhook.version)),
+            (IMPORTED, AttributeValue::Bool(webhook.imported)),
+            (HASH, item::text(webhook.current.as_str())),
+            (PREVIOUS, AttributeValue::L(previous)),
+            (CREATED_AT, item::moment(record.created_at)),
+            (UPDATED_AT, item::moment(record.updated_at)),
+            (REVISION, item::number(record.revision)),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
     if !record.catalogue.is_empty() {
         let catalogue = serde_json::to_vec(&record.catalogue).attempt("serialize the list of documents")?;
-        fields.insert("catalogue".to_owned(), item::bytes(blob::pack(&catalogue)));
+        fields.insert(CATALOGUE.to_owned(), item::bytes(blob::pack(&catalogue)));
     }
     Ok(fields)
 }
 
 pub(super) fn agent_record(found: &Item) -> Result<StoredAgent, StoreError> {
     let reader = ItemReader(found).require_version(AGENT_VERSION)?;
-    let json = blob::unpack(reader.bytes("draft")?).ok_or_else(|| reader.damaged("draft"))?;
-    let definition: Definition = serde_json::from_slice(&json).map_err(|_| reader.damaged("draft"))?;
+    let json = blob::unpack(reader.bytes(DRAFT)?).ok_or_else(|| reader.damaged(DRAFT))?;
+    let definition: Definition = serde_json::from_slice(&json).map_err(|_| reader.damaged(DRAFT))?;
     Ok(StoredAgent {
         agent: Agent::from_stored(agent_id(reader)?, definition),
         salt: salt(reader)?,
         webhook: Webhook {
-            version: reader.count("webhook_version")?,
-            imported: reader.flag("imported")?,
-            current: TokenHash::from_stored(reader.text("hash")?.to_owned()),
+            version: reader.count(WEBHOOK_VERSION)?,
+            imported: reader.flag(IMPORTED)?,
+            current: TokenHash::from_stored(reader.text(HASH)?.to_owned()),
             previous: previous(reader)?,
         },
         catalogue: catalogue(reader)?,
-        created_at: reader.moment("created_at")?,
-        updated_at: reader.moment("updated_at")?,
-        revision: reader.number("revision")?,
+        created_at: reader.moment(CREATED_AT)?,
+        updated_at: reader.moment(UPDATED_AT)?,
+        revision: reader.number(REVISION)?,
     })
 }
 
 fn catalogue(reader: ItemReader<'_>) -> Result<Catalogue, StoreError> {
-    if !reader.0.contains_key("catalogue") {
+    if !reader.0.contains_key(CATALOGUE) {
         return Ok(Catalogue::default());
     }
-    let json = blob::unpack(reader.bytes("catalogue")?).ok_or_else(|| reader.damaged("catalogue"))?;
-    serde_json::from_slice(&json).map_err(|_| reader.damaged("catalogue"))
+    let json = blob::unpack(reader.bytes(CATALOGUE)?).ok_or_else(|| reader.damaged(CATALOGUE))?;
+    serde_json::from_slice(&json).map_err(|_| reader.damaged(CATALOGUE))
 }
 
 fn previous(reader: ItemReader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreError> {
-    let list = reader.0.get("previous").and_then(|list| list.as_l().ok());
-    let entries = list.ok_or_else(|| reader.damaged("previous"))?;
+    let list = reader.0.get(PREVIOUS).and_then(|list| list.as_l().ok());
+    let entries = list.ok_or_else(|| reader.damaged(PREVIOUS))?;
     entries
         .iter()
         .map(|entry| {
-            let entry = ItemReader(entry.as_m().map_err(|_| reader.damaged("previous"))?);
-            Ok((TokenHash::from_stored(entry.text("hash")?.to_owned()), entry.moment("until")?))
+            let entry = ItemReader(entry.as_m().map_err(|_| reader.damaged(PREVIOUS))?);
+            Ok((TokenHash::from_stored(entry.text(HASH)?.to_owned()), entry.moment(UNTIL)?))
         })
         .collect()
 }
@@ -122,21 +126,21 @@ fn previous(reader: ItemReader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreErr
 pub(super) fn token_item(record: &StoredAgent, hash: &TokenHash, until: Option<Moment>) -> Item {
     let mut item = Item::from(
         [
-            ("id", item::text(token_key(hash))),
-            ("v", item::number(TOKEN_VERSION)),
-            ("hash", item::text(hash.as_str())),
-            ("agent_id", item::text(record.agent.id().to_string())),
-            ("salt", item::bytes(record.salt.bytes().as_slice())),
-            ("enabled", AttributeValue::Bool(record.agent.definition().enabled)),
+            (ID, item::text(token_key(hash))),
+            (VERSION, item::number(TOKEN_VERSION)),
+            (HASH, item::text(hash.as_str())),
+            (AGENT_ID, item::text(record.agent.id().to_string())),
+            (SALT, item::bytes(record.salt.bytes().as_slice())),
+            (ENABLED, AttributeValue::Bool(record.agent.definition().enabled)),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
     if let Some(limit) = record.agent.definition().limits.triggers_per_minute {
-        item.insert("triggers_per_minute".to_owned(), item::number(limit));
+        item.insert(TRIGGERS_PER_MINUTE.to_owned(), item::number(limit));
     }
     if let Some(until) = until {
-        item.insert("until".to_owned(), item::moment(until));
-        item.insert("expires_at".to_owned(), item::number(until.ttl_seconds()));
+        item.insert(UNTIL.to_owned(), item::moment(until));
+        item.insert(EXPIRES_AT.to_owned(), item::number(until.ttl_seconds()));
     }
     item
 }
@@ -146,20 +150,20 @@ pub(super) fn token_record(reader: ItemReader<'_>) -> Result<TokenRecord, StoreE
     Ok(TokenRecord {
         agent_id: agent_id(reader)?,
         salt: salt(reader)?,
-        enabled: reader.flag("enabled")?,
-        until: reader.optional_moment("until")?,
-        triggers_per_minute: match reader.0.contains_key("triggers_per_minute") {
-            true => Some(reader.count("triggers_per_minute")?),
+        enabled: reader.flag(ENABLED)?,
+        until: reader.optional_moment(UNTIL)?,
+        triggers_per_minute: match reader.0.contains_key(TRIGGERS_PER_MINUTE) {
+            true => Some(reader.count(TRIGGERS_PER_MINUTE)?),
             false => None,
         },
     })
 }
 
 fn agent_id(reader: ItemReader<'_>) -> Result<AgentId, StoreError> {
-    AgentId::parse(reader.text("agent_id")?).ok_or_else(|| reader.damaged("agent_id"))
+    AgentId::parse(reader.text(AGENT_ID)?).ok_or_else(|| reader.damaged(AGENT_ID))
 }
 
 fn salt(reader: ItemReader<'_>) -> Result<Salt, StoreError> {
-    let bytes = reader.bytes("salt")?.try_into();
-    bytes.map(Salt::new).map_err(|_| reader.damaged("salt"))
+    let bytes = reader.bytes(SALT)?.try_into();
+    bytes.map(Salt::new).map_err(|_| reader.damaged(SALT))
 }

@@ -6,21 +6,26 @@
 //! always has a name.
 
 use super::Agents;
+use super::attributes::{ID, NAME, SECRET_PREFIX, VERSION};
 use crate::StoreError;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 
-const VERSION: u64 = 1;
+const SECRET_NAME_VERSION: u64 = 1;
 
 fn key(name: &str) -> String {
-    format!("secret#{name}")
+    format!("{SECRET_PREFIX}{name}")
 }
 
 impl Agents {
     pub async fn store_secret_name(&self, name: &str) -> Result<(), StoreError> {
         let item = Item::from(
-            [("id", item::text(key(name))), ("v", item::number(VERSION)), ("name", item::text(name))]
-                .map(|(name, value)| (name.to_owned(), value)),
+            [
+                (ID, item::text(key(name))),
+                (VERSION, item::number(SECRET_NAME_VERSION)),
+                (NAME, item::text(name)),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
         );
         let put = self.db.put_item().table_name(&self.table).set_item(Some(item));
         put.send().await.attempt("store the name of a secret").map(|_| ())
@@ -38,8 +43,8 @@ impl Agents {
     /// Returns the names of all secrets, sorted.
     pub async fn secret_names(&self) -> Result<Vec<String>, StoreError> {
         let mut names = Vec::new();
-        for found in self.scan("secret#", "scan the names of the secrets").await? {
-            names.push(ItemReader(&found).text("name")?.to_owned());
+        for found in self.scan(SECRET_PREFIX, "scan the names of the secrets").await? {
+            names.push(ItemReader(&found).text(NAME)?.to_owned());
         }
         names.sort();
         Ok(names)

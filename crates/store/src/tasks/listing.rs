@@ -11,6 +11,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use domain::{AgentId, ListPage, ListRange, TaskBrief, TaskEntry, TaskId, TaskKey};
 
 use super::Tasks;
+use super::attributes::{
+    AGENT_ID, ATTEMPT, CREATED_AT, EXPIRES_AT, FAILED, FINISHED_AT, ID, LEASE_UNTIL, LISTED, OUTCOME,
+    SPENT_MS, STARTED_AT, STATUS, TASK_ID, VERSION,
+};
 use crate::StoreError;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
@@ -29,8 +33,20 @@ const BATCH_PAUSES: [Duration; 4] = [
 /// Sorts after every hexadecimal digit.
 const AFTER_ALL_IDS: &str = "g";
 /// The attributes of a [`TaskBrief`].
-const BRIEF_ATTRIBUTES: &str = "id, v, agent_id, #status, attempt, spent_ms, created_at, started_at, \
-                                finished_at, lease_until, expires_at, outcome";
+const BRIEF_ATTRIBUTES: [&str; 12] = [
+    ID,
+    VERSION,
+    AGENT_ID,
+    "#status",
+    ATTEMPT,
+    SPENT_MS,
+    CREATED_AT,
+    STARTED_AT,
+    FINISHED_AT,
+    LEASE_UNTIL,
+    EXPIRES_AT,
+    OUTCOME,
+];
 
 /// Which tasks of a list are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +83,9 @@ impl Tasks {
             .query()
             .table_name(&self.table)
             .index_name(TASKS_INDEX)
-            .key_condition_expression("listed = :part AND task_id BETWEEN :from AND :before")
-            .set_filter_expression(filter.expression().map(str::to_owned))
-            .projection_expression("task_id, failed")
+            .key_condition_expression(format!("{LISTED} = :part AND {TASK_ID} BETWEEN :from AND :before"))
+            .set_filter_expression(filter.expression())
+            .projection_expression(format!("{TASK_ID}, {FAILED}"))
             .expression_attribute_values(":part", item::text(list_key(agent, shard)))
             .expression_attribute_values(":from", item::text(TaskId::floor(range.from)))
             .expression_attribute_values(":before", item::text(before))
@@ -104,8 +120,8 @@ impl Tasks {
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
             .consistent_read(true)
-            .projection_expression(BRIEF_ATTRIBUTES)
-            .expression_attribute_names("#status", "status");
+            .projection_expression(BRIEF_ATTRIBUTES.join(", "))
+            .expression_attribute_names("#status", STATUS);
         let mut unprocessed = Some(HashMap::from([(
             self.table.clone(),
             wanted.build().attempt("prepare the request for the tasks")?,
@@ -130,20 +146,20 @@ impl Tasks {
 }
 
 impl FailureFilter {
-    const fn expression(self) -> Option<&'static str> {
+    fn expression(self) -> Option<String> {
         match self {
             Self::All => None,
-            Self::Failed => Some("attribute_exists(failed)"),
-            Self::NotFailed => Some("attribute_not_exists(failed)"),
+            Self::Failed => Some(format!("attribute_exists({FAILED})")),
+            Self::NotFailed => Some(format!("attribute_not_exists({FAILED})")),
         }
     }
 }
 
 fn parse_entry(found: &Item) -> Result<TaskEntry, StoreError> {
-    let failed = matches!(found.get("failed"), Some(AttributeValue::Bool(true)));
+    let failed = matches!(found.get(FAILED), Some(AttributeValue::Bool(true)));
     Ok(TaskEntry { id: task_id(ItemReader(found))?, failed })
 }
 
 fn task_id(reader: ItemReader<'_>) -> Result<TaskId, StoreError> {
-    TaskId::parse(reader.text("task_id")?).ok_or_else(|| reader.damaged("task_id"))
+    TaskId::parse(reader.text(TASK_ID)?).ok_or_else(|| reader.damaged(TASK_ID))
 }

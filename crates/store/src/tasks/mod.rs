@@ -16,6 +16,7 @@
 //!
 //! Payloads and results over 8 KiB (compressed) add a call per 350 KiB.
 
+pub(crate) mod attributes;
 mod events;
 mod listing;
 mod rate;
@@ -32,6 +33,10 @@ use crate::conditions::refused_item;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
+use attributes::{
+    AGENT_ID, ATTEMPT, CREATED_AT, EVENTS, EXPIRES_AT, ID, LISTED, PAYLOAD, SPENT_MS, STATUS, TASK_ID,
+    VERSION, WAITS_UNTIL, WORKER_LOST,
+};
 pub use listing::FailureFilter;
 pub(crate) use listing::TASKS_INDEX;
 pub use rate::Rate;
@@ -139,21 +144,21 @@ impl Tasks {
             .db
             .put_item()
             .table_name(&self.table)
-            .item("id", item::text(id.key().as_hex()))
-            .item("v", item::number(RECORD_VERSION))
-            .item("agent_id", item::text(agent.to_string()))
-            .item("listed", item::text(listing::list_key(agent, id.key().shard())))
-            .item("task_id", item::text(id.to_string()))
-            .item("status", item::text(Status::Pending.as_str()))
-            .item("attempt", item::number(0_u64))
-            .item("spent_ms", item::number(0_u64))
-            .item("created_at", item::moment(created_at))
-            .item("expires_at", item::number(expires_at.ttl_seconds()))
-            .item("payload", payload)
-            .condition_expression(
-                "attribute_not_exists(id) OR (created_at <= :window AND #status IN (:success, :failure))",
-            )
-            .expression_attribute_names("#status", "status")
+            .item(ID, item::text(id.key().as_hex()))
+            .item(VERSION, item::number(RECORD_VERSION))
+            .item(AGENT_ID, item::text(agent.to_string()))
+            .item(LISTED, item::text(listing::list_key(agent, id.key().shard())))
+            .item(TASK_ID, item::text(id.to_string()))
+            .item(STATUS, item::text(Status::Pending.as_str()))
+            .item(ATTEMPT, item::number(0_u64))
+            .item(SPENT_MS, item::number(0_u64))
+            .item(CREATED_AT, item::moment(created_at))
+            .item(EXPIRES_AT, item::number(expires_at.ttl_seconds()))
+            .item(PAYLOAD, payload)
+            .condition_expression(format!(
+                "attribute_not_exists({ID}) OR ({CREATED_AT} <= :window AND #status IN (:success, :failure))"
+            ))
+            .expression_attribute_names("#status", STATUS)
             .expression_attribute_values(
                 ":window",
                 item::moment(created_at.minus(domain::IDEMPOTENCY_WINDOW)),
@@ -185,8 +190,8 @@ impl Tasks {
             .db
             .put_item()
             .table_name(&self.table)
-            .item("id", item::text(key.as_hex()))
-            .condition_expression("attribute_exists(id) AND attribute_not_exists(id)")
+            .item(ID, item::text(key.as_hex()))
+            .condition_expression(format!("attribute_exists({ID}) AND attribute_not_exists({ID})"))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let Err(error) = put.send().await else {
             return Err(StoreError::Damaged { id: key.as_hex(), attribute: "condition" });
@@ -211,7 +216,7 @@ impl Tasks {
     }
 
     async fn read_item(&self, key: TaskKey) -> Result<Option<Item>, StoreError> {
-        let get = self.db.get_item().table_name(&self.table).key("id", item::text(key.as_hex()));
+        let get = self.db.get_item().table_name(&self.table).key(ID, item::text(key.as_hex()));
         let found = get.consistent_read(true).send().await.attempt("read the task")?;
         Ok(found.item)
     }
@@ -225,9 +230,11 @@ impl Tasks {
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression("#status IN (:pending, :started) OR begins_with(id, :slots)")
-            .projection_expression("id, v, #status, agent_id, created_at, events, worker_lost")
-            .expression_attribute_names("#status", "status")
+            .filter_expression(format!("#status IN (:pending, :started) OR begins_with({ID}, :slots)"))
+            .projection_expression(format!(
+                "{ID}, {VERSION}, #status, {AGENT_ID}, {CREATED_AT}, {EVENTS}, {WORKER_LOST}"
+            ))
+            .expression_attribute_names("#status", STATUS)
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
             .expression_attribute_values(":slots", item::text(slots::ID_PREFIX))
@@ -237,7 +244,7 @@ impl Tasks {
         let mut unfinished = Unfinished::default();
         while let Some(found) = pages.next().await {
             let found = found.attempt("scan the tasks")?;
-            match ItemReader(&found).text("id")?.strip_prefix(slots::ID_PREFIX).and_then(AgentId::parse) {
+            match ItemReader(&found).text(ID)?.strip_prefix(slots::ID_PREFIX).and_then(AgentId::parse) {
                 Some(agent) => unfinished.slots.push(agent),
                 None => unfinished.tasks.push(unfinished_task(&found)),
             }
@@ -262,6 +269,6 @@ fn repeated_admission(found: &Item, now: Moment) -> Result<Admission, StoreError
     Ok(Admission::Repeated {
         id: task_id(reader)?,
         status: status(reader)?,
-        waits: reader.optional_moment("waits_until")?.is_some_and(|until| now < until),
+        waits: reader.optional_moment(WAITS_UNTIL)?.is_some_and(|until| now < until),
     })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::{AgentId, Moment};
 
 use super::Tasks;
+use super::attributes::{EXPIRES_AT, ID, TRIGGERS};
 use crate::StoreError;
 use crate::conditions::is_condition_failed;
 use crate::error::StoreAttempt;
@@ -35,9 +36,9 @@ impl Tasks {
             .db
             .update_item()
             .table_name(&self.table)
-            .key("id", item::text(format!("rate#{agent}#{minute}")))
-            .update_expression("SET expires_at = :expires_at ADD triggers :one")
-            .condition_expression("attribute_not_exists(triggers) OR triggers < :limit")
+            .key(ID, item::text(format!("rate#{agent}#{minute}")))
+            .update_expression(format!("SET {EXPIRES_AT} = :expires_at ADD {TRIGGERS} :one"))
+            .condition_expression(format!("attribute_not_exists({TRIGGERS}) OR {TRIGGERS} < :limit"))
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":limit", item::number(limit))
             // A process with a slow clock may still count in the previous minute.

@@ -2,6 +2,7 @@
 
 use domain::{HistoryEvent, Moment, Payload, Status, Task, TaskId, task_history};
 
+use super::attributes::WAITS_UNTIL;
 use super::{Tasks, events};
 use crate::StoreError;
 use crate::item::ItemReader;
@@ -23,7 +24,7 @@ impl Tasks {
         if task.id != id {
             return Ok(None);
         }
-        let waits_until = ItemReader(&found).optional_moment("waits_until")?;
+        let waits_until = ItemReader(&found).optional_moment(WAITS_UNTIL)?;
         Ok(Some(TaskDetails {
             payload: self.payload_in(&found).await?,
             waits_until: waits_until.filter(|_| task.status == Status::Pending),

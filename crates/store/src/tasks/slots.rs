@@ -8,6 +8,9 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use domain::{AgentId, ClaimRefusal, Moment, Status, Task, TaskId};
 
+use super::attributes::{
+    CREATED_AT, EXPIRES_AT, ID, VERSION, WAITS_SINCE, WAITS_UNTIL, WORKER_LOST, slot_name,
+};
 use super::{RECORD_VERSION, Tasks};
 use crate::StoreError;
 use crate::blob::random_name;
@@ -21,9 +24,6 @@ const TRIES: usize = 4;
 pub(super) const ID_PREFIX: &str = "slots#";
 /// How long the item is stored after its last lease.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
-
-const SET_WAITS: &str =
-    "SET #status = :pending, waits_until = :until, waits_since = if_not_exists(waits_since, :now)";
 
 /// A slot held by one run.
 #[derive(Debug)]
@@ -55,9 +55,12 @@ impl Tasks {
     /// Records that a task waits for a slot and tries again at `until`. Until then, the queue
     /// has a message for it. A task whose worker was lost is PENDING again and will run alone.
     pub async fn wait_for_slot(&self, id: TaskId, now: Moment, until: Moment) -> Result<Wait, StoreError> {
-        let waits = self
-            .wait_update(id, now, until)
-            .condition_expression("created_at = :created_at AND v <= :known AND #status = :pending");
+        let waits = with_wait(self.update(id), now, until)
+            .update_expression(set_waits())
+            .condition_expression(format!(
+                "{CREATED_AT} = :created_at AND {VERSION} <= :known AND #status = :pending"
+            ))
+            .expression_attribute_values(":known", item::number(RECORD_VERSION));
         match self.send_wait(waits, id, now).await? {
             // The task is STARTED, and its lease has ended.
             Wait::Refused(ClaimRefusal::Exhausted) => self.wait_to_run_alone(id, now, until).await,
@@ -72,26 +75,10 @@ impl Tasks {
         now: Moment,
         until: Moment,
     ) -> Result<Wait, StoreError> {
-        let waits = self
-            .wait_update(id, now, until)
-            .update_expression(format!("{SET_WAITS}, worker_lost = :true"))
-            .condition_expression(
-                "created_at = :created_at AND v <= :known AND \
-                 (#status = :pending OR (#status = :started AND lease_until <= :now))",
-            )
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
+        let waits = with_wait(self.update_abandoned(id, now), now, until)
+            .update_expression(format!("{}, {WORKER_LOST} = :true", set_waits()))
             .expression_attribute_values(":true", AttributeValue::Bool(true));
         self.send_wait(waits, id, now).await
-    }
-
-    fn wait_update(&self, id: TaskId, now: Moment, until: Moment) -> UpdateItemFluentBuilder {
-        self.update(id)
-            .update_expression(SET_WAITS)
-            .expression_attribute_values(":known", item::number(RECORD_VERSION))
-            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":until", item::moment(until))
-            .expression_attribute_values(":now", item::moment(now))
-            .return_values(ReturnValue::AllNew)
     }
 
     async fn send_wait(
@@ -103,7 +90,7 @@ impl Tasks {
         match update.send().await {
             Ok(updated) => {
                 let waiting = updated.attributes.unwrap_or_default();
-                ItemReader(&waiting).moment("waits_since").map(Wait::Since)
+                ItemReader(&waiting).moment(WAITS_SINCE).map(Wait::Since)
             }
             Err(error) => match refused_item(&error) {
                 Some(None) => Ok(Wait::Refused(ClaimRefusal::Gone)),
@@ -150,7 +137,7 @@ impl Tasks {
             .db
             .update_item()
             .table_name(&self.table)
-            .key("id", item::text(slots_id(slot.agent)))
+            .key(ID, item::text(slots_id(slot.agent)))
             .update_expression("REMOVE #slot")
             .condition_expression("#slot = :lease")
             .expression_attribute_names("#slot", &slot.name)
@@ -165,7 +152,7 @@ impl Tasks {
 
     /// Deletes the slots of an agent. Call it only when none of its runs is in progress.
     pub async fn forget_slots(&self, agent: AgentId) -> Result<(), StoreError> {
-        let delete = self.db.delete_item().table_name(&self.table).key("id", item::text(slots_id(agent)));
+        let delete = self.db.delete_item().table_name(&self.table).key(ID, item::text(slots_id(agent)));
         delete.send().await.attempt("delete the run slots")?;
         Ok(())
     }
@@ -183,8 +170,8 @@ impl Tasks {
             .db
             .update_item()
             .table_name(&self.table)
-            .key("id", item::text(slots_id(agent)))
-            .update_expression("SET #slot = :lease, expires_at = :expires_at")
+            .key(ID, item::text(slots_id(agent)))
+            .update_expression(format!("SET #slot = :lease, {EXPIRES_AT} = :expires_at"))
             .condition_expression("attribute_not_exists(#slot) OR #slot < :now")
             .expression_attribute_names("#slot", slot)
             .expression_attribute_values(":lease", item::text(lease))
@@ -210,8 +197,20 @@ fn slots_id(agent: AgentId) -> String {
     format!("{ID_PREFIX}{agent}")
 }
 
-fn slot_name(slot: u32) -> String {
-    format!("s{slot}")
+/// The update expression of a task that waits.
+fn set_waits() -> String {
+    format!(
+        "SET #status = :pending, {WAITS_UNTIL} = :until, {WAITS_SINCE} = if_not_exists({WAITS_SINCE}, :now)"
+    )
+}
+
+/// The values of [`set_waits`]. The update returns the record.
+fn with_wait(update: UpdateItemFluentBuilder, now: Moment, until: Moment) -> UpdateItemFluentBuilder {
+    update
+        .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
+        .expression_attribute_values(":until", item::moment(until))
+        .expression_attribute_values(":now", item::moment(now))
+        .return_values(ReturnValue::AllNew)
 }
 
 /// The value of a leased slot. It is unique, and DynamoDB compares it with a time as text:

@@ -1,11 +1,12 @@
 //! Stores the progress of a run between its turns.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use domain::{Run, Status, TaskId};
+use domain::{Run, TaskId};
 
 use super::recorded_or_fenced;
 use crate::error::StoreAttempt;
-use crate::item::{self, Item, ItemReader};
+use crate::item::{Item, ItemReader};
+use crate::tasks::attributes::RUN;
 use crate::tasks::{Claimed, Finish, RECORD_VERSION, Tasks, task_id};
 use crate::{StoreError, blob};
 
@@ -14,12 +15,9 @@ impl Tasks {
     /// continues from there.
     pub async fn checkpoint(&self, claimed: &Claimed, run: &Run) -> Result<Finish, StoreError> {
         let update = self
-            .update(claimed.task.id)
-            .update_expression("SET run = :run")
-            .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
-            .expression_attribute_values(":run", self.store_run(claimed, run).await?)
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
-            .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
+            .update_held(claimed)
+            .update_expression(format!("SET {RUN} = :run"))
+            .expression_attribute_values(":run", self.store_run(claimed, run).await?);
         recorded_or_fenced(update.send().await, "store the progress of the run")
     }
 
@@ -36,11 +34,11 @@ impl Tasks {
     }
 
     async fn run_in(&self, found: &Item) -> Result<Option<Run>, StoreError> {
-        if !found.contains_key("run") {
+        if !found.contains_key(RUN) {
             return Ok(None);
         }
-        let json = blob::load_content(&self.db, &self.table, found, "run").await?;
-        serde_json::from_slice(&json).map(Some).map_err(|_| ItemReader(found).damaged("run"))
+        let json = blob::load_content(&self.db, &self.table, found, RUN).await?;
+        serde_json::from_slice(&json).map(Some).map_err(|_| ItemReader(found).damaged(RUN))
     }
 
     pub(super) async fn store_run(&self, claimed: &Claimed, run: &Run) -> Result<AttributeValue, StoreError> {

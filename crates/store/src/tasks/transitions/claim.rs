@@ -8,7 +8,10 @@ use crate::blob::random_name;
 use crate::conditions::refused_item;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item};
-use crate::tasks::events::{self, ADD_EVENT};
+use crate::tasks::attributes::{
+    ATTEMPT, CREATED_AT, HOLDER, LEASE_UNTIL, STARTED_AT, VERSION, WAITS_SINCE, WORKER_LOST,
+};
+use crate::tasks::events::{add_event, claim_event, with_event};
 use crate::tasks::{Claim, Claimed, RECORD_VERSION, Tasks};
 
 impl Tasks {
@@ -28,24 +31,26 @@ impl Tasks {
         let holder = random_name("")?;
         // Our clock may be behind the clock of the function that received the trigger.
         let started_at = now.max(id.created_at());
-        let update = self.update(id);
+        let (update, add_event) = (self.update(id), add_event());
         let (mark, claimable, update) = match isolation {
-            Isolation::Shared => ("", "#status = :pending AND attribute_not_exists(worker_lost)", update),
+            Isolation::Shared => {
+                (String::new(), format!("#status = :pending AND attribute_not_exists({WORKER_LOST})"), update)
+            }
             Isolation::Alone => (
-                ", worker_lost = :true",
-                "#status IN (:pending, :started)",
+                format!(", {WORKER_LOST} = :true"),
+                "#status IN (:pending, :started)".to_owned(),
                 update.expression_attribute_values(":true", AttributeValue::Bool(true)),
             ),
         };
         let update = update
             .update_expression(format!(
-                "SET #status = :started, attempt = attempt + :one, lease_until = :lease, holder = :holder, \
-                 started_at = if_not_exists(started_at, :started_at), {ADD_EVENT}{mark} \
-                 REMOVE waits_since"
+                "SET #status = :started, {ATTEMPT} = {ATTEMPT} + :one, {LEASE_UNTIL} = :lease, \
+                 {HOLDER} = :holder, {STARTED_AT} = if_not_exists({STARTED_AT}, :started_at), \
+                 {add_event}{mark} REMOVE {WAITS_SINCE}"
             ))
             .condition_expression(format!(
-                "created_at = :created_at AND v <= :known AND attempt < :max_attempts AND {claimable} AND \
-                 (attribute_not_exists(lease_until) OR lease_until <= :now)"
+                "{CREATED_AT} = :created_at AND {VERSION} <= :known AND {ATTEMPT} < :max_attempts AND \
+                 {claimable} AND (attribute_not_exists({LEASE_UNTIL}) OR {LEASE_UNTIL} <= :now)"
             ))
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":known", item::number(RECORD_VERSION))
@@ -56,10 +61,8 @@ impl Tasks {
             .expression_attribute_values(":holder", item::text(&holder))
             .expression_attribute_values(":now", item::moment(now))
             .expression_attribute_values(":started_at", item::moment(started_at))
-            .expression_attribute_values(":no_events", events::event_list([]))
-            .expression_attribute_values(":event", events::event_list([events::claim_event(started_at)]))
             .return_values(ReturnValue::AllNew);
-        match update.send().await {
+        match with_event(update, claim_event(started_at)).send().await {
             Ok(updated) => {
                 let item = updated.attributes.unwrap_or_default();
                 self.claimed(item, now).await
@@ -87,7 +90,7 @@ impl Tasks {
         max_attempts: u32,
     ) -> Result<Claim, StoreError> {
         let Some(found) = found else { return Ok(Claim::Refused(ClaimRefusal::Gone)) };
-        let ours = found.get("holder").is_some_and(|value| value == &item::text(holder));
+        let ours = found.get(HOLDER).is_some_and(|value| value == &item::text(holder));
         let task = self.task(found).await?;
         if ours && task.status == Status::Started {
             return self.claimed(found.clone(), now).await;

@@ -10,7 +10,10 @@ use super::recorded_or_fenced;
 use crate::conditions::refused_item;
 use crate::error::StoreAttempt;
 use crate::item::{self, Item};
-use crate::tasks::{Claimed, EndAbandoned, Finish, RECORD_VERSION, Tasks};
+use crate::tasks::attributes::{
+    ATTEMPT, EXPIRES_AT, FAILED, FINISHED_AT, HOLDER, LEASE_UNTIL, OUTCOME, OUTCOME_BRIEF, RUN,
+};
+use crate::tasks::{Claimed, EndAbandoned, Finish, Tasks};
 use crate::{StoreError, blob};
 
 impl Tasks {
@@ -22,13 +25,7 @@ impl Tasks {
         now: Moment,
         retention: Duration,
     ) -> Result<Finish, StoreError> {
-        let id = claimed.task.id;
-        let update = self
-            .end(id, ended, now, retention)
-            .await?
-            .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
-            .expression_attribute_values(":attempt", item::number(claimed.task.attempt));
+        let update = self.end(self.update_held(claimed), claimed.task.id, ended, now, retention).await?;
         match update.send().await {
             Err(error)
                 if refused_item(&error).flatten().is_some_and(|found| is_this_end(found, claimed, now)) =>
@@ -47,18 +44,8 @@ impl Tasks {
         now: Moment,
         retention: Duration,
     ) -> Result<EndAbandoned, StoreError> {
-        let update = self
-            .end(id, ended, now, retention)
-            .await?
-            .condition_expression(
-                "created_at = :created_at AND v <= :known AND \
-                 (#status = :pending OR (#status = :started AND lease_until <= :now))",
-            )
-            .expression_attribute_values(":known", item::number(RECORD_VERSION))
-            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
-            .return_values(ReturnValue::AllNew);
-        match update.send().await {
+        let update = self.end(self.update_abandoned(id, now), id, ended, now, retention).await?;
+        match update.return_values(ReturnValue::AllNew).send().await {
             Ok(updated) => {
                 let item = updated.attributes.unwrap_or_default();
                 Ok(EndAbandoned::Ended(Box::new(self.task(&item).await?)))
@@ -78,8 +65,10 @@ impl Tasks {
         }
     }
 
+    /// Adds the end of a task to its update.
     async fn end(
         &self,
+        mut update: UpdateItemFluentBuilder,
         id: TaskId,
         ended: &Ended,
         now: Moment,
@@ -91,19 +80,18 @@ impl Tasks {
         if let AttributeValue::M(spilled) = &mut outcome {
             let brief =
                 serde_json::to_vec(&ended.in_brief()).attempt("serialize the summary of the outcome")?;
-            spilled.insert("brief".to_owned(), item::bytes(blob::pack(&brief)));
+            spilled.insert(OUTCOME_BRIEF.to_owned(), item::bytes(blob::pack(&brief)));
         }
-        let mut set =
-            "SET #status = :ended, outcome = :outcome, finished_at = :now, expires_at = :expires_at"
-                .to_owned();
-        let mut update = self.update(id);
+        let mut set = format!(
+            "SET #status = :ended, {OUTCOME} = :outcome, {FINISHED_AT} = :now, {EXPIRES_AT} = :expires_at"
+        );
         if ended.status() == Status::Failure {
             // The only attribute of an end in the index, so that only failures write to it.
-            set.push_str(", failed = :failed");
+            set.push_str(&format!(", {FAILED} = :failed"));
             update = update.expression_attribute_values(":failed", AttributeValue::Bool(true));
         }
         Ok(update
-            .update_expression(set + " REMOVE lease_until, holder, run")
+            .update_expression(format!("{set} REMOVE {LEASE_UNTIL}, {HOLDER}, {RUN}"))
             .expression_attribute_values(":ended", item::text(ended.status().as_str()))
             .expression_attribute_values(":outcome", outcome)
             .expression_attribute_values(":now", item::moment(now))
@@ -114,6 +102,6 @@ impl Tasks {
 /// Whether the task has ended with this update already: then the response to an earlier try
 /// was lost.
 fn is_this_end(found: &Item, claimed: &Claimed, finished_at: Moment) -> bool {
-    found.get("attempt") == Some(&item::number(claimed.task.attempt))
-        && found.get("finished_at") == Some(&item::moment(finished_at))
+    found.get(ATTEMPT) == Some(&item::number(claimed.task.attempt))
+        && found.get(FINISHED_AT) == Some(&item::moment(finished_at))
 }

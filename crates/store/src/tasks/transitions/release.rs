@@ -8,7 +8,8 @@ use domain::{ErrorType, Failure, MAX_EVENTS, Moment, Run, Status, TaskId};
 use super::recorded_or_fenced;
 use crate::StoreError;
 use crate::item;
-use crate::tasks::events::{self, ADD_EVENT};
+use crate::tasks::attributes::{ATTEMPT, EVENTS, HOLDER, LEASE_UNTIL, RUN, SPENT_MS, WORKER_LOST};
+use crate::tasks::events::{add_event, release_event, with_event};
 use crate::tasks::{Claimed, Finish, Tasks, UnfinishedTask};
 
 /// How an attempt is released.
@@ -30,26 +31,19 @@ impl Tasks {
     pub async fn release(&self, claimed: &Claimed, release: Release<'_>) -> Result<Finish, StoreError> {
         let Release { at, why, spent, not_before, run } = release;
         let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
-        let mut update = self.update(claimed.task.id);
+        let (mut update, add_event) = (self.update_held(claimed), add_event());
         let mut set =
-            format!("SET #status = :pending, spent_ms = :spent, lease_until = :not_before, {ADD_EVENT}");
+            format!("SET #status = :pending, {SPENT_MS} = :spent, {LEASE_UNTIL} = :not_before, {add_event}");
         if let Some(run) = run {
-            set.push_str(", run = :run");
+            set.push_str(&format!(", {RUN} = :run"));
             update = update.expression_attribute_values(":run", self.store_run(claimed, run).await?);
         }
         let update = update
-            .update_expression(set + " REMOVE holder")
-            .condition_expression("created_at = :created_at AND #status = :started AND attempt = :attempt")
+            .update_expression(format!("{set} REMOVE {HOLDER}"))
             .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()))
-            .expression_attribute_values(":attempt", item::number(claimed.task.attempt))
             .expression_attribute_values(":not_before", item::moment(not_before))
-            .expression_attribute_values(":spent", item::number(spent_ms))
-            .expression_attribute_values(":no_events", events::event_list([]))
-            .expression_attribute_values(
-                ":event",
-                events::event_list([events::release_event(at, Some(why), Some(not_before))]),
-            );
+            .expression_attribute_values(":spent", item::number(spent_ms));
+        let update = with_event(update, release_event(at, Some(why), Some(not_before)));
         recorded_or_fenced(update.send().await, "release the task")
     }
 
@@ -57,28 +51,20 @@ impl Tasks {
     /// counted. Call it only from the only process that runs tasks, after it has stopped all
     /// its runs: the fencing token is reused.
     pub async fn give_back(&self, task: &UnfinishedTask, now: Moment) -> Result<Finish, StoreError> {
-        let mut change =
-            "SET #status = :pending, attempt = attempt - :one REMOVE lease_until, holder".to_owned();
-        let mut update = self.update(task.id);
-        match task.events.checked_sub(1) {
+        let set = format!("#status = :pending, {ATTEMPT} = {ATTEMPT} - :one");
+        let remove = format!("{LEASE_UNTIL}, {HOLDER}");
+        let update = self.update_started(task.id);
+        let update = match task.events.checked_sub(1) {
             // The number of clean stops is unlimited, so a full list loses the claim as well.
-            Some(last) if task.events >= MAX_EVENTS => change.push_str(&format!(", events[{last}]")),
-            _ => {
-                change = change.replacen("SET ", &format!("SET {ADD_EVENT}, "), 1);
-                update = update
-                    .expression_attribute_values(":no_events", events::event_list([]))
-                    .expression_attribute_values(
-                        ":event",
-                        events::event_list([events::release_event(now, None, None)]),
-                    );
+            Some(last) if task.events >= MAX_EVENTS => {
+                update.update_expression(format!("SET {set} REMOVE {remove}, {EVENTS}[{last}]"))
             }
-        }
+            _ => with_event(update, release_event(now, None, None))
+                .update_expression(format!("SET {}, {set} REMOVE {remove}", add_event())),
+        };
         let update = update
-            .update_expression(change)
-            .condition_expression("created_at = :created_at AND #status = :started")
             .expression_attribute_values(":one", item::number(1_u64))
-            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()));
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()));
         recorded_or_fenced(update.send().await, "give back the task")
     }
 
@@ -87,20 +73,13 @@ impl Tasks {
     pub async fn break_lease(&self, id: TaskId, now: Moment) -> Result<Finish, StoreError> {
         let lost =
             Failure::transient(ErrorType::WorkerLost, "The server stopped unexpectedly during the run");
-        let update = self
-            .update(id)
+        let add_event = add_event();
+        let update = with_event(self.update_started(id), release_event(now, Some(&lost), None))
             .update_expression(format!(
-                "SET #status = :pending, worker_lost = :true, {ADD_EVENT} REMOVE lease_until, holder"
+                "SET #status = :pending, {WORKER_LOST} = :true, {add_event} REMOVE {LEASE_UNTIL}, {HOLDER}"
             ))
-            .condition_expression("created_at = :created_at AND #status = :started")
             .expression_attribute_values(":true", AttributeValue::Bool(true))
-            .expression_attribute_values(":no_events", events::event_list([]))
-            .expression_attribute_values(
-                ":event",
-                events::event_list([events::release_event(now, Some(&lost), None)]),
-            )
-            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
-            .expression_attribute_values(":started", item::text(Status::Started.as_str()));
+            .expression_attribute_values(":pending", item::text(Status::Pending.as_str()));
         recorded_or_fenced(update.send().await, "break the lease of the task")
     }
 }
