@@ -93,18 +93,29 @@ impl Modify for Schemes {
 mod tests {
     use super::*;
 
-    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi.json");
+    const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
 
     #[test]
     fn the_committed_openapi_document_matches_the_types() {
-        let document = document().unwrap();
+        compare("openapi.json", &document().unwrap());
+    }
+
+    #[test]
+    fn the_consoles_table_of_providers_matches_that_of_the_domain() {
+        let table = domain::Provider::ALL.map(domain::Provider::info);
+        let table = serde_json::to_string_pretty(&table).unwrap() + "\n";
+        compare("web/src/definition/providers.json", &table);
+    }
+
+    fn compare(file: &str, generated: &str) {
+        let path = format!("{ROOT}{file}");
         if std::env::var_os("UPDATE_OPENAPI").is_some() {
-            std::fs::write(COMMITTED, &document).unwrap();
+            std::fs::write(&path, generated).unwrap();
         }
-        let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
-            committed == document,
-            "openapi.json is out of date: UPDATE_OPENAPI=1 cargo test --workspace --lib openapi"
+            committed == generated,
+            "{file} is out of date: UPDATE_OPENAPI=1 cargo test --workspace --lib openapi"
         );
     }
 }

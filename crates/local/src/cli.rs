@@ -228,9 +228,7 @@ pub struct DefinitionArgs {
     /// Prompt of the agent: a Jinja template with the variable `payload`
     #[arg(long, value_name = "TEXT|@FILE")]
     pub prompt: Option<String>,
-    /// Model provider: openai (any server with an OpenAI-compatible API), anthropic, bedrock
-    /// or extractive [default: openai if --model-url is given]
-    #[arg(long, value_name = "PROVIDER", value_parser = parse_provider)]
+    #[arg(long, value_name = "PROVIDER", value_parser = parse_provider, help = provider_help())]
     pub model_provider: Option<Provider>,
     /// Base URL of the model provider, such as http://127.0.0.1:8080/v1
     #[arg(long, value_name = "URL")]
@@ -285,6 +283,15 @@ fn parse_provider(text: &str) -> Result<Provider, String> {
     Provider::parse(text).ok_or_else(|| format!("must be one of {names}"))
 }
 
+fn provider_help() -> String {
+    let providers = Provider::ALL.map(|provider| match provider.info().note {
+        "" => provider.as_str().to_owned(),
+        note => format!("{} ({note})", provider.as_str()),
+    });
+    let [first @ .., last] = &providers;
+    format!("Model provider: {} or {last} [default: openai if --model-url is given]", first.join(", "))
+}
+
 fn parse_http_url(text: &str) -> Result<String, &'static str> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
@@ -296,5 +303,19 @@ impl Cli {
     /// Without a command it is `serve` with the options given.
     pub fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_lists_all_providers() {
+        assert_eq!(
+            provider_help(),
+            "Model provider: openai (any server with an OpenAI-compatible API), anthropic, bedrock or \
+             extractive [default: openai if --model-url is given]"
+        );
     }
 }

@@ -31,8 +31,7 @@ impl RunSettings {
     }
 }
 
-/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (`openai`, `anthropic`, `bedrock`, `extractive`),
-/// `…_BASE_URL`, `…_NAME`, and the API key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name
+/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (a name of [`Provider`]), `…_BASE_URL`, `…_NAME`, and the API key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name
 /// in the secret store. The default provider is `openai` if there is a base URL, otherwise
 /// `extractive`.
 fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {

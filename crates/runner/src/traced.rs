@@ -14,9 +14,7 @@
 
 use std::time::Instant;
 
-use domain::{
-    Agent, CallOutcome, CallReport, Fault, ModelConfig, ModelReply, Outcome, Provider, StopReason, ToolCall,
-};
+use domain::{Agent, CallOutcome, CallReport, Fault, ModelConfig, ModelReply, Outcome, StopReason, ToolCall};
 use store::Claimed;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
@@ -182,12 +180,8 @@ fn is_version(text: &str) -> bool {
         && number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
 }
 
-/// The name in the conventions. `openai` is the protocol, regardless of the provider.
-fn provider_name(model: &ModelConfig) -> &'static str {
-    match model.provider {
-        Provider::Bedrock => "aws.bedrock",
-        named => named.as_str(),
-    }
+const fn provider_name(model: &ModelConfig) -> &'static str {
+    model.provider.info().otel_name
 }
 
 const fn finish_reason(reply: &ModelReply) -> &'static str {
@@ -245,6 +239,8 @@ impl Drop for TimedSpan {
 
 #[cfg(test)]
 mod tests {
+    use domain::Provider;
+
     use super::*;
 
     #[test]

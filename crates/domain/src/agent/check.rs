@@ -7,7 +7,7 @@ use url::Url;
 
 use super::credential::{credential_in_url, has_user_info};
 use super::secret::{AGENTS_SECRETS, is_secret_name};
-use super::{AgentError, ApiKey, Definition, Limits, ModelConfig, Provider, tools};
+use super::{AgentError, ApiKey, Definition, FieldRule, Limits, ModelConfig, Provider, ProviderInfo, tools};
 use crate::{AgentId, AnswerSchema, check_template};
 
 /// Maximum size of all inline source texts of one agent, in bytes. It keeps the agent
@@ -65,21 +65,34 @@ pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
         return Err(AgentError::Price);
     }
     let provider = model.provider;
-    let missing = |field| AgentError::ModelField { field, provider };
-    match (provider, &model.base_url) {
-        (Provider::Extractive, _) => return Ok(()),
-        (Provider::Openai, None) => return Err(missing("base_url")),
-        (Provider::Openai | Provider::Anthropic, Some(base_url)) => check_base_url(base_url)?,
-        (Provider::Bedrock, Some(_)) => return Err(AgentError::NotForBedrock("base_url")),
-        (Provider::Bedrock, None) if model.api_key.is_some() => {
-            return Err(AgentError::NotForBedrock("api_key"));
-        }
-        (Provider::Anthropic | Provider::Bedrock, None) => {}
+    let ProviderInfo { model_name, base_url, api_key, .. } = provider.info();
+    check_rule("base_url", base_url.rule, model.base_url.is_some(), provider)?;
+    if let (FieldRule::Required | FieldRule::Optional, Some(base_url)) = (base_url.rule, &model.base_url) {
+        check_base_url(base_url)?;
     }
-    match model.name.as_deref().map(str::trim) {
-        None | Some("") => Err(missing("name")),
-        Some(name) if name.chars().count() > 256 => Err(AgentError::ModelName),
-        Some(_) => Ok(()),
+    check_rule("api_key", *api_key, model.api_key.is_some(), provider)?;
+    let name = model.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    check_rule("name", model_name.rule, name.is_some(), provider)?;
+    match name {
+        Some(name) if model_name.rule != FieldRule::Ignored && name.chars().count() > 256 => {
+            Err(AgentError::ModelName)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_rule(
+    field: &'static str,
+    rule: FieldRule,
+    is_set: bool,
+    provider: Provider,
+) -> Result<(), AgentError> {
+    match rule {
+        FieldRule::Required if !is_set => Err(AgentError::ModelField { field, provider }),
+        FieldRule::Refused(reason) if is_set => {
+            Err(AgentError::RefusedModelField { field, provider, reason })
+        }
+        _ => Ok(()),
     }
 }
 

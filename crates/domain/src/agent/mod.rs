@@ -18,7 +18,7 @@ use crate::{AgentId, PromptError, SchemaError, WebhookToken};
 pub use check::check_model;
 use check::{check_limits, check_output, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
-pub use model::{ApiKey, ModelConfig, Price, Provider, SecretName};
+pub use model::{ApiKey, FieldInfo, FieldRule, ModelConfig, Price, Provider, ProviderInfo, SecretName};
 pub use secret::{SecretError, check_secret_name, check_secret_value};
 pub use tools::{
     ArgumentError, CheckedOperation, HeaderSource, HttpMethod, HttpTool, ImportedApi, McpNames, McpTool,
@@ -175,10 +175,8 @@ pub enum AgentError {
     Limit { field: &'static str, max: u64 },
     #[error("`model.{field}` is required for the provider `{}`", .provider.as_str())]
     ModelField { field: &'static str, provider: Provider },
-    #[error(
-        "`model.{0}` is not supported for the provider `bedrock`; Bedrock uses the deployment's region and role"
-    )]
-    NotForBedrock(&'static str),
+    #[error("`model.{field}` is not supported for the provider `{}`; {reason}", .provider.as_str())]
+    RefusedModelField { field: &'static str, provider: Provider, reason: &'static str },
     #[error(
         "`model.price` must be {{\"input\": …, \"output\": …}} with numbers from 0 to 1000000, in US dollars per million tokens"
     )]

@@ -6,15 +6,37 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo, parse_string};
-use super::http::Request;
-use super::{ModelCall, as_object, echoed_blocks, endpoint};
+use super::http::{ERROR_FIELDS, Request, advise_on_fields};
+use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint};
 
-const BASE_URL: &str = "https://api.anthropic.com";
 /// The only version.
 const VERSION: &str = "2023-06-01";
 
-pub(super) fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
-    let base = model_call.model.base_url.as_deref().unwrap_or(BASE_URL).trim_end_matches('/');
+pub(super) const PROTOCOL: Protocol = Protocol {
+    request: |_, model_call| request(model_call),
+    parse_reply,
+    error_fields: ERROR_FIELDS,
+    error_codes: ERROR_CODES,
+    advice: advise_on_fields,
+};
+
+/// <https://docs.claude.com/en/api/errors>
+const ERROR_CODES: &[&str] = &[
+    "api_error",
+    "authentication_error",
+    "billing_error",
+    "invalid_request_error",
+    "not_found_error",
+    "overloaded_error",
+    "permission_error",
+    "rate_limit_error",
+    "request_too_large",
+    "timeout_error",
+    "unsupported_country_region_territory",
+];
+
+fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
+    let base = model_call.base_url().trim_end_matches('/');
     // Some owners include the version in the URL, as for other providers.
     let url = endpoint(base.strip_suffix("/v1").unwrap_or(base), "v1/messages")?;
     let mut request = Request::json(url, &request_body(model_call));
@@ -145,7 +167,7 @@ struct TokenCounts {
     output_tokens: u64,
 }
 
-pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
+fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     let Reply { model, content, stop_reason, usage } = serde_json::from_slice(body)?;
     let content = content.into_items("content blocks")?;
     let mut reply = ModelReply {

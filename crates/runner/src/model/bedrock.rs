@@ -5,20 +5,65 @@ use domain::{
     ChatMessage, ErrorType, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use store::{Bedrock, error_chain};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo};
-use super::http::Request;
-use super::{ModelCall, as_object, echoed_blocks, endpoint};
+use super::http::{ERROR_FIELDS, Request, advise_on_fields};
+use super::{ModelCall, Models, Protocol, as_object, echoed_blocks, endpoint};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) fn request(bedrock: Option<&Bedrock>, model_call: &ModelCall<'_>) -> Result<Request, Fault> {
-    let Some(bedrock) = bedrock else {
+pub(super) const PROTOCOL: Protocol =
+    Protocol { request, parse_reply, error_fields: ERROR_FIELDS, error_codes: ERROR_CODES, advice };
+
+/// The codes of Converse
+/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>)
+/// and the common errors of AWS
+/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>).
+const ERROR_CODES: &[&str] = &[
+    "AccessDeniedException",
+    "ConflictException",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InternalFailure",
+    "InternalServerException",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "ModelErrorException",
+    "ModelNotReadyException",
+    "ModelTimeoutException",
+    "OptInRequired",
+    "RequestExpired",
+    "ResourceNotFoundException",
+    "ServiceQuotaExceededException",
+    "ServiceUnavailableException",
+    "ThrottlingException",
+    "UnrecognizedClientException",
+    "ValidationException",
+];
+
+/// The provider authenticates by role, so an error is about access or the form of the model id,
+/// never about an API key.
+fn advice(status: StatusCode, code: &str) -> &'static str {
+    match (status, code) {
+        (StatusCode::FORBIDDEN, _) => {
+            ": check that the account has access to the model and that BedrockModels allows it"
+        }
+        (StatusCode::NOT_FOUND, _) | (StatusCode::BAD_REQUEST, "ValidationException") => {
+            ": check the agent's model.name; some models need the id of an inference profile"
+        }
+        _ => advise_on_fields(status, code),
+    }
+}
+
+fn request(models: &Models, model_call: &ModelCall<'_>) -> Result<Request, Fault> {
+    let Some(bedrock) = models.bedrock.as_ref() else {
         return Err(Fault::permanent(
             ErrorType::InvalidAgent,
             "The provider `bedrock` needs AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY \
@@ -170,7 +215,7 @@ struct TokenCounts {
 }
 
 /// The reply does not contain the name of the model.
-pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
+fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     let Reply { output, stop_reason, usage } = serde_json::from_slice(body)?;
     let cached = [usage.cache_read_input_tokens, usage.cache_write_input_tokens];
     let mut reply = ModelReply {

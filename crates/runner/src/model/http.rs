@@ -4,13 +4,14 @@
 use std::io;
 use std::time::Duration;
 
-use domain::{ErrorType, Failure, Fault, Provider};
+use domain::{ErrorType, Failure, Fault};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use store::error_chain;
 use url::Url;
 
+use super::Protocol;
 use super::codes::loggable_code;
 use crate::client::{OutgoingClient, on_connection_threads};
 use crate::egress::{RefusedAddress, refused_in};
@@ -21,6 +22,9 @@ const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 /// Most bytes of an error response that are searched for the error code, and for how long.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Where OpenAI, Anthropic and AWS put the error code. A proxy may use the form of another
+/// provider.
+pub(super) const ERROR_FIELDS: &[&str] = &["/error/code", "/error/type", "/__type", "/code"];
 
 pub(super) struct Request {
     pub(super) url: Url,
@@ -76,7 +80,7 @@ impl io::Write for ByteCounter {
 /// retries.
 pub(super) async fn post(
     outgoing: &OutgoingClient,
-    provider: Provider,
+    protocol: &Protocol,
     request: Request,
 ) -> Result<Vec<u8>, Fault> {
     let Request { url, headers, body } = request;
@@ -87,7 +91,7 @@ pub(super) async fn post(
     if response.status().is_success() {
         read_body(response, MAX_REPLY_BYTES).await
     } else {
-        Err(read_refusal(provider, response).await)
+        Err(read_refusal(protocol, response).await)
     }
 }
 
@@ -132,20 +136,25 @@ fn connection_fault(error: reqwest::Error) -> Fault {
     Fault::transient(ErrorType::ModelError, message)
 }
 
-async fn read_refusal(provider: Provider, response: Response) -> Fault {
+async fn read_refusal(protocol: &Protocol, response: Response) -> Fault {
     let (status, headers) = (response.status(), response.headers().clone());
     let server = response.url().origin().ascii_serialization();
     let reading = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(response, MAX_REFUSAL_BYTES));
     let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
-    let reason = error_code(&headers, &body);
+    let reason = error_code(protocol.error_fields, &headers, &body);
     let listed = reason.as_deref().map(loggable_code);
     tracing::warn!(server, status = status.as_u16(), reason = listed, "model provider returned an error");
-    refusal_fault(provider, status, &headers, reason.as_deref())
+    refusal_fault(protocol, status, &headers, reason.as_deref())
 }
 
 /// 408, 424 of Bedrock, 429 and 5xx are transient (RFC 9110 section 15; Anthropic returns 529
 /// when it is overloaded). All others are permanent.
-fn refusal_fault(provider: Provider, status: StatusCode, headers: &HeaderMap, reason: Option<&str>) -> Fault {
+fn refusal_fault(
+    protocol: &Protocol,
+    status: StatusCode,
+    headers: &HeaderMap,
+    reason: Option<&str>,
+) -> Fault {
     let code = reason.unwrap_or_default();
     let message = |code: Option<&str>| {
         let code = code.map_or_else(String::new, |code| format!(" ({code})"));
@@ -161,24 +170,15 @@ fn refusal_fault(provider: Provider, status: StatusCode, headers: &HeaderMap, re
         let failure = Failure::transient(ErrorType::ModelError, message).logged_as(logged);
         return Fault::Transient { failure, retry_after: retry_after(headers) };
     }
-    let advice = advice(provider, status, code);
+    let advice = (protocol.advice)(status, code);
     Fault::Permanent(Failure::permanent(ErrorType::ModelError, message + advice).logged_as(logged + advice))
 }
 
-/// Bedrock authenticates by role, so an error is about access or the form of the model id,
-/// never about an API key
-/// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>).
-fn advice(provider: Provider, status: StatusCode, reason: &str) -> &'static str {
-    match (provider, status, reason) {
-        (Provider::Bedrock, StatusCode::FORBIDDEN, _) => {
-            ": check that the account has access to the model and that BedrockModels allows it"
-        }
-        (Provider::Bedrock, StatusCode::NOT_FOUND, _)
-        | (Provider::Bedrock, StatusCode::BAD_REQUEST, "ValidationException") => {
-            ": check the agent's model.name; some models need the id of an inference profile"
-        }
-        (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => ": check the agent's model.api_key",
-        (_, StatusCode::NOT_FOUND, _) => ": check the agent's model.base_url and model.name",
+/// The advice for a provider that is called at `base_url` with `api_key`.
+pub(super) const fn advise_on_fields(status: StatusCode, _: &str) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ": check the agent's model.api_key",
+        StatusCode::NOT_FOUND => ": check the agent's model.base_url and model.name",
         _ => "",
     }
 }
@@ -191,12 +191,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The provider's error code, which consists of letters. Never its error message, which may
 /// quote the prompt or the payload.
-fn error_code(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+fn error_code(fields: &[&str], headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let header = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let in_body = ["/error/code", "/error/type", "/__type", "/code"]
-        .into_iter()
-        .find_map(|field| body.pointer(field).and_then(Value::as_str));
+    let in_body = fields.iter().find_map(|field| body.pointer(field).and_then(Value::as_str));
     // AWS may wrap the code: `namespace#Code:url`.
     let code = header.or(in_body)?.rsplit('#').next()?.split(':').next()?;
     let is_code =
@@ -206,6 +204,7 @@ fn error_code(headers: &HeaderMap, body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{bedrock, openai};
     use super::*;
 
     #[test]
@@ -226,36 +225,36 @@ mod tests {
             ),
             (r#"{"__type":"com.amazon.coral#ThrottlingException:http://x/"}"#, "ThrottlingException"),
         ] {
-            assert_eq!(error_code(&none, body.as_bytes()).as_deref(), Some(code), "{body}");
+            assert_eq!(error_code(ERROR_FIELDS, &none, body.as_bytes()).as_deref(), Some(code), "{body}");
         }
         for body in [r#"{"error":{"code":"your prompt is bad"}}"#, r#"{"error":"x"}"#, "<html>", ""] {
-            assert_eq!(error_code(&none, body.as_bytes()), None, "{body}");
+            assert_eq!(error_code(ERROR_FIELDS, &none, body.as_bytes()), None, "{body}");
         }
         let headers = HeaderMap::from_iter([(
             reqwest::header::HeaderName::from_static("x-amzn-errortype"),
             HeaderValue::from_static("AccessDeniedException:http://internal/"),
         )]);
-        assert_eq!(error_code(&headers, b"").as_deref(), Some("AccessDeniedException"));
+        assert_eq!(error_code(ERROR_FIELDS, &headers, b"").as_deref(), Some("AccessDeniedException"));
     }
 
     #[test]
     fn transient_and_permanent_errors_differ_by_their_status() {
         for status in [408, 424, 429, 500, 502, 503, 529] {
             let status = StatusCode::from_u16(status).unwrap();
-            let fault = refusal_fault(Provider::Openai, status, &HeaderMap::new(), None);
+            let fault = refusal_fault(&openai::PROTOCOL, status, &HeaderMap::new(), None);
             assert!(matches!(fault, Fault::Transient { .. }), "{status}");
         }
         for status in [301, 400, 401, 403, 404, 413, 422] {
             let status = StatusCode::from_u16(status).unwrap();
-            let fault = refusal_fault(Provider::Openai, status, &HeaderMap::new(), None);
+            let fault = refusal_fault(&openai::PROTOCOL, status, &HeaderMap::new(), None);
             assert!(matches!(fault, Fault::Permanent(_)), "{status}");
         }
     }
 
     #[test]
     fn the_advice_on_an_error_fits_the_provider() {
-        let message = |provider, status| match refusal_fault(
-            provider,
+        let message = |protocol, status| match refusal_fault(
+            protocol,
             status,
             &HeaderMap::new(),
             Some("ValidationException"),
@@ -264,11 +263,11 @@ mod tests {
             Fault::Transient { .. } => panic!("a transient error"),
         };
         for status in [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST] {
-            let advice = message(Provider::Bedrock, status);
+            let advice = message(&bedrock::PROTOCOL, status);
             assert!(!advice.contains("api_key") && !advice.contains("base_url"), "{advice}");
             assert!(advice.contains(": check"), "{advice}");
         }
-        assert!(message(Provider::Openai, StatusCode::FORBIDDEN).contains("api_key"));
-        assert!(!message(Provider::Openai, StatusCode::BAD_REQUEST).contains(": check"));
+        assert!(message(&openai::PROTOCOL, StatusCode::FORBIDDEN).contains("api_key"));
+        assert!(!message(&openai::PROTOCOL, StatusCode::BAD_REQUEST).contains(": check"));
     }
 }

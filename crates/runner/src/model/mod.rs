@@ -13,6 +13,7 @@ use domain::{
     ChatMessage, ErrorType, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload, Provider, ToolCall,
     ToolSpec, Usage, count_json_values, parse_foreign_json,
 };
+use reqwest::StatusCode;
 use serde_json::Value;
 use store::Bedrock;
 use store::env::{Env, EnvError};
@@ -23,6 +24,33 @@ use crate::PrivateHosts;
 use crate::client::OutgoingClient;
 use crate::memory::{MemoryBudget, RunMemory};
 use foreign::ReplyError;
+use http::Request;
+
+/// What the protocol of a provider needs, all in one module. What else distinguishes a
+/// provider is in the table of [`domain::agent::ProviderInfo`].
+struct Protocol {
+    request: fn(&Models, &ModelCall<'_>) -> Result<Request, Fault>,
+    /// Parses the body of a 200 response.
+    parse_reply: fn(&[u8]) -> Result<ModelReply, ReplyError>,
+    /// JSON pointers to the error code in the body of an error response. The first string is
+    /// used.
+    error_fields: &'static [&'static str],
+    /// The documented error codes. Only these are logged.
+    error_codes: &'static [&'static str],
+    /// What the agent's owner can do about an error with this status and this code. Follows
+    /// the error message, or is empty.
+    advice: fn(StatusCode, &str) -> &'static str,
+}
+
+/// Returns `None` for the provider that calls no model.
+const fn protocol(provider: Provider) -> Option<&'static Protocol> {
+    match provider {
+        Provider::Openai => Some(&openai::PROTOCOL),
+        Provider::Anthropic => Some(&anthropic::PROTOCOL),
+        Provider::Bedrock => Some(&bedrock::PROTOCOL),
+        Provider::Extractive => None,
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct Models {
@@ -54,6 +82,11 @@ pub(crate) struct ModelCall<'a> {
 }
 
 impl ModelCall<'_> {
+    fn base_url(&self) -> &str {
+        let default = self.model.provider.info().default_base_url;
+        self.model.base_url.as_deref().or(default).unwrap_or_default()
+    }
+
     /// The system message, with a request to match this schema. For providers that cannot
     /// enforce the schema.
     fn system_with(&self, schema: Option<&Value>) -> Cow<'_, str> {
@@ -110,15 +143,11 @@ impl Models {
     /// Calls the model once. The caller limits the time and decides on retries.
     pub(crate) async fn call_model(&self, model_call: &ModelCall<'_>) -> Result<ModelReply, Fault> {
         let provider = model_call.model.provider;
-        let request = match provider {
-            Provider::Openai => openai::request(model_call)?,
-            Provider::Anthropic => anthropic::request(model_call)?,
-            Provider::Bedrock => bedrock::request(self.bedrock.as_ref(), model_call)?,
-            Provider::Extractive => {
-                return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model"));
-            }
+        let Some(protocol) = protocol(provider) else {
+            return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model"));
         };
-        let body = http::post(&self.outgoing, provider, request).await?;
+        let request = (protocol.request)(self, model_call)?;
+        let body = http::post(&self.outgoing, protocol, request).await?;
         let mut reply = parse_within_budget(provider, body).await?;
         if reply.model.is_empty() {
             reply.model = model_call.model.name.clone().unwrap_or_default();
@@ -148,12 +177,8 @@ fn not_parsed(error: JoinError) -> Fault {
 /// Parses a model's reply, the body of a 200 response. It may be any bytes. Only known fields
 /// are stored, each within its limit.
 pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault> {
-    let parsed = match provider {
-        Provider::Openai => openai::parse_reply(body),
-        Provider::Anthropic => anthropic::parse_reply(body),
-        Provider::Bedrock => bedrock::parse_reply(body),
-        Provider::Extractive => Err(ReplyError::NotAReply),
-    };
+    let parsed =
+        protocol(provider).ok_or(ReplyError::NotAReply).and_then(|protocol| (protocol.parse_reply)(body));
     parsed.map_err(|error| {
         let message = match error {
             ReplyError::NotAReply => "The model provider returned an unexpected response".to_owned(),

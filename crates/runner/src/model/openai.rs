@@ -8,11 +8,90 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::foreign::{AtMost, MAX_CALLS, ReplyError, parse_arguments, parse_echo, parse_string};
-use super::http::Request;
-use super::{ModelCall, endpoint};
+use super::http::{ERROR_FIELDS, Request, advise_on_fields};
+use super::{ModelCall, Protocol, endpoint};
 
-pub(super) fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
-    let url = endpoint(model_call.model.base_url.as_deref().unwrap_or_default(), "chat/completions")?;
+pub(super) const PROTOCOL: Protocol = Protocol {
+    request: |_, model_call| request(model_call),
+    parse_reply,
+    error_fields: ERROR_FIELDS,
+    error_codes: ERROR_CODES,
+    advice: advise_on_fields,
+};
+
+/// The codes of OpenAI (<https://platform.openai.com/docs/guides/error-codes>) and of servers
+/// of its protocol: Azure, Groq, LiteLLM, llama.cpp, Ollama, Gemini, vLLM and
+/// text-generation-inference.
+const ERROR_CODES: &[&str] = &[
+    "BadRequestError",
+    "DeploymentNotFound",
+    "Forbidden",
+    "InternalServerError",
+    "NotFoundError",
+    "OperationNotSupported",
+    "PermissionDenied",
+    "RateLimitError",
+    "RateLimitReached",
+    "ResourceNotFound",
+    "Unauthorized",
+    "DEADLINE_EXCEEDED",
+    "FAILED_PRECONDITION",
+    "INTERNAL",
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "UNAUTHENTICATED",
+    "UNAVAILABLE",
+    "account_deactivated",
+    "array_above_max_length",
+    "auth_error",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "budget_exceeded",
+    "content_filter",
+    "content_policy_violation",
+    "context_length_exceeded",
+    "context_window_exceeded",
+    "engine_overloaded",
+    "exceed_context_size_error",
+    "insufficient_quota",
+    "insufficient_system_resource",
+    "integer_above_max_value",
+    "integer_below_min_value",
+    "internal_error",
+    "internal_server_error",
+    "invalid_api_key",
+    "invalid_function_parameters",
+    "invalid_json",
+    "invalid_organization",
+    "invalid_prompt",
+    "invalid_type",
+    "invalid_value",
+    "ip_not_authorized",
+    "json_validate_failed",
+    "mismatched_organization",
+    "missing_required_parameter",
+    "model_decommissioned",
+    "model_loading",
+    "model_not_found",
+    "not_supported_error",
+    "overloaded",
+    "rate_limit_exceeded",
+    "requests",
+    "server_error",
+    "slow_down",
+    "string_above_max_length",
+    "tokens",
+    "tool_use_failed",
+    "unavailable_error",
+    "unknown_parameter",
+    "unsupported_parameter",
+    "unsupported_value",
+];
+
+fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
+    let url = endpoint(model_call.base_url(), "chat/completions")?;
     let request = Request::json(url.clone(), &request_body(&url, model_call));
     match model_call.api_key {
         Some(key) => request.with_secret("authorization", &format!("Bearer {key}")),
@@ -86,7 +165,7 @@ fn tool_call_json(call: &domain::ToolCall) -> Value {
     json!({ "id": call.id, "type": "function", "function": function })
 }
 
-pub(super) fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
+fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     let completion: Completion<'_> = serde_json::from_slice(body)?;
     let counts = completion.usage.unwrap_or_default();
     let reply = ModelReply {
