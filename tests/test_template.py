@@ -161,9 +161,21 @@ def test_only_the_agent_function_may_call_bedrock_and_only_the_models_named():
         "AgentRole": [{"Fn::If": ["HasBedrockModels", allowed, {"Ref": "AWS::NoValue"}]}]}
 
 
-def test_the_default_model_can_be_of_every_provider():
-    providers = re.findall(r'Self::\w+ => "(\w+)"', (ROOT / "crates/domain/src/agent/model.rs").read_text())
-    assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *providers]
+def test_the_default_model_can_be_of_every_provider_with_the_fields_it_needs():
+    """The table of providers is in crates/domain/src/agent/model.rs."""
+    providers = json.loads((ROOT / "web/src/definition/providers.json").read_text())
+    assert TEMPLATE["Parameters"]["ModelProvider"]["AllowedValues"] == ["", *(provider["name"] for provider in providers)]
+
+    def in_rule(rule):
+        return set(re.findall(r'"ModelProvider"}, "(\w+)"', json.dumps(TEMPLATE["Rules"][rule]["RuleCondition"])))
+
+    needs_server = {provider["name"] for provider in providers if provider["base_url"]["rule"] == "required"}
+    needs_model = {provider["name"] for provider in providers if provider["model_name"]["rule"] == "required"}
+    assert in_rule("OpenaiNeedsAServer") == needs_server
+    # Of a provider with a server, the rule AServerNeedsAModel checks the model.
+    assert in_rule("AnthropicAndBedrockNeedAModel") == needs_model - needs_server
+    assert in_rule("BedrockNeedsAPermission") == {
+        provider["name"] for provider in providers if provider["api_key"] == "refused"}
 
 
 def test_the_webhook_function_may_update_counters_and_no_task():

@@ -2,6 +2,7 @@
 import { JsonError, parseJson } from "../render/json-text.ts";
 import type { Agent, Definition, InlineSource, Json, Limits, Model, Provider } from "../types.ts";
 import { mergePatch } from "./merge-patch.ts";
+import { isUsed, providerInfo } from "./providers.ts";
 
 export type KeyFrom = "none" | "stored" | "typed" | "secret";
 
@@ -168,20 +169,20 @@ export function refusalInWords(message: string): string {
 
 function parseModel(form: Form, was: Agent["model"], errors: FieldErrors): Model | undefined {
   if (form.provider === "") return undefined;
-  if (form.provider === "extractive") return { provider: "extractive" };
+  const provider = providerInfo(form.provider);
+  if (!isUsed(provider.model_name.rule)) return { provider: form.provider };
   const price = parsePrice(form, errors);
-  const key = parseKey(form, was, errors);
+  const key = isUsed(provider.api_key) ? parseKey(form, was, errors) : undefined;
   return {
     provider: form.provider,
-    ...(form.provider !== "bedrock" && form.baseUrl.trim() !== "" && { base_url: form.baseUrl.trim() }),
+    ...(isUsed(provider.base_url.rule) && form.baseUrl.trim() !== "" && { base_url: form.baseUrl.trim() }),
     ...(form.modelName.trim() !== "" && { name: form.modelName.trim() }),
-    ...(form.provider !== "bedrock" && key !== undefined && { api_key: key }),
+    ...(key !== undefined && { api_key: key }),
     ...(price && { price }),
   };
 }
 
 function parseKey(form: Form, was: Agent["model"], errors: FieldErrors): Model["api_key"] {
-  if (form.provider === "bedrock") return undefined;
   switch (form.keyFrom) {
     case "none":
       return undefined;

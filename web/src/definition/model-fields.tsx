@@ -1,26 +1,20 @@
 import { api } from "../api.ts";
 import { useLoad } from "../load.ts";
-import type { Provider, SecretsResponse } from "../types.ts";
+import type { SecretsResponse } from "../types.ts";
 import { Field, Section, SelectField, TextField } from "../ui/index.ts";
 import type { Form, KeyFrom } from "./form.ts";
+import { PROVIDERS, type ProviderInfo, isUsed, providerInfo } from "./providers.ts";
 import type { Editor } from "./save.ts";
 
-const PROVIDERS: { value: Provider | ""; label: string; hint: string }[] = [
+const CHOICES: { value: Form["provider"]; label: string; hint: string }[] = [
   { value: "", label: "The deployment’s default", hint: "The model that the operator configured. Without one, the agent quotes its sources." },
-  {
-    value: "openai",
-    label: "OpenAI chat completions",
-    hint: "OpenAI, Ollama, vLLM, llama.cpp, LiteLLM, DocsGPT and every other server with this API.",
-  },
-  { value: "anthropic", label: "Anthropic messages", hint: "Claude, at Anthropic or behind a proxy." },
-  { value: "bedrock", label: "Amazon Bedrock", hint: "In the deployment’s region, with the IAM role of its function. Needs no key and no URL." },
-  { value: "extractive", label: "No model", hint: "Returns the best passages of the agent’s sources, unchanged." },
+  ...PROVIDERS.map(({ name, label, hint }) => ({ value: name, label, hint })),
 ];
 
 export function ModelFields({ editor }: { editor: Editor }) {
   const { form, set, errors } = editor;
-  const provider = PROVIDERS.find(({ value }) => value === form.provider);
-  const asks = form.provider !== "" && form.provider !== "extractive";
+  const choice = CHOICES.find(({ value }) => value === form.provider);
+  const provider = form.provider === "" ? undefined : providerInfo(form.provider);
   return (
     <Section title="Model">
       <div class="fields two">
@@ -28,51 +22,52 @@ export function ModelFields({ editor }: { editor: Editor }) {
           label="Provider"
           name="model.provider"
           value={form.provider}
-          choices={PROVIDERS}
+          choices={CHOICES}
           error={errors["model"] ?? errors["model.provider"]}
-          hint={provider?.hint}
+          hint={choice?.hint}
           onValue={(value) => set({ provider: value as Form["provider"] })}
         />
-        {asks && (
-          <TextField
-            label={form.provider === "bedrock" ? "Model or inference profile" : "Model"}
-            name="model.name"
-            placeholder={PLACEHOLDER[form.provider as Provider].name}
-            value={form.modelName}
-            error={errors["model.name"]}
-            hint={form.provider === "bedrock" ? "Its id or ARN." : "Its name on that server."}
-            onValue={(modelName) => set({ modelName })}
-          />
-        )}
-        {asks && form.provider !== "bedrock" && <Address editor={editor} />}
-        {asks && form.provider !== "bedrock" && <KeyFields editor={editor} />}
-        {asks && <PriceFields editor={editor} />}
+        {provider && isUsed(provider.model_name.rule) && <FieldsOf provider={provider} editor={editor} />}
       </div>
     </Section>
   );
 }
 
-const PLACEHOLDER: Record<Provider, { name: string; url: string }> = {
-  openai: { name: "llama3.2", url: "http://127.0.0.1:11434/v1" },
-  anthropic: { name: "claude-sonnet-4-5", url: "https://api.anthropic.com" },
-  bedrock: { name: "us.anthropic.claude-sonnet-4-5-20250929-v1:0", url: "" },
-  extractive: { name: "", url: "" },
-};
+function FieldsOf({ provider, editor }: { provider: ProviderInfo; editor: Editor }) {
+  const { form, set, errors } = editor;
+  const { label, hint, example } = provider.model_name;
+  return (
+    <>
+      <TextField
+        label={label}
+        name="model.name"
+        placeholder={example}
+        value={form.modelName}
+        error={errors["model.name"]}
+        hint={hint}
+        onValue={(modelName) => set({ modelName })}
+      />
+      {isUsed(provider.base_url.rule) && <Address provider={provider} editor={editor} />}
+      {isUsed(provider.api_key) && <KeyFields editor={editor} />}
+      <PriceFields editor={editor} />
+    </>
+  );
+}
 
-function Address({ editor: { form, set, errors } }: { editor: Editor }) {
-  const anthropic = form.provider === "anthropic";
+function Address({ provider, editor: { form, set, errors } }: { provider: ProviderInfo; editor: Editor }) {
+  const { rule, label, hint, example } = provider.base_url;
   return (
     <div class="wide">
       <TextField
-        label="Base URL"
+        label={label}
         type="url"
         inputMode="url"
         name="model.base_url"
-        optional={anthropic}
-        placeholder={PLACEHOLDER[form.provider as Provider].url}
+        optional={rule === "optional"}
+        placeholder={example}
         value={form.baseUrl}
         error={errors["model.base_url"]}
-        hint={anthropic ? "Without /v1/messages at the end." : "Without /chat/completions at the end; usually ends with /v1."}
+        hint={hint}
         onValue={(baseUrl) => set({ baseUrl })}
       />
     </div>
