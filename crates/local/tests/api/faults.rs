@@ -100,7 +100,7 @@ async fn the_invariants_hold_whichever_calls_fail() {
     let seed = std::env::var("AGENT_WEBHOOKS_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(1_u64);
     let (mut scenarios, mut failures, mut explored) = (Vec::new(), Vec::new(), 0);
-    for flow in FLOWS {
+    for flow in FLOWS.iter() {
         match calls_of(flow).await {
             Ok(calls) => {
                 let all = all_of(flow, &calls, &wish, seed);

@@ -1,6 +1,7 @@
 //! The flows whose calls fail. Each is a sequence of actions of callers. The faults
 //! begin at `faults_from_here`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -10,16 +11,19 @@ use serde_json::{Value, json};
 use super::documents;
 use super::provider::{Act, Script};
 use super::world::World;
+use crate::support::formats::Format;
 use crate::support::{Agent, string};
 
 /// Receives of a message while the function is throttled. That is half an hour of them, and
 /// more than the 25 after which the first release took a message for a dead letter.
 const THROTTLED_RECEIVES: usize = 30;
 
+#[derive(Clone, Copy)]
 pub(crate) struct Flow {
     pub(crate) name: &'static str,
     pub(crate) life: for<'w> fn(&'w World) -> BoxFuture<'w, ()>,
     pub(crate) model: Script,
+    pub(crate) format: Format,
     pub(crate) max_attempts: u32,
     pub(crate) max_receives: u32,
     /// The error types with which a task may end.
@@ -31,6 +35,7 @@ const PLAIN: Flow = Flow {
     name: "",
     life: |_| Box::pin(async {}),
     model: |_| Act::Answer,
+    format: Format::OPENAI,
     max_attempts: 5,
     max_receives: runner::MAX_RECEIVES,
     ends: &[],
@@ -44,7 +49,19 @@ const fn deadly_at_first(run: usize) -> Act {
     if run == 0 { Act::Kill } else { Act::Answer }
 }
 
-pub(crate) const FLOWS: &[Flow] = &[
+/// All flows. Each provider has a run, OpenAI in [`OWN_FLOWS`].
+pub(crate) static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
+    let others = Format::ALL.into_iter().filter(|format| *format != Format::OPENAI);
+    let others = others.map(|format| Flow {
+        name: format!("run with {}", format.provider()).leak(),
+        life: |world| Box::pin(run(world)),
+        format,
+        ..PLAIN
+    });
+    others.chain(OWN_FLOWS.iter().copied()).collect()
+});
+
+const OWN_FLOWS: &[Flow] = &[
     Flow { name: "trigger", life: |world| Box::pin(trigger(world)), ..PLAIN },
     Flow { name: "trigger with a key", life: |world| Box::pin(keyed(world)), ..PLAIN },
     Flow { name: "three at once with one key", life: |world| Box::pin(concurrent(world)), ..PLAIN },
@@ -58,8 +75,6 @@ pub(crate) const FLOWS: &[Flow] = &[
     Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
     Flow { name: "look at tasks", life: |world| Box::pin(look_at_tasks(world)), ..PLAIN },
     Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
-    Flow { name: "run asking Anthropic", life: |world| Box::pin(ask_anthropic(world)), ..PLAIN },
-    Flow { name: "run asking Bedrock", life: |world| Box::pin(ask_bedrock(world)), ..PLAIN },
     Flow {
         name: "run with a tool",
         life: |world| Box::pin(use_tool(world)),
@@ -199,12 +214,7 @@ async fn look_at_tasks(world: &World) {
 }
 
 async fn run(world: &World) {
-    run_as(world, json!({})).await;
-}
-
-/// Runs an agent with these additional fields.
-async fn run_as(world: &World, more: Value) {
-    let agent = world.agent(more).await;
+    let agent = world.agent(json!({})).await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;
@@ -223,14 +233,6 @@ async fn lost(world: &World) {
     world.run_one_batch().await;
     world.faults_from_here();
     world.drain().await;
-}
-
-async fn ask_anthropic(world: &World) {
-    run_as(world, json!({ "model": { "provider": "anthropic" } })).await;
-}
-
-async fn ask_bedrock(world: &World) {
-    run_as(world, json!({ "model": { "provider": "bedrock", "base_url": null } })).await;
 }
 
 async fn batch(world: &World) {

@@ -130,7 +130,7 @@ impl Provider {
     async fn serve(self, mut stream: TcpStream) {
         let Some((headers, body)) = read_request(&mut stream).await else { return };
         let (format, reply) = match headers.starts_with("POST /v1/tool") {
-            true => (Format::Openai, self.call_tool(&headers, body)),
+            true => (Format::OPENAI, self.call_tool(&headers, body)),
             false => {
                 let format = Format::from_path(headers.split(' ').nth(1).unwrap_or_default());
                 (format, self.reply(format, &headers, &body).await)
@@ -181,12 +181,7 @@ impl Provider {
         let (_, fault) = self.0.wire.plan.next("model");
         let (number, act, answer) = self.note(Run {
             payload: format.user(body).to_owned(),
-            turn: body["messages"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter(|said| said["role"] == "assistant")
-                .count(),
+            turn: format.messages(body).iter().filter(|said| said["role"] == format.roles().0).count(),
             authorization: header(headers, "authorization"),
             task,
             attempt,

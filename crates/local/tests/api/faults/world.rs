@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use super::flows::Flow;
 use super::provider::{Provider, origin};
+use crate::support::formats::Format;
 use crate::support::functions::{Process, SMALL_ADMIN_TOKEN};
 use crate::support::plan::{Plan, Strike};
 use crate::support::sqs::{DEAD, LIVE, Received, VISIBILITY};
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) seen: Mutex<Seen>,
     /// Two, for two concurrent runners. The first one also serves the callers.
     machines: [Arc<Machine>; 2],
+    /// The protocol of the model.
+    format: Format,
     timeout_seconds: u64,
 }
 
@@ -138,7 +141,8 @@ impl World {
         let machines = [machine(), machine()];
         let provider = Provider::start(flow.model, impatient, &wire, &time, machines.clone(), listener).await;
         let timeout_seconds = if impatient { SHORT_LIMIT } else { 240 };
-        Self { wire, time, provider, seen: Mutex::default(), machines, timeout_seconds }
+        let format = flow.format;
+        Self { wire, time, provider, seen: Mutex::default(), machines, format, timeout_seconds }
     }
 
     pub(crate) fn has_short_limit(&self) -> bool {
@@ -152,10 +156,13 @@ impl World {
 
     /// The definition of an agent that calls the provider, with additional fields.
     pub(crate) fn definition(&self, more: Value) -> Value {
+        let mut model = self.format.model(self.provider.origin());
+        model.as_object_mut().unwrap().remove("api_key");
+        model["name"] = "m".into();
         let mut definition = json!({
             "name": "a",
             "prompt": "{{ task_id }} {{ now }}",
-            "model": { "base_url": format!("{}/v1", self.provider.origin()), "name": "m" },
+            "model": model,
             "limits": { "timeout_seconds": self.timeout_seconds },
         });
         for (name, value) in more.as_object().unwrap() {

@@ -77,17 +77,17 @@ async fn replies_of_models_that_grow_in_memory_fail_only_their_own_tasks() {
     let call = |input: &str| format!(r#"{{"type":"tool_use","id":"c","name":"t","input":{input}}}"#);
     let in_arguments = "20000 JSON values in the arguments of a tool call";
     let cases = [
-        (Format::Openai, openai_call(&format!("\"{arrays}\"")), in_arguments),
-        (Format::Openai, openai_call(&arrays), in_arguments),
-        (Format::Anthropic, anthropic(&call(&arrays)), in_arguments),
+        (Format::OPENAI, openai_call(&format!("\"{arrays}\"")), in_arguments),
+        (Format::OPENAI, openai_call(&arrays), in_arguments),
+        (Format::ANTHROPIC, anthropic(&call(&arrays)), in_arguments),
         (
-            Format::Anthropic,
+            Format::ANTHROPIC,
             anthropic(&format!(r#"{thinking},{{"type":"redacted_thinking","data":{arrays}}}"#)),
             "20000 JSON values in a message that it signs",
         ),
-        (Format::Anthropic, anthropic(&format!("{}{{}}", "{},".repeat(1_000_000))), "4096 content blocks"),
+        (Format::ANTHROPIC, anthropic(&format!("{}{{}}", "{},".repeat(1_000_000))), "4096 content blocks"),
         (
-            Format::Openai,
+            Format::OPENAI,
             openai(&format!(r#"{{"reasoning_details":{arrays}}}"#)),
             "20000 JSON values in a message",
         ),
@@ -115,7 +115,7 @@ async fn unknown_fields_take_no_memory() {
     let message = format!(r#"{{"zz":{rest},"content":[{{"type":"text","text":"Done."}}]}}"#);
     let site = limited_site().await;
     let watch = site.watch();
-    for (format, body) in [(Format::Openai, completion), (Format::Anthropic, message)] {
+    for (format, body) in [(Format::OPENAI, completion), (Format::ANTHROPIC, message)] {
         let model = sending(body).await;
         let agent = agent(&site, "talkative", format, &model, json!({})).await;
         for ended in run_many(&site, &agent).await {
@@ -133,7 +133,7 @@ async fn an_answer_of_very_many_values_is_not_validated_against_its_schema() {
     let model = sending(openai(&json!({ "content": text }).to_string())).await;
     let site = limited_site().await;
     let schema = json!({ "output_schema": { "type": "array" } });
-    let agent = agent(&site, "structured", Format::Openai, &model, schema).await;
+    let agent = agent(&site, "structured", Format::OPENAI, &model, schema).await;
     for ended in run_many(&site, &agent).await {
         assert!(ended["result"].as_str().unwrap().contains("more than 20000 JSON values"), "{ended}");
     }
@@ -186,7 +186,7 @@ async fn calling_model() -> FakeModel {
 async fn mcp_agent(site: &Site, server: &FakeApi, model: &FakeModel) -> Agent {
     let tool =
         json!({ "type": "mcp", "name": "desk", "url": format!("{}/mcp", server.url()), "allow": ["t"] });
-    agent(site, "desk", Format::Openai, model, json!({ "tools": [tool] })).await
+    agent(site, "desk", Format::OPENAI, model, json!({ "tools": [tool] })).await
 }
 
 #[tokio::test]

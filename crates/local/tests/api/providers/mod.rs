@@ -3,6 +3,7 @@
 
 mod failures;
 mod schemas;
+mod seeds;
 mod settings;
 mod talks;
 

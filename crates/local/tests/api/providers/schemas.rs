@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Site, says, search, searcher, wants};
-use crate::support::formats::{Format, INPUT_TOKENS};
+use crate::support::formats::INPUT_TOKENS;
 use crate::support::{FakeModel, Reply, World, refused};
 
 /// A schema that every provider accepts unchanged.
@@ -29,17 +29,9 @@ async fn the_schema_reaches_the_model_and_the_answer_is_the_json_alone() {
         assert_eq!(ended["result"]["result"]["answer"], r#"{"days": 30}"#);
         let body = site.body(0);
         let system = site.format.system(&body);
-        match site.format {
-            Format::Openai => {
-                let format =
-                    json!({ "type": "json_schema", "json_schema": { "name": "answer", "schema": closed() } });
-                assert_eq!((&body["response_format"], system), (&format, "Answer."));
-            }
-            Format::Anthropic => {
-                let format = json!({ "format": { "type": "json_schema", "schema": closed() } });
-                assert_eq!((&body["output_config"], system), (&format, "Answer."));
-            }
-            Format::Bedrock => {
+        match site.format.enforced(&closed()) {
+            Some((field, value)) => assert_eq!((body.pointer(field), system), (Some(&value), "Answer.")),
+            None => {
                 assert!(system.starts_with("Answer.\n\n"), "{system}");
                 assert!(system.ends_with(&closed().to_string()), "{system}");
             }
@@ -61,9 +53,11 @@ async fn a_schema_that_a_server_cannot_enforce_is_described_in_the_prompt() {
             let ended = site.run(with_schema(&schema)).await;
             assert_eq!(ended["status"], "SUCCESS", "{:?}: {ended}", site.format);
             let body = site.body(0);
-            assert_eq!(body.get("output_config"), None);
+            let field = site.format.enforced(&schema).map(|(field, _)| field);
+            let is_enforced = field.is_some_and(|field| body.pointer(field).is_some());
             let is_in_words = site.format.system(&body).ends_with(&schema.to_string());
-            assert_eq!(is_in_words, site.format != Format::Openai, "{:?}: {schema}", site.format);
+            let expected = site.format.enforces_every_schema();
+            assert_eq!((is_enforced, is_in_words), (expected, !expected), "{:?}: {schema}", site.format);
         }
     }
 }
@@ -88,8 +82,8 @@ async fn a_model_gets_the_schema_violations_and_answers_again() {
         let body = site.body(3);
         let talk = site.format.messages(&body);
         let roles: Vec<&str> = talk.iter().map(|message| message["role"].as_str().unwrap()).collect();
-        let results = if site.format == Format::Openai { "tool" } else { "user" };
-        assert_eq!(roles, ["user", "assistant", results, "assistant", "user", "assistant", "user"]);
+        let (model, results) = site.format.roles();
+        assert_eq!(roles, ["user", model, results, model, "user", model, "user"]);
         assert!(talk[3].to_string().contains("Within thirty days."), "{}", talk[3]);
         assert!(site.format.text_of(&talk[4]).contains("It must contain only JSON"), "{}", talk[4]);
         let correction = site.format.text_of(&talk[6]);

@@ -52,7 +52,7 @@ async fn anthropic_is_called_at_its_own_address_unless_base_url_is_set() {
 #[tokio::test]
 async fn bedrock_needs_the_deployments_region_and_credentials() {
     let world = World::start().await;
-    let agent = world.agent_as(json!({ "model": Format::Bedrock.model("") })).await;
+    let agent = world.agent_as(json!({ "model": Format::BEDROCK.model("") })).await;
     let ended = world.run(&agent, "{}").await;
     assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
     assert!(ended["result"].as_str().unwrap().contains("AWS_REGION"), "{ended}");

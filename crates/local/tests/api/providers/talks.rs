@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{PAYLOAD, Site, says, search, searcher, wants};
 use crate::support::Reply;
-use crate::support::formats::{Call, Format, INPUT_TOKENS, OUTPUT_TOKENS, Says};
+use crate::support::formats::{Call, INPUT_TOKENS, OUTPUT_TOKENS, Says};
 
 #[tokio::test]
 async fn the_prompt_the_payload_the_limit_and_the_key_reach_the_server_and_its_answer_the_caller() {
@@ -26,28 +26,7 @@ async fn the_prompt_the_payload_the_limit_and_the_key_reach_the_server_and_its_a
         assert_eq!(site.format.max_tokens(&asked.body), 77);
         assert_eq!(asked.headers["content-type"], "application/json");
         assert_eq!(site.format.tools(&asked.body), []);
-        match site.format {
-            Format::Openai => {
-                assert_eq!(asked.path, "/v1/chat/completions");
-                assert_eq!(asked.body["model"], site.format.name());
-                assert_eq!(asked.headers["authorization"], "Bearer sk-of-openai");
-            }
-            Format::Anthropic => {
-                assert_eq!(asked.path, "/v1/messages");
-                assert_eq!(asked.body["model"], site.format.name());
-                assert_eq!(asked.headers["x-api-key"], "sk-of-anthropic");
-                assert_eq!(asked.headers["anthropic-version"], "2023-06-01");
-                assert!(!asked.headers.contains_key("authorization"));
-            }
-            Format::Bedrock => {
-                assert_eq!(asked.path, "/model/eu.test-model-v1%3A0/converse");
-                let signed = asked.headers["authorization"].to_str().unwrap();
-                assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIDOFTESTS/"), "{signed}");
-                assert!(signed.contains("/eu-west-1/bedrock/aws4_request"), "{signed}");
-                assert!(signed.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token"));
-                assert_eq!(asked.headers["x-amz-security-token"], "the-session-token-of-tests");
-            }
-        }
+        site.format.check_request(&asked);
     }
 }
 
@@ -84,7 +63,7 @@ async fn the_calls_of_a_turn_are_all_made_and_their_results_sent_in_order() {
         assert!(results.iter().all(|result| !result.is_error));
         // The model's own turn is between them, unchanged.
         let said = &site.format.messages(&second)[1];
-        assert_eq!(said["role"], "assistant");
+        assert_eq!(said["role"], site.format.roles().0);
         assert!(said.to_string().contains("I look it up.") && said.to_string().contains("returned"));
     }
 }
@@ -110,7 +89,7 @@ async fn a_call_that_cannot_be_made_is_returned_to_the_model_as_an_error() {
         let results = site.format.results(&site.body(1));
         for (result, says) in results.iter().zip(wrong) {
             assert!(result.text.contains(says), "{:?}: {result:?}", site.format);
-            assert_eq!(result.is_error, site.format != Format::Openai, "{result:?}");
+            assert_eq!(result.is_error, site.format.marks_errors(), "{result:?}");
         }
         assert!(results[4].text.contains("two days"), "{results:?}");
         let calls = ended["result"]["result"]["tool_calls"].as_array().unwrap();
@@ -135,13 +114,6 @@ async fn reasoning_that_led_to_calls_is_sent_back_unchanged() {
         let second = site.body(1);
         let said = &site.format.messages(&second)[1];
         let came = site.format.reply(&thinking(wants([search("c1", "ship")])));
-        match site.format {
-            Format::Openai => {
-                assert_eq!(said["reasoning_content"], "It may be in there.");
-                assert_eq!(said["tool_calls"], came["choices"][0]["message"]["tool_calls"]);
-            }
-            Format::Anthropic => assert_eq!(said["content"], came["content"]),
-            Format::Bedrock => assert_eq!(said["content"], came["output"]["message"]["content"]),
-        }
+        site.format.check_echo(said, &came);
     }
 }
