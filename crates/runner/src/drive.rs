@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::agent::ApiKey;
 use domain::{
-    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelConfig, ModelReply, Payload, Provider, Rules, Run,
-    Step,
+    AnswerSchema, Ended, ErrorType, Failure, Fault, ModelReply, Payload, Provider, Rules, Run, Step,
 };
 use serde_json::Value;
 use store::{Claimed, Finish, StoredAgent, error_chain};
@@ -16,7 +14,8 @@ use crate::attempt::AttemptOutcome;
 use crate::memory::RunMemory;
 use crate::model::ModelCall;
 use crate::scrub::{RunSecrets, SecretScrubber};
-use crate::tools::Toolbox;
+use crate::secrets::{model_api_key, replaced_key};
+use crate::tools::{ToolContext, Toolbox};
 use crate::{Runner, traced};
 
 /// The assumed size of what goes back to a model provider, because counting its bytes would
@@ -96,10 +95,10 @@ impl<'a> Driver<'a> {
         }
         let schema = parse_answer_schema(definition.output_schema.as_ref(), model.provider).await?;
         let system = system_message(self.render_prompt().await?, run.context());
-        let mut api_key = model_api_key(self.runner, model).await?;
+        let mut api_key = model_api_key(&self.runner.secrets, model).await?;
         self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
         let mut is_key_renewed = false;
-        let toolbox = toolbox.insert(Toolbox::open(self.runner, self.record, self.secrets).await?);
+        let toolbox = toolbox.insert(Toolbox::open(self.tool_context(), &definition.tools).await?);
         let has_tools = !toolbox.specs().is_empty();
         let rules = Rules { limits: &definition.limits, has_tools, schema: schema.as_deref() };
         loop {
@@ -121,7 +120,7 @@ impl<'a> Driver<'a> {
                         // Retried once with the API key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
-                            let newer = replaced_key(self.runner, model, api_key.as_deref()).await;
+                            let newer = replaced_key(&self.runner.secrets, model, api_key.as_deref()).await;
                             api_key = Some(newer.ok_or(Fault::Permanent(refusal))?);
                             self.secrets.add(api_key.as_deref());
                             continue;
@@ -138,6 +137,16 @@ impl<'a> Driver<'a> {
                 }
                 Step::Done(ended) => return Ok(ended),
             }
+        }
+    }
+
+    fn tool_context(&self) -> ToolContext<'a> {
+        ToolContext {
+            egress: self.runner.models.egress(),
+            secret_store: &self.runner.secrets,
+            run_secrets: self.secrets,
+            sources: &self.runner.sources,
+            record: self.record,
         }
     }
 
@@ -262,50 +271,4 @@ fn system_message(prompt: String, passages: &[domain::Passage]) -> String {
         message.push_str(&format!("\n## {}\n{}\n", passage.title, passage.text));
     }
     message
-}
-
-async fn model_api_key(runner: &Runner, model: &ModelConfig) -> Result<Option<String>, Fault> {
-    match &model.api_key {
-        None => Ok(None),
-        Some(ApiKey::Inline(key)) => Ok(Some(key.clone())),
-        Some(ApiKey::Stored(name)) => {
-            let missing = "The API key of the agent's model is missing";
-            stored_secret(runner, &name.secret, missing).await.map(Some)
-        }
-    }
-}
-
-/// The API key that has replaced `refused` in the secret store. A process caches keys for
-/// some minutes, and tasks should not fail because their key was replaced in that time.
-async fn replaced_key(runner: &Runner, model: &ModelConfig, refused: Option<&str>) -> Option<String> {
-    let (Some(ApiKey::Stored(name)), Some(refused)) = (&model.api_key, refused) else { return None };
-    let current = runner.secrets.get_if_replaced(&name.secret, refused).await;
-    let newer = current.unwrap_or_else(|error| {
-        tracing::warn!(error = error_chain(&error), "cannot check whether the refused key was replaced");
-        None
-    })?;
-    tracing::info!(
-        secret = name.secret,
-        "retrying the model call with the key that replaced the refused one"
-    );
-    Some(newer)
-}
-
-/// Reads a secret that an agent's definition refers to.
-pub(crate) async fn stored_secret(
-    runner: &Runner,
-    name: &str,
-    missing: &'static str,
-) -> Result<String, Fault> {
-    match runner.secrets.get(name).await {
-        Ok(Some(secret)) => Ok(secret),
-        Ok(None) => {
-            tracing::error!(secret = name, "a secret that the agent refers to does not exist");
-            Err(Fault::permanent(ErrorType::InvalidAgent, missing))
-        }
-        Err(error) => {
-            tracing::error!(error = error_chain(&error), "secret store failed");
-            Err(Fault::transient(ErrorType::Internal, "The secret store could not be read"))
-        }
-    }
 }

@@ -7,7 +7,6 @@
 
 mod attempt;
 mod batch;
-mod client;
 mod delivery;
 mod disposition;
 mod drive;
@@ -18,6 +17,7 @@ mod memory;
 mod model;
 mod runner;
 mod scrub;
+mod secrets;
 mod settings;
 mod slots;
 mod sources;

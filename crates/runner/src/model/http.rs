@@ -13,8 +13,7 @@ use url::Url;
 
 use super::Protocol;
 use super::codes::loggable_code;
-use crate::client::{OutgoingClient, on_connection_threads};
-use crate::egress::{RefusedAddress, refused_in};
+use crate::egress::{Egress, RefusedAddress, on_connection_threads, refused_in};
 use crate::memory::RunMemory;
 
 /// Most bytes of a reply. A larger reply fails the run instead of filling the memory.
@@ -78,14 +77,10 @@ impl io::Write for ByteCounter {
 
 /// Sends a request once and returns the body of a 2xx response. The caller decides on
 /// retries.
-pub(super) async fn post(
-    outgoing: &OutgoingClient,
-    protocol: &Protocol,
-    request: Request,
-) -> Result<Vec<u8>, Fault> {
+pub(super) async fn post(egress: &Egress, protocol: &Protocol, request: Request) -> Result<Vec<u8>, Fault> {
     let Request { url, headers, body } = request;
-    outgoing.private_hosts().check(&url).map_err(|refused| address_fault(&refused))?;
-    let request = outgoing.get().post(url).headers(headers).body(body);
+    egress.check(&url).map_err(|refused| address_fault(&refused))?;
+    let request = egress.client().post(url).headers(headers).body(body);
     let response = on_connection_threads(RunMemory::current().agent(), request.send()).await;
     let response = response.map_err(connection_fault)?;
     if response.status().is_success() {

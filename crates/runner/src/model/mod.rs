@@ -21,7 +21,7 @@ use tokio::task::JoinError;
 use url::Url;
 
 use crate::PrivateHosts;
-use crate::client::OutgoingClient;
+use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
 use foreign::ReplyError;
 use http::Request;
@@ -54,7 +54,7 @@ const fn protocol(provider: Provider) -> Option<&'static Protocol> {
 
 #[derive(Clone, Debug)]
 pub struct Models {
-    outgoing: OutgoingClient,
+    egress: Egress,
     bedrock: Option<Bedrock>,
     memory: MemoryBudget,
 }
@@ -103,8 +103,8 @@ impl ModelCall<'_> {
 impl Models {
     /// Clients that reach public hosts and these private hosts.
     pub fn new(private_hosts: PrivateHosts) -> Result<Self, ModelsError> {
-        let outgoing = OutgoingClient::new(private_hosts)?;
-        Ok(Self { outgoing, bedrock: None, memory: MemoryBudget::local() })
+        let egress = Egress::new(private_hosts)?;
+        Ok(Self { egress, bedrock: None, memory: MemoryBudget::local() })
     }
 
     /// Replaces the memory budget of the local server.
@@ -131,8 +131,8 @@ impl Models {
     }
 
     /// For calls to tools, to which the same rules apply.
-    pub(crate) const fn outgoing(&self) -> &OutgoingClient {
-        &self.outgoing
+    pub(crate) const fn egress(&self) -> &Egress {
+        &self.egress
     }
 
     /// The credential that is part of requests to Bedrock, in addition to their signature.
@@ -147,7 +147,7 @@ impl Models {
             return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model"));
         };
         let request = (protocol.request)(self, model_call)?;
-        let body = http::post(&self.outgoing, protocol, request).await?;
+        let body = http::post(&self.egress, protocol, request).await?;
         let mut reply = parse_within_budget(provider, body).await?;
         if reply.model.is_empty() {
             reply.model = model_call.model.name.clone().unwrap_or_default();

@@ -6,8 +6,8 @@ use domain::agent::HeaderSource;
 use domain::{ErrorType, Fault};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::scrub::RunSecrets;
-use crate::{Runner, drive};
+use super::ToolContext;
+use crate::secrets::stored_secret;
 
 /// The headers of every call to one tool's server.
 #[derive(Default)]
@@ -21,9 +21,8 @@ impl ToolHeaders {
     /// Builds the headers of the definition. Reads their secrets from the secret store, and
     /// adds them to the secrets of the run.
     pub(super) async fn load(
-        runner: &Runner,
+        context: ToolContext<'_>,
         sources: &BTreeMap<String, HeaderSource>,
-        secrets: &RunSecrets,
     ) -> Result<Self, Fault> {
         let (mut map, mut stored) = (HeaderMap::new(), Vec::new());
         for (name, source) in sources {
@@ -31,7 +30,7 @@ impl ToolHeaders {
                 HeaderSource::Plain(value) => value.clone(),
                 HeaderSource::Stored(source) => {
                     let missing = "A secret of the agent's tools is missing";
-                    let secret = drive::stored_secret(runner, &source.secret, missing).await?;
+                    let secret = stored_secret(context.secret_store, &source.secret, missing).await?;
                     let value = format!("{}{secret}", source.prefix);
                     stored.push((source.secret.clone(), secret));
                     value
@@ -40,7 +39,7 @@ impl ToolHeaders {
             let (name, value) = sensitive_header(name, &value).ok_or_else(unsendable)?;
             map.insert(name, value);
         }
-        secrets.add(stored.iter().map(|(_, secret)| secret.as_str()));
+        context.run_secrets.add(stored.iter().map(|(_, secret)| secret.as_str()));
         Ok(Self { map, stored })
     }
 
@@ -49,15 +48,14 @@ impl ToolHeaders {
     /// secrets for some minutes.
     pub(super) async fn renewed(
         &self,
-        runner: &Runner,
+        context: ToolContext<'_>,
         sources: &BTreeMap<String, HeaderSource>,
-        secrets: &RunSecrets,
     ) -> Option<Self> {
         let mut is_replaced = false;
         for (name, sent) in &self.stored {
-            is_replaced |= matches!(runner.secrets.get_if_replaced(name, sent).await, Ok(Some(_)));
+            is_replaced |= matches!(context.secret_store.get_if_replaced(name, sent).await, Ok(Some(_)));
         }
-        if is_replaced { Self::load(runner, sources, secrets).await.ok() } else { None }
+        if is_replaced { Self::load(context, sources).await.ok() } else { None }
     }
 }
 

@@ -9,17 +9,14 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::failed::{address_refused, connection_failed};
 use super::headers::{ToolHeaders, sensitive_header};
-use super::{Arguments, CallError, ToolOutput, describe_tool, not_parsed, response};
-use crate::Runner;
-use crate::client::on_connection_threads;
+use super::{Arguments, CallError, ToolContext, ToolOutput, describe_tool, not_parsed, response};
+use crate::egress::on_connection_threads;
 use crate::memory::RunMemory;
-use crate::scrub::RunSecrets;
 
 /// The API of one tool.
 pub(super) struct HttpServer<'a> {
-    runner: &'a Runner,
+    context: ToolContext<'a>,
     tool: &'a HttpTool,
-    secrets: &'a RunSecrets,
     /// Replaced when the server refuses them and their secrets have been replaced in the store.
     headers: Mutex<Arc<ToolHeaders>>,
 }
@@ -32,13 +29,8 @@ pub(super) struct HttpOperation<'a> {
 }
 
 impl<'a> HttpServer<'a> {
-    pub(super) fn new(
-        runner: &'a Runner,
-        tool: &'a HttpTool,
-        secrets: &'a RunSecrets,
-        headers: ToolHeaders,
-    ) -> Arc<Self> {
-        Arc::new(Self { runner, tool, secrets, headers: Mutex::new(Arc::new(headers)) })
+    pub(super) fn new(context: ToolContext<'a>, tool: &'a HttpTool, headers: ToolHeaders) -> Arc<Self> {
+        Arc::new(Self { context, tool, headers: Mutex::new(Arc::new(headers)) })
     }
 
     fn headers(&self) -> Arc<ToolHeaders> {
@@ -101,17 +93,17 @@ impl HttpOperation<'_> {
     /// Retries a call with status 401 if its credentials have been replaced since they were
     /// read. Such a call had no effect.
     async fn exchange(&self, request: &ToolRequest, key: &str) -> Result<String, CallError> {
-        let HttpServer { runner, tool, secrets, .. } = &*self.server;
+        let HttpServer { context, tool, .. } = &*self.server;
         let headers = self.server.headers();
         let mut response = self.send(request, key, &headers).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(renewed) = headers.renewed(runner, &tool.headers, secrets).await
+            && let Some(renewed) = headers.renewed(*context, &tool.headers).await
         {
             let renewed = Arc::new(renewed);
             *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
             response = self.send(request, key, &renewed).await?;
         }
-        response::read_tool_response(response, tool.max_response_bytes, secrets.scrubber()).await
+        response::read_tool_response(response, tool.max_response_bytes, context.run_secrets.scrubber()).await
     }
 
     async fn send(
@@ -120,8 +112,8 @@ impl HttpOperation<'_> {
         key: &str,
         sent: &ToolHeaders,
     ) -> Result<Response, CallError> {
-        let outgoing = self.server.runner.models.outgoing();
-        outgoing.private_hosts().check(&request.url).map_err(|refused| address_refused(&refused))?;
+        let egress = self.server.context.egress;
+        egress.check(&request.url).map_err(|refused| address_refused(&refused))?;
         let mut headers = sent.map.clone();
         for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
             let (name, value) = sensitive_header(name, value)
@@ -135,7 +127,7 @@ impl HttpOperation<'_> {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
         let method = Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
-        let mut call = outgoing.get().request(method, request.url.clone()).headers(headers);
+        let mut call = egress.client().request(method, request.url.clone()).headers(headers);
         if let Some(body) = &request.body {
             call = call.json(body);
         }

@@ -1,5 +1,6 @@
 //! The tools of one run: their descriptions for the model, and the calls.
 
+mod context;
 mod failed;
 mod headers;
 mod http;
@@ -22,12 +23,12 @@ use tokio::task::JoinError;
 
 use crate::memory::RunMemory;
 use crate::scrub::{RunSecrets, SecretScrubber};
-use crate::{Runner, traced};
+use crate::traced;
+pub(crate) use context::ToolContext;
 use headers::ToolHeaders;
 use http::{HttpOperation, HttpServer};
 use mcp::{McpOperation, McpServer};
 use search::SearchSources;
-use store::StoredAgent;
 
 /// An agent's tools with their connections.
 pub(crate) struct Toolbox<'a> {
@@ -64,13 +65,10 @@ pub(crate) struct CallError(String);
 
 impl<'a> Toolbox<'a> {
     /// Reads the secrets and opens the connections that the agent's tools need.
-    pub(crate) async fn open(
-        runner: &'a Runner,
-        record: &'a StoredAgent,
-        secrets: &'a RunSecrets,
-    ) -> Result<Self, Fault> {
+    pub(crate) async fn open(context: ToolContext<'a>, tools: &'a [Tool]) -> Result<Self, Fault> {
+        let secrets = context.run_secrets;
         let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new(), connections: Vec::new(), secrets };
-        match toolbox.fill(runner, record).await {
+        match toolbox.fill(context, tools).await {
             Ok(()) => Ok(toolbox),
             Err(fault) => {
                 toolbox.close().await;
@@ -79,16 +77,15 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    async fn fill(&mut self, runner: &'a Runner, record: &'a StoredAgent) -> Result<(), Fault> {
-        let definition = record.agent.definition();
-        let mcp_names = McpNames::new(&definition.tools);
+    async fn fill(&mut self, context: ToolContext<'a>, tools: &'a [Tool]) -> Result<(), Fault> {
+        let mcp_names = McpNames::new(tools);
         // All secrets are read before any server can send one back.
-        let mut opening = Vec::with_capacity(definition.tools.len());
-        for tool in &definition.tools {
+        let mut opening = Vec::with_capacity(tools.len());
+        for tool in tools {
             let headers = match tool {
                 Tool::SearchSources {} => None,
                 Tool::Http(HttpTool { headers, .. }) | Tool::Mcp(McpTool { headers, .. }) => {
-                    Some(ToolHeaders::load(runner, headers, self.secrets).await?)
+                    Some(ToolHeaders::load(context, headers).await?)
                 }
             };
             opening.push((tool, headers.unwrap_or_default()));
@@ -96,17 +93,17 @@ impl<'a> Toolbox<'a> {
         for (tool, headers) in opening {
             match tool {
                 Tool::SearchSources {} => {
-                    let search = SearchSources { sources: &runner.sources, record };
+                    let search = SearchSources::new(context);
                     self.add(search::search_spec(), Callable::SearchSources(search));
                 }
                 Tool::Http(tool) => {
-                    let server = HttpServer::new(runner, tool, self.secrets, headers);
+                    let server = HttpServer::new(context, tool, headers);
                     for operation in server.operations() {
                         self.add(operation.spec(), Callable::Http(operation));
                     }
                 }
                 Tool::Mcp(tool) => {
-                    let server = Box::pin(McpServer::open(runner, tool, self.secrets, headers)).await?;
+                    let server = Box::pin(McpServer::open(context, tool, headers)).await?;
                     for operation in server.operations() {
                         let name = mcp_names.exposed_name(tool, operation.name());
                         self.add(operation.spec(name), Callable::Mcp(operation));

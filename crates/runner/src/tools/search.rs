@@ -5,7 +5,7 @@ use domain::agent::SEARCH_SOURCES;
 use serde_json::{Map, Value, json};
 use store::{StoredAgent, error_chain};
 
-use super::{CallError, ToolOutput};
+use super::{CallError, ToolContext, ToolOutput};
 use crate::Sources;
 
 /// The number of passages if the model gives no limit.
@@ -13,8 +13,8 @@ const DEFAULT_LIMIT: u64 = 5;
 const MAX_LIMIT: u64 = 20;
 
 pub(super) struct SearchSources<'a> {
-    pub(super) sources: &'a Sources,
-    pub(super) record: &'a StoredAgent,
+    sources: &'a Sources,
+    record: &'a StoredAgent,
 }
 
 pub(super) fn search_spec() -> ToolSpec {
@@ -38,7 +38,11 @@ pub(super) fn search_spec() -> ToolSpec {
     }
 }
 
-impl SearchSources<'_> {
+impl<'a> SearchSources<'a> {
+    pub(super) const fn new(context: ToolContext<'a>) -> Self {
+        Self { sources: context.sources, record: context.record }
+    }
+
     pub(super) async fn call(&self, arguments: &Map<String, Value>) -> Result<ToolOutput, CallError> {
         let (query, limit) = parse_search(arguments)?;
         let passages = self.sources.search(self.record, query, limit).await.map_err(|error| {

@@ -17,8 +17,7 @@ use store::error_chain;
 
 use super::IDEMPOTENCY_KEY;
 use super::messages::{AwaitedCall, Events, MAX_MESSAGE_BYTES, McpServerError, MessageReader, RequestInfo};
-use crate::client::on_connection_threads;
-use crate::egress::refused_in;
+use crate::egress::{on_connection_threads, refused_in};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const JSON: &str = "application/json";

@@ -28,8 +28,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::headers::ToolHeaders;
-use super::{CallError, ToolOutput, describe_tool, not_scrubbed};
-use crate::Runner;
+use super::{CallError, ToolContext, ToolOutput, describe_tool, not_scrubbed};
+use crate::egress::Egress;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;
 use messages::{MAX_MESSAGE_BYTES, McpServerError};
@@ -68,21 +68,20 @@ pub(super) struct McpOperation<'a> {
 impl<'a> McpServer<'a> {
     /// Connects and reads the tool list.
     pub(super) async fn open(
-        runner: &Runner,
+        context: ToolContext<'a>,
         tool: &'a McpTool,
-        secrets: &'a RunSecrets,
         headers: ToolHeaders,
     ) -> Result<Arc<Self>, Fault> {
-        let mut opened = connect_in_time(runner, tool, &headers).await;
+        let mut opened = connect_in_time(context.egress, tool, &headers).await;
         // The server may have refused a secret that has been replaced since it was read.
         if let Err(Fault::Permanent(_)) = &opened
-            && let Some(renewed) = headers.renewed(runner, &tool.headers, secrets).await
+            && let Some(renewed) = headers.renewed(context, &tool.headers).await
         {
-            opened = connect_in_time(runner, tool, &renewed).await;
+            opened = connect_in_time(context.egress, tool, &renewed).await;
         }
         let Connected { http, service, offered } = opened?;
         let offered = offered.into_iter().map(|tool| (tool.name.to_string(), tool)).collect();
-        let server = Self { tool, secrets, http, service, offered };
+        let server = Self { tool, secrets: context.run_secrets, http, service, offered };
         server.check_allowed_tools()?;
         Ok(Arc::new(server))
     }
@@ -178,16 +177,15 @@ struct Connected {
     offered: Vec<Tool>,
 }
 
-async fn connect_in_time(runner: &Runner, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
-    tokio::time::timeout(OPEN_TIMEOUT, connect(runner, tool, headers))
+async fn connect_in_time(egress: &Egress, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
+    tokio::time::timeout(OPEN_TIMEOUT, connect(egress, tool, headers))
         .await
         .unwrap_or_else(|_| Err(unavailable_fault(tool, "it did not answer in time")))
 }
 
-async fn connect(runner: &Runner, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
-    let outgoing = runner.models.outgoing();
+async fn connect(egress: &Egress, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
     let url = Url::parse(&tool.url).map_err(|_| unavailable_fault(tool, "its address is not a URL"))?;
-    outgoing.private_hosts().check(&url).map_err(|refused| {
+    egress.check(&url).map_err(|refused| {
         tracing::error!(%refused, "call of a tool refused");
         permanent_fault(tool, McpServerError::NotAllowed)
     })?;
@@ -198,7 +196,7 @@ async fn connect(runner: &Runner, tool: &McpTool, headers: &ToolHeaders) -> Resu
         .max_json_response_size(MAX_MESSAGE_BYTES);
     // One more than the calls of a turn.
     config.max_concurrent_requests = 33;
-    let http = KeyedClient::new(outgoing.get());
+    let http = KeyedClient::new(egress.client());
     let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
     let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));
     let client = ClientConfig::new(ClientCapabilities::default(), us);

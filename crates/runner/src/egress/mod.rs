@@ -1,4 +1,5 @@
-//! The HTTP client for calls to models and tools.
+//! Outgoing HTTP calls, to models and tools: the client, its threads, and which addresses it
+//! may reach ([`PrivateHosts`]).
 //!
 //! Lambda freezes a process between two invocations. A frozen process does not see that a
 //! server has closed a connection, and the next request over it fails. The client's idle
@@ -12,6 +13,8 @@
 //! so with two such servers an agent delays a quarter of the agents and no others. A
 //! connection that another agent reuses stays with the group that opened it.
 
+mod private_hosts;
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,8 +25,10 @@ use reqwest::{Client, redirect};
 use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
-use crate::PrivateHosts;
+pub use private_hosts::PrivateHosts;
+pub(crate) use private_hosts::{RefusedAddress, refused_in};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that disappeared without closing the connection is detected after a few of these.
@@ -41,9 +46,9 @@ const CONNECTION_NICENESS: i32 = 10;
 /// The clocks of one process may drift apart by less than this without a freeze.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 
-/// Reaches public hosts and the allowed private hosts.
+/// Reaches public hosts and the allowed private hosts. Clones share their connections.
 #[derive(Clone, Debug)]
-pub(crate) struct OutgoingClient {
+pub(crate) struct Egress {
     current: Arc<Mutex<Current>>,
     private_hosts: PrivateHosts,
 }
@@ -62,22 +67,24 @@ struct Clocks {
     monotonic: Instant,
 }
 
-impl OutgoingClient {
+impl Egress {
     pub(crate) fn new(private_hosts: PrivateHosts) -> Result<Self, reqwest::Error> {
         let current = Current { client: build(&private_hosts)?, built_at: Clocks::now() };
         Ok(Self { current: Arc::new(Mutex::new(current)), private_hosts })
     }
 
     /// Returns a client without connections from before a freeze.
-    pub(crate) fn get(&self) -> Client {
-        self.get_at(Clocks::now())
+    pub(crate) fn client(&self) -> Client {
+        self.client_at(Clocks::now())
     }
 
-    pub(crate) const fn private_hosts(&self) -> &PrivateHosts {
-        &self.private_hosts
+    /// Refuses a URL that calls may not reach. Must come before each call: the client checks
+    /// only names, when it resolves them.
+    pub(crate) fn check(&self, url: &Url) -> Result<(), RefusedAddress> {
+        self.private_hosts.check(url)
     }
 
-    fn get_at(&self, now: Clocks) -> Client {
+    fn client_at(&self, now: Clocks) -> Client {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.built_at.was_frozen_until(now) {
             match build(&self.private_hosts) {
@@ -225,12 +232,12 @@ mod tests {
     #[tokio::test]
     async fn connections_are_reused_unless_the_process_was_frozen() {
         let (url, connections) = server();
-        let outgoing = OutgoingClient::new(PrivateHosts::any()).unwrap();
+        let egress = Egress::new(PrivateHosts::any()).unwrap();
         let now = Clocks::now();
         let moments = [(0, 0, 1), (1, 1, 1), (600, 2, 2), (601, 3, 2), (603, 3, 2), (605, 3, 3)];
         for (wall, monotonic, opened) in moments {
             let at = now.after(wall, monotonic);
-            outgoing.get_at(at).get(&url).send().await.unwrap();
+            egress.client_at(at).get(&url).send().await.unwrap();
             assert_eq!(connections.load(Ordering::SeqCst), opened);
         }
     }

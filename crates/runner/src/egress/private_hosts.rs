@@ -109,7 +109,7 @@ impl PrivateHosts {
 
     /// Refuses a URL whose host is a private address. Names are checked when they are
     /// resolved.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), RefusedAddress> {
+    pub(super) fn check(&self, url: &Url) -> Result<(), RefusedAddress> {
         let port = url.port_or_known_default();
         let address = match url.host() {
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
