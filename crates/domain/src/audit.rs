@@ -12,6 +12,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::Definition;
+use crate::agent::tools::ADDRESS_FIELDS;
 
 /// Limits the number of named fields, so that an entry stays small.
 const MAX_FIELDS: usize = 200;
@@ -302,8 +303,10 @@ fn shows_value(path: &str) -> bool {
 }
 
 fn is_address(path: &str) -> bool {
-    let is_tools = path.starts_with("tools.") && (path.ends_with(".base_url") || path.ends_with(".url"));
-    path == "model.base_url" || is_tools
+    match path.rsplit_once('.') {
+        Some((tool, field)) if tool.starts_with("tools.") => ADDRESS_FIELDS.contains(&field),
+        _ => path == "model.base_url",
+    }
 }
 
 fn shown(path: &str, value: &Value) -> Option<String> {

@@ -14,7 +14,7 @@
 
 use std::time::Instant;
 
-use domain::{Agent, CallOutcome, CallReport, Fault, ModelConfig, ModelReply, Outcome, StopReason, ToolCall};
+use domain::{Agent, CallOutcome, CallReport, Fault, ModelConfig, ModelReply, Outcome, StopReason};
 use store::Claimed;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span, info_span};
@@ -26,7 +26,7 @@ use crate::log::millis;
 /// Most bytes of a version after a model's name. Longer than a date.
 const LONGEST_VERSION: usize = 12;
 /// Stands for a tool that the agent does not have, because the name is text of the model.
-const UNKNOWN_TOOL: &str = "unknown";
+pub(crate) const UNKNOWN_TOOL: &str = "unknown";
 
 pub(crate) async fn invoke_agent(
     agent: &Agent,
@@ -125,13 +125,12 @@ fn record_reply(model: &ModelConfig, turn: u32, reply: &ModelReply, timed: &mut 
     timed.end(None);
 }
 
+/// `tool` is the name of a tool of the agent, or [`UNKNOWN_TOOL`].
 pub(crate) async fn execute_tool(
-    call: &ToolCall,
+    tool: &str,
     (turn, place): (u32, usize),
-    is_known: bool,
     called: impl Future<Output = CallReport>,
 ) -> CallReport {
-    let tool = if is_known { call.name.as_str() } else { UNKNOWN_TOOL };
     // The same as the end of its idempotency key.
     let id = format!("{turn}:{}", place + 1);
     let span = info_span!(

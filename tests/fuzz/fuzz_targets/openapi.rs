@@ -2,7 +2,7 @@
 //! from it, on the last line.
 #![no_main]
 
-use domain::agent::{Operation, Tool, import_openapi};
+use domain::agent::tools::{Operation, Tool, import_openapi};
 use domain::{Agent, Definition};
 use fuzz::{AGENT, last_line};
 use libfuzzer_sys::fuzz_target;

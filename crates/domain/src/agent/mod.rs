@@ -5,7 +5,7 @@ mod credential;
 mod model;
 mod prompt;
 mod secret;
-mod tools;
+pub mod tools;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,11 +20,7 @@ use check::{check_limits, check_output, check_secret_owner, check_shape, check_t
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use model::{ApiKey, FieldInfo, FieldRule, ModelConfig, Price, Provider, ProviderInfo, SecretName};
 pub use secret::{SecretError, check_secret_name, check_secret_value};
-pub use tools::{
-    ArgumentError, CheckedOperation, HeaderSource, HttpMethod, HttpTool, ImportedApi, McpNames, McpTool,
-    OpenApiError, Operation, OperationError, SEARCH_SOURCES, StoredHeader, Tool, ToolError, ToolRequest,
-    import_openapi,
-};
+use tools::{Tool, ToolError};
 
 /// What an agent is. Only `name` is required. An [`Agent`] has checked it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

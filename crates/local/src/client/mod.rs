@@ -60,7 +60,7 @@ pub enum ClientError {
     #[error("{what} is neither valid JSON nor valid YAML")]
     NotYaml { what: String, source: yaml_serde::Error },
     #[error("failed to import {what}")]
-    OpenApi { what: String, source: domain::agent::OpenApiError },
+    OpenApi { what: String, source: domain::agent::tools::OpenApiError },
     #[error("the agent has no tool {0:?}; `agent-webhooks agent tool list AGENT` shows its tools")]
     UnknownTool(String),
     /// The task ended in FAILURE. Its result is printed already.

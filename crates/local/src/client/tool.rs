@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use domain::agent::import_openapi;
+use domain::agent::tools::import_openapi;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 

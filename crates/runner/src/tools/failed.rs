@@ -2,7 +2,7 @@
 
 use store::error_chain;
 
-use super::CallError;
+use super::call::CallError;
 use crate::egress::{RefusedAddress, refused_in};
 
 /// The address is logged, but not shown to the model or in the task.

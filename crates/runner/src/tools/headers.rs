@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::agent::HeaderSource;
+use domain::agent::tools::HeaderSource;
 use domain::{ErrorType, Fault};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use domain::ToolSpec;
-use domain::agent::{ArgumentError, CheckedOperation, HttpTool, Operation, ToolRequest};
+use domain::agent::tools::{ArgumentError, CheckedOperation, HttpTool, Operation, ToolRequest};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
+use super::call::{Arguments, CallError, ToolOutput, describe_tool, not_parsed};
 use super::failed::{address_refused, connection_failed};
 use super::headers::{ToolHeaders, sensitive_header};
-use super::{Arguments, CallError, ToolContext, ToolOutput, describe_tool, not_parsed, response};
+use super::{ToolContext, response};
 use crate::egress::on_connection_threads;
 use crate::memory::RunMemory;
 

@@ -7,8 +7,8 @@ use domain::cut;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
+use super::call::{CallError, not_scrubbed};
 use super::failed::connection_failed;
-use super::{CallError, not_scrubbed};
 use crate::memory::RunMemory;
 use crate::scrub::{SecretScrubber, TextEnd};
 
@@ -49,16 +49,16 @@ async fn read_body(
             response.content_length().map(|length| format!(" of {length} bytes")).unwrap_or_default();
         return Ok(format!("The server answered {status} with {kind}{length}, which is not text."));
     }
-    let (body, is_whole) = read_beginning(response, most).await?;
+    let (body, end) = read_beginning(response, most).await?;
     if kind.is_empty() && body.contains(&0) {
         return Ok(format!("The server answered {status} with content that is not text."));
     }
-    if is_whole && body.is_empty() && status.is_success() {
+    if end == TextEnd::Whole && body.is_empty() && status.is_success() {
         return Ok(format!("The server answered {status} without a body."));
     }
     let scrub = move |scrubber: &SecretScrubber, body: Vec<u8>| {
         let text = String::from_utf8_lossy(&body);
-        if is_whole {
+        if end == TextEnd::Whole {
             return cut_at(scrubber.scrub(&text).into_owned(), most);
         }
         // The last character may be incomplete.
@@ -79,8 +79,8 @@ fn with_cut_mark(text: &str, most: usize) -> String {
     format!("{beginning}… [cut at {most} bytes]")
 }
 
-/// Up to `most` bytes of the body, and whether that is the whole body.
-async fn read_beginning(mut response: Response, most: usize) -> Result<(Vec<u8>, bool), CallError> {
+/// Up to `most` bytes of the body.
+async fn read_beginning(mut response: Response, most: usize) -> Result<(Vec<u8>, TextEnd), CallError> {
     let memory = RunMemory::current();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(connection_failed)? {
@@ -88,10 +88,10 @@ async fn read_beginning(mut response: Response, most: usize) -> Result<(Vec<u8>,
         memory.before_storing(chunk.len().min(room), 0).await;
         body.extend(chunk.iter().take(room));
         if chunk.len() > room {
-            return Ok((body, false));
+            return Ok((body, TextEnd::Cut));
         }
     }
-    Ok((body, true))
+    Ok((body, TextEnd::Whole))
 }
 
 /// Type and subtype in lower case. Empty without a `Content-Type`.

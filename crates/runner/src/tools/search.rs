@@ -1,11 +1,12 @@
 //! `search_sources`: returns the passages of the agent's sources that match a query.
 
 use domain::ToolSpec;
-use domain::agent::SEARCH_SOURCES;
+use domain::agent::tools::SEARCH_SOURCES;
 use serde_json::{Map, Value, json};
 use store::{StoredAgent, error_chain};
 
-use super::{CallError, ToolContext, ToolOutput};
+use super::ToolContext;
+use super::call::{CallError, ToolOutput};
 use crate::Sources;
 
 /// The number of passages if the model gives no limit.

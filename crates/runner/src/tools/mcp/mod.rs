@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::agent::McpTool;
+use domain::agent::tools::McpTool;
 use domain::{ErrorType, Fault, ToolSpec, cut};
 use futures::future::join_all;
 use rmcp::model::{
@@ -27,8 +27,9 @@ use rmcp::{RoleClient, ServiceError};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::ToolContext;
+use super::call::{CallError, ToolOutput, describe_tool, not_scrubbed};
 use super::headers::ToolHeaders;
-use super::{CallError, ToolContext, ToolOutput, describe_tool, not_scrubbed};
 use crate::egress::Egress;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;

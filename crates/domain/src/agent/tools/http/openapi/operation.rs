@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::schema::Schemas;
 use super::{LocatedOperation, OperationError, resolve};
-use crate::agent::tools::Operation;
-use crate::agent::tools::check::check_operation;
+use crate::agent::tools::http::Operation;
+use crate::agent::tools::http::check::check_operation;
 
 /// Bytes of an operation's description that the model sees.
 const MAX_DESCRIPTION_BYTES: usize = 1000;

@@ -1,11 +1,24 @@
 //! An HTTP API as a set of tools. Each operation is a tool.
 
+mod arguments;
+mod check;
+mod error;
+mod openapi;
+mod request;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+
+use super::limits::{max_response_bytes, timeout_seconds};
+use super::{HeaderSource, ToolError};
+pub use arguments::ArgumentError;
+pub use error::HttpToolError;
+pub use openapi::{ImportedApi, OpenApiError, OperationError, import_openapi};
+pub use request::{CheckedOperation, ToolRequest};
 
 /// The operations of an HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -42,29 +55,6 @@ pub struct HttpTool {
     #[serde(default, skip_serializing)]
     #[schema(write_only)]
     pub allow: Vec<String>,
-}
-
-/// Where the value of a header comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected text or {\"secret\":\"NAME\"}")]
-pub enum HeaderSource {
-    /// A value in the definition, for values that are not secret.
-    Plain(String),
-    /// A secret in the secret store.
-    Stored(StoredHeader),
-}
-
-/// A header whose value is a stored secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StoredHeader {
-    /// The name of the secret.
-    #[schema(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_./-]+$")]
-    pub secret: String,
-    /// Text to send before the secret, such as `Bearer `.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schema(max_length = 2048, pattern = "^[ -~]*$")]
-    pub prefix: String,
 }
 
 /// An operation of an HTTP API. It is one tool for the model.
@@ -123,6 +113,31 @@ impl HttpTool {
     pub const fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds)
     }
+
+    /// The names of its operations.
+    pub(super) fn operation_names(&self) -> Vec<String> {
+        self.operations.iter().map(|operation| operation.name.clone()).collect()
+    }
+
+    /// Imports the operations of its OpenAPI document.
+    pub(super) fn expand(&mut self) -> Result<(), ToolError> {
+        let Some(document) = self.openapi.take() else {
+            return if self.allow.is_empty() {
+                Ok(())
+            } else {
+                Err(HttpToolError::Allow(self.name.clone()).into())
+            };
+        };
+        let imported = import_openapi(&document, &self.allow);
+        let imported =
+            imported.map_err(|source| HttpToolError::OpenApi { tool: self.name.clone(), source })?;
+        self.allow.clear();
+        self.operations.extend(imported.operations);
+        if let (true, Some(base_url)) = (self.base_url.is_empty(), imported.base_url) {
+            self.base_url = base_url;
+        }
+        Ok(())
+    }
 }
 
 impl HttpMethod {
@@ -141,14 +156,6 @@ impl HttpMethod {
     pub(super) const fn has_body(self) -> bool {
         matches!(self, Self::Post | Self::Put | Self::Patch)
     }
-}
-
-pub(super) const fn timeout_seconds() -> u64 {
-    30
-}
-
-pub(super) const fn max_response_bytes() -> usize {
-    64 * 1024
 }
 
 fn no_parameters() -> Value {

@@ -1,0 +1,258 @@
+//! Checks of an HTTP API and its operations.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::request::{pieces, stays_in_its_segment};
+use super::{HttpTool, HttpToolError, Operation, ToolError};
+use crate::agent::credential::{credential_in_query, is_credential_name};
+use crate::agent::tools::check::plain_url;
+use crate::agent::tools::headers::{check_headers, is_header_name};
+use crate::agent::tools::limits::check_limits;
+use crate::agent::tools::names::ToolNames;
+use crate::schema::bounded_validator;
+
+impl HttpTool {
+    /// Checks the API and its operations, and adds their names.
+    pub(in crate::agent::tools) fn check(&self, names: &mut ToolNames) -> Result<(), ToolError> {
+        names.add_set(&self.name)?;
+        if self.operations.is_empty() {
+            return Err(ToolError::Empty(self.name.clone()));
+        }
+        if !is_base_url(&self.base_url) {
+            return Err(HttpToolError::BaseUrl(self.name.clone()).into());
+        }
+        check_limits(&self.name, self.timeout_seconds, self.max_response_bytes)?;
+        check_headers(&self.name, &self.headers)?;
+        for operation in &self.operations {
+            names.add(&operation.name)?;
+            check_operation(operation)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_base_url(text: &str) -> bool {
+    plain_url(text).is_some_and(|url| url.query().is_none())
+}
+
+pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
+    check_parameters(operation)?;
+    let (path, query) = operation.path.split_once('?').unwrap_or((&operation.path, ""));
+    let well_formed = path.starts_with('/')
+        && !path.starts_with("//")
+        && operation.path.len() <= 2048
+        && pieces(path).is_some()
+        && stays_in_its_segment(path)
+        && !operation.path.contains(['#', '\\'])
+        && !query.contains(['{', '}']);
+    if !well_formed {
+        return Err(HttpToolError::Path(operation.name.clone()).into());
+    }
+    if let Some(parameter) = credential_in_query(query) {
+        let operation = operation.name.clone();
+        return Err(HttpToolError::QueryCredential { operation, parameter }.into());
+    }
+    check_places(operation)
+}
+
+fn check_parameters(operation: &Operation) -> Result<(), HttpToolError> {
+    let wrong = |why: String| HttpToolError::Parameters { operation: operation.name.clone(), why };
+    let Some(schema) = operation.parameters.as_object() else {
+        return Err(wrong("it is not an object".into()));
+    };
+    if schema.get("type").is_some_and(|kind| kind != "object") {
+        return Err(wrong("its `type` is not `object`".into()));
+    }
+    match bounded_validator(&operation.parameters) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(wrong(crate::cut(&error.to_string(), 500))),
+    }
+}
+
+/// Requires that every argument has exactly one place, and that arguments in the path are
+/// required.
+fn check_places(operation: &Operation) -> Result<(), ToolError> {
+    let names = operation.parameters.get("properties").and_then(Value::as_object);
+    let is_parameter = |name: &str| names.is_some_and(|names| names.contains_key(name));
+    let required = operation.parameters.get("required").and_then(Value::as_array);
+    let is_required =
+        |name: &str| required.into_iter().flatten().any(|required| required.as_str() == Some(name));
+    let (path, name) = (operation.path_arguments(), || operation.name.clone());
+    if let Some(argument) = path.iter().find(|argument| !is_parameter(argument) || !is_required(argument)) {
+        return Err(
+            HttpToolError::PathArgument { operation: name(), argument: (*argument).to_owned() }.into()
+        );
+    }
+    let mut placed: HashSet<&str> = path.into_iter().collect();
+    for argument in operation.query.iter().chain(&operation.headers).chain(&operation.body) {
+        if !is_parameter(argument) || !placed.insert(argument) {
+            return Err(HttpToolError::Place { operation: name(), argument: argument.clone() }.into());
+        }
+    }
+    if let Some(argument) = operation.wire_names.keys().find(|argument| !is_parameter(argument)) {
+        return Err(HttpToolError::Place { operation: name(), argument: argument.clone() }.into());
+    }
+    for argument in &operation.headers {
+        let header = operation.wire_names.get(argument).unwrap_or(argument);
+        // The model writes this value, so it cannot be a credential.
+        if !is_header_name(header) || is_credential_name(header) {
+            return Err(ToolError::Header { tool: name(), header: crate::cut(header, 64) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::agent::tools::{Tool, check_tools};
+
+    fn check(tools: Value) -> Result<(), String> {
+        let tools: Vec<Tool> = serde_json::from_value(tools).map_err(|error| error.to_string())?;
+        check_tools(&tools).map_err(|error| error.to_string())
+    }
+
+    /// A valid tool with these fields replaced.
+    fn tool(fields: Value) -> Value {
+        let mut tool = json!({
+            "type": "http", "name": "shop", "base_url": "https://shop.example",
+            "operations": [operation(json!({}))],
+        });
+        tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!([tool])
+    }
+
+    fn operation(fields: Value) -> Value {
+        let mut operation = json!({
+            "name": "get_order", "path": "/orders/{id}",
+            "parameters": { "properties": { "id": { "type": "string" }, "x": {} }, "required": ["id"] },
+        });
+        operation.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        operation
+    }
+
+    #[test]
+    fn a_valid_tool_is_accepted() {
+        let headers = json!({
+            "Accept": "application/json",
+            "Authorization": { "secret": "shop", "prefix": "Bearer " },
+        });
+        assert_eq!(check(tool(json!({ "headers": headers }))), Ok(()));
+    }
+
+    #[test]
+    fn every_invalid_set_is_refused_with_what_to_change() {
+        for (fields, says) in [
+            (json!({ "name": "a b" }), "the name `a b` must have"),
+            (json!({ "base_url": "ftp://shop.example" }), "`base_url` of the tool `shop`"),
+            (json!({ "base_url": "https://u:p@shop.example" }), "without credentials"),
+            (json!({ "base_url": "https://shop.example/?key=1" }), "query"),
+            (json!({ "base_url": "https://shop.example/?v=1" }), "query"),
+            (json!({ "base_url": "https://:p@shop.example" }), "without credentials"),
+            (json!({ "timeout_seconds": 0 }), "`timeout_seconds` of the tool `shop` must be from 1 to 300"),
+            (json!({ "max_response_bytes": 2_000_000 }), "from 1 to 1048576"),
+            (json!({ "operations": [] }), "`shop` has no operations"),
+            (
+                json!({ "operations": [operation(json!({})), operation(json!({}))] }),
+                "`get_order` is given twice",
+            ),
+            (json!({ "headers": { "X\r\n": "a" } }), "The header `X"),
+            (json!({ "headers": { "Host": "a" } }), "The header `Host`"),
+            (json!({ "headers": { "X-A": "a\nb" } }), "The header `X-A`"),
+            (json!({ "headers": { "authorization": "Bearer x" } }), "agent-webhooks secret set NAME"),
+            (json!({ "headers": { "X-Api-Key": "x" } }), "{\"secret\": \"NAME\"}"),
+            (json!({ "headers": { "Cookie": "x" } }), "contains a credential"),
+            (json!({ "headers": { "X_AUTH_TOKEN": "x" } }), "contains a credential"),
+            (json!({ "headers": { "X-Pass": "x" } }), "contains a credential"),
+            (json!({ "headers": { "pwd": "x" } }), "contains a credential"),
+            (json!({ "headers": { "X-A": "Bearer x" } }), "contains a credential"),
+            (json!({ "headers": { "X-A": { "value": "x" } } }), "text or {\"secret\":\"NAME\"}"),
+            (json!({ "headers": { "X-A": 1 } }), "text or {\"secret\":\"NAME\"}"),
+            (
+                json!({ "headers": { "X-A": { "secret": "agents/1/model-api-key-0" } } }),
+                "not start with `agents/`",
+            ),
+            (json!({ "headers": { "X-A": { "secret": "a b" } } }), "The secret `a b`"),
+            (json!({ "verb": 1 }), "unknown field `verb`"),
+        ] {
+            let message = check(tool(fields.clone())).unwrap_err();
+            assert!(message.contains(says), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn every_invalid_operation_is_refused_with_what_to_change() {
+        for (fields, says) in [
+            (json!({ "name": "" }), "the name `` must have"),
+            (json!({ "name": "search_sources" }), "given twice"),
+            (json!({ "path": "orders" }), "must start with `/`"),
+            (json!({ "path": "//evil.example/{id}" }), "must start with `/`"),
+            (json!({ "path": "/a/../{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/a/%2e%2E/{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/a/..;x/{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/a/..%2f{id}" }), "no `.` or `..`"),
+            (json!({ "path": "/{id}?code=1" }), "contains a credential in its query"),
+            (json!({ "path": "/{id}?v=1&pwd=1" }), "contains a credential in its query, `pwd`"),
+            (json!({ "path": "/{id" }), "`path` of the operation"),
+            (json!({ "path": "/a?x={id}" }), "before any `?`"),
+            (json!({ "path": "/{other}" }), "`{other}` in `path`"),
+            (json!({ "path": "/{x}" }), "and `required`"),
+            (json!({ "query": ["y"] }), "`y` of the operation"),
+            (json!({ "query": ["id"] }), "has two places"),
+            (json!({ "query": ["x"], "body": "x" }), "has two places"),
+            (
+                json!({ "headers": ["x"], "wire_names": { "x": "Authorization" } }),
+                "The header `Authorization`",
+            ),
+            (json!({ "headers": ["x"], "wire_names": { "x": "X-Pass" } }), "The header `X-Pass`"),
+            (json!({ "wire_names": { "y": "z" } }), "`y` of the operation"),
+            (json!({ "parameters": [] }), "it is not an object"),
+            (json!({ "parameters": { "type": "array" } }), "not `object`"),
+            (json!({ "parameters": { "properties": { "id": { "type": "sting" } } } }), "sting"),
+            (
+                json!({ "parameters": { "properties": { "id": { "$ref": "https://a.example/s" } } } }),
+                "a.example",
+            ),
+            (
+                json!({ "parameters": { "properties": { "id": { "$ref": "file:///etc/passwd" } } } }),
+                "etc/passwd",
+            ),
+            (json!({ "method": "TRACE" }), "unknown variant `TRACE`"),
+        ] {
+            let search = json!({ "type": "search_sources" });
+            let mut tools = tool(json!({ "operations": [operation(fields.clone())] }));
+            tools.as_array_mut().unwrap().insert(0, search);
+            let message = check(tools).unwrap_err();
+            assert!(message.contains(says), "{fields}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_number_and_the_size_of_all_tools_are_limited() {
+        let many = |number: usize, path: &str| {
+            let named = |n| json!({ "name": format!("op{n}"), "path": path });
+            tool(json!({ "operations": (0..number).map(named).collect::<Vec<_>>() }))
+        };
+        assert_eq!(check(many(128, "/")), Ok(()));
+        assert!(check(many(129, "/")).unwrap_err().contains("more than 128 tools"));
+        assert!(check(many(64, &"/a".repeat(600))).unwrap_err().contains("more than 65536 bytes"));
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_is_refused() {
+        let tree = json!({ "type": "array", "items": { "$ref": "#/$defs/tree" } });
+        for parameters in [
+            json!({ "properties": { "id": {}, "x": { "$ref": "#/$defs/tree" } }, "required": ["id"],
+                "$defs": { "tree": tree } }),
+            json!({ "properties": { "id": {} }, "required": ["id"], "allOf": [{ "$ref": "#" }] }),
+        ] {
+            let recursive = operation(json!({ "parameters": parameters }));
+            let refusal = check(tool(json!({ "operations": [recursive] }))).unwrap_err();
+            assert!(refusal.contains("refers to itself"), "{refusal}");
+        }
+    }
+}
