@@ -93,9 +93,7 @@ async fn take_first(
     let has_others = deliveries.len() > 1;
     for (place, delivery) in deliveries.iter().enumerate() {
         let is_its_turn = has_others && !delivery.dead_lettered && is_first_turn(delivery.receives);
-        if let Some(id) = TaskId::parse(&delivery.body).filter(|_| is_its_turn)
-            && must_run_alone(runner, id).await
-        {
+        if is_its_turn && must_run_alone(runner, delivery.task).await {
             let alone = runner.gate.enter_alone(Duration::ZERO).await?;
             return Some((deliveries.swap_remove(place), alone));
         }
@@ -138,7 +136,7 @@ fn start(
     deadline: Moment,
 ) -> impl Future<Output = (String, Result<DeliveryResult, JoinError>)> + use<> {
     let (runner, queue) = (Arc::clone(runner), Arc::clone(queue));
-    let (id, span) = (delivery.id.clone(), log::task_span(&delivery));
+    let (id, span) = (delivery.message_id.clone(), log::task_span(&delivery));
     let run = async move { deliver(&runner, &queue, delivery, entry, deadline).await };
     let run = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
     async move { (id, run.await) }
@@ -156,14 +154,9 @@ async fn deliver(
     entry: Option<RunEntry>,
     deadline: Moment,
 ) -> DeliveryResult {
-    let Some(id) = TaskId::parse(&delivery.body) else {
-        // We never send this, and receiving it again would not help.
-        tracing::warn!(message_id = delivery.id, "dropped malformed queue message");
-        return DeliveryResult::Ack;
-    };
     let disposition = match entry {
-        Some(entry) => runner.run(id, delivery.agent, entry, deadline).await,
-        None => runner.end_worker_lost(id).await,
+        Some(entry) => runner.run(delivery.task, delivery.agent, entry, deadline).await,
+        None => runner.end_worker_lost(delivery.task).await,
     };
     let is_due_for_resend = !delivery.dead_lettered && is_due_for_resend(delivery.receives);
     let (pause, is_replaced) = match disposition {
@@ -183,7 +176,7 @@ async fn deliver(
             (storage_pause(delivery.receives), false)
         }
     };
-    if is_replaced && resend(runner, queue, id, &delivery, pause).await {
+    if is_replaced && resend(runner, queue, &delivery, pause).await {
         return DeliveryResult::Ack;
     }
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
@@ -194,14 +187,14 @@ async fn deliver(
 }
 
 /// Sends a new message for the task. Returns whether the old message can be deleted.
-async fn resend(runner: &Runner, queue: &Queue, id: TaskId, delivery: &Delivery, pause: Duration) -> bool {
+async fn resend(runner: &Runner, queue: &Queue, delivery: &Delivery, pause: Duration) -> bool {
     let sent = async {
         let agent = match delivery.agent {
             Some(agent) => Some(agent),
-            None => runner.tasks.owner(id).await?,
+            None => runner.tasks.owner(delivery.task).await?,
         };
         match agent {
-            Some(agent) => queue.send_later(id, agent, pause).await.map(|()| true),
+            Some(agent) => queue.send_later(delivery.task, agent, pause).await.map(|()| true),
             None => Ok(false),
         }
     };

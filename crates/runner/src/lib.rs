@@ -26,7 +26,7 @@ mod tools;
 mod traced;
 
 pub use batch::{MAX_RECEIVES, RECEIVES_BEFORE_RESEND, run_batch};
-pub use delivery::Delivery;
+pub use delivery::{Delivery, parse_message_body};
 pub use egress::PrivateHosts;
 pub use gate::RunGate;
 pub use memory::MemoryBudget;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, Task, TaskId};
+use domain::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, Task};
 use store::Claimed;
 use tracing::Span;
 use tracing::field::{Empty, display};
@@ -12,8 +12,7 @@ use crate::Delivery;
 
 /// The span of all work that one queue message starts.
 pub(crate) fn task_span(delivery: &Delivery) -> Span {
-    let task_id = TaskId::parse(&delivery.body).map(display);
-    tracing::info_span!("task", task_id, agent_id = Empty, attempt = Empty)
+    tracing::info_span!("task", task_id = display(delivery.task), agent_id = Empty, attempt = Empty)
 }
 
 pub(crate) fn log_started(claimed: &Claimed) {

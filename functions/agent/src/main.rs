@@ -42,8 +42,9 @@ async fn serve() -> Result<(), Error> {
     let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = Moment::from_millis(event.context.deadline);
+        let records = event.payload.records.into_iter();
         let deliveries: Vec<Delivery> =
-            event.payload.records.into_iter().map(|record| delivery_from_record(record, dead_arn)).collect();
+            records.filter_map(|record| delivery_from_record(record, dead_arn)).collect();
         // All messages of a batch come from one queue.
         let queue = if deliveries.iter().any(|delivery| delivery.dead_lettered) { dead } else { live };
         let failed = run_batch(runner, queue, deliveries, deadline).await;

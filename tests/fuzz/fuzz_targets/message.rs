@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::{AgentId, ModelConfig, Provider, TaskId};
 use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
-use runner::{Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, run_batch};
+use runner::{Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body, run_batch};
 use store::{Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks};
 use subprocess::Subprocesses;
 
@@ -30,10 +30,11 @@ fuzz_target!(|body: &str| {
 });
 
 async fn run(dynamo: &Dynamo, body: &str, agent: Option<AgentId>, dead_lettered: bool) -> Vec<String> {
+    let Some(task) = parse_message_body("message", body) else { return Vec::new() };
     let delivery = Delivery {
-        id: "message".to_owned(),
+        message_id: "message".to_owned(),
         receipt: "receipt".to_owned(),
-        body: body.to_owned(),
+        task,
         agent,
         receives: u32::MAX,
         dead_lettered,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::task_status::{self, Statuses};
-use domain::Moment;
+use domain::{Moment, TaskId};
 use reqwest::Method;
 use runner::{Delivery, Models, PrivateHosts, RunGate, Runner, run_batch};
 use serde_json::{Value, json};
@@ -46,9 +46,9 @@ fn runner_with(functions: &Functions, clock: Clock) -> Arc<Runner> {
 /// An invocation that may take a minute by its own clock. Returns whether the message is acknowledged.
 async fn invoke(functions: &Functions, runner: &Arc<Runner>, task: &str) -> bool {
     let delivery = Delivery {
-        id: "m".to_owned(),
+        message_id: "m".to_owned(),
         receipt: "r".to_owned(),
-        body: task.to_owned(),
+        task: TaskId::parse(task).unwrap(),
         agent: Some(functions.agent),
         receives: 1,
         dead_lettered: false,

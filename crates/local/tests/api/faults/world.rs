@@ -413,9 +413,9 @@ pub(crate) fn millis(attribute: &Value) -> Option<Moment> {
 fn delivery(message: &Received, queue: &str) -> Delivery {
     assert!(!message.group.is_empty(), "a message without its agent's group");
     Delivery {
-        id: message.id.clone(),
+        message_id: message.id.clone(),
         receipt: message.receipt.clone(),
-        body: message.body.clone(),
+        task: TaskId::parse(&message.body).expect("a message with the id of a task"),
         agent: AgentId::parse(&message.group),
         receives: message.receives,
         dead_lettered: queue == DEAD,

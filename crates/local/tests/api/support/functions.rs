@@ -10,8 +10,10 @@ use api::task_status::Statuses;
 use api::webhook::Triggers;
 use api::{DocumentImporter, Management};
 use axum::Router;
-use domain::{AgentId, NewAgent};
-use runner::{Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, run_batch};
+use domain::{AgentId, NewAgent, TaskId};
+use runner::{
+    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body, run_batch,
+};
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
@@ -180,13 +182,11 @@ impl Functions {
     }
 
     pub(crate) async fn deliver(&self, bodies: &[&str], dead_lettered: bool) -> Vec<String> {
-        let deliveries = bodies.iter().enumerate().map(|(n, body)| Delivery {
-            id: format!("message-{n}"),
-            receipt: format!("receipt-{n}"),
-            body: (*body).to_owned(),
-            agent: Some(self.agent),
-            receives: 1,
-            dead_lettered,
+        let deliveries = bodies.iter().enumerate().filter_map(|(n, body)| {
+            let message_id = format!("message-{n}");
+            let task = parse_message_body(&message_id, body)?;
+            let (receipt, agent) = (format!("receipt-{n}"), Some(self.agent));
+            Some(Delivery { message_id, receipt, task, agent, receives: 1, dead_lettered })
         });
         let deadline = self.runner.clock.now().plus(Duration::from_secs(60));
         run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await
@@ -204,9 +204,9 @@ impl Functions {
     /// The same for a batch that was already received.
     pub(crate) async fn run_received(&self, batch: &[Received], invocation: Duration) {
         let deliveries = batch.iter().map(|message| Delivery {
-            id: message.id.clone(),
+            message_id: message.id.clone(),
             receipt: message.receipt.clone(),
-            body: message.body.clone(),
+            task: TaskId::parse(&message.body).expect("a message with the id of a task"),
             agent: AgentId::parse(&message.group),
             receives: message.receives,
             dead_lettered: false,
