@@ -95,7 +95,7 @@ impl KeyedClient {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(StreamableHttpPostResponse::Accepted),
             StatusCode::NOT_FOUND if session_id.is_some() => Err(StreamableHttpError::SessionExpired),
             status if status.is_success() => self.read_answer(response, request).await,
-            status => self.read_refusal(status, response, request, session_id.is_some()).await,
+            status => self.read_refusal(status, response, request, session_id).await,
         }
     }
 
@@ -129,7 +129,7 @@ impl KeyedClient {
         status: StatusCode,
         response: Response,
         request: RequestInfo,
-        is_in_session: bool,
+        session_id: Option<&str>,
     ) -> Result<StreamableHttpPostResponse, TransportError> {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Err(unexpected_status(status));
@@ -140,7 +140,7 @@ impl KeyedClient {
             ServerJsonRpcMessage::Error(error) => Some(error),
             _ => None,
         });
-        if request.is_discovery && !is_in_session && status.is_client_error() {
+        if request.is_discovery && session_id.is_none() && status.is_client_error() {
             let error =
                 error.map_or_else(|| ErrorData::invalid_request("rejected", None), |error| error.error);
             let message = ServerJsonRpcMessage::error(error, request.id);
