@@ -8,7 +8,7 @@ use super::Deployment;
 
 #[derive(Debug, Subcommand)]
 pub enum ToolCommand {
-    /// Add operations of an HTTP API or tools of an MCP server
+    /// Add operations of an HTTP API, tools of an MCP server, or a tool from a file
     Add(AddTool),
     /// List an agent's tools
     List {
@@ -38,11 +38,14 @@ pub struct AddTool {
     #[arg(value_name = "ID|NAME")]
     pub agent: String,
     /// OpenAPI document (3.0 or 3.1, JSON or YAML)
-    #[arg(long, value_name = "FILE", required_unless_present = "mcp")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["mcp", "from"])]
     pub openapi: Option<PathBuf>,
     /// Endpoint of an MCP server (streamable HTTP); needs --allow
     #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url"], requires = "allow")]
     pub mcp: Option<String>,
+    /// JSON file with a tool of any type, as in the `tools` of a definition (see docs/agents/tools.md)
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["openapi", "mcp", "allow", "base_url", "name"])]
+    pub from: Option<PathBuf>,
     /// Comma-separated names of the operations or tools that the agent may use [default: all
     /// operations of the document]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]

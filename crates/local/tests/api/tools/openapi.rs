@@ -157,3 +157,23 @@ async fn tools_are_added_from_files_listed_and_removed_from_the_command_line() {
     let gone = run(&world, &["agent", "tool", "remove", "cli", "wiki"]).await;
     assert_eq!(gone.status.code(), Some(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tool_of_any_type_is_added_from_a_file_and_checked_by_the_server() {
+    let world = World::start().await;
+    world.agent_as(json!({ "name": "cli" })).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("tool.json");
+    let mut add = ["agent", "tool", "add", "cli", "--from", file.to_str().unwrap(), "--json"];
+
+    std::fs::write(&file, r#"{"type":"search_sources"}"#).unwrap();
+    let tools = json_of(&run(&world, &add).await);
+    assert_eq!(tools["tools"], json!([{ "type": "search_sources" }]));
+
+    for (content, code) in [("[]", 1), (r#"{"type":"magic"}"#, 1)] {
+        std::fs::write(&file, content).unwrap();
+        assert_eq!(run(&world, &add).await.status.code(), Some(code), "{content}");
+    }
+    add[6] = "--mcp=https://mcp.example/mcp";
+    assert_eq!(run(&world, &add).await.status.code(), Some(2));
+}
