@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 MAY_DEPEND_ON = {
     "domain": set(),
-    "aws-http": set(),
-    "store": {"aws-http", "domain"},
+    "sdk-http": set(),
+    "store": {"sdk-http", "domain"},
     "sources": {"domain"},
     "subprocess": {"domain", "sources"},
-    "runner": {"aws-http", "domain", "sources", "store", "subprocess"},
+    "runner": {"sdk-http", "domain", "sources", "store", "subprocess"},
     "api": {"domain", "sources", "store", "subprocess"},
     "logs": {"domain", "store"},
     "traces": {"store"},

@@ -15,6 +15,9 @@ use crate::hex::hex;
 pub struct WebhookToken(String);
 
 impl WebhookToken {
+    pub const MIN_BYTES: usize = 16;
+    pub const MAX_BYTES: usize = 128;
+
     /// Derives the token of this version of the agent's webhook from the deployment's signing
     /// secret, so that it can be shown again without being stored. 160 bits of HMAC-SHA-256 as 40
     /// hexadecimal digits.
@@ -29,7 +32,7 @@ impl WebhookToken {
 
     /// Parses a token from a URL: 16 to 128 letters, digits, `-` and `_`.
     pub fn parse(text: &str) -> Option<Self> {
-        let well_formed = (16..=128).contains(&text.len())
+        let well_formed = (Self::MIN_BYTES..=Self::MAX_BYTES).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         well_formed.then(|| Self(text.to_ascii_lowercase()))
     }

@@ -31,8 +31,8 @@ impl RunSettings {
     }
 }
 
-/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (a name of [`Provider`]), `…_BASE_URL`, `…_NAME`, and the API key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name
-/// in the secret store. The default provider is `openai` if there is a base URL, otherwise
+/// `AGENT_WEBHOOKS_MODEL_PROVIDER` (a name of [`Provider`]), `…_BASE_URL`, `…_NAME`, and the
+/// API key: `…_API_KEY`, or `…_API_KEY_SECRET`, its name in the secret store. The default provider is `openai` if there is a base URL, otherwise
 /// `extractive`.
 fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
     const PROVIDER: &str = "AGENT_WEBHOOKS_MODEL_PROVIDER";

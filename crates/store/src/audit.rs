@@ -15,7 +15,7 @@ use domain::{AuditEntry, Moment};
 
 use crate::StoreError;
 use crate::agents::Agents;
-use crate::agents::attributes::{ENTRIES, PAGE, REVISION, is_absent, is_unchanged};
+use crate::agents::attributes::{ENTRIES, PAGE, REVISION, absent_condition, unchanged_condition};
 use crate::blob;
 use crate::conditions::is_condition_failed;
 use crate::error::StoreAttempt;
@@ -185,9 +185,9 @@ impl Agents {
         let item = page_item(stream.key().to_owned(), page, now)?;
         let put = self.db.put_item().table_name(&self.table).set_item(Some(item));
         let put = match read_revision {
-            0 => put.condition_expression(is_absent()),
+            0 => put.condition_expression(absent_condition()),
             read => put
-                .condition_expression(is_unchanged())
+                .condition_expression(unchanged_condition())
                 .expression_attribute_values(":read", item::number(read)),
         };
         match put.send().await {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_http::AwsHttpClient;
 use aws_smithy_runtime_api::client::endpoint::EndpointFuture;
 use aws_smithy_runtime_api::client::http::HttpClient;
 use aws_smithy_types::endpoint::Endpoint;
@@ -15,6 +14,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use aws_types::sdk_config::Builder;
+use sdk_http::AwsHttpClient;
 
 use crate::env::{Env, EnvError};
 

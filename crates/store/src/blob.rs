@@ -30,8 +30,8 @@ const MAX_UNPACKED: usize = 32 * 1024 * 1024;
 /// Enough for the maximum size, because packing adds at most one byte.
 const MAX_PARTS: usize = MAX_UNPACKED / PART_BYTES + 1;
 
-/// The bytes of a spilled item.
-const DATA: &str = "data";
+/// The bytes of a spilled item, or of a part of a document.
+pub(crate) const DATA: &str = "data";
 /// In the attribute that refers to spilled items: their name and their number.
 const BLOB: &str = "blob";
 const PARTS: &str = "parts";

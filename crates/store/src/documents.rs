@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::StoreError;
 use crate::aws::Aws;
-use crate::blob::{self, PART_BYTES};
+use crate::blob::{self, DATA, PART_BYTES};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
 use crate::item::{self, ID, Item, ItemReader, VERSION};
@@ -19,8 +19,6 @@ const WRITES_AT_ONCE: usize = 2;
 const AT_ONCE: usize = 16;
 /// The newest version of a part that this release can read.
 const PART_VERSION: u64 = 1;
-/// The attribute with the bytes of a part.
-const DATA: &str = "data";
 
 #[derive(Clone, Debug)]
 pub struct Documents {

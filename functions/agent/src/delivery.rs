@@ -18,3 +18,39 @@ pub(crate) fn delivery_from_record(record: SqsMessage, dead_arn: &str) -> Option
         dead_lettered: record.event_source_arn.as_deref() == Some(dead_arn),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = "01a20a28-dfb7-7c2a-bbf0-65fca2548e07";
+    const DEAD_ARN: &str = "arn:aws:sqs:us-east-1:000000000000:dead";
+
+    fn record(body: &str, arn: &str) -> SqsMessage {
+        let mut record = SqsMessage::default();
+        record.message_id = Some("message".to_owned());
+        record.receipt_handle = Some("receipt".to_owned());
+        record.body = Some(body.to_owned());
+        record.event_source_arn = Some(arn.to_owned());
+        record.attributes.insert("ApproximateReceiveCount".to_owned(), "3".to_owned());
+        record
+    }
+
+    #[test]
+    fn a_message_with_a_task_id_is_a_delivery() {
+        for (arn, dead_lettered) in [("arn:aws:sqs:us-east-1:000000000000:live", false), (DEAD_ARN, true)] {
+            let delivery = delivery_from_record(record(TASK, arn), DEAD_ARN).unwrap();
+            assert_eq!(delivery.task.to_string(), TASK);
+            assert_eq!((delivery.receives, delivery.dead_lettered), (3, dead_lettered));
+        }
+    }
+
+    #[test]
+    fn any_other_message_is_dropped() {
+        for body in ["", "not a task id", "{}", "01a20a28-dfb7-7c2a-bbf0-65fca2548e0"] {
+            for arn in ["arn:aws:sqs:us-east-1:000000000000:live", DEAD_ARN] {
+                assert!(delivery_from_record(record(body, arn), DEAD_ARN).is_none(), "{body}");
+            }
+        }
+    }
+}

@@ -81,7 +81,7 @@ export function toForm(agent: Agent): Form {
     priceInput: model?.price ? String(model.price.input) : "",
     priceOutput: model?.price ? String(model.price.output) : "",
     tools: pretty(agent.tools),
-    schema: agent.output_schema ? pretty(agent.output_schema) : "",
+    schema: agent.output_schema == null ? "" : pretty(agent.output_schema),
     limits: Object.fromEntries(limits) as Form["limits"],
     sources: agent.sources,
   };

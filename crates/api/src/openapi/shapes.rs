@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::{Definition, Limits, ModelConfig, Price};
+use domain::{Definition, Limits, ModelConfig, Price, WebhookToken};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, AllOf, Object, Schema, SchemaType};
@@ -112,8 +112,8 @@ impl PartialSchema for NewAgentBody {
             .description(Some(
                 "The token of an existing webhook URL, to import an agent from another system.",
             ))
-            .min_length(Some(16))
-            .max_length(Some(128))
+            .min_length(Some(WebhookToken::MIN_BYTES))
+            .max_length(Some(WebhookToken::MAX_BYTES))
             .pattern(Some("^[A-Za-z0-9_-]+$"));
         body.properties.insert("webhook_token".to_owned(), token.build().into());
         body.description = Some("The definition of an agent. Only `name` is required.".into());

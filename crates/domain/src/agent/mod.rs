@@ -292,6 +292,7 @@ impl NewAgent {
     pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
         let mut value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
         let token = value.as_object_mut().and_then(|fields| fields.shift_remove("webhook_token"));
+        let definition = Definition::from_value(value)?;
         let webhook_token = match token {
             None | Some(Value::Null) => None,
             Some(token) => {
@@ -299,7 +300,7 @@ impl NewAgent {
                 Some(parsed.ok_or(AgentError::WebhookToken)?)
             }
         };
-        Ok(Self { definition: Definition::from_value(value)?, webhook_token })
+        Ok(Self { definition, webhook_token })
     }
 }
 

@@ -198,7 +198,7 @@ const ANTHROPIC: ProviderInfo = ProviderInfo {
     api_key: FieldRule::Optional,
 };
 
-const OF_THE_DEPLOYMENT: FieldRule = FieldRule::Refused("Bedrock uses the deployment's region and role");
+const SET_BY_DEPLOYMENT: FieldRule = FieldRule::Refused("Bedrock uses the deployment's region and role");
 
 const BEDROCK: ProviderInfo = ProviderInfo {
     name: "bedrock",
@@ -213,8 +213,8 @@ const BEDROCK: ProviderInfo = ProviderInfo {
         hint: "Its id or ARN.",
         example: "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
     },
-    base_url: FieldInfo::hidden(OF_THE_DEPLOYMENT),
-    api_key: OF_THE_DEPLOYMENT,
+    base_url: FieldInfo::hidden(SET_BY_DEPLOYMENT),
+    api_key: SET_BY_DEPLOYMENT,
 };
 
 const EXTRACTIVE: ProviderInfo = ProviderInfo {
@@ -309,6 +309,40 @@ mod tests {
             let has_default = info.default_base_url.is_some();
             assert_eq!(has_default, info.base_url.rule == FieldRule::Optional, "{provider:?}");
         }
+    }
+
+    /// Written by hand, so that a wrong row of the table fails.
+    #[test]
+    fn each_provider_accepts_and_refuses_these_fields() {
+        let bad_url = "ftp://h";
+        let long_name = "m".repeat(257);
+        for (model, says) in [
+            (json!({ "provider": "openai", "base_url": "http://h/v1", "name": "m" }), ""),
+            (json!({ "provider": "openai", "base_url": "http://h/v1", "name": "m", "api_key": "k" }), ""),
+            (json!({ "provider": "openai", "name": "m" }), "`model.base_url` is required"),
+            (json!({ "provider": "openai", "base_url": "http://h/v1" }), "`model.name` is required"),
+            (json!({ "provider": "anthropic", "name": "m" }), ""),
+            (json!({ "provider": "anthropic", "name": "m", "base_url": "http://h", "api_key": "k" }), ""),
+            (json!({ "provider": "anthropic", "name": "m", "base_url": bad_url }), "http or https"),
+            (json!({ "provider": "anthropic" }), "`model.name` is required"),
+            (json!({ "provider": "bedrock", "name": "m" }), ""),
+            (json!({ "provider": "bedrock" }), "`model.name` is required"),
+            (
+                json!({ "provider": "bedrock", "name": "m", "api_key": "k" }),
+                "`model.api_key` is not supported",
+            ),
+            (
+                json!({ "provider": "bedrock", "base_url": bad_url, "api_key": "k" }),
+                "`model.base_url` is not supported",
+            ),
+            (json!({ "provider": "extractive" }), ""),
+            (json!({ "provider": "extractive", "name": "m", "api_key": "k" }), ""),
+            (json!({ "provider": "openai", "base_url": "http://h/v1", "name": long_name }), "256 characters"),
+        ] {
+            let refusal = refusal(&model).unwrap_or_default();
+            assert!(refusal.contains(says) && refusal.is_empty() == says.is_empty(), "{model}: {refusal}");
+        }
+        assert_eq!(Provider::Anthropic.info().default_base_url, Some("https://api.anthropic.com"));
     }
 
     fn refusal(model: &Value) -> Option<String> {

@@ -44,7 +44,7 @@ pub struct AddTool {
     #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url"], requires = "allow")]
     pub mcp: Option<String>,
     /// JSON file with a tool of any type, as in the `tools` of a definition (see docs/agents/tools.md)
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["openapi", "mcp", "allow", "base_url", "name"])]
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["openapi", "mcp", "allow", "base_url", "secret_header", "name"])]
     pub from: Option<PathBuf>,
     /// Comma-separated names of the operations or tools that the agent may use [default: all
     /// operations of the document]

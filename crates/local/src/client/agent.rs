@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::secret::read_secret_from_stdin;
-use super::{Client, ClientError, agent_path, read_argument, text_field, tool};
+use super::{Client, ClientError, agent_path, read_argument, read_object, text_field, tool};
 use crate::cli::{AgentCommand, DefinitionArgs, Deployment};
 use crate::print_line;
 
@@ -127,11 +127,7 @@ fn print_agent(client: &Client, agent: &Value) {
 /// The definition as JSON. Options override the file.
 fn definition_fields(definition: &DefinitionArgs) -> Result<Value, ClientError> {
     let mut fields = match &definition.from {
-        Some(path) => {
-            let what = path.display().to_string();
-            let json = read_argument(&format!("@{what}"))?;
-            serde_json::from_str(&json).map_err(|_| ClientError::NotJson { what })?
-        }
+        Some(path) => read_object(path)?,
         None => Map::new(),
     };
     if let Some(name) = &definition.name {

@@ -8,10 +8,11 @@ pub mod tool;
 pub mod trigger;
 
 use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cli::Deployment;
 use crate::data_dir::ServerNotes;
@@ -250,6 +251,13 @@ fn agent_path(agent: &Value) -> String {
 
 fn encode_query(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+}
+
+/// Reads a file with a JSON object.
+pub(crate) fn read_object(file: &Path) -> Result<Map<String, Value>, ClientError> {
+    let what = file.display().to_string();
+    let json = read_argument(&format!("@{what}"))?;
+    serde_json::from_str(&json).map_err(|_| ClientError::NotJson { what })
 }
 
 /// Reads the value of an argument: `@FILE`, `-` for standard input, or the text itself.

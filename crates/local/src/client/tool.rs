@@ -7,7 +7,7 @@ use domain::agent::tools::import_openapi;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Client, ClientError, agent_path, read_argument, text_field};
+use super::{Client, ClientError, agent_path, read_object, text_field};
 use crate::cli::{AddTool, ToolCommand};
 use crate::print_line;
 
@@ -32,7 +32,8 @@ async fn add_tool(args: &AddTool) -> Result<(), ClientError> {
     let (tool, credentials) = match (&args.openapi, &args.mcp, &args.from) {
         (Some(file), _, _) => from_openapi(args, file)?,
         (None, Some(url), _) => (from_mcp(args, url), BTreeSet::new()),
-        (None, None, Some(file)) => (from_file(file)?, BTreeSet::new()),
+        // Only the server checks it.
+        (None, None, Some(file)) => (Value::Object(read_object(file)?), BTreeSet::new()),
         (None, None, None) => {
             return Err(ClientError::Usage(
                 "pass an OpenAPI document with --openapi, an MCP server with --mcp or a tool with --from",
@@ -95,13 +96,6 @@ fn from_mcp(args: &AddTool, url: &str) -> Value {
     let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(to_tool_name));
     let name = args.name.clone().or(host).unwrap_or_else(|| "mcp".to_owned());
     json!({ "type": "mcp", "name": name, "url": url, "allow": args.allow })
-}
-
-/// A tool of any kind. Only the server checks it.
-fn from_file(file: &Path) -> Result<Value, ClientError> {
-    let what = file.display().to_string();
-    let json = read_argument(&format!("@{what}"))?;
-    serde_json::from_str(&json).map(Value::Object).map_err(|_| ClientError::NotJson { what })
 }
 
 /// Reads JSON or YAML. YAML includes JSON, but the JSON parser is much faster.

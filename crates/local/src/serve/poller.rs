@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner::{Delivery, Runner, parse_message_body, run_batch};
+use runner::{Delivery, Runner, run_batch};
 use store::{MemoryQueue, Queue, QueueMessage};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -53,14 +53,11 @@ pub(crate) async fn poll_queue(
 }
 
 async fn run_message(queue: &Arc<MemoryQueue>, runner: &Arc<Runner>, message: QueueMessage) {
-    let Some(task) = parse_message_body(&message.receipt, &message.body) else {
-        return queue.delete(&message.receipt);
-    };
     let deadline = runner.clock.now().plus(INVOCATION);
     let delivery = Delivery {
         message_id: message.receipt.clone(),
         receipt: message.receipt.clone(),
-        task,
+        task: message.task,
         agent: Some(message.agent),
         receives: message.receives,
         dead_lettered: message.dead_lettered,

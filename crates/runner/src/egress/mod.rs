@@ -73,15 +73,12 @@ impl Egress {
         Ok(Self { current: Arc::new(Mutex::new(current)), private_hosts })
     }
 
-    /// Returns a client without connections from before a freeze.
-    pub(crate) fn client(&self) -> Client {
-        self.client_at(Clocks::now())
-    }
-
-    /// Refuses a URL that calls may not reach. Must come before each call: the client checks
-    /// only names, when it resolves them.
-    pub(crate) fn check(&self, url: &Url) -> Result<(), RefusedAddress> {
-        self.private_hosts.check(url)
+    /// Returns a client for a call of this URL, without connections from before a freeze.
+    /// Refuses a URL that calls may not reach. The client itself checks only names, when it
+    /// resolves them.
+    pub(crate) fn client_for(&self, url: &Url) -> Result<Client, RefusedAddress> {
+        self.private_hosts.check(url)?;
+        Ok(self.client_at(Clocks::now()))
     }
 
     fn client_at(&self, now: Clocks) -> Client {
@@ -155,7 +152,7 @@ fn tls() -> ClientConfig {
     let read = || {
         // Fails if it is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let certificates = aws_http::trusted_certificates();
+        let certificates = sdk_http::trusted_certificates();
         let mut config = ClientConfig::builder().with_root_certificates(certificates).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo, parse_string};
-use super::http::{ERROR_FIELDS, Request, advise_on_fields};
+use super::http::{Request, advise_on_fields};
 use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint};
 
 /// The only version.
@@ -15,7 +15,6 @@ const VERSION: &str = "2023-06-01";
 pub(super) const PROTOCOL: Protocol = Protocol {
     request: |_, model_call| request(model_call),
     parse_reply,
-    error_fields: ERROR_FIELDS,
     error_codes: ERROR_CODES,
     advice: advise_on_fields,
 };

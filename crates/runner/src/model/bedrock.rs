@@ -12,14 +12,13 @@ use serde_json::{Map, Value, json};
 use store::{Bedrock, error_chain};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo};
-use super::http::{ERROR_FIELDS, Request, advise_on_fields};
+use super::http::{Request, advise_on_fields};
 use super::{ModelCall, Models, Protocol, as_object, echoed_blocks, endpoint};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-pub(super) const PROTOCOL: Protocol =
-    Protocol { request, parse_reply, error_fields: ERROR_FIELDS, error_codes: ERROR_CODES, advice };
+pub(super) const PROTOCOL: Protocol = Protocol { request, parse_reply, error_codes: ERROR_CODES, advice };
 
 /// The codes of Converse
 /// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>)

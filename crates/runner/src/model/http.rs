@@ -23,7 +23,7 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where OpenAI, Anthropic and AWS put the error code. A proxy may use the form of another
 /// provider.
-pub(super) const ERROR_FIELDS: &[&str] = &["/error/code", "/error/type", "/__type", "/code"];
+const ERROR_FIELDS: [&str; 4] = ["/error/code", "/error/type", "/__type", "/code"];
 
 pub(super) struct Request {
     pub(super) url: Url,
@@ -79,8 +79,8 @@ impl io::Write for ByteCounter {
 /// retries.
 pub(super) async fn post(egress: &Egress, protocol: &Protocol, request: Request) -> Result<Vec<u8>, Fault> {
     let Request { url, headers, body } = request;
-    egress.check(&url).map_err(|refused| address_fault(&refused))?;
-    let request = egress.client().post(url).headers(headers).body(body);
+    let client = egress.client_for(&url).map_err(|refused| address_fault(&refused))?;
+    let request = client.post(url).headers(headers).body(body);
     let response = on_connection_threads(RunMemory::current().agent(), request.send()).await;
     let response = response.map_err(connection_fault)?;
     if response.status().is_success() {
@@ -136,7 +136,7 @@ async fn read_refusal(protocol: &Protocol, response: Response) -> Fault {
     let server = response.url().origin().ascii_serialization();
     let reading = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(response, MAX_REFUSAL_BYTES));
     let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
-    let reason = error_code(protocol.error_fields, &headers, &body);
+    let reason = error_code(&headers, &body);
     let listed = reason.as_deref().map(loggable_code);
     tracing::warn!(server, status = status.as_u16(), reason = listed, "model provider returned an error");
     refusal_fault(protocol, status, &headers, reason.as_deref())
@@ -186,10 +186,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The provider's error code, which consists of letters. Never its error message, which may
 /// quote the prompt or the payload.
-fn error_code(fields: &[&str], headers: &HeaderMap, body: &[u8]) -> Option<String> {
+fn error_code(headers: &HeaderMap, body: &[u8]) -> Option<String> {
     let header = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let in_body = fields.iter().find_map(|field| body.pointer(field).and_then(Value::as_str));
+    let in_body = ERROR_FIELDS.iter().find_map(|field| body.pointer(field).and_then(Value::as_str));
     // AWS may wrap the code: `namespace#Code:url`.
     let code = header.or(in_body)?.rsplit('#').next()?.split(':').next()?;
     let is_code =
@@ -220,16 +220,16 @@ mod tests {
             ),
             (r#"{"__type":"com.amazon.coral#ThrottlingException:http://x/"}"#, "ThrottlingException"),
         ] {
-            assert_eq!(error_code(ERROR_FIELDS, &none, body.as_bytes()).as_deref(), Some(code), "{body}");
+            assert_eq!(error_code(&none, body.as_bytes()).as_deref(), Some(code), "{body}");
         }
         for body in [r#"{"error":{"code":"your prompt is bad"}}"#, r#"{"error":"x"}"#, "<html>", ""] {
-            assert_eq!(error_code(ERROR_FIELDS, &none, body.as_bytes()), None, "{body}");
+            assert_eq!(error_code(&none, body.as_bytes()), None, "{body}");
         }
         let headers = HeaderMap::from_iter([(
             reqwest::header::HeaderName::from_static("x-amzn-errortype"),
             HeaderValue::from_static("AccessDeniedException:http://internal/"),
         )]);
-        assert_eq!(error_code(ERROR_FIELDS, &headers, b"").as_deref(), Some("AccessDeniedException"));
+        assert_eq!(error_code(&headers, b"").as_deref(), Some("AccessDeniedException"));
     }
 
     #[test]

@@ -32,10 +32,7 @@ struct Protocol {
     request: fn(&Models, &ModelCall<'_>) -> Result<Request, Fault>,
     /// Parses the body of a 200 response.
     parse_reply: fn(&[u8]) -> Result<ModelReply, ReplyError>,
-    /// JSON pointers to the error code in the body of an error response. The first string is
-    /// used.
-    error_fields: &'static [&'static str],
-    /// The documented error codes. Only these are logged.
+    /// The documented error codes. Only those of the protocols are logged.
     error_codes: &'static [&'static str],
     /// What the agent's owner can do about an error with this status and this code. Follows
     /// the error message, or is empty.

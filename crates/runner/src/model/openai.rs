@@ -8,13 +8,12 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::foreign::{AtMost, MAX_CALLS, ReplyError, parse_arguments, parse_echo, parse_string};
-use super::http::{ERROR_FIELDS, Request, advise_on_fields};
+use super::http::{Request, advise_on_fields};
 use super::{ModelCall, Protocol, endpoint};
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     request: |_, model_call| request(model_call),
     parse_reply,
-    error_fields: ERROR_FIELDS,
     error_codes: ERROR_CODES,
     advice: advise_on_fields,
 };

@@ -1,5 +1,3 @@
-//! What the tools of a run may use.
-
 use store::{Secrets, StoredAgent};
 
 use crate::Sources;

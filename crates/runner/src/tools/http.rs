@@ -113,8 +113,8 @@ impl HttpOperation<'_> {
         key: &str,
         sent: &ToolHeaders,
     ) -> Result<Response, CallError> {
-        let egress = self.server.context.egress;
-        egress.check(&request.url).map_err(|refused| address_refused(&refused))?;
+        let client = self.server.context.egress.client_for(&request.url);
+        let client = client.map_err(|refused| address_refused(&refused))?;
         let mut headers = sent.map.clone();
         for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
             let (name, value) = sensitive_header(name, value)
@@ -128,7 +128,7 @@ impl HttpOperation<'_> {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
         let method = Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
-        let mut call = egress.client().request(method, request.url.clone()).headers(headers);
+        let mut call = client.request(method, request.url.clone()).headers(headers);
         if let Some(body) = &request.body {
             call = call.json(body);
         }

@@ -1,4 +1,4 @@
-//! The attributes and keys of the agents table. No other file has their names.
+//! The attributes and keys of the agents table. Attributes of every table are in `item.rs`.
 
 pub(super) use crate::item::{EXPIRES_AT, ID, VERSION};
 
@@ -37,17 +37,17 @@ pub(crate) const PAGE: &str = "page";
 pub(crate) const ENTRIES: &str = "entries";
 
 /// Demands that the item does not exist.
-pub(crate) fn is_absent() -> String {
+pub(crate) fn absent_condition() -> String {
     format!("attribute_not_exists({ID})")
 }
 
 /// Demands that no other request has written the item since its revision `:read`.
-pub(crate) fn is_unchanged() -> String {
+pub(crate) fn unchanged_condition() -> String {
     format!("{REVISION} = :read")
 }
 
 /// Demands that the token is not one of an agent other than `:agent`. Another agent may have
 /// imported a token since it expired here.
-pub(super) fn is_own_token() -> String {
-    format!("{} OR {AGENT_ID} = :agent", is_absent())
+pub(super) fn own_token_condition() -> String {
+    format!("{} OR {AGENT_ID} = :agent", absent_condition())
 }

@@ -20,7 +20,7 @@ use crate::conditions::{is_transaction_conflict, is_transaction_refused};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
-use attributes::{AGENT_PREFIX, HASH, ID, is_absent, is_own_token, is_unchanged};
+use attributes::{AGENT_PREFIX, HASH, ID, absent_condition, own_token_condition, unchanged_condition};
 use record::{agent_item, agent_key, agent_record, token_item, token_key, token_record};
 
 /// The agents table, with a cache of agents and tokens.
@@ -204,9 +204,10 @@ impl Agents {
     }
 
     pub async fn create(&self, record: &StoredAgent) -> Result<(), CreateError> {
-        let agent = self.put(agent_item(record)?).condition_expression(is_absent());
-        let token =
-            self.put(token_item(record, &record.webhook.current, None)).condition_expression(is_absent());
+        let agent = self.put(agent_item(record)?).condition_expression(absent_condition());
+        let token = self
+            .put(token_item(record, &record.webhook.current, None))
+            .condition_expression(absent_condition());
         let writes = vec![
             TransactWriteItem::builder().put(agent.build().attempt("prepare the agent")?).build(),
             TransactWriteItem::builder().put(token.build().attempt("prepare the token")?).build(),
@@ -222,7 +223,7 @@ impl Agents {
     pub async fn update(&self, read: &StoredAgent, record: &StoredAgent) -> Result<(), UpdateError> {
         let agent = self
             .put(agent_item(record)?)
-            .condition_expression(is_unchanged())
+            .condition_expression(unchanged_condition())
             .expression_attribute_values(":read", item::number(read.revision));
         let mut writes =
             vec![TransactWriteItem::builder().put(agent.build().attempt("prepare the agent")?).build()];
@@ -231,7 +232,7 @@ impl Agents {
         for (hash, until) in previous.chain([(&webhook.current, None)]) {
             let token = self
                 .put(token_item(record, hash, until))
-                .condition_expression(is_own_token())
+                .condition_expression(own_token_condition())
                 .expression_attribute_values(":agent", item::text(record.agent.id().to_string()));
             let token = token.build().attempt("prepare the token")?;
             writes.push(TransactWriteItem::builder().put(token).build());
@@ -247,7 +248,7 @@ impl Agents {
     pub async fn delete(&self, read: &StoredAgent, now: Moment) -> Result<(), UpdateError> {
         let agent = self
             .removal(agent_key(read.agent.id()))
-            .condition_expression(is_unchanged())
+            .condition_expression(unchanged_condition())
             .expression_attribute_values(":read", item::number(read.revision));
         let mut writes =
             vec![TransactWriteItem::builder().delete(agent.build().attempt("prepare the agent")?).build()];
@@ -260,7 +261,7 @@ impl Agents {
     fn token_removal(&self, hash: &TokenHash, agent: AgentId) -> Result<TransactWriteItem, StoreError> {
         let token = self
             .removal(token_key(hash))
-            .condition_expression(is_own_token())
+            .condition_expression(own_token_condition())
             .expression_attribute_values(":agent", item::text(agent.to_string()))
             .build()
             .attempt("prepare the token")?;

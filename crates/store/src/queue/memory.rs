@@ -13,8 +13,7 @@ use tokio::time::Instant;
 pub struct QueueMessage {
     /// Identifies this receive in [`MemoryQueue::delete`] and [`MemoryQueue::defer`].
     pub receipt: String,
-    /// The task id.
-    pub body: String,
+    pub task: TaskId,
     pub agent: AgentId,
     /// How often the message was received, including this time.
     pub receives: u32,
@@ -121,7 +120,7 @@ impl MemoryQueue {
         state.next_receipt += 1;
         let message = QueueMessage {
             receipt: receipt.to_string(),
-            body: entry.task.to_string(),
+            task: entry.task,
             agent: entry.agent,
             receives: entry.receives,
             dead_lettered: entry.receives > self.max_receives,
@@ -208,9 +207,9 @@ mod tests {
         queue.send(task(9), agent(2));
         let mut order = Vec::new();
         for _ in 0..4 {
-            order.push(queue.receive().await.body);
+            order.push(queue.receive().await.task);
         }
-        assert_eq!(order, [task(0), task(9), task(1), task(2)].map(|id| id.to_string()));
+        assert_eq!(order, [task(0), task(9), task(1), task(2)]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,7 +234,7 @@ mod tests {
         let message = queue.receive().await;
         queue.defer(&message.receipt, Duration::from_millis(700));
         let started = Instant::now();
-        assert_eq!(queue.receive().await.body, message.body);
+        assert_eq!(queue.receive().await.task, message.task);
         assert_eq!(started.elapsed().as_millis(), 700);
     }
 
@@ -248,6 +247,6 @@ mod tests {
         queue.delete(&old.receipt);
         queue.delete("nonsense");
         queue.defer(&new.receipt, Duration::ZERO);
-        assert_eq!(queue.receive().await.body, new.body);
+        assert_eq!(queue.receive().await.task, new.task);
     }
 }

@@ -1,4 +1,5 @@
-//! The attributes of the tasks table. No other file has their names.
+//! The attributes of the tasks table. Attributes of every table are in `item.rs`, and those of
+//! content in separate items in `blob.rs`.
 //!
 //! `status` is a reserved word of DynamoDB. In expressions it is `#status`, and each request
 //! maps that to [`STATUS`].

@@ -174,6 +174,8 @@ async fn a_tool_of_any_type_is_added_from_a_file_and_checked_by_the_server() {
         std::fs::write(&file, content).unwrap();
         assert_eq!(run(&world, &add).await.status.code(), Some(code), "{content}");
     }
-    add[6] = "--mcp=https://mcp.example/mcp";
-    assert_eq!(run(&world, &add).await.status.code(), Some(2));
+    for other in ["--openapi=api.json", "--secret-header=Authorization: {KEY}", "--name=api"] {
+        add[6] = other;
+        assert_eq!(run(&world, &add).await.status.code(), Some(2), "{other}");
+    }
 }

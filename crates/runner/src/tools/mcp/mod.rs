@@ -186,7 +186,7 @@ async fn connect_in_time(egress: &Egress, tool: &McpTool, headers: &ToolHeaders)
 
 async fn connect(egress: &Egress, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
     let url = Url::parse(&tool.url).map_err(|_| unavailable_fault(tool, "its address is not a URL"))?;
-    egress.check(&url).map_err(|refused| {
+    let client = egress.client_for(&url).map_err(|refused| {
         tracing::error!(%refused, "call of a tool refused");
         permanent_fault(tool, McpServerError::NotAllowed)
     })?;
@@ -197,13 +197,13 @@ async fn connect(egress: &Egress, tool: &McpTool, headers: &ToolHeaders) -> Resu
         .max_json_response_size(MAX_MESSAGE_BYTES);
     // One more than the calls of a turn.
     config.max_concurrent_requests = 33;
-    let http = KeyedClient::new(egress.client());
+    let http = KeyedClient::new(client);
     let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
     let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));
-    let client = ClientConfig::new(ClientCapabilities::default(), us);
+    let session = ClientConfig::new(ClientCapabilities::default(), us);
     let lifecycle =
         ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::LATEST], legacy_version: None };
-    let service = client.serve_with_lifecycle(transport, lifecycle).await;
+    let service = session.serve_with_lifecycle(transport, lifecycle).await;
     let unavailable = |why| match http.permanent_error() {
         Some(error) => permanent_fault(tool, error),
         None => unavailable_fault(tool, why),
