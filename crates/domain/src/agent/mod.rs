@@ -22,7 +22,7 @@ pub use model::{ApiKey, FieldInfo, FieldRule, ModelConfig, Price, Provider, Prov
 pub use secret::{SecretError, check_secret_name, check_secret_value};
 use tools::{Tool, ToolError};
 
-/// What an agent is. Only `name` is required. An [`Agent`] has checked it.
+/// The definition of an agent. Only `name` is required. [`Agent::new`] checks it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
@@ -322,6 +322,19 @@ mod tests {
     }
 
     #[test]
+    fn the_request_for_a_new_agent_can_have_a_webhook_token_and_a_definition_cannot() {
+        let token = |json: &str| {
+            let new = NewAgent::from_json(json.as_bytes()).unwrap();
+            new.webhook_token.map(|token| token.expose().to_owned())
+        };
+        assert_eq!(token(r#"{"name":"a"}"#), None);
+        assert_eq!(token(r#"{"name":"a","webhook_token":null}"#), None);
+        let json = r#"{"name":"a","webhook_token":"0123456789abcdef"}"#;
+        assert_eq!(token(json).as_deref(), Some("0123456789abcdef"));
+        assert!(Definition::from_json(json.as_bytes()).is_err());
+    }
+
+    #[test]
     fn an_unknown_field_is_named_with_what_is_allowed() {
         let message = check(r#"{"name":"a","promt":"x"}"#).unwrap_err();
         assert!(message.contains("unknown field `promt`"), "{message}");
@@ -361,6 +374,7 @@ mod tests {
             ),
             (r#"{"name":"a","model":{"provider":"magic"}}"#, "unknown variant `magic`"),
             (r#"{"name":"a","webhook_token":"short"}"#, "`webhook_token`"),
+            (r#"{"name":"a","webhook_token":1234567890123456}"#, "`webhook_token`"),
             ("[]", "The agent must be a JSON object"),
             ("{", "not valid"),
             (

@@ -39,7 +39,7 @@ impl Tasks {
             .expression_attribute_values(":started", item::text(Status::Started.as_str()))
     }
 
-    /// Demands that this claim holds the task: it has not ended, and there is no newer attempt.
+    /// Demands that this claim holds the task: the task is STARTED, with the attempt of this claim.
     fn update_held(&self, claimed: &Claimed) -> UpdateItemFluentBuilder {
         self.update(claimed.task.id)
             .condition_expression(format!(
