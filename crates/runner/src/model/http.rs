@@ -21,9 +21,9 @@ const MAX_REPLY_BYTES: usize = 8 * 1024 * 1024;
 /// Most bytes of an error response that are searched for the error code, and for how long.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Where OpenAI, Anthropic and AWS put the error code. A proxy may use the form of another
-/// provider.
-const ERROR_FIELDS: [&str; 4] = ["/error/code", "/error/type", "/__type", "/code"];
+/// Where OpenAI, Anthropic, AWS and Google put the error code. A proxy may use the form of
+/// another provider.
+const ERROR_FIELDS: [&str; 5] = ["/error/code", "/error/type", "/__type", "/code", "/error/status"];
 
 pub(super) struct Request {
     pub(super) url: Url,
@@ -217,6 +217,10 @@ mod tests {
             (
                 r#"{"type":"error","error":{"type":"overloaded_error","message":"secret"}}"#,
                 "overloaded_error",
+            ),
+            (
+                r#"{"error":{"code":429,"message":"secret","status":"RESOURCE_EXHAUSTED"}}"#,
+                "RESOURCE_EXHAUSTED",
             ),
             (r#"{"__type":"com.amazon.coral#ThrottlingException:http://x/"}"#, "ThrottlingException"),
         ] {
