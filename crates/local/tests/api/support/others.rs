@@ -356,10 +356,11 @@ struct Caller {
 }
 
 impl Caller {
-    /// Starts a round at every tick, also if earlier rounds have no response yet.
+    /// Starts a round now and at every tick, also if earlier rounds have no response yet.
     async fn call_until(self, mut stopped: oneshot::Receiver<()>) -> Vec<Round> {
         let mut rounds = JoinSet::new();
-        let mut ticks = tokio::time::interval(EVERY);
+        rounds.spawn(self.clone().call_all());
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
         loop {
             tokio::select! {
                 _ = ticks.tick() => rounds.spawn(self.clone().call_all()),
