@@ -48,7 +48,7 @@ VENDOR_NAMES = re.compile(r"\bAttributeValue\b|\baws_sdk_\w+")
 # The embedded engine's HTTP connector answers the SDK's own requests, and the
 # functions are measured against bare calls.
 MAY_NAME_VENDOR = {
-    Path("crates/local/src/serve/engine.rs"),
+    Path("crates/local/src/serve/engine/mod.rs"),
     Path("benches/limits/src/bin/limit-status.rs"), Path("benches/limits/src/bin/limit-trigger.rs"),
     # The engine's own type of the same name.
     Path("benches/bench/src/scale/fill.rs"),
@@ -140,8 +140,8 @@ def lines_matching(members, pattern, rule, concerned):
 def long_mains():
     for file in sorted(ROOT.glob("functions/*/src/main.rs")):
         length = len(file.read_text().splitlines())
-        if length >= LONGEST_MAIN:
-            yield f"{file.relative_to(ROOT)} has {length} lines; a function's main stays under {LONGEST_MAIN}"
+        if length > LONGEST_MAIN:
+            yield f"{file.relative_to(ROOT)} has {length} lines; a function's main has at most {LONGEST_MAIN}"
 
 
 def unsafe_allowed(members):

@@ -25,7 +25,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let content = fs::read(file)?;
         let packed = out.join(format!("{number}.gz"));
         fs::write(&packed, gzip(&content)?)?;
-        let name = file.strip_prefix(DIST).or_else(|_| file.strip_prefix("../.."))?;
+        let name = file
+            .strip_prefix(DIST)
+            .or_else(|_| file.strip_prefix("../.."))?;
         let hash = Sha256::digest(&content)
             .iter()
             .take(16)

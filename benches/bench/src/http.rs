@@ -26,7 +26,9 @@ impl<S: Read + Write> Served<S> {
     pub(crate) fn request(&mut self) -> Result<Option<Request>, Failure> {
         let first = self.line()?;
         let mut words = first.split(' ');
-        let (Some(method), Some(path)) = (words.next(), words.next()) else { return Ok(None) };
+        let (Some(method), Some(path)) = (words.next(), words.next()) else {
+            return Ok(None);
+        };
         let mut request = Request {
             method: method.to_owned(),
             path: path.to_owned(),
@@ -35,8 +37,12 @@ impl<S: Read + Write> Served<S> {
         };
         loop {
             let line = self.line()?;
-            let Some((name, value)) = line.split_once(':') else { break };
-            request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let Some((name, value)) = line.split_once(':') else {
+                break;
+            };
+            request
+                .headers
+                .push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         request.body = self.body(&request)?;
         Ok(Some(request))
@@ -75,9 +81,17 @@ impl<S: Read + Write> Served<S> {
     }
 
     /// Answers in one write, as a server does that has the whole answer.
-    pub(crate) fn answer(&mut self, status: &str, headers: &str, body: &[u8]) -> Result<(), Failure> {
-        let mut answer =
-            format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len()).into_bytes();
+    pub(crate) fn answer(
+        &mut self,
+        status: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> Result<(), Failure> {
+        let mut answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n",
+            body.len()
+        )
+        .into_bytes();
         answer.extend_from_slice(body);
         let stream = self.0.get_mut();
         stream.write_all(&answer)?;
@@ -87,6 +101,9 @@ impl<S: Read + Write> Served<S> {
 
 impl Request {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(set, _)| set == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(set, _)| set == name)
+            .map(|(_, value)| value.as_str())
     }
 }

@@ -63,14 +63,30 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         set_socket_timeout(&listener, Timeout::Recv, Some(PATIENCE))?;
         let mut command = Command::new(binary);
-        command.env_clear().envs(environment).stdin(Stdio::null()).stdout(log);
+        command
+            .env_clear()
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(log);
         command.env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string());
-        command.env("AWS_LAMBDA_FUNCTION_NAME", "bench").env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
+        command
+            .env("AWS_LAMBDA_FUNCTION_NAME", "bench")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST");
         command.env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
-        command.env("AWS_LAMBDA_LOG_GROUP_NAME", "bench").env("AWS_LAMBDA_LOG_STREAM_NAME", "bench");
+        command
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", "bench")
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "bench");
         let spawned = Instant::now();
-        let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
-        Ok(Self { child, spawned, listener, connection: None, waits: false })
+        let child = command
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+        Ok(Self {
+            child,
+            spawned,
+            listener,
+            connection: None,
+            waits: false,
+        })
     }
 
     /// Waits until it asks for an event, if it does not yet.
@@ -105,13 +121,20 @@ impl Function {
         if !answered.path.ends_with("/response") {
             return Err(format!("handed an event, it said {}", said(&answered)).into());
         }
-        Ok(Answer { body: serde_json::from_slice(&answered.body)?, took })
+        Ok(Answer {
+            body: serde_json::from_slice(&answered.body)?,
+            took,
+        })
     }
 
     /// Reports that its answer has arrived, after which it asks for the next event.
     /// Apart from [`Self::invoke`], so that between the two it can be looked at.
     pub(crate) fn accept(&mut self) -> Result<(), Failure> {
-        self.answer("202 Accepted", "content-type: application/json\r\n", b"{\"status\":\"OK\"}")
+        self.answer(
+            "202 Accepted",
+            "content-type: application/json\r\n",
+            b"{\"status\":\"OK\"}",
+        )
     }
 
     /// What it has used so far.
@@ -120,13 +143,24 @@ impl Function {
         let cpu = cpu::of(&self.child)?;
         let status = fs::read_to_string(format!("{folder}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: u64 = peak.unwrap_or_default().trim().trim_end_matches(" kB").parse()?;
+        let kib: u64 = peak
+            .unwrap_or_default()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()?;
         // After the command's name, which may hold spaces: state, ppid, pgrp, session,
         // tty, tpgid, flags, minor faults.
         let stat = fs::read_to_string(format!("{folder}/stat"))?;
-        let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+        let fields = stat
+            .rsplit_once(')')
+            .map(|(_, fields)| fields)
+            .unwrap_or_default();
         let page_faults = fields.split_whitespace().nth(7).map_or(Ok(0), str::parse)?;
-        Ok(Usage { cpu, peak_bytes: kib * 1024, page_faults })
+        Ok(Usage {
+            cpu,
+            peak_bytes: kib * 1024,
+            page_faults,
+        })
     }
 
     fn request(&mut self) -> Result<Request, Failure> {
@@ -148,13 +182,18 @@ impl Function {
     }
 
     fn answer(&mut self, status: &str, headers: &str, body: &[u8]) -> Result<(), Failure> {
-        let connection = self.connection.as_mut().ok_or("the function has not asked")?;
+        let connection = self
+            .connection
+            .as_mut()
+            .ok_or("the function has not asked")?;
         connection.answer(status, headers, body)
     }
 
     fn ended(&self, error: Error) -> Failure {
         match error.kind() {
-            ErrorKind::WouldBlock => format!("process {} asked for no event", self.child.id()).into(),
+            ErrorKind::WouldBlock => {
+                format!("process {} asked for no event", self.child.id()).into()
+            }
             _ => error.into(),
         }
     }
@@ -169,7 +208,12 @@ impl Drop for Function {
 }
 
 fn said(request: &Request) -> String {
-    format!("{} {}: {}", request.method, request.path, String::from_utf8_lossy(&request.body))
+    format!(
+        "{} {}: {}",
+        request.method,
+        request.path,
+        String::from_utf8_lossy(&request.body)
+    )
 }
 
 /// A request as API Gateway hands it on

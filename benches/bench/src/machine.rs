@@ -9,7 +9,10 @@ use crate::Failure;
 pub(crate) fn described() -> Result<String, Failure> {
     let cpus = fs::read_to_string("/proc/cpuinfo")?;
     let model = field(&cpus, "model name");
-    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = cpus
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
     let memory = fs::read_to_string("/proc/meminfo")?;
     let kib: u64 = field(&memory, "MemTotal").trim_end_matches(" kB").parse()?;
     Ok(format!(
@@ -20,13 +23,21 @@ pub(crate) fn described() -> Result<String, Failure> {
         said_by("uname", &["-r"])?,
         said_by("stat", &["-f", "-c", "%T", "."])?,
         said_by("rustc", &["--version"])?,
-        fs::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default(),
+        fs::read_to_string("/proc/loadavg")?
+            .split(' ')
+            .next()
+            .unwrap_or_default(),
     ))
 }
 
 fn field(text: &str, name: &str) -> String {
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-    line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .unwrap_or_default();
+    line.split_once(':')
+        .map(|(_, value)| value.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn said_by(program: &str, arguments: &[&str]) -> Result<String, Failure> {

@@ -1,7 +1,11 @@
 //! `benches/bench/run`: measures the product beside its limits and writes the figures
 //! into docs/contributing/benchmarks.md.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measured")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that prints what it measured"
+)]
 
 mod cold;
 mod cost;
@@ -25,7 +29,11 @@ use crate::report::{Report, Section};
 #[derive(Parser)]
 struct Arguments {
     /// The report; its sections are replaced between their markers.
-    #[arg(long, value_name = "FILE", default_value = "docs/contributing/benchmarks.md")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "docs/contributing/benchmarks.md"
+    )]
     report: PathBuf,
     /// Where the release binaries are.
     #[arg(long, value_name = "DIR", default_value = "target/release")]

@@ -38,8 +38,12 @@ impl Report {
 }
 
 fn replaced(whole: &str, Section { name, text }: &Section) -> Result<String, Failure> {
-    let (begin, end) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
-    let missing = || format!("the report has no section {name}: it wants the lines {begin} and {end}");
+    let (begin, end) = (
+        format!("<!-- bench:{name} -->"),
+        format!("<!-- /bench:{name} -->"),
+    );
+    let missing =
+        || format!("the report has no section {name}: it wants the lines {begin} and {end}");
     let (before, rest) = whole.split_once(&begin).ok_or_else(missing)?;
     let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
     Ok(format!("{before}{begin}\n{}\n{end}{after}", text.trim()))
@@ -47,7 +51,10 @@ fn replaced(whole: &str, Section { name, text }: &Section) -> Result<String, Fai
 
 impl Table {
     pub(crate) fn new(heads: &[&str]) -> Self {
-        let mut table = Self { columns: heads.len(), text: String::new() };
+        let mut table = Self {
+            columns: heads.len(),
+            text: String::new(),
+        };
         table.row(heads);
         table.row(&vec!["---"; heads.len()]);
         table
@@ -75,7 +82,10 @@ mod tests {
     #[test]
     fn a_section_is_replaced_and_the_text_around_it_is_not() {
         let whole = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb\n";
-        let section = |name| Section { name, text: "new\n".to_owned() };
+        let section = |name| Section {
+            name,
+            text: "new\n".to_owned(),
+        };
         assert_eq!(
             replaced(whole, &section("x")).unwrap(),
             "a\n<!-- bench:x -->\nnew\n<!-- /bench:x -->\nb\n"

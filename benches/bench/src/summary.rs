@@ -61,7 +61,10 @@ mod tests {
     #[test]
     fn quantiles_are_samples_of_the_nearest_rank() {
         let samples: Samples = (1..=100).rev().map(f64::from).collect();
-        assert_eq!((samples.median(), samples.p90(), samples.p99()), (50.0, 90.0, 99.0));
+        assert_eq!(
+            (samples.median(), samples.p90(), samples.p99()),
+            (50.0, 90.0, 99.0)
+        );
         let one: Samples = [7.0].into_iter().collect();
         assert_eq!((one.median(), one.p99(), one.len()), (7.0, 7.0, 1));
         assert!(Samples::default().median().is_nan());

@@ -31,7 +31,10 @@ fn the_operations_between_the_calls_allocate_as_often_as_is_known() {
         .map(|operation| {
             // What is made once for the process is not counted.
             (operation.run)();
-            (operation.name, allocation_counter::measure(|| (operation.run)()).count_total)
+            (
+                operation.name,
+                allocation_counter::measure(|| (operation.run)()).count_total,
+            )
         })
         .collect();
     assert_eq!(counted, ALLOCATIONS);

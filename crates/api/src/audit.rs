@@ -30,25 +30,44 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    pub(crate) const BOTH: Self = Self { is_logged: true, is_stored: true };
+    pub(crate) const BOTH: Self = Self {
+        is_logged: true,
+        is_stored: true,
+    };
 }
 
 impl Actor {
     /// The server itself, not on behalf of a caller.
     pub const fn server() -> Self {
-        Self { kind: AuditActor::Server, session_id: None, address: None }
+        Self {
+            kind: AuditActor::Server,
+            session_id: None,
+            address: None,
+        }
     }
 
     pub(crate) const fn admin_token(address: Option<IpAddr>) -> Self {
-        Self { kind: AuditActor::AdminToken, session_id: None, address }
+        Self {
+            kind: AuditActor::AdminToken,
+            session_id: None,
+            address,
+        }
     }
 
     pub(crate) const fn session(id: String, address: Option<IpAddr>) -> Self {
-        Self { kind: AuditActor::Session, session_id: Some(id), address }
+        Self {
+            kind: AuditActor::Session,
+            session_id: Some(id),
+            address,
+        }
     }
 
     pub(crate) const fn unauthenticated(address: Option<IpAddr>) -> Self {
-        Self { kind: AuditActor::Unauthenticated, session_id: None, address }
+        Self {
+            kind: AuditActor::Unauthenticated,
+            session_id: None,
+            address,
+        }
     }
 
     fn sign(&self, entry: AuditEntry, now: Moment) -> AuditEntry {
@@ -60,7 +79,9 @@ impl Actor {
             at: now.rfc3339(),
             actor: self.kind,
             session_id: self.session_id.clone(),
-            address: self.address.map(|address| address.to_canonical().to_string()),
+            address: self
+                .address
+                .map(|address| address.to_canonical().to_string()),
             ..entry
         }
     }
@@ -78,8 +99,14 @@ pub(crate) async fn record(
     if destination.is_logged {
         log(&entry);
     }
-    let Some(agents) = agents.filter(|_| destination.is_stored) else { return };
-    let stream = if entry.event.is_refusal() { AuditStream::Refusals } else { AuditStream::Changes };
+    let Some(agents) = agents.filter(|_| destination.is_stored) else {
+        return;
+    };
+    let stream = if entry.event.is_refusal() {
+        AuditStream::Refusals
+    } else {
+        AuditStream::Changes
+    };
     match timeout(STORE_WITHIN, agents.append_audit_entry(stream, &entry, now)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => log_not_stored(&entry, error_chain(&error)),
@@ -116,7 +143,11 @@ fn log(entry: &AuditEntry) {
             )
         };
     }
-    if entry.event.is_refusal() { line!(warn) } else { line!(info) }
+    if entry.event.is_refusal() {
+        line!(warn)
+    } else {
+        line!(info)
+    }
 }
 
 fn joined(fields: &[String]) -> Option<String> {

@@ -45,7 +45,10 @@ pub(crate) async fn list(
     let (limit, cursor) = parse_query(query.as_deref())?;
     let (changes, refusals) = read_streams(&management, cursor, limit + 1).await?;
     let (entries, next) = merge(changes, refusals, cursor, limit);
-    Ok(Json(AuditList { entries, next_cursor: next.map(|next| next.to_text()) }))
+    Ok(Json(AuditList {
+        entries,
+        next_cursor: next.map(|next| next.to_text()),
+    }))
 }
 
 type StreamEntries = Vec<(AuditPosition, AuditEntry)>;
@@ -64,10 +67,19 @@ async fn read_streams(
 
 fn parse_query(query: Option<&str>) -> Result<(usize, AuditCursor), QueryError> {
     let query = Query::parse(query, &["limit", "cursor"])?;
-    let limit = |text: &str| text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
-    let limit = query.get("limit", "a whole number from 1 to 100", limit)?.unwrap_or(PAGE);
-    let cursor =
-        query.get("cursor", "the `next_cursor` of the previous page, unchanged", AuditCursor::parse)?;
+    let limit = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
+    };
+    let limit = query
+        .get("limit", "a whole number from 1 to 100", limit)?
+        .unwrap_or(PAGE);
+    let cursor = query.get(
+        "cursor",
+        "the `next_cursor` of the previous page, unchanged",
+        AuditCursor::parse,
+    )?;
     Ok((limit, cursor.unwrap_or_default()))
 }
 
@@ -79,7 +91,10 @@ fn merge(
     cursor: AuditCursor,
     limit: usize,
 ) -> (Vec<AuditEntry>, Option<AuditCursor>) {
-    let (mut changes, mut refusals) = (changes.into_iter().peekable(), refusals.into_iter().peekable());
+    let (mut changes, mut refusals) = (
+        changes.into_iter().peekable(),
+        refusals.into_iter().peekable(),
+    );
     let (mut entries, mut next) = (Vec::new(), cursor);
     while entries.len() < limit {
         let is_change = match (changes.peek(), refusals.peek()) {
@@ -87,9 +102,19 @@ fn merge(
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let newest = if is_change { changes.next() } else { refusals.next() };
-        let Some((position, entry)) = newest else { break };
-        let begin = if is_change { &mut next.changes } else { &mut next.refusals };
+        let newest = if is_change {
+            changes.next()
+        } else {
+            refusals.next()
+        };
+        let Some((position, entry)) = newest else {
+            break;
+        };
+        let begin = if is_change {
+            &mut next.changes
+        } else {
+            &mut next.refusals
+        };
         *begin = Some(position);
         entries.push(entry);
     }
@@ -101,7 +126,10 @@ impl AuditCursor {
     /// `<changes>_<refusals>`, each `<page>.<index>` or `-`.
     fn to_text(self) -> String {
         let text_of = |position: Option<AuditPosition>| {
-            position.map_or_else(|| "-".to_owned(), |AuditPosition { page, index }| format!("{page}.{index}"))
+            position.map_or_else(
+                || "-".to_owned(),
+                |AuditPosition { page, index }| format!("{page}.{index}"),
+            )
         };
         format!("{}_{}", text_of(self.changes), text_of(self.refusals))
     }
@@ -111,11 +139,17 @@ impl AuditCursor {
             "-" => Some(None),
             text => {
                 let (page, index) = text.split_once('.')?;
-                Some(Some(AuditPosition { page: page.parse().ok()?, index: index.parse().ok()? }))
+                Some(Some(AuditPosition {
+                    page: page.parse().ok()?,
+                    index: index.parse().ok()?,
+                }))
             }
         };
         let (changes, refusals) = text.split_once('_')?;
-        Some(Self { changes: parse_position(changes)?, refusals: parse_position(refusals)? })
+        Some(Self {
+            changes: parse_position(changes)?,
+            refusals: parse_position(refusals)?,
+        })
     }
 }
 
@@ -126,19 +160,32 @@ mod tests {
     use super::*;
 
     fn entry(event: AuditEvent, millis: u64) -> AuditEntry {
-        AuditEntry { at: Moment::from_millis(millis).rfc3339(), ..AuditEntry::new(event) }
+        AuditEntry {
+            at: Moment::from_millis(millis).rfc3339(),
+            ..AuditEntry::new(event)
+        }
     }
 
     /// A stream with entries at these times, newest first.
     fn stream(event: AuditEvent, times: &[u64]) -> StreamEntries {
         let placed = |(index, millis): (usize, &u64)| {
-            (AuditPosition { page: 3, index: u32::try_from(index).unwrap() }, entry(event, *millis))
+            (
+                AuditPosition {
+                    page: 3,
+                    index: u32::try_from(index).unwrap(),
+                },
+                entry(event, *millis),
+            )
         };
         times.iter().enumerate().map(placed).rev().collect()
     }
 
     fn older(placed: &StreamEntries, before: Option<AuditPosition>) -> StreamEntries {
-        placed.iter().filter(|(at, _)| before.is_none_or(|before| *at < before)).cloned().collect()
+        placed
+            .iter()
+            .filter(|(at, _)| before.is_none_or(|before| *at < before))
+            .cloned()
+            .collect()
     }
 
     #[test]
@@ -148,8 +195,10 @@ mod tests {
         for limit in 1..=12 {
             let (mut seen, mut cursor) = (Vec::new(), AuditCursor::default());
             loop {
-                let (mut left, mut right) =
-                    (older(&changes, cursor.changes), older(&refusals, cursor.refusals));
+                let (mut left, mut right) = (
+                    older(&changes, cursor.changes),
+                    older(&refusals, cursor.refusals),
+                );
                 left.truncate(limit + 1);
                 right.truncate(limit + 1);
                 let (entries, next) = merge(left, right, cursor, limit);
@@ -165,9 +214,17 @@ mod tests {
 
     #[test]
     fn a_malformed_cursor_is_refused() {
-        for text in
-            ["", "_", "1.2", "1.2_", "x.1_-", "1.-1_-", "-_1", "1.2_3.4_5.6", "99999999999999999999.0_-"]
-        {
+        for text in [
+            "",
+            "_",
+            "1.2",
+            "1.2_",
+            "x.1_-",
+            "1.-1_-",
+            "-_1",
+            "1.2_3.4_5.6",
+            "99999999999999999999.0_-",
+        ] {
             assert_eq!(AuditCursor::parse(text), None, "{text}");
         }
         assert_eq!(AuditCursor::parse("-_-"), Some(AuditCursor::default()));

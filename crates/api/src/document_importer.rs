@@ -16,6 +16,9 @@ pub struct DocumentImporter {
 
 impl DocumentImporter {
     pub fn new(documents: Documents) -> Self {
-        Self { documents, permits: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
+        Self {
+            documents,
+            permits: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+        }
     }
 }

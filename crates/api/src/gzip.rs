@@ -18,10 +18,16 @@ const MIN_BYTES: u64 = 1024;
 
 /// Whether the caller accepts gzip (RFC 9110 section 12.5.3).
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let offers = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|header| header.to_str().ok());
+    let offers = headers
+        .get_all(ACCEPT_ENCODING)
+        .into_iter()
+        .filter_map(|header| header.to_str().ok());
     offers.flat_map(|header| header.split(',')).any(|offer| {
         let (coding, weight) = offer.split_once(';').unwrap_or((offer, "q=1"));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        let weight = weight
+            .trim()
+            .strip_prefix("q=")
+            .and_then(|weight| weight.parse::<f32>().ok());
         coding.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|weight| weight > 0.0)
     })
 }
@@ -31,15 +37,23 @@ pub fn accepts_gzip(headers: &HeaderMap) -> bool {
 pub(crate) async fn compress(request: Request, next: Next) -> Result<Response, Problem> {
     let is_accepted = accepts_gzip(request.headers());
     let mut response = next.run(request).await;
-    response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
+    response
+        .headers_mut()
+        .append(VARY, HeaderValue::from_static("accept-encoding"));
     if !is_accepted || response.body().size_hint().lower() < MIN_BYTES {
         return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
-    let text = axum::body::to_bytes(body, usize::MAX).await.map_err(Problem::internal)?;
-    let gzip = tokio::task::spawn_blocking(move || gzip(&text)).await.map_err(Problem::internal)?;
+    let text = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(Problem::internal)?;
+    let gzip = tokio::task::spawn_blocking(move || gzip(&text))
+        .await
+        .map_err(Problem::internal)?;
     let gzip = gzip.map_err(Problem::internal)?;
-    parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts
+        .headers
+        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     parts.headers.insert(CONTENT_LENGTH, gzip.len().into());
     Ok(Response::from_parts(parts, Body::from(gzip)))
 }

@@ -30,7 +30,9 @@ pub struct Management {
 
 impl fmt::Debug for Management {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Management").field("public_url", &self.public_url).finish_non_exhaustive()
+        f.debug_struct("Management")
+            .field("public_url", &self.public_url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,6 +40,13 @@ impl Management {
     /// Records a change. Call it as soon as the change is stored, because later steps may
     /// fail.
     pub(crate) async fn record(&self, actor: &Actor, entry: AuditEntry) {
-        audit::record(Some(&self.agents), self.clock.now(), actor, entry, Destination::BOTH).await;
+        audit::record(
+            Some(&self.agents),
+            self.clock.now(),
+            actor,
+            entry,
+            Destination::BOTH,
+        )
+        .await;
     }
 }

@@ -49,12 +49,27 @@ impl Problem {
     }
 
     pub(crate) fn body(&self, reference: Option<String>) -> ProblemBody<'_> {
-        ProblemBody { success: false, message: &self.message, code: self.code, reference }
+        ProblemBody {
+            success: false,
+            message: &self.message,
+            code: self.code,
+            reference,
+        }
     }
 
     /// An error that the caller can fix.
-    pub(crate) fn client_error(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), header: None, cause: None }
+    pub(crate) fn client_error(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            header: None,
+            cause: None,
+        }
     }
 
     pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
@@ -71,7 +86,11 @@ impl Problem {
         let message = "The method is not allowed for the requested URL";
         Self {
             header: allow.map(|methods| (ALLOW, HeaderValue::from_static(methods))),
-            ..Self::client_error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+            ..Self::client_error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                message,
+            )
         }
     }
 
@@ -101,7 +120,8 @@ impl Problem {
         Self {
             code: "overloaded",
             header: Some((RETRY_AFTER, seconds.into())),
-            message: "The service has too many concurrent requests; try again in a few seconds".into(),
+            message: "The service has too many concurrent requests; try again in a few seconds"
+                .into(),
             ..Self::unavailable(cause)
         }
     }
@@ -120,8 +140,11 @@ impl Problem {
     /// RFC 9112 section 3.2. Another server could parse the request differently, so the
     /// connection closes.
     pub fn invalid_host() -> Self {
-        Self::bad_request("invalid_host", "The request must have exactly one valid Host header")
-            .with_header(CONNECTION, HeaderValue::from_static("close"))
+        Self::bad_request(
+            "invalid_host",
+            "The request must have exactly one valid Host header",
+        )
+        .with_header(CONNECTION, HeaderValue::from_static("close"))
     }
 
     /// A server error that a retry does not fix.
@@ -155,7 +178,12 @@ impl IntoResponse for Problem {
         let reference = self.is_server_error().then(reference);
         if let (Some(cause), Some(reference)) = (&self.cause, &reference) {
             let status = self.status.as_u16();
-            tracing::error!(reference, status, error = error_chain(cause.as_ref()), "request failed");
+            tracing::error!(
+                reference,
+                status,
+                error = error_chain(cause.as_ref()),
+                "request failed"
+            );
         }
         let mut response = (self.status, Json(self.body(reference))).into_response();
         if let Some((name, value)) = self.header {

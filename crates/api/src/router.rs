@@ -20,21 +20,35 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The routes of the management API. Each request is authenticated first, except at
 /// `/api/session`.
 pub fn management_routes(management: Management) -> Router {
-    let admins = management.admins.clone().with_audit_log(Arc::clone(&management.agents));
+    let admins = management
+        .admins
+        .clone()
+        .with_audit_log(Arc::clone(&management.agents));
     let session = admin::router(admins.clone());
     Router::new()
         .route("/api/agents", get(read::list).post(create::create))
-        .route("/api/agents/{id}", get(read::show).patch(change::update).delete(change::delete))
+        .route(
+            "/api/agents/{id}",
+            get(read::show).patch(change::update).delete(change::delete),
+        )
         .route(
             "/api/agents/{id}/sources",
-            get(documents::list).post(documents::upload::upload).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
+            get(documents::list)
+                .post(documents::upload::upload)
+                .layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
         )
-        .route("/api/agents/{id}/sources/{source_id}", delete(documents::delete))
+        .route(
+            "/api/agents/{id}/sources/{source_id}",
+            delete(documents::delete),
+        )
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
         .route("/api/prompt_preview", post(preview::show))
         .route("/api/secrets", get(secrets::list))
-        .route("/api/secrets/{*name}", put(secrets::store_secret).delete(secrets::delete_secret))
+        .route(
+            "/api/secrets/{*name}",
+            put(secrets::store_secret).delete(secrets::delete_secret),
+        )
         .route("/api/audit", get(audit_list::list))
         .route("/api/tasks", get(list::list))
         .route("/api/tasks/{id}", get(show::show))

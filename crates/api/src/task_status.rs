@@ -116,10 +116,14 @@ pub(crate) async fn task_status(
 ) -> Result<Response, Problem> {
     let id = task_id(query.as_deref().unwrap_or_default())?;
     let task = statuses.tasks.get(id).await.map_err(StatusError::Store)?;
-    let task = task.filter(|task| task.is_visible(id, statuses.clock.now())).ok_or(StatusError::NotFound)?;
+    let task = task
+        .filter(|task| task.is_visible(id, statuses.clock.now()))
+        .ok_or(StatusError::NotFound)?;
     let mut response = Json(TaskStatus::from_task(&task)).into_response();
     if !task.status.has_ended() {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     Ok(response)
 }
@@ -135,8 +139,12 @@ impl<'a> TaskStatus<'a> {
     pub(crate) fn from_task(task: &'a Task) -> Self {
         let (result, error) = match task.ended.as_ref().map(|ended| &ended.outcome) {
             None => (None, None),
-            Some(Outcome::Success(answer)) => (Some(TaskResult::Answered(Answered::new(answer))), None),
-            Some(Outcome::Failure(failure)) => (Some(TaskResult::Failed(&failure.message)), Some(failure)),
+            Some(Outcome::Success(answer)) => {
+                (Some(TaskResult::Answered(Answered::new(answer))), None)
+            }
+            Some(Outcome::Failure(failure)) => {
+                (Some(TaskResult::Failed(&failure.message)), Some(failure))
+            }
         };
         Self {
             status: task.status,
@@ -155,7 +163,10 @@ impl<'a> TaskStatus<'a> {
 
 impl<'a> Answered<'a> {
     const fn new(result: &'a Answer) -> Self {
-        Self { status: "success", result }
+        Self {
+            status: "success",
+            result,
+        }
     }
 }
 
@@ -164,7 +175,10 @@ impl<'a> Answered<'a> {
     responses((status = 200, description = "The service is available.", body = Health)),
     security(()))]
 pub(crate) async fn health() -> Json<Health> {
-    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+    Json(Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+    })
 }
 
 impl From<StatusError> for Problem {

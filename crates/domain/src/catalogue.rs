@@ -85,7 +85,9 @@ pub enum CatalogueError {
         "The agent's documents would contain more than 16777216 bytes of text; delete some, or distribute them over several agents"
     )]
     TooMuchText,
-    #[error("The names and titles of the agent's documents would have more than 32768 bytes; shorten them")]
+    #[error(
+        "The names and titles of the agent's documents would have more than 32768 bytes; shorten them"
+    )]
     NamesTooLong,
     /// The content may have been deleted in the meantime.
     #[error("The upload took too long; try again")]
@@ -95,7 +97,11 @@ pub enum CatalogueError {
 impl ListedDocument {
     /// The id in the API, derived from `source`.
     pub fn id(&self) -> String {
-        Sha256::digest(&self.source).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(&self.source)
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -117,7 +123,10 @@ impl Catalogue {
     /// Call this before a content is written.
     #[must_use]
     pub fn announced(mut self, content: DocumentContent, now: Moment) -> Self {
-        self.leftovers.push(Leftover { content, announced_at: Some(now.millis()) });
+        self.leftovers.push(Leftover {
+            content,
+            announced_at: Some(now.millis()),
+        });
         self
     }
 
@@ -130,7 +139,11 @@ impl Catalogue {
         if !(1..=MAX_SOURCE_BYTES).contains(&document.source.len()) || !is_plain {
             return Err(CatalogueError::Source);
         }
-        let others = || self.documents.iter().filter(|other| other.source != document.source);
+        let others = || {
+            self.documents
+                .iter()
+                .filter(|other| other.source != document.source)
+        };
         let all = || others().chain([document]);
         if others().count() >= MAX_DOCUMENTS {
             return Err(CatalogueError::TooManyDocuments);
@@ -138,20 +151,37 @@ impl Catalogue {
         if all().map(|document| document.text_bytes).sum::<u64>() > MAX_TEXT_BYTES {
             return Err(CatalogueError::TooMuchText);
         }
-        let names: usize = all().map(|document| document.title.len() + document.source.len()).sum();
-        if names > MAX_NAMES_BYTES { Err(CatalogueError::NamesTooLong) } else { Ok(()) }
+        let names: usize = all()
+            .map(|document| document.title.len() + document.source.len())
+            .sum();
+        if names > MAX_NAMES_BYTES {
+            Err(CatalogueError::NamesTooLong)
+        } else {
+            Ok(())
+        }
     }
 
     /// Lists a document whose content was written. It replaces a document with the same
     /// source.
     pub fn with(mut self, document: ListedDocument) -> Result<Self, CatalogueError> {
         self.check_room(&document)?;
-        let announced = self.leftovers.iter().position(|leftover| leftover.content == document.content);
-        self.leftovers.remove(announced.ok_or(CatalogueError::TooLate)?);
-        match self.documents.iter_mut().find(|other| other.source == document.source) {
+        let announced = self
+            .leftovers
+            .iter()
+            .position(|leftover| leftover.content == document.content);
+        self.leftovers
+            .remove(announced.ok_or(CatalogueError::TooLate)?);
+        match self
+            .documents
+            .iter_mut()
+            .find(|other| other.source == document.source)
+        {
             Some(place) => {
                 let replaced = std::mem::replace(place, document);
-                self.leftovers.push(Leftover { content: replaced.content, announced_at: None });
+                self.leftovers.push(Leftover {
+                    content: replaced.content,
+                    announced_at: None,
+                });
             }
             None => self.documents.push(document),
         }
@@ -161,7 +191,10 @@ impl Catalogue {
     /// Removes the document with this id, if there is one.
     #[must_use]
     pub fn without(mut self, id: &str) -> Self {
-        let (removed, remaining) = self.documents.into_iter().partition(|document| document.id() == id);
+        let (removed, remaining) = self
+            .documents
+            .into_iter()
+            .partition(|document| document.id() == id);
         self.documents = remaining;
         self.add_leftovers(removed);
         self
@@ -180,9 +213,11 @@ impl Catalogue {
     }
 
     fn add_leftovers(&mut self, removed: Vec<ListedDocument>) {
-        self.leftovers.extend(
-            removed.into_iter().map(|document| Leftover { content: document.content, announced_at: None }),
-        );
+        self.leftovers
+            .extend(removed.into_iter().map(|document| Leftover {
+                content: document.content,
+                announced_at: None,
+            }));
     }
 
     /// The contents that can be deleted.
@@ -191,13 +226,18 @@ impl Catalogue {
             None => true,
             Some(at) => now.since(Moment::from_millis(at)) > UPLOAD_TIME,
         };
-        self.leftovers.iter().filter(is_deletable).map(|leftover| leftover.content.clone()).collect()
+        self.leftovers
+            .iter()
+            .filter(is_deletable)
+            .map(|leftover| leftover.content.clone())
+            .collect()
     }
 
     /// Call this after these contents were deleted.
     #[must_use]
     pub fn forgotten(mut self, deleted: &[DocumentContent]) -> Self {
-        self.leftovers.retain(|leftover| !deleted.contains(&leftover.content));
+        self.leftovers
+            .retain(|leftover| !deleted.contains(&leftover.content));
         self
     }
 }
@@ -209,7 +249,10 @@ mod tests {
     const NOW: Moment = Moment::from_millis(1_767_225_600_000);
 
     fn content(name: &str) -> DocumentContent {
-        DocumentContent { name: name.to_owned(), parts: 2 }
+        DocumentContent {
+            name: name.to_owned(),
+            parts: 2,
+        }
     }
 
     fn document(source: &str, name: &str) -> ListedDocument {
@@ -225,7 +268,10 @@ mod tests {
     }
 
     fn with(catalogue: Catalogue, source: &str, name: &str) -> Catalogue {
-        catalogue.announced(content(name), NOW).with(document(source, name)).unwrap()
+        catalogue
+            .announced(content(name), NOW)
+            .with(document(source, name))
+            .unwrap()
     }
 
     #[test]
@@ -233,7 +279,11 @@ mod tests {
         let first = with(with(Catalogue::default(), "a.md", "1"), "b.md", "2");
         let id = first.documents()[0].id();
         let second = with(first, "a.md", "3");
-        let contents: Vec<&str> = second.documents().iter().map(|d| d.content.name.as_str()).collect();
+        let contents: Vec<&str> = second
+            .documents()
+            .iter()
+            .map(|d| d.content.name.as_str())
+            .collect();
         assert_eq!(contents, ["3", "2"]);
         assert_eq!(second.find(&id).unwrap().content.name, "3");
         assert_eq!(second.deletable(NOW), [content("1")]);
@@ -245,7 +295,10 @@ mod tests {
         let announced = Catalogue::default().announced(content("1"), NOW);
         assert!(!announced.is_empty());
         assert_eq!(announced.deletable(NOW), [], "it may be in progress");
-        assert_eq!(announced.deletable(NOW.plus(UPLOAD_TIME + Duration::from_millis(1))), [content("1")]);
+        assert_eq!(
+            announced.deletable(NOW.plus(UPLOAD_TIME + Duration::from_millis(1))),
+            [content("1")]
+        );
         let listed = announced.with(document("a", "1")).unwrap();
         let gone = listed.clone().without(&document("a", "1").id());
         assert_eq!(gone.deletable(NOW), [content("1")]);
@@ -257,7 +310,9 @@ mod tests {
 
     #[test]
     fn a_content_that_may_have_been_deleted_is_never_listed() {
-        let late = Catalogue::default().announced(content("1"), NOW).forgotten(&[content("1")]);
+        let late = Catalogue::default()
+            .announced(content("1"), NOW)
+            .forgotten(&[content("1")]);
         assert_eq!(late.with(document("a", "1")), Err(CatalogueError::TooLate));
     }
 
@@ -267,13 +322,28 @@ mod tests {
         for n in 0..MAX_DOCUMENTS {
             full = with(full, &format!("{n}.md"), &n.to_string());
         }
-        assert_eq!(full.check_room(&document("other", "x")), Err(CatalogueError::TooManyDocuments));
+        assert_eq!(
+            full.check_room(&document("other", "x")),
+            Err(CatalogueError::TooManyDocuments)
+        );
         assert_eq!(full.check_room(&document("7.md", "x")), Ok(()));
-        let large = ListedDocument { text_bytes: MAX_TEXT_BYTES - 10, ..document("large", "l") };
-        let large = Catalogue::default().announced(content("l"), NOW).with(large).unwrap();
+        let large = ListedDocument {
+            text_bytes: MAX_TEXT_BYTES - 10,
+            ..document("large", "l")
+        };
+        let large = Catalogue::default()
+            .announced(content("l"), NOW)
+            .with(large)
+            .unwrap();
         assert_eq!(large.check_room(&document("small", "s")), Ok(()));
-        let one_more = ListedDocument { text_bytes: 11, ..document("small", "s") };
-        assert_eq!(large.check_room(&one_more), Err(CatalogueError::TooMuchText));
+        let one_more = ListedDocument {
+            text_bytes: 11,
+            ..document("small", "s")
+        };
+        assert_eq!(
+            large.check_room(&one_more),
+            Err(CatalogueError::TooMuchText)
+        );
         let none = Catalogue::default();
         for (title, source, error) in [
             ("", "a", CatalogueError::Title),
@@ -282,14 +352,20 @@ mod tests {
             ("t", "a\nb", CatalogueError::Source),
             ("t", &"s".repeat(501), CatalogueError::Source),
         ] {
-            let document =
-                ListedDocument { title: title.to_owned(), source: source.to_owned(), ..document("", "x") };
+            let document = ListedDocument {
+                title: title.to_owned(),
+                source: source.to_owned(),
+                ..document("", "x")
+            };
             assert_eq!(none.check_room(&document), Err(error));
         }
         let mut named = Catalogue::default();
         for n in 0..65 {
             named = with(named, &format!("{n:0>499}"), &n.to_string());
         }
-        assert_eq!(named.check_room(&document(&"n".repeat(300), "x")), Err(CatalogueError::NamesTooLong));
+        assert_eq!(
+            named.check_room(&document(&"n".repeat(300), "x")),
+            Err(CatalogueError::NamesTooLong)
+        );
     }
 }

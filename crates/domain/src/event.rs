@@ -36,27 +36,48 @@ pub enum HistoryEventKind {
 /// `stored` are the claims and releases in its record, without attempt numbers. Of the events
 /// caused by runners of an earlier release, only the first claim is known.
 pub fn task_history(task: &Task, stored: Vec<(HistoryEventKind, Moment)>) -> Vec<HistoryEvent> {
-    let mut events =
-        vec![HistoryEvent { kind: HistoryEventKind::Created, at: task.id.created_at(), attempt: None }];
+    let mut events = vec![HistoryEvent {
+        kind: HistoryEventKind::Created,
+        at: task.id.created_at(),
+        attempt: None,
+    }];
     let first = stored.first().map(|(_, at)| *at);
-    if let Some(at) = task.started_at.filter(|at| first.is_none_or(|first| *at < first)) {
-        events.push(HistoryEvent { kind: HistoryEventKind::Claimed, at, attempt: Some(1) });
+    if let Some(at) = task
+        .started_at
+        .filter(|at| first.is_none_or(|first| *at < first))
+    {
+        events.push(HistoryEvent {
+            kind: HistoryEventKind::Claimed,
+            at,
+            attempt: Some(1),
+        });
     }
     let steps = |kind: &HistoryEventKind| match kind {
         HistoryEventKind::Claimed => 1,
         HistoryEventKind::Released { fault: None, .. } => -1,
-        HistoryEventKind::Created | HistoryEventKind::Released { .. } | HistoryEventKind::Finished => 0,
+        HistoryEventKind::Created
+        | HistoryEventKind::Released { .. }
+        | HistoryEventKind::Finished => 0,
     };
     // Counted back from the task's current attempt number.
-    let mut attempt = i64::from(task.attempt) - stored.iter().map(|(kind, _)| steps(kind)).sum::<i64>();
+    let mut attempt =
+        i64::from(task.attempt) - stored.iter().map(|(kind, _)| steps(kind)).sum::<i64>();
     for (kind, at) in stored {
         let number = attempt.max(attempt + steps(&kind));
         attempt += steps(&kind);
-        events.push(HistoryEvent { kind, at, attempt: u32::try_from(number).ok() });
+        events.push(HistoryEvent {
+            kind,
+            at,
+            attempt: u32::try_from(number).ok(),
+        });
     }
     if let Some(at) = task.finished_at {
         let attempt = Some(task.attempt).filter(|attempt| *attempt > 0);
-        events.push(HistoryEvent { kind: HistoryEventKind::Finished, at, attempt });
+        events.push(HistoryEvent {
+            kind: HistoryEventKind::Finished,
+            at,
+            attempt,
+        });
     }
     events
 }
@@ -89,7 +110,10 @@ mod tests {
             let fault = (*what == "faulted").then(|| (ErrorType::ModelError, String::new()));
             let kind = match *what {
                 "claimed" => HistoryEventKind::Claimed,
-                _ => HistoryEventKind::Released { fault, resumes_at: None },
+                _ => HistoryEventKind::Released {
+                    fault,
+                    resumes_at: None,
+                },
             };
             (kind, Moment::from_millis(*at))
         });
@@ -101,10 +125,15 @@ mod tests {
                 HistoryEventKind::Released { fault: None, .. } => "stopped",
                 HistoryEventKind::Finished => "finished",
             };
-            let attempt = event.attempt.map_or_else(String::new, |attempt| format!(" {attempt}"));
+            let attempt = event
+                .attempt
+                .map_or_else(String::new, |attempt| format!(" {attempt}"));
             format!("{kind}{attempt} at {}", event.at.millis())
         };
-        task_history(task, stored.collect()).into_iter().map(describe).collect()
+        task_history(task, stored.collect())
+            .into_iter()
+            .map(describe)
+            .collect()
     }
 
     #[test]
@@ -127,16 +156,25 @@ mod tests {
             "claimed 3 at 160",
             "finished 3 at 170",
         ];
-        assert_eq!(describe_history(&task(3, Some(110), Some(170)), &stored), expected);
+        assert_eq!(
+            describe_history(&task(3, Some(110), Some(170)), &stored),
+            expected
+        );
     }
 
     #[test]
     fn events_that_an_earlier_release_did_not_store_are_derived_from_the_record() {
-        assert_eq!(describe_history(&task(0, None, None), &[]), ["created at 100"]);
+        assert_eq!(
+            describe_history(&task(0, None, None), &[]),
+            ["created at 100"]
+        );
         let ended = ["created at 100", "claimed 1 at 110", "finished 1 at 120"];
         assert_eq!(describe_history(&task(1, Some(110), Some(120)), &[]), ended);
         let taken_over = ["created at 100", "claimed 1 at 110", "claimed 3 at 130"];
-        assert_eq!(describe_history(&task(3, Some(110), None), &[("claimed", 130)]), taken_over);
+        assert_eq!(
+            describe_history(&task(3, Some(110), None), &[("claimed", 130)]),
+            taken_over
+        );
         let never_run = ["created at 100", "finished at 120"];
         assert_eq!(describe_history(&task(0, None, Some(120)), &[]), never_run);
     }

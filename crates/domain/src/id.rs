@@ -33,24 +33,32 @@ impl TaskId {
     /// this product does not generate.
     pub fn parse(text: &str) -> Option<Self> {
         let uuid = Uuid::try_parse(text).ok()?;
-        let ours =
-            text.len() == 36 && uuid.get_version_num() == 7 && uuid.get_variant() == uuid::Variant::RFC4122;
+        let ours = text.len() == 36
+            && uuid.get_version_num() == 7
+            && uuid.get_variant() == uuid::Variant::RFC4122;
         ours.then_some(Self(uuid))
     }
 
     /// A lower bound, as text, of the ids of all tasks created at `at` or later.
     pub fn floor(at: Moment) -> String {
-        Uuid::from_u128(u128::from(at.millis()) << 80).hyphenated().to_string()
+        Uuid::from_u128(u128::from(at.millis()) << 80)
+            .hyphenated()
+            .to_string()
     }
 
     /// The last text that sorts before this id.
     pub fn preceding(self) -> String {
-        Uuid::from_u128(self.0.as_u128().saturating_sub(1)).hyphenated().to_string()
+        Uuid::from_u128(self.0.as_u128().saturating_sub(1))
+            .hyphenated()
+            .to_string()
     }
 
     pub fn created_at(self) -> Moment {
         let mut millis = [0; 8];
-        millis.split_at_mut(2).1.copy_from_slice(self.0.as_bytes().split_at(6).0);
+        millis
+            .split_at_mut(2)
+            .1
+            .copy_from_slice(self.0.as_bytes().split_at(6).0);
         Moment::from_millis(u64::from_be_bytes(millis))
     }
 
@@ -126,7 +134,9 @@ impl AgentId {
 
     /// Parses an id in its hyphenated form, in upper or lower case.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 36).then(|| Uuid::try_parse(text).ok().map(Self)).flatten()
+        (text.len() == 36)
+            .then(|| Uuid::try_parse(text).ok().map(Self))
+            .flatten()
     }
 }
 
@@ -193,26 +203,46 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         let mut ones = [0_u32; 80];
         for n in 0..KEYS {
-            let key = IdempotencyKey::parse([n.to_string().as_bytes()]).unwrap().unwrap();
+            let key = IdempotencyKey::parse([n.to_string().as_bytes()])
+                .unwrap()
+                .unwrap();
             let TaskKey(bytes) = TaskKey::derived(&salt, &key);
             for (bit, count) in ones.iter_mut().enumerate() {
                 *count += u32::from(bytes[bit / 8] >> (bit % 8) & 1);
             }
             assert!(seen.insert(bytes), "{n} has the task key of another");
         }
-        let (fixed, free): (Vec<u32>, Vec<u32>) = ones.iter().partition(|count| [0, KEYS].contains(count));
-        assert_eq!((fixed.len(), free.len()), (6, 74), "version and variant are fixed, and nothing else");
+        let (fixed, free): (Vec<u32>, Vec<u32>) =
+            ones.iter().partition(|count| [0, KEYS].contains(count));
+        assert_eq!(
+            (fixed.len(), free.len()),
+            (6, 74),
+            "version and variant are fixed, and nothing else"
+        );
         // 6 standard deviations (71 each): a fair bit is that far out once in 500 million.
-        assert!(free.iter().all(|count| count.abs_diff(KEYS / 2) <= 425), "{free:?}");
+        assert!(
+            free.iter().all(|count| count.abs_diff(KEYS / 2) <= 425),
+            "{free:?}"
+        );
     }
 
     #[test]
     fn an_idempotency_key_has_one_task_key_per_agent() {
-        let key = IdempotencyKey::parse([b"order-42".as_slice()]).unwrap().unwrap();
-        let other = IdempotencyKey::parse([b"order-43".as_slice()]).unwrap().unwrap();
+        let key = IdempotencyKey::parse([b"order-42".as_slice()])
+            .unwrap()
+            .unwrap();
+        let other = IdempotencyKey::parse([b"order-43".as_slice()])
+            .unwrap()
+            .unwrap();
         let (ours, theirs) = (Salt::new([1; 32]), Salt::new([2; 32]));
         assert_eq!(TaskKey::derived(&ours, &key), TaskKey::derived(&ours, &key));
-        assert_ne!(TaskKey::derived(&ours, &key), TaskKey::derived(&ours, &other));
-        assert_ne!(TaskKey::derived(&ours, &key), TaskKey::derived(&theirs, &key));
+        assert_ne!(
+            TaskKey::derived(&ours, &key),
+            TaskKey::derived(&ours, &other)
+        );
+        assert_ne!(
+            TaskKey::derived(&ours, &key),
+            TaskKey::derived(&theirs, &key)
+        );
     }
 }

@@ -23,7 +23,9 @@ pub enum KeyError {
 
 impl IdempotencyKey {
     /// Parses the values of the header. An absent or blank header means no key.
-    pub fn parse<'h>(headers: impl IntoIterator<Item = &'h [u8]>) -> Result<Option<Self>, KeyError> {
+    pub fn parse<'h>(
+        headers: impl IntoIterator<Item = &'h [u8]>,
+    ) -> Result<Option<Self>, KeyError> {
         let mut headers = headers.into_iter();
         let header = headers.next().unwrap_or_default();
         if headers.next().is_some() {
@@ -76,13 +78,22 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_text_are_refused() {
-        assert_eq!(IdempotencyKey::parse([&b"\xff\xfe"[..]]), Err(KeyError::NotUtf8));
+        assert_eq!(
+            IdempotencyKey::parse([&b"\xff\xfe"[..]]),
+            Err(KeyError::NotUtf8)
+        );
         assert_eq!(parse("order-\u{fffd}"), Ok(Some("order-\u{fffd}".into())));
     }
 
     #[test]
     fn several_headers_are_refused_even_if_they_are_equal() {
-        assert_eq!(IdempotencyKey::parse([&b"a"[..], b"a"]), Err(KeyError::Several));
-        assert_eq!(IdempotencyKey::parse([&b""[..], b""]), Err(KeyError::Several));
+        assert_eq!(
+            IdempotencyKey::parse([&b"a"[..], b"a"]),
+            Err(KeyError::Several)
+        );
+        assert_eq!(
+            IdempotencyKey::parse([&b""[..], b""]),
+            Err(KeyError::Several)
+        );
     }
 }

@@ -23,7 +23,10 @@ pub enum ForeignJsonError {
 }
 
 /// Parses JSON with at most `most` values.
-pub fn parse_foreign_json<T: DeserializeOwned>(json: &str, most: usize) -> Result<T, ForeignJsonError> {
+pub fn parse_foreign_json<T: DeserializeOwned>(
+    json: &str,
+    most: usize,
+) -> Result<T, ForeignJsonError> {
     match count_json_values(json.as_bytes()) > most {
         true => Err(ForeignJsonError::TooManyValues(most)),
         false => Ok(serde_json::from_str(json)?),
@@ -117,10 +120,16 @@ mod tests {
 
     #[test]
     fn json_with_too_many_values_is_not_parsed() {
-        assert_eq!(parse_foreign_json::<Value>("[1, [2]]", 4).unwrap(), json!([1, [2]]));
+        assert_eq!(
+            parse_foreign_json::<Value>("[1, [2]]", 4).unwrap(),
+            json!([1, [2]])
+        );
         let too_many = parse_foreign_json::<Value>("[1, [2]]", 3).unwrap_err();
         assert_eq!(too_many.to_string(), "more than 3 JSON values");
-        assert!(matches!(parse_foreign_json::<Value>("[", 3), Err(ForeignJsonError::Invalid(_))));
+        assert!(matches!(
+            parse_foreign_json::<Value>("[", 3),
+            Err(ForeignJsonError::Invalid(_))
+        ));
         // One long string is one value.
         let long = format!("\"{}\"", "[[0],".repeat(1_000_000));
         assert!(parse_foreign_json::<Value>(&long, 1).is_ok());

@@ -31,10 +31,14 @@ mod task;
 mod text;
 mod token;
 
-pub use agent::{Agent, AgentError, Definition, Limits, ModelConfig, NewAgent, Price, Provider, Source};
+pub use agent::{
+    Agent, AgentError, Definition, Limits, ModelConfig, NewAgent, Price, Provider, Source,
+};
 pub use audit::{AuditActor, AuditEntry, AuditEvent, FieldChange};
 pub use catalogue::{Catalogue, CatalogueError, DocumentContent, ListedDocument};
-pub use event::{HistoryEvent, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, task_history};
+pub use event::{
+    HistoryEvent, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, task_history,
+};
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
 pub use json::{ForeignJsonError, MAX_JSON_VALUES, count_json_values, parse_foreign_json};
@@ -45,8 +49,8 @@ pub use passage::Passage;
 pub use payload::{Payload, PayloadError};
 pub use prompt::{Prompt, PromptError, check_template};
 pub use run::{
-    CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, Rules, Run, Step, StopReason, ToolCall,
-    ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response,
+    CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, Rules, Run, Step, StopReason,
+    ToolCall, ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response,
 };
 pub use salt::Salt;
 pub use schema::{AnswerSchema, SchemaError, SchemaMismatch};
@@ -55,8 +59,8 @@ pub use stats::{
     ByStatus, ExaminedTask, ModelShare, Percentiles, Stats, Window, calculate_stats, sample_tasks,
 };
 pub use task::{
-    AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, Isolation, RetryPolicy, Status, Task, after_fault,
-    gives_up_waiting, wait_pause,
+    AttemptEnd, ClaimRefusal, Fault, IDEMPOTENCY_WINDOW, Isolation, RetryPolicy, Status, Task,
+    after_fault, gives_up_waiting, wait_pause,
 };
 pub use text::cut;
 pub use token::{TokenHash, WeakAdminToken, WebhookToken, check_admin_token, is_secret};

@@ -81,7 +81,10 @@ impl TaskBrief {
 }
 
 impl ListRange {
-    pub const ALL: Self = Self { from: Moment::from_millis(0), before: None };
+    pub const ALL: Self = Self {
+        from: Moment::from_millis(0),
+        before: None,
+    };
 }
 
 /// Merges pages of several lists and returns the newest `most` tasks, and the task after which
@@ -97,7 +100,11 @@ pub fn merge_newest(pages: Vec<ListPage>, most: usize) -> ListPage {
     entries.sort_unstable_by_key(|entry| Reverse(entry.id));
     let has_more = entries.len() > most;
     entries.truncate(most);
-    let reached = if has_more { entries.last().map(|entry| entry.id) } else { seen_to };
+    let reached = if has_more {
+        entries.last().map(|entry| entry.id)
+    } else {
+        seen_to
+    };
     ListPage { entries, reached }
 }
 
@@ -112,11 +119,18 @@ mod tests {
 
     /// Like the index: reads `limit` tasks and returns those that match a filter.
     fn read_list(list: &BTreeSet<TaskId>, before: Option<TaskId>, limit: usize) -> ListPage {
-        let mut rest = list.iter().rev().copied().filter(|id| before.is_none_or(|before| *id < before));
+        let mut rest = list
+            .iter()
+            .rev()
+            .copied()
+            .filter(|id| before.is_none_or(|before| *id < before));
         let looked_at: Vec<TaskId> = rest.by_ref().take(limit).collect();
         let matches = |id: &TaskId| !id.created_at().millis().is_multiple_of(3);
         ListPage {
-            reached: looked_at.last().copied().filter(|_| looked_at.len() == limit),
+            reached: looked_at
+                .last()
+                .copied()
+                .filter(|_| looked_at.len() == limit),
             entries: looked_at
                 .into_iter()
                 .filter(matches)

@@ -41,8 +41,9 @@ impl Moment {
 
     /// RFC 3339 in UTC with milliseconds: `2026-01-01T00:00:00.000Z`.
     pub fn rfc3339(self) -> String {
-        let format =
-            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let format = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        );
         let nanos = i128::from(self.0).saturating_mul(1_000_000);
         OffsetDateTime::from_unix_timestamp_nanos(nanos)
             .ok()
@@ -62,7 +63,10 @@ mod tests {
     #[test]
     fn a_moment_is_formatted_as_rfc3339_in_utc_with_milliseconds() {
         assert_eq!(Moment::from_millis(0).rfc3339(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(Moment::from_millis(1_767_225_600_042).rfc3339(), "2026-01-01T00:00:00.042Z");
+        assert_eq!(
+            Moment::from_millis(1_767_225_600_042).rfc3339(),
+            "2026-01-01T00:00:00.042Z"
+        );
     }
 
     #[test]

@@ -91,7 +91,10 @@ impl Ended {
             Outcome::Success(_) => Outcome::Success(Answer::default()),
             Outcome::Failure(failure) => Outcome::Failure(failure.in_brief()),
         };
-        Self { outcome, usage: self.usage.clone().map(Usage::in_brief) }
+        Self {
+            outcome,
+            usage: self.usage.clone().map(Usage::in_brief),
+        }
     }
 }
 
@@ -113,7 +116,8 @@ impl Usage {
     /// For lists: with a short model name. Providers may return names of any length.
     #[must_use]
     pub fn in_brief(mut self) -> Self {
-        self.model.truncate(self.model.floor_char_boundary(Self::LONGEST_NAME));
+        self.model
+            .truncate(self.model.floor_char_boundary(Self::LONGEST_NAME));
         self
     }
 
@@ -163,18 +167,30 @@ impl ErrorType {
 impl Failure {
     /// A failure that another trigger would repeat.
     pub fn permanent(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), log_message: None, retryable: false, tool_calls: Vec::new() }
+        Self {
+            kind,
+            message: message.into(),
+            log_message: None,
+            retryable: false,
+            tool_calls: Vec::new(),
+        }
     }
 
     /// A failure that another trigger may avoid.
     pub fn transient(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self { retryable: true, ..Self::permanent(kind, message) }
+        Self {
+            retryable: true,
+            ..Self::permanent(kind, message)
+        }
     }
 
     /// The same failure with another message in the log.
     #[must_use]
     pub fn logged_as(self, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { log_message: Some(message.into()), ..self }
+        Self {
+            log_message: Some(message.into()),
+            ..self
+        }
     }
 
     /// The message for the log.
@@ -183,7 +199,10 @@ impl Failure {
     }
 
     pub fn worker_lost() -> Self {
-        Self::transient(ErrorType::WorkerLost, "Every worker that ran this task was lost")
+        Self::transient(
+            ErrorType::WorkerLost,
+            "Every worker that ran this task was lost",
+        )
     }
 }
 
@@ -206,9 +225,17 @@ mod tests {
 
     #[test]
     fn an_outcome_in_brief_is_short_whatever_the_provider_returned() {
-        let usage = Usage { model: "é".repeat(500_000), turns: 1, input_tokens: 2, output_tokens: 3 };
+        let usage = Usage {
+            model: "é".repeat(500_000),
+            turns: 1,
+            input_tokens: 2,
+            output_tokens: 3,
+        };
         let failure = Failure::transient(ErrorType::ToolError, "x".repeat(1_000_000));
-        let ended = Ended { outcome: Outcome::Failure(failure), usage: Some(usage) };
+        let ended = Ended {
+            outcome: Outcome::Failure(failure),
+            usage: Some(usage),
+        };
         let brief = ended.in_brief();
         assert!(serde_json::to_vec(&brief).unwrap().len() < 2000);
         assert_eq!(brief.usage.unwrap().model, "é".repeat(128));
@@ -216,7 +243,11 @@ mod tests {
 
     #[test]
     fn an_error_type_has_the_same_name_in_the_log_and_in_the_api() {
-        for kind in [ErrorType::Timeout, ErrorType::InvalidAgent, ErrorType::WorkerLost] {
+        for kind in [
+            ErrorType::Timeout,
+            ErrorType::InvalidAgent,
+            ErrorType::WorkerLost,
+        ] {
             assert_eq!(serde_json::json!(kind), kind.as_str());
             assert_eq!(ErrorType::parse(kind.as_str()), Some(kind));
         }

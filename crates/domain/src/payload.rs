@@ -51,7 +51,10 @@ impl Payload {
     /// From a JSON body. A leading byte-order mark is dropped.
     pub fn from_json(body: &[u8]) -> Result<Self, PayloadError> {
         let text = std::str::from_utf8(body).map_err(|_| PayloadError::NotUtf8)?;
-        let json = text.strip_prefix('\u{feff}').unwrap_or(text).trim_matches(JSON_WHITE_SPACE);
+        let json = text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(text)
+            .trim_matches(JSON_WHITE_SPACE);
         if json.is_empty() {
             return Err(PayloadError::Empty);
         }
@@ -70,7 +73,11 @@ impl Payload {
     pub fn from_form(encoded: &[u8]) -> Self {
         let mut fields = Map::new();
         for (name, value) in form_urlencoded::parse(encoded) {
-            add_field(&mut fields, name.into_owned(), Value::String(value.into_owned()));
+            add_field(
+                &mut fields,
+                name.into_owned(),
+                Value::String(value.into_owned()),
+            );
         }
         Self(Value::Object(fields).to_string())
     }
@@ -153,7 +160,11 @@ fn not_json(error: &serde_json::Error) -> PayloadError {
     let full = error.to_string();
     let place = format!(" at line {line} column {column}");
     let fault = full.strip_suffix(&place).unwrap_or(&full).to_owned();
-    PayloadError::NotJson { fault, line, column }
+    PayloadError::NotJson {
+        fault,
+        line,
+        column,
+    }
 }
 
 #[cfg(test)]
@@ -192,7 +203,10 @@ mod tests {
     #[test]
     fn an_invalid_payload_is_refused_with_the_reason() {
         assert_eq!(json(""), Err(PayloadError::Empty));
-        assert!(matches!(json("\u{a0}{}"), Err(PayloadError::NotJson { .. })));
+        assert!(matches!(
+            json("\u{a0}{}"),
+            Err(PayloadError::NotJson { .. })
+        ));
         assert_eq!(json(" null "), Err(PayloadError::Null));
         assert_eq!(Payload::from_json(b"\"\xff\""), Err(PayloadError::NotUtf8));
         assert_eq!(
@@ -215,8 +229,14 @@ mod tests {
     fn a_query_becomes_an_object_of_strings() {
         let form = |query: &str| Payload::from_form(query.as_bytes()).0;
         assert_eq!(form(""), "{}");
-        assert_eq!(form("a=1&b=x+y%26&a=2&c"), r#"{"a":["1","2"],"b":"x y&","c":""}"#);
-        assert_eq!(form("a[]=1&a[]=2&o[k]=v"), r#"{"a[]":["1","2"],"o[k]":"v"}"#);
+        assert_eq!(
+            form("a=1&b=x+y%26&a=2&c"),
+            r#"{"a":["1","2"],"b":"x y&","c":""}"#
+        );
+        assert_eq!(
+            form("a[]=1&a[]=2&o[k]=v"),
+            r#"{"a[]":["1","2"],"o[k]":"v"}"#
+        );
         assert_eq!(form("a=1;b=2"), r#"{"a":"1;b=2"}"#);
     }
 

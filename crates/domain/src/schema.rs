@@ -88,7 +88,10 @@ pub struct SchemaMismatch {
 
 impl AnswerSchema {
     pub fn parse(json: &Value) -> Result<Self, SchemaError> {
-        Ok(Self { json: json.clone(), validator: bounded_validator(json)? })
+        Ok(Self {
+            json: json.clone(),
+            validator: bounded_validator(json)?,
+        })
     }
 
     /// An upper bound for the time to compile a schema, measured like [`Self::cost`].
@@ -111,12 +114,18 @@ impl AnswerSchema {
         let text = unfenced(answer);
         if text.len() > MAX_ANSWER_BYTES {
             let too_long = format!("it is longer than {MAX_ANSWER_BYTES} bytes");
-            return Err(SchemaMismatch { for_model: too_long.clone(), for_reader: too_long });
+            return Err(SchemaMismatch {
+                for_model: too_long.clone(),
+                for_reader: too_long,
+            });
         }
         let value = parse_foreign_json(text, MAX_JSON_VALUES).map_err(|error| match error {
             ForeignJsonError::TooManyValues(_) => {
                 let too_many = format!("it has {error}");
-                SchemaMismatch { for_model: too_many.clone(), for_reader: too_many }
+                SchemaMismatch {
+                    for_model: too_many.clone(),
+                    for_reader: too_many,
+                }
             }
             ForeignJsonError::Invalid(error) => SchemaMismatch {
                 for_model: format!("It must contain only JSON: {error}"),
@@ -153,46 +162,81 @@ pub(crate) fn bounded_validator(json: &Value) -> Result<BoundedValidator, Schema
     if json.to_string().len() > MAX_BYTES {
         return Err(SchemaError::TooLong);
     }
-    let known =
-        |draft: &Value| draft.as_str().is_some_and(|uri| DRAFTS.iter().any(|known| uri.contains(known)));
+    let known = |draft: &Value| {
+        draft
+            .as_str()
+            .is_some_and(|uri| DRAFTS.iter().any(|known| uri.contains(known)))
+    };
     if json.get("$schema").is_some_and(|draft| !known(draft)) {
         return Err(SchemaError::Draft);
     }
-    let mut walk = Walk { root: json, left: MAX_SUBSCHEMAS, path: Vec::new(), patterns: HashSet::new() };
+    let mut walk = Walk {
+        root: json,
+        left: MAX_SUBSCHEMAS,
+        path: Vec::new(),
+        patterns: HashSet::new(),
+    };
     walk.check(json)?;
     let most = MAX_PATTERN_BYTES.min(MAX_PATTERNS_BYTES / walk.patterns.len().max(1));
     let invalid = |error: ValidationError<'_>| {
         let place = error.instance_path().as_str();
         let limit = match error.to_string().contains("regex") {
-            true => format!("; each of its {} patterns may take {most} bytes compiled", walk.patterns.len()),
+            true => format!(
+                "; each of its {} patterns may take {most} bytes compiled",
+                walk.patterns.len()
+            ),
             false => String::new(),
         };
-        SchemaError::Invalid(cut(&format!("{error}{}{limit}", at(place)), MAX_FAULT_BYTES))
+        SchemaError::Invalid(cut(
+            &format!("{error}{}{limit}", at(place)),
+            MAX_FAULT_BYTES,
+        ))
     };
-    let patterns = PatternOptions::regex().size_limit(most).dfa_size_limit(most);
-    let validator = jsonschema::options().offline().with_pattern_options(patterns).build(json);
-    Ok(BoundedValidator { validator: validator.map_err(invalid)?, subschemas: MAX_SUBSCHEMAS - walk.left })
+    let patterns = PatternOptions::regex()
+        .size_limit(most)
+        .dfa_size_limit(most);
+    let validator = jsonschema::options()
+        .offline()
+        .with_pattern_options(patterns)
+        .build(json);
+    Ok(BoundedValidator {
+        validator: validator.map_err(invalid)?,
+        subschemas: MAX_SUBSCHEMAS - walk.left,
+    })
 }
 
 fn fault(error: &ValidationError<'_>) -> String {
-    cut(&format!("- {error}{}", at(error.instance_path().as_str())), MAX_FAULT_BYTES)
+    cut(
+        &format!("- {error}{}", at(error.instance_path().as_str())),
+        MAX_FAULT_BYTES,
+    )
 }
 
 fn at(place: &str) -> Cow<'static, str> {
-    if place.is_empty() { Cow::Borrowed("") } else { Cow::Owned(format!(" at {place}")) }
+    if place.is_empty() {
+        Cow::Borrowed("")
+    } else {
+        Cow::Owned(format!(" at {place}"))
+    }
 }
 
 /// The content of the code fence, if the whole answer is fenced.
 fn unfenced(answer: &str) -> &str {
     let answer = answer.trim();
-    let inner = answer.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
+    let inner = answer
+        .strip_prefix("```")
+        .and_then(|rest| rest.strip_suffix("```"));
     let inner = inner.and_then(|inner| inner.split_once('\n'));
     // The opening fence may be followed by the name of a language.
-    inner.filter(|(language, _)| !language.contains(['{', '[', '"'])).map_or(answer, |(_, text)| text.trim())
+    inner
+        .filter(|(language, _)| !language.contains(['{', '[', '"']))
+        .map_or(answer, |(_, text)| text.trim())
 }
 
 fn scalars<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
-    values.filter(|value| !value.is_object() && !value.is_array()).count()
+    values
+        .filter(|value| !value.is_object() && !value.is_array())
+        .count()
 }
 
 /// How many bytes of JSON take as long to parse as this schema takes to compile, at most.
@@ -226,7 +270,10 @@ impl<'a> Walk<'a> {
                             self.patterns.extend(schemas.keys().map(String::as_str));
                             self.check(value)?;
                         }
-                        ("unevaluatedProperties" | "unevaluatedItems", Value::Bool(_) | Value::Object(_)) => {
+                        (
+                            "unevaluatedProperties" | "unevaluatedItems",
+                            Value::Bool(_) | Value::Object(_),
+                        ) => {
                             return Err(SchemaError::Unevaluated(name.clone()));
                         }
                         ("$dynamicRef" | "$recursiveRef" | "$id", Value::String(text)) => {
@@ -246,7 +293,10 @@ impl<'a> Walk<'a> {
     }
 
     fn charge(&mut self, subschemas: usize) -> Result<(), SchemaError> {
-        self.left = self.left.checked_sub(subschemas).ok_or(SchemaError::TooLarge)?;
+        self.left = self
+            .left
+            .checked_sub(subschemas)
+            .ok_or(SchemaError::TooLarge)?;
         Ok(())
     }
 
@@ -254,7 +304,9 @@ impl<'a> Walk<'a> {
         if self.path.contains(&target) {
             return Err(SchemaError::Recursive(cut(target, 100)));
         }
-        let pointer = target.strip_prefix('#').filter(|pointer| !pointer.contains('%'));
+        let pointer = target
+            .strip_prefix('#')
+            .filter(|pointer| !pointer.contains('%'));
         let found = pointer.and_then(|pointer| self.root.pointer(pointer));
         let found = found.ok_or_else(|| SchemaError::Reference(cut(target, 100)))?;
         if self.path.len() == MAX_REFERENCES {
@@ -274,7 +326,10 @@ mod tests {
     use super::*;
 
     fn refusal(schema: &Value) -> String {
-        AnswerSchema::parse(schema).map(|_| ()).unwrap_err().to_string()
+        AnswerSchema::parse(schema)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     }
 
     fn order() -> AnswerSchema {
@@ -300,7 +355,11 @@ mod tests {
             "```json\n{\"total\":1.50}\n```",
             "```\n{\"total\":1.50}\n```\n",
         ] {
-            assert_eq!(schema.validate_answer(answer), Ok(r#"{"total":1.50}"#), "{answer}");
+            assert_eq!(
+                schema.validate_answer(answer),
+                Ok(r#"{"total":1.50}"#),
+                "{answer}"
+            );
         }
         let text = AnswerSchema::parse(&json!({ "type": "string" })).unwrap();
         assert_eq!(text.validate_answer("\"```\""), Ok("\"```\""));
@@ -309,12 +368,31 @@ mod tests {
     #[test]
     fn a_mismatch_is_quoted_to_the_model_but_not_to_the_reader() {
         let schema = order();
-        let mismatch = schema.validate_answer(r#"{"total":"secret","lines":[1,-2],"more":1}"#).unwrap_err();
+        let mismatch = schema
+            .validate_answer(r#"{"total":"secret","lines":[1,-2],"more":1}"#)
+            .unwrap_err();
         let says = ["at /total", "at /lines/1", "more"];
-        assert!(says.iter().any(|says| mismatch.for_model.contains(says)), "{}", mismatch.for_model);
-        assert!(!mismatch.for_reader.contains("secret"), "{}", mismatch.for_reader);
-        assert!(mismatch.for_reader.contains(" at /"), "{}", mismatch.for_reader);
-        for answer in ["It is 1.50.", "{\"total\":1} and so on", "```json\n{\"total\":1}", ""] {
+        assert!(
+            says.iter().any(|says| mismatch.for_model.contains(says)),
+            "{}",
+            mismatch.for_model
+        );
+        assert!(
+            !mismatch.for_reader.contains("secret"),
+            "{}",
+            mismatch.for_reader
+        );
+        assert!(
+            mismatch.for_reader.contains(" at /"),
+            "{}",
+            mismatch.for_reader
+        );
+        for answer in [
+            "It is 1.50.",
+            "{\"total\":1} and so on",
+            "```json\n{\"total\":1}",
+            "",
+        ] {
             assert_eq!(
                 schema.validate_answer(answer).unwrap_err().for_reader,
                 "it is not valid JSON",
@@ -332,9 +410,15 @@ mod tests {
             (json!({ "pattern": "(" }), "regex"),
             (json!({ "pattern": "(?=x)" }), "regex"),
             (json!({ "pattern": "(a{1000}){1000}" }), "regex"),
-            (json!({ "$schema": "http://json-schema.org/draft-04/schema#" }), "`$schema`"),
+            (
+                json!({ "$schema": "http://json-schema.org/draft-04/schema#" }),
+                "`$schema`",
+            ),
             (json!({ "$schema": 4 }), "`$schema`"),
-            (json!({ "description": "x".repeat(MAX_BYTES) }), "longer than 32768 bytes"),
+            (
+                json!({ "description": "x".repeat(MAX_BYTES) }),
+                "longer than 32768 bytes",
+            ),
         ] {
             let message = refusal(&schema);
             assert!(message.contains(says), "{says}: {message}");
@@ -350,15 +434,30 @@ mod tests {
             } })
         };
         for (schema, says) in [
-            (json!({ "$ref": "https://example.com/schema.json" }), "must point into"),
+            (
+                json!({ "$ref": "https://example.com/schema.json" }),
+                "must point into",
+            ),
             (json!({ "$ref": "file:///etc/passwd" }), "must point into"),
             (json!({ "$ref": "#/$defs/gone" }), "must point into"),
-            (json!({ "$id": "http://x/", "type": "object" }), "must point into"),
+            (
+                json!({ "$id": "http://x/", "type": "object" }),
+                "must point into",
+            ),
             (json!({ "$dynamicRef": "#x" }), "must point into"),
             (json!({ "$ref": "#" }), "refers to itself"),
-            (within(json!({ "x": { "$ref": "#/$defs/a" } })), "refers to itself"),
-            (within(json!({ "$defs": { "$ref": "#/$defs/b" } })), "refers to itself"),
-            (json!({ "properties": { "x": { "$ref": "#/properties" } } }), "refers to itself"),
+            (
+                within(json!({ "x": { "$ref": "#/$defs/a" } })),
+                "refers to itself",
+            ),
+            (
+                within(json!({ "$defs": { "$ref": "#/$defs/b" } })),
+                "refers to itself",
+            ),
+            (
+                json!({ "properties": { "x": { "$ref": "#/properties" } } }),
+                "refers to itself",
+            ),
         ] {
             let message = refusal(&schema);
             assert!(message.contains(says), "{schema}: {message}");
@@ -370,7 +469,11 @@ mod tests {
         let mut defs = serde_json::Map::new();
         for level in 0..levels {
             let next = json!({ "$ref": format!("#/$defs/l{}", level + 1) });
-            let all = if twice { vec![next.clone(), next] } else { vec![next] };
+            let all = if twice {
+                vec![next.clone(), next]
+            } else {
+                vec![next]
+            };
             defs.insert(format!("l{level}"), json!({ "allOf": all }));
         }
         defs.insert(format!("l{levels}"), json!({ "type": "object" }));
@@ -380,7 +483,8 @@ mod tests {
     #[test]
     fn many_large_patterns_are_refused_and_a_few_are_not() {
         let schema = |count: usize, pattern: &str| {
-            let patterns = (0..count).map(|n| (n.to_string(), json!({ "pattern": format!("{pattern}{n}") })));
+            let patterns =
+                (0..count).map(|n| (n.to_string(), json!({ "pattern": format!("{pattern}{n}") })));
             json!({ "properties": serde_json::Map::from_iter(patterns) })
         };
         assert!(AnswerSchema::parse(&schema(1, "[a-z]{5000}")).is_ok());
@@ -389,7 +493,8 @@ mod tests {
             refusal(&schema(900, "[a-z]{5000}"))
                 .contains("each of its 900 patterns may take 9320 bytes compiled")
         );
-        let named = json!({ "patternProperties": { "[a-z]{5000}": {} }, "items": schema(900, "x") });
+        let named =
+            json!({ "patternProperties": { "[a-z]{5000}": {} }, "items": schema(900, "x") });
         assert!(AnswerSchema::parse(&named).is_err());
     }
 
@@ -406,12 +511,26 @@ mod tests {
         let items = json!({ "anyOf": [{ "type": "integer" }, { "type": "object" }] });
         let schema = AnswerSchema::parse(&json!({ "type": "array", "items": items })).unwrap();
         let answer = |count: usize| format!("[{}[]]", "[],".repeat(count));
-        let mismatch = schema.validate_answer(&answer(MAX_JSON_VALUES - 2)).unwrap_err();
-        assert!(mismatch.for_model.contains("at /0"), "{}", mismatch.for_model);
+        let mismatch = schema
+            .validate_answer(&answer(MAX_JSON_VALUES - 2))
+            .unwrap_err();
+        assert!(
+            mismatch.for_model.contains("at /0"),
+            "{}",
+            mismatch.for_model
+        );
         assert!(mismatch.for_model.len() < 400, "{}", mismatch.for_model);
-        let mismatch = schema.validate_answer(&answer(MAX_JSON_VALUES - 1)).unwrap_err();
+        let mismatch = schema
+            .validate_answer(&answer(MAX_JSON_VALUES - 1))
+            .unwrap_err();
         assert_eq!(mismatch.for_reader, "it has more than 20000 JSON values");
-        assert!(schema.validate_answer(&answer(200_000)).unwrap_err().for_reader.contains("262144 bytes"));
+        assert!(
+            schema
+                .validate_answer(&answer(200_000))
+                .unwrap_err()
+                .for_reader
+                .contains("262144 bytes")
+        );
     }
 
     #[test]
@@ -422,7 +541,12 @@ mod tests {
         assert!(refusal(&each(8)).contains("more than 4096 subschemas"));
         assert!(AnswerSchema::parse(&each(6)).is_ok());
         assert!(refusal(&chain(600, false)).contains("32 references in a row"));
-        assert!(AnswerSchema::parse(&chain(30, false)).unwrap().validate_answer("{}").is_ok());
+        assert!(
+            AnswerSchema::parse(&chain(30, false))
+                .unwrap()
+                .validate_answer("{}")
+                .is_ok()
+        );
         let slow = AnswerSchema::parse(&json!({ "type": "string", "pattern": "^(a+)+$" })).unwrap();
         let answer = json!("a".repeat(100_000) + "b").to_string();
         assert!(slow.validate_answer(&answer).is_err());

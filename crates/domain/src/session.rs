@@ -28,7 +28,9 @@ pub struct Session {
 impl Session {
     /// A session that begins now.
     pub fn new(now: Moment) -> Self {
-        Self { expires_at: now.plus(LIFETIME) }
+        Self {
+            expires_at: now.plus(LIFETIME),
+        }
     }
 
     pub const fn expires_at(self) -> Moment {
@@ -52,10 +54,13 @@ impl Session {
     /// admin token is configured.
     pub fn unsealed(text: &str, admin_token: &[u8], now: Moment) -> Option<Self> {
         let (expiry, seal) = text.split_once('.')?;
-        let session = Self { expires_at: Moment::from_millis(expiry.parse().ok()?) };
+        let session = Self {
+            expires_at: Moment::from_millis(expiry.parse().ok()?),
+        };
         // In constant time. The whole text is compared, so that only one spelling is valid.
         let sealed = crate::is_secret(text.as_bytes(), session.sealed(admin_token).as_bytes());
-        (sealed && !seal.is_empty() && !admin_token.is_empty() && now < session.expires_at).then_some(session)
+        (sealed && !seal.is_empty() && !admin_token.is_empty() && now < session.expires_at)
+            .then_some(session)
     }
 
     fn mac(self, label: &str, admin_token: &[u8]) -> Hmac<Sha256> {
@@ -91,19 +96,35 @@ mod tests {
     fn another_admin_token_ends_every_session() {
         let sealed = Session::new(NOW).sealed(b"the admin token");
         assert_eq!(Session::unsealed(&sealed, b"another", NOW), None);
-        assert_eq!(Session::unsealed(&Session::new(NOW).sealed(b""), b"", NOW), None);
+        assert_eq!(
+            Session::unsealed(&Session::new(NOW).sealed(b""), b"", NOW),
+            None
+        );
     }
 
     #[test]
     fn the_public_id_identifies_a_session_and_contains_no_part_of_its_seal() {
-        let (session, later) = (Session::new(NOW), Session::new(NOW.plus(Duration::from_millis(1))));
+        let (session, later) = (
+            Session::new(NOW),
+            Session::new(NOW.plus(Duration::from_millis(1))),
+        );
         let id = session.public_id(b"the admin token");
         assert_eq!(id, session.public_id(b"the admin token"));
         assert_ne!(id, later.public_id(b"the admin token"));
         let sealed = session.sealed(b"the admin token");
-        assert!(id.len() == PUBLIC_ID_DIGITS && !sealed.contains(&id), "{id} is in {sealed}");
-        for text in [id.clone(), format!("{}.{id}", session.expires_at().millis())] {
-            assert_eq!(Session::unsealed(&text, b"the admin token", NOW), None, "{text}");
+        assert!(
+            id.len() == PUBLIC_ID_DIGITS && !sealed.contains(&id),
+            "{id} is in {sealed}"
+        );
+        for text in [
+            id.clone(),
+            format!("{}.{id}", session.expires_at().millis()),
+        ] {
+            assert_eq!(
+                Session::unsealed(&text, b"the admin token", NOW),
+                None,
+                "{text}"
+            );
         }
     }
 
@@ -112,10 +133,17 @@ mod tests {
         let sealed = Session::new(NOW).sealed(b"the admin token");
         let (expiry, seal) = sealed.split_once('.').unwrap();
         let later = expiry.parse::<u64>().unwrap() + 1;
-        for forged in
-            [format!("{later}.{seal}"), format!("{expiry}."), format!("+{sealed}"), format!("0{sealed}")]
-        {
-            assert_eq!(Session::unsealed(&forged, b"the admin token", NOW), None, "{forged}");
+        for forged in [
+            format!("{later}.{seal}"),
+            format!("{expiry}."),
+            format!("+{sealed}"),
+            format!("0{sealed}"),
+        ] {
+            assert_eq!(
+                Session::unsealed(&forged, b"the admin token", NOW),
+                None,
+                "{forged}"
+            );
         }
     }
 

@@ -125,7 +125,9 @@ impl Task {
     /// When a task expires that has ended: after the retention, but not before the end of the
     /// idempotency window.
     pub fn final_expiry(created_at: Moment, finished_at: Moment, retention: Duration) -> Moment {
-        finished_at.plus(retention).max(created_at.plus(IDEMPOTENCY_WINDOW))
+        finished_at
+            .plus(retention)
+            .max(created_at.plus(IDEMPOTENCY_WINDOW))
     }
 
     /// Why the store refused a claim, given the record that it found.
@@ -137,7 +139,9 @@ impl Task {
     ) -> ClaimRefusal {
         match Self::refusal(found, wanted, now) {
             ClaimRefusal::Exhausted
-                if found.is_some_and(|task| task.attempt < max_attempts && task.must_run_alone(now)) =>
+                if found.is_some_and(|task| {
+                    task.attempt < max_attempts && task.must_run_alone(now)
+                }) =>
             {
                 ClaimRefusal::MustRunAlone
             }
@@ -149,7 +153,8 @@ impl Task {
     /// stays true after a later attempt is released: that attempt may have ended before it
     /// reached the step that killed the worker.
     pub fn must_run_alone(&self, now: Moment) -> bool {
-        let lost_now = self.status == Status::Started && self.lease_until.is_none_or(|until| until <= now);
+        let lost_now =
+            self.status == Status::Started && self.lease_until.is_none_or(|until| until <= now);
         self.worker_lost || lost_now
     }
 
@@ -168,8 +173,7 @@ impl Task {
     /// Whether an outcome is consistent with a status: a SUCCESS has a non-empty answer, and no
     /// other status has an answer. Any other record is damaged.
     pub fn can_have_ended(status: Status, ended: Option<&Ended>) -> bool {
-        let answered =
-            !matches!(ended.map(|ended| &ended.outcome), Some(Outcome::Success(answer)) if answer.is_blank());
+        let answered = !matches!(ended.map(|ended| &ended.outcome), Some(Outcome::Success(answer)) if answer.is_blank());
         answered && ended.map(Ended::status) == status.has_ended().then_some(status)
     }
 
@@ -204,7 +208,10 @@ impl Fault {
     }
 
     pub fn transient(kind: ErrorType, message: impl Into<String>) -> Self {
-        Self::Transient { failure: Failure::transient(kind, message), retry_after: None }
+        Self::Transient {
+            failure: Failure::transient(kind, message),
+            retry_after: None,
+        }
     }
 }
 
@@ -233,12 +240,18 @@ pub struct RetryPolicy {
 pub fn after_fault(fault: Fault, attempt: u32, spent: Duration, policy: RetryPolicy) -> AttemptEnd {
     match fault {
         Fault::Permanent(failure) => AttemptEnd::Fail(failure),
-        Fault::Transient { failure, retry_after } => {
+        Fault::Transient {
+            failure,
+            retry_after,
+        } => {
             let pause = retry_after.unwrap_or_default().max(back_off(attempt));
             if attempt >= policy.max_attempts || spent.saturating_add(pause) >= policy.timeout {
                 AttemptEnd::Fail(failure)
             } else {
-                AttemptEnd::Release { pause, why: failure }
+                AttemptEnd::Release {
+                    pause,
+                    why: failure,
+                }
             }
         }
     }
@@ -271,7 +284,10 @@ impl Ended {
 
     /// A failure before any call to a model.
     pub const fn without_usage(failure: Failure) -> Self {
-        Self { outcome: Outcome::Failure(failure), usage: None }
+        Self {
+            outcome: Outcome::Failure(failure),
+            usage: None,
+        }
     }
 }
 
@@ -286,7 +302,8 @@ impl Failure {
 
     pub fn never_alone() -> Self {
         let hours = LONGEST_WAIT.as_secs() / 3600;
-        let message = format!("The task lost its worker and waited {hours} hours to run again alone");
+        let message =
+            format!("The task lost its worker and waited {hours} hours to run again alone");
         Self::transient(ErrorType::WorkerLost, message)
     }
 
@@ -331,26 +348,51 @@ mod tests {
         let earlier = NOW.minus(Duration::from_secs(5));
         assert_eq!(refusal(&task(Status::Success, None)), ClaimRefusal::Ended);
         assert_eq!(refusal(&task(Status::Failure, None)), ClaimRefusal::Ended);
-        assert_eq!(refusal(&task(Status::Started, Some(later))), ClaimRefusal::Held { until: later });
-        assert_eq!(refusal(&task(Status::Started, Some(earlier))), ClaimRefusal::Exhausted);
-        assert_eq!(refusal(&task(Status::Pending, None)), ClaimRefusal::Exhausted);
-        assert_eq!(refusal(&task(Status::Pending, Some(later))), ClaimRefusal::Held { until: later });
+        assert_eq!(
+            refusal(&task(Status::Started, Some(later))),
+            ClaimRefusal::Held { until: later }
+        );
+        assert_eq!(
+            refusal(&task(Status::Started, Some(earlier))),
+            ClaimRefusal::Exhausted
+        );
+        assert_eq!(
+            refusal(&task(Status::Pending, None)),
+            ClaimRefusal::Exhausted
+        );
+        assert_eq!(
+            refusal(&task(Status::Pending, Some(later))),
+            ClaimRefusal::Held { until: later }
+        );
         let other = TaskId::new(Moment::from_millis(2), TaskKey::random([0; 10]));
         let found = task(Status::Pending, None);
-        assert_eq!(Task::claim_refusal(Some(&found), other, NOW, 1), ClaimRefusal::Gone);
+        assert_eq!(
+            Task::claim_refusal(Some(&found), other, NOW, 1),
+            ClaimRefusal::Gone
+        );
         assert_eq!(Task::claim_refusal(None, other, NOW, 1), ClaimRefusal::Gone);
     }
 
     #[test]
     fn a_task_that_lost_its_worker_runs_alone_until_its_attempts_are_used_up() {
-        let (earlier, later) = (NOW.minus(Duration::from_secs(5)), NOW.plus(Duration::from_secs(5)));
-        let refusal = |task: &Task, max_attempts| Task::claim_refusal(Some(task), task.id, NOW, max_attempts);
+        let (earlier, later) = (
+            NOW.minus(Duration::from_secs(5)),
+            NOW.plus(Duration::from_secs(5)),
+        );
+        let refusal =
+            |task: &Task, max_attempts| Task::claim_refusal(Some(task), task.id, NOW, max_attempts);
         let lost = task(Status::Started, Some(earlier));
         assert_eq!(refusal(&lost, 2), ClaimRefusal::MustRunAlone);
         assert_eq!(refusal(&lost, 1), ClaimRefusal::Exhausted);
-        let released = Task { worker_lost: true, ..task(Status::Pending, Some(earlier)) };
+        let released = Task {
+            worker_lost: true,
+            ..task(Status::Pending, Some(earlier))
+        };
         assert_eq!(refusal(&released, 2), ClaimRefusal::MustRunAlone);
-        let paused = Task { worker_lost: true, ..task(Status::Pending, Some(later)) };
+        let paused = Task {
+            worker_lost: true,
+            ..task(Status::Pending, Some(later))
+        };
         assert_eq!(refusal(&paused, 2), ClaimRefusal::Held { until: later });
         assert!(!task(Status::Started, Some(later)).must_run_alone(NOW));
         assert!(!task(Status::Pending, Some(earlier)).must_run_alone(NOW));
@@ -359,7 +401,10 @@ mod tests {
     #[test]
     fn an_outcome_is_consistent_with_its_status_and_a_success_has_an_answer() {
         let answered = |text: &str| Ended {
-            outcome: Outcome::Success(Answer { answer: text.to_owned(), ..Answer::default() }),
+            outcome: Outcome::Success(Answer {
+                answer: text.to_owned(),
+                ..Answer::default()
+            }),
             usage: None,
         };
         let failed = Ended::without_usage(Failure::worker_lost());
@@ -370,7 +415,9 @@ mod tests {
         assert!(!fits(Status::Success, Some(&answered(" \n"))));
         assert!(!fits(Status::Success, Some(&failed)) && !fits(Status::Success, None));
         assert!(!fits(Status::Failure, Some(&answered("yes"))) && !fits(Status::Failure, None));
-        assert!(!fits(Status::Pending, Some(&failed)) && !fits(Status::Started, Some(&answered("yes"))));
+        assert!(
+            !fits(Status::Pending, Some(&failed)) && !fits(Status::Started, Some(&answered("yes")))
+        );
     }
 
     #[test]

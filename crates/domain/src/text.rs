@@ -5,7 +5,11 @@ pub fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
-    format!("{}… [cut, {} bytes in all]", &text[..text.floor_char_boundary(most)], text.len())
+    format!(
+        "{}… [cut, {} bytes in all]",
+        &text[..text.floor_char_boundary(most)],
+        text.len()
+    )
 }
 
 #[cfg(test)]

@@ -33,7 +33,9 @@ impl WebhookToken {
     /// Parses a token from a URL: 16 to 128 letters, digits, `-` and `_`.
     pub fn parse(text: &str) -> Option<Self> {
         let well_formed = (Self::MIN_BYTES..=Self::MAX_BYTES).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         well_formed.then(|| Self(text.to_ascii_lowercase()))
     }
 
@@ -111,7 +113,11 @@ pub struct WeakAdminToken;
 
 /// Refuses an admin token that is easy to guess.
 pub fn check_admin_token(token: &str) -> Result<(), WeakAdminToken> {
-    if token.trim().chars().count() < MIN_ADMIN_TOKEN { Err(WeakAdminToken) } else { Ok(()) }
+    if token.trim().chars().count() < MIN_ADMIN_TOKEN {
+        Err(WeakAdminToken)
+    } else {
+        Ok(())
+    }
 }
 
 impl Eq for TokenHash {}
@@ -131,7 +137,10 @@ mod tests {
         assert_eq!(first, WebhookToken::derive(b"secret", AGENT, 1));
         assert_ne!(first, WebhookToken::derive(b"secret", AGENT, 2));
         assert_ne!(first, WebhookToken::derive(b"other", AGENT, 1));
-        assert_ne!(first, WebhookToken::derive(b"secret", AgentId::random([8; 16]), 1));
+        assert_ne!(
+            first,
+            WebhookToken::derive(b"secret", AgentId::random([8; 16]), 1)
+        );
         assert_eq!(first.expose().len(), 40);
     }
 
@@ -182,7 +191,13 @@ mod tests {
 
     #[test]
     fn malformed_tokens_are_refused() {
-        for text in ["", "nope", "a\0bcdefghijklmnop", "é123456789012345", &"x".repeat(129)] {
+        for text in [
+            "",
+            "nope",
+            "a\0bcdefghijklmnop",
+            "é123456789012345",
+            &"x".repeat(129),
+        ] {
             assert!(WebhookToken::parse(text).is_none(), "{text}");
         }
     }

@@ -67,7 +67,9 @@ struct RequestTimedOut;
 /// Serves the routes until Lambda ends the process.
 pub async fn serve(routes: Router) -> Result<(), Error> {
     let routes = routes.layer(from_fn(with_timeout));
-    let handler = ServiceBuilder::new().map_request(with_encoded_path).service(Adapter::from(routes));
+    let handler = ServiceBuilder::new()
+        .map_request(with_encoded_path)
+        .service(Adapter::from(routes));
     lambda_runtime::run(handler).await
 }
 
@@ -91,7 +93,12 @@ fn with_encoded_path(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<Lambd
 /// key. Such a key is refused like a key that is not UTF-8. API Gateway also joins repeated
 /// headers with commas. Two blank headers become a comma, which is not a key.
 fn restore_idempotency_key(headers: &mut HeaderMap) {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY).map(|value| value.as_bytes().to_vec()) else { return };
+    let Some(key) = headers
+        .get(IDEMPOTENCY_KEY)
+        .map(|value| value.as_bytes().to_vec())
+    else {
+        return;
+    };
     if String::from_utf8_lossy(&key).contains(char::REPLACEMENT_CHARACTER)
         && let Ok(not_utf8) = HeaderValue::from_bytes(b"\xff")
     {
@@ -102,7 +109,9 @@ fn restore_idempotency_key(headers: &mut HeaderMap) {
 }
 
 fn encode_path(decoded: &str) -> String {
-    let has_dot_segment = decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
+    let has_dot_segment = decoded
+        .split(['/', '\\'])
+        .any(|segment| matches!(segment, "." | ".."));
     match has_dot_segment {
         true => NO_ROUTE.to_owned(),
         false => utf8_percent_encode(decoded, NOT_IN_PATH).to_string(),
@@ -138,15 +147,24 @@ mod tests {
         let payload: LambdaRequest = serde_json::from_value(event).unwrap();
         let event = with_encoded_path(LambdaEvent::new(payload, Context::default()));
         let request: lambda_http::Request = event.payload.into();
-        (request.uri().path().to_owned(), request.uri().query().unwrap_or_default().to_owned())
+        (
+            request.uri().path().to_owned(),
+            request.uri().query().unwrap_or_default().to_owned(),
+        )
     }
 
     #[test]
     fn a_decoded_path_reaches_the_routes_as_the_caller_sent_it() {
         for (decoded, sent) in [
             ("/api/webhooks/agents/token", "/api/webhooks/agents/token"),
-            ("/api/webhooks/agents/token#", "/api/webhooks/agents/token%23"),
-            ("/api/webhooks/agents/token?x=1", "/api/webhooks/agents/token%3Fx=1"),
+            (
+                "/api/webhooks/agents/token#",
+                "/api/webhooks/agents/token%23",
+            ),
+            (
+                "/api/webhooks/agents/token?x=1",
+                "/api/webhooks/agents/token%3Fx=1",
+            ),
             ("/api/secrets/team/open ai", "/api/secrets/team/open%20ai"),
             ("/api/secrets/50%", "/api/secrets/50%25"),
             ("/api/secrets/%2e%2e", "/api/secrets/%252e%252e"),
@@ -157,7 +175,11 @@ mod tests {
             ("/api/agents/...", "/api/agents/..."),
             ("//api//session", "//api//session"),
         ] {
-            assert_eq!(seen(decoded, "a=b"), (sent.to_owned(), "a=b".to_owned()), "{decoded:?}");
+            assert_eq!(
+                seen(decoded, "a=b"),
+                (sent.to_owned(), "a=b".to_owned()),
+                "{decoded:?}"
+            );
         }
     }
 
@@ -167,7 +189,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(value).unwrap());
             restore_idempotency_key(&mut headers);
-            headers.get(IDEMPOTENCY_KEY).map(|value| String::from_utf8(value.as_bytes().to_vec()).ok())
+            headers
+                .get(IDEMPOTENCY_KEY)
+                .map(|value| String::from_utf8(value.as_bytes().to_vec()).ok())
         };
         assert_eq!(key("order-\u{fffd}"), Some(None), "not UTF-8");
         assert_eq!(key(","), None);
@@ -178,19 +202,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_hangs_gets_503_before_api_gateway_gives_up() {
         let hangs = || async { std::future::pending::<()>().await };
-        let mut routes = Router::new().route("/", get(hangs)).layer(from_fn(with_timeout));
+        let mut routes = Router::new()
+            .route("/", get(hangs))
+            .layer(from_fn(with_timeout));
         let began = tokio::time::Instant::now();
-        let response = routes.call(Request::<axum::body::Body>::default()).await.unwrap();
+        let response = routes
+            .call(Request::<axum::body::Body>::default())
+            .await
+            .unwrap();
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
-        assert!(began.elapsed() < Duration::from_secs(29), "the function's own timeout");
+        assert!(
+            began.elapsed() < Duration::from_secs(29),
+            "the function's own timeout"
+        );
     }
 
     #[test]
     fn a_path_with_dot_segments_has_no_route() {
-        for decoded in
-            ["/api/agents/../session", "/api/agents/..", "/./api/session", "/api/agents/..\\session"]
-        {
+        for decoded in [
+            "/api/agents/../session",
+            "/api/agents/..",
+            "/./api/session",
+            "/api/agents/..\\session",
+        ] {
             assert_eq!(seen(decoded, "").0, NO_ROUTE, "{decoded:?}");
         }
     }
@@ -202,7 +237,11 @@ mod tests {
             (r#"q="x"<y>#z"#, "q=%22x%22%3Cy%3E%23z"),
             ("q=ü {|}^`", "q=%C3%BC%20{|}^`"),
         ] {
-            assert_eq!(seen("/api/webhooks/agents/token", raw).1, seen_query, "{raw:?}");
+            assert_eq!(
+                seen("/api/webhooks/agents/token", raw).1,
+                seen_query,
+                "{raw:?}"
+            );
         }
     }
 }

@@ -44,7 +44,11 @@ async fn run() -> ExitCode {
         Err(ClientError::TaskFailed) => ExitCode::FAILURE,
         Err(error) => {
             eprint_line(format!("error: {}", error_chain(&error)));
-            ExitCode::from(if matches!(error, ClientError::Usage(_)) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, ClientError::Usage(_)) {
+                2
+            } else {
+                1
+            })
         }
     }
 }

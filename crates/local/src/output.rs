@@ -21,7 +21,11 @@ pub fn eprint_line(line: impl AsRef<str>) {
 }
 
 fn write_line(mut stream: impl Write + IsTerminal, line: &str) {
-    let line = if stream.is_terminal() { printable(line) } else { Cow::Borrowed(line) };
+    let line = if stream.is_terminal() {
+        printable(line)
+    } else {
+        Cow::Borrowed(line)
+    };
     let _ = writeln!(stream, "{line}");
 }
 

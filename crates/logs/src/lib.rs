@@ -44,15 +44,26 @@ pub fn to_lambda() {
 }
 
 /// Like [`to_lambda`], for the function that runs agents: with metrics and traces.
-pub fn to_traced_lambda(metrics: Option<Metrics>, traces: Option<impl Layer<Registry> + Send + Sync>) {
+pub fn to_traced_lambda(
+    metrics: Option<Metrics>,
+    traces: Option<impl Layer<Registry> + Send + Sync>,
+) {
     let lines = JsonLines::new(std::io::stdout).with_metrics(metrics);
-    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
+    tracing_subscriber::registry()
+        .with(traces)
+        .with(levels())
+        .with(untraced(lines))
+        .init();
 }
 
 /// Logs JSON to stderr, for the local server.
 pub fn to_stderr(traces: Option<impl Layer<Registry> + Send + Sync>) {
     let lines = JsonLines::new(std::io::stderr);
-    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
+    tracing_subscriber::registry()
+        .with(traces)
+        .with(levels())
+        .with(untraced(lines))
+        .init();
 }
 
 /// Logs text to stderr, for people.
@@ -61,17 +72,25 @@ pub fn to_terminal(traces: Option<impl Layer<Registry> + Send + Sync>) {
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-    tracing_subscriber::registry().with(traces).with(levels()).with(untraced(lines)).init();
+    tracing_subscriber::registry()
+        .with(traces)
+        .with(levels())
+        .with(untraced(lines))
+        .init();
 }
 
 /// The minimum level. The MCP SDK (`rmcp`) is silenced because it quotes responses of servers.
 pub fn levels() -> Targets {
-    Targets::new().with_default(LevelFilter::INFO).with_target("rmcp", LevelFilter::OFF)
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("rmcp", LevelFilter::OFF)
 }
 
 fn untraced<S>(lines: impl Layer<S> + Send + Sync) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    lines.with_filter(filter_fn(|metadata: &Metadata<'_>| !metadata.is_span() || metadata.target() != TRACED))
+    lines.with_filter(filter_fn(|metadata: &Metadata<'_>| {
+        !metadata.is_span() || metadata.target() != TRACED
+    }))
 }

@@ -25,7 +25,11 @@ pub(crate) struct JsonLines<W> {
 
 impl<W> JsonLines<W> {
     pub(crate) fn new(writer: W) -> Self {
-        Self { writer, clock: Clock::system(), metrics: None }
+        Self {
+            writer,
+            clock: Clock::system(),
+            metrics: None,
+        }
     }
 
     pub(crate) fn with_metrics(self, metrics: Option<Metrics>) -> Self {
@@ -59,7 +63,11 @@ where
         let mut line = SpanFields::default();
         line.put("timestamp", now.rfc3339());
         line.put("level", event.metadata().level().as_str());
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context
+            .event_scope(event)
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
             if let Some(SpanFields(fields)) = span.extensions().get() {
                 line.0.extend(fields.clone());
             }
@@ -73,7 +81,10 @@ where
         text.push('\n');
         // One write, so that lines are not interleaved. An error is ignored because there is no
         // other place to report it.
-        let _ = self.writer.make_writer_for(event.metadata()).write_all(text.as_bytes());
+        let _ = self
+            .writer
+            .make_writer_for(event.metadata())
+            .write_all(text.as_bytes());
     }
 }
 
@@ -175,10 +186,12 @@ mod tests {
         let written = lines(
             |layer| layer,
             || {
-                let invocation = tracing::info_span!("invoke", requestId = "r-1", xrayTraceId = "Root=1");
+                let invocation =
+                    tracing::info_span!("invoke", requestId = "r-1", xrayTraceId = "Root=1");
                 let _invocation = invocation.enter();
                 let task =
-                    tracing::info_span!("task", task_id = %"t-1", agent_id = tracing::field::Empty).entered();
+                    tracing::info_span!("task", task_id = %"t-1", agent_id = tracing::field::Empty)
+                        .entered();
                 task.record("agent_id", "a-1");
                 tracing::warn!(status = 503, slow = true, "line\nbreak and \"quotes\"");
             },
@@ -196,10 +209,16 @@ mod tests {
     #[test]
     fn every_line_has_the_level_and_the_timestamp_that_lambda_filters_by() {
         let written = lines(|layer| layer, || tracing::info!("ready"));
-        assert_eq!((&written[0]["level"], &written[0]["message"]), (&json!("INFO"), &json!("ready")));
+        assert_eq!(
+            (&written[0]["level"], &written[0]["message"]),
+            (&json!("INFO"), &json!("ready"))
+        );
         let timestamp = written[0]["timestamp"].as_str().unwrap();
         let rfc3339 = time::format_description::well_known::Rfc3339;
-        assert!(time::OffsetDateTime::parse(timestamp, &rfc3339).is_ok(), "{timestamp}");
+        assert!(
+            time::OffsetDateTime::parse(timestamp, &rfc3339).is_ok(),
+            "{timestamp}"
+        );
     }
 
     #[test]
@@ -209,10 +228,16 @@ mod tests {
             tracing::info!(outcome = "success", "something else");
         };
         let has_metrics = |lines: Vec<Value>| -> Vec<bool> {
-            lines.iter().map(|line| line.get("_aws").is_some()).collect()
+            lines
+                .iter()
+                .map(|line| line.get("_aws").is_some())
+                .collect()
         };
         let metrics = Some(Metrics::for_stack("agents"));
-        assert_eq!(has_metrics(lines(|layer| layer.with_metrics(metrics), events)), [true, false]);
+        assert_eq!(
+            has_metrics(lines(|layer| layer.with_metrics(metrics), events)),
+            [true, false]
+        );
         assert_eq!(has_metrics(lines(|layer| layer, events)), [false, false]);
     }
 }

@@ -42,11 +42,14 @@ impl Metrics {
 
     /// From `AGENT_WEBHOOKS_METRICS_STACK`, the name of the stack. `None` if it is not set.
     pub fn from_env(env: &Env) -> Option<Self> {
-        env.optional("AGENT_WEBHOOKS_METRICS_STACK").map(Self::for_stack)
+        env.optional("AGENT_WEBHOOKS_METRICS_STACK")
+            .map(Self::for_stack)
     }
 
     pub fn for_stack(stack: impl Into<String>) -> Self {
-        Self { stack: stack.into() }
+        Self {
+            stack: stack.into(),
+        }
     }
 
     /// Adds metrics to a log line, under `_aws`.
@@ -78,7 +81,9 @@ mod tests {
     use super::*;
 
     fn embedded(line: Value) -> Value {
-        let Value::Object(mut line) = line else { panic!("not an object") };
+        let Value::Object(mut line) = line else {
+            panic!("not an object")
+        };
         Metrics::for_stack("agents").embed(&mut line, Moment::from_millis(1_767_225_600_042));
         Value::Object(line)
     }
@@ -92,8 +97,14 @@ mod tests {
 
     /// Checks a line against the specification.
     fn check(line: &Value) {
-        assert!(line["_aws"]["Timestamp"].is_u64(), "milliseconds since 1970");
-        assert!(line.to_string().len() < 256 * 1024, "the smallest limit documented for an event");
+        assert!(
+            line["_aws"]["Timestamp"].is_u64(),
+            "milliseconds since 1970"
+        );
+        assert!(
+            line.to_string().len() < 256 * 1024,
+            "the smallest limit documented for an event"
+        );
         let directives = line["_aws"]["CloudWatchMetrics"].as_array().unwrap();
         assert!(!directives.is_empty());
         for directive in directives {
@@ -103,14 +114,19 @@ mod tests {
                 let set = set.as_array().unwrap();
                 assert!(set.len() <= 30, "at most 30 dimensions in a set");
                 for dimension in set {
-                    let value = line[dimension.as_str().unwrap()].as_str().expect("a target is text");
+                    let value = line[dimension.as_str().unwrap()]
+                        .as_str()
+                        .expect("a target is text");
                     assert!((1..=1024).contains(&value.len()));
                 }
             }
             let metrics = directive["Metrics"].as_array().unwrap();
             assert!(metrics.len() <= 100, "at most 100 metrics in a directive");
             for metric in metrics {
-                assert!(line[metric["Name"].as_str().unwrap()].is_number(), "a target is a number");
+                assert!(
+                    line[metric["Name"].as_str().unwrap()].is_number(),
+                    "a target is a number"
+                );
                 assert!(["Count", "Milliseconds"].contains(&metric["Unit"].as_str().unwrap()));
             }
         }
@@ -144,7 +160,10 @@ mod tests {
                 ],
             })
         );
-        assert_eq!((&line["stack"], &line["tasks"]), (&json!("agents"), &json!(1)));
+        assert_eq!(
+            (&line["stack"], &line["tasks"]),
+            (&json!("agents"), &json!(1))
+        );
     }
 
     #[test]
@@ -152,7 +171,10 @@ mod tests {
         let line = embedded(json!({ "outcome": "worker_lost", "total_ms": 50 }));
         check(&line);
         let measures = &line["_aws"]["CloudWatchMetrics"][1]["Metrics"];
-        assert_eq!(measures, &json!([{ "Name": "total_ms", "Unit": "Milliseconds" }]));
+        assert_eq!(
+            measures,
+            &json!([{ "Name": "total_ms", "Unit": "Milliseconds" }])
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::{LazyLock, OnceLock};
 
 use api::{Problem, accepts_gzip};
 use axum::Extension;
-use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use flate2::read::GzDecoder;
@@ -19,7 +21,8 @@ struct PackedFile {
     plain: OnceLock<Vec<u8>>,
 }
 
-static FILES: LazyLock<Vec<PackedFile>> = LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/files.rs")));
+static FILES: LazyLock<Vec<PackedFile>> =
+    LazyLock::new(|| include!(concat!(env!("OUT_DIR"), "/files.rs")));
 
 /// Extension of a response whose body is static data of the program. All concurrent
 /// responses share that memory.
@@ -41,7 +44,10 @@ pub(super) fn respond(name: &str, headers: &HeaderMap) -> Response {
     };
     let is_hashed = name.contains("assets/");
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, if is_hashed { IMMUTABLE } else { REVALIDATE });
+    headers.insert(
+        CACHE_CONTROL,
+        if is_hashed { IMMUTABLE } else { REVALIDATE },
+    );
     headers.insert(ETAG, HeaderValue::from_static(file.etag));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     response
@@ -49,7 +55,10 @@ pub(super) fn respond(name: &str, headers: &HeaderMap) -> Response {
 
 impl PackedFile {
     fn content(&'static self, as_gzip: bool) -> Response {
-        let kind = (Extension(StaticBody), [(CONTENT_TYPE, media_type(self.name))]);
+        let kind = (
+            Extension(StaticBody),
+            [(CONTENT_TYPE, media_type(self.name))],
+        );
         if as_gzip {
             return (kind, [(CONTENT_ENCODING, "gzip")], self.gzip).into_response();
         }
@@ -70,7 +79,10 @@ impl PackedFile {
 }
 
 fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
-    let known = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|header| header.to_str().ok());
+    let known = headers
+        .get_all(IF_NONE_MATCH)
+        .into_iter()
+        .filter_map(|header| header.to_str().ok());
     known.flat_map(|header| header.split(',')).any(|known| {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag
@@ -102,9 +114,22 @@ mod tests {
     #[test]
     fn every_file_has_a_media_type_and_can_be_decompressed() {
         for file in FILES.iter() {
-            assert_ne!(media_type(file.name), "application/octet-stream", "{}", file.name);
-            assert_eq!(file.content(false).status(), StatusCode::OK, "{}", file.name);
-            assert!(matches_etag(&headers_with("if-none-match", file.etag), file.etag));
+            assert_ne!(
+                media_type(file.name),
+                "application/octet-stream",
+                "{}",
+                file.name
+            );
+            assert_eq!(
+                file.content(false).status(),
+                StatusCode::OK,
+                "{}",
+                file.name
+            );
+            assert!(matches_etag(
+                &headers_with("if-none-match", file.etag),
+                file.etag
+            ));
         }
         assert!(FILES.iter().any(|file| file.name == "index.html"));
     }

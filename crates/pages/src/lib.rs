@@ -34,7 +34,10 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 pub fn router() -> Router {
     Router::new()
-        .route("/", get(async || (StatusCode::FOUND, [(LOCATION, "/console/")]).into_response()))
+        .route(
+            "/",
+            get(async || (StatusCode::FOUND, [(LOCATION, "/console/")]).into_response()),
+        )
         .route("/console", get(console))
         .route("/console/", get(console))
         .route("/console/{*path}", get(page))

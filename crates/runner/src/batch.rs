@@ -61,7 +61,13 @@ pub async fn run_batch(
     let first = take_first(runner, &mut deliveries).await;
     let enter_until = first.is_some().then(|| Instant::now() + FIRST_TURN);
     if let Some((delivery, alone)) = first {
-        runs.push(start(runner, queue, delivery, Some(RunEntry::Alone(alone)), deadline));
+        runs.push(start(
+            runner,
+            queue,
+            delivery,
+            Some(RunEntry::Alone(alone)),
+            deadline,
+        ));
     }
     // All of them enter before any of them runs: a task that must run alone runs last.
     let mut entries = Vec::with_capacity(deliveries.len());
@@ -103,7 +109,9 @@ async fn take_first(
 
 async fn must_run_alone(runner: &Runner, id: TaskId) -> bool {
     // A task that cannot be read does not run first: its own run reports the reason.
-    let Ok(task) = runner.tasks.get(id).await else { return false };
+    let Ok(task) = runner.tasks.get(id).await else {
+        return false;
+    };
     let (now, max_attempts) = (runner.clock.now(), runner.settings.max_attempts);
     Task::claim_refusal(task.as_ref(), id, now, max_attempts) == ClaimRefusal::MustRunAlone
 }
@@ -155,7 +163,11 @@ async fn deliver(
     deadline: Moment,
 ) -> DeliveryResult {
     let disposition = match entry {
-        Some(entry) => runner.run(delivery.task, delivery.agent, entry, deadline).await,
+        Some(entry) => {
+            runner
+                .run(delivery.task, delivery.agent, entry, deadline)
+                .await
+        }
         None => runner.end_worker_lost(delivery.task).await,
     };
     let is_due_for_resend = !delivery.dead_lettered && is_due_for_resend(delivery.receives);
@@ -181,7 +193,10 @@ async fn deliver(
     }
     if let Err(error) = queue.defer(&delivery.receipt, pause).await {
         // The message is received again anyway, after its visibility timeout.
-        tracing::warn!(error = error_chain(&error), "could not change message visibility");
+        tracing::warn!(
+            error = error_chain(&error),
+            "could not change message visibility"
+        );
     }
     DeliveryResult::Retry
 }
@@ -194,18 +209,26 @@ async fn resend(runner: &Runner, queue: &Queue, delivery: &Delivery, pause: Dura
             None => runner.tasks.owner(delivery.task).await?,
         };
         match agent {
-            Some(agent) => queue.send_later(delivery.task, agent, pause).await.map(|()| true),
+            Some(agent) => queue
+                .send_later(delivery.task, agent, pause)
+                .await
+                .map(|()| true),
             None => Ok(false),
         }
     };
     sent.await.unwrap_or_else(|error| {
-        tracing::warn!(error = error_chain(&error), "message not replaced: no new one could be sent");
+        tracing::warn!(
+            error = error_chain(&error),
+            "message not replaced: no new one could be sent"
+        );
         false
     })
 }
 
 fn is_due_for_resend(receives: u32) -> bool {
-    receives.checked_sub(RECEIVES_BEFORE_RESEND).is_some_and(|more| more % RECEIVES_BETWEEN_RESENDS == 0)
+    receives
+        .checked_sub(RECEIVES_BEFORE_RESEND)
+        .is_some_and(|more| more % RECEIVES_BETWEEN_RESENDS == 0)
 }
 
 const fn is_first_turn(receives: u32) -> bool {
@@ -213,5 +236,7 @@ const fn is_first_turn(receives: u32) -> bool {
 }
 
 fn storage_pause(receives: u32) -> Duration {
-    FIRST_STORAGE_PAUSE.saturating_mul(1 << receives.saturating_sub(1).min(16)).min(LONGEST_STORAGE_PAUSE)
+    FIRST_STORAGE_PAUSE
+        .saturating_mul(1 << receives.saturating_sub(1).min(16))
+        .min(LONGEST_STORAGE_PAUSE)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::agent::ModelConfig;
 use domain::{
     AnswerSchema, Ended, ErrorType, Failure, Fault, ModelReply, Payload, Provider, Rules, Run, Step,
 };
@@ -43,9 +44,21 @@ pub(crate) async fn attempt(
     earlier: Option<Run>,
     budget: Duration,
 ) -> AttemptOutcome {
-    let model = record.agent.definition().model.as_ref().unwrap_or(&runner.settings.default_model);
+    let model = record
+        .agent
+        .definition()
+        .model
+        .as_ref()
+        .unwrap_or(&runner.settings.default_model);
     let secrets = &RunSecrets::default();
-    let mut driver = Driver { runner, record, claimed, payload, secrets, is_checkpointed: earlier.is_some() };
+    let mut driver = Driver {
+        runner,
+        record,
+        claimed,
+        payload,
+        secrets,
+        is_checkpointed: earlier.is_some(),
+    };
     let mut run = earlier.unwrap_or_default();
     // Boxed, because it is moved into each future around it, which could overflow the stack.
     let attempt = Box::pin(async {
@@ -59,10 +72,15 @@ pub(crate) async fn attempt(
             Ok(Ok(ended)) => AttemptOutcome::Ended(ended),
             Ok(Err(AttemptError::Fault(mut fault))) => {
                 secrets.scrubber().scrub_fault(&mut fault);
-                AttemptOutcome::Faulted { fault, run: Box::new(run) }
+                AttemptOutcome::Faulted {
+                    fault,
+                    run: Box::new(run),
+                }
             }
             Ok(Err(AttemptError::Fenced)) => AttemptOutcome::Fenced,
-            Err(_) => AttemptOutcome::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget))),
+            Err(_) => {
+                AttemptOutcome::Ended(run.stopped(Failure::timeout(claimed.task.spent + budget)))
+            }
         }
     });
     let memory = RunMemory::new(runner.models.memory(), record.agent.id());
@@ -88,22 +106,29 @@ impl<'a> Driver<'a> {
         toolbox: &mut Option<Toolbox<'a>>,
     ) -> Result<Ended, AttemptError> {
         let definition = self.record.agent.definition();
-        let model = definition.model.as_ref().unwrap_or(&self.runner.settings.default_model);
+        let default_model = &self.runner.settings.default_model;
+        let model = definition.model.as_ref().unwrap_or(default_model);
         if !self.is_checkpointed {
-            let passages = self.runner.sources.best_passages(self.record, self.payload.words()).await;
-            *run = Run::new(passages.map_err(Fault::from)?);
+            *run = self.new_run().await?;
         }
         let schema = parse_answer_schema(definition.output_schema.as_ref(), model.provider).await?;
         let system = system_message(self.render_prompt().await?, run.context());
         let mut api_key = model_api_key(&self.runner.secrets, model).await?;
-        self.secrets.add(api_key.as_deref().into_iter().chain(self.runner.models.session_token()));
+        self.secrets.add(api_key.as_deref());
+        self.secrets.add(self.runner.models.session_token());
         let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.tool_context(), &definition.tools).await?);
         let has_tools = !toolbox.specs().is_empty();
-        let rules = Rules { limits: &definition.limits, has_tools, schema: schema.as_deref() };
+        let rules = Rules {
+            limits: &definition.limits,
+            has_tools,
+            schema: schema.as_deref(),
+        };
         loop {
             match run.next() {
-                Step::CallModel if model.provider == Provider::Extractive => run.answer_from_sources(),
+                Step::CallModel if model.provider == Provider::Extractive => {
+                    run.answer_from_sources()
+                }
                 Step::CallModel => {
                     let model_call = ModelCall {
                         model,
@@ -120,9 +145,8 @@ impl<'a> Driver<'a> {
                         // Retried once with the API key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
-                            let newer = replaced_key(&self.runner.secrets, model, api_key.as_deref()).await;
+                            let newer = self.replaced_key(model, api_key.as_deref()).await;
                             api_key = Some(newer.ok_or(Fault::Permanent(refusal))?);
-                            self.secrets.add(api_key.as_deref());
                             continue;
                         }
                         reply => reply?,
@@ -138,6 +162,19 @@ impl<'a> Driver<'a> {
                 Step::Done(ended) => return Ok(ended),
             }
         }
+    }
+
+    /// A run with the passages of the agent's sources that fit the payload best.
+    async fn new_run(&self) -> Result<Run, Fault> {
+        let sources = &self.runner.sources;
+        let passages = sources.best_passages(self.record, self.payload.words());
+        Ok(Run::new(passages.await?))
+    }
+
+    async fn replaced_key(&self, model: &ModelConfig, refused: Option<&str>) -> Option<String> {
+        let newer = replaced_key(&self.runner.secrets, model, refused).await;
+        self.secrets.add(newer.as_deref());
+        newer
     }
 
     fn tool_context(&self) -> ToolContext<'a> {
@@ -166,12 +203,21 @@ impl<'a> Driver<'a> {
 
     async fn render_prompt(&self) -> Result<String, Fault> {
         let now = self.runner.clock.now();
-        let prompt = self.record.agent.prompt(self.payload, self.claimed.task.id, now);
-        self.runner.subprocesses.render_prompt(self.record.agent.id(), prompt).await.map_err(|error| {
-            match error {
+        let prompt = self
+            .record
+            .agent
+            .prompt(self.payload, self.claimed.task.id, now);
+        self.runner
+            .subprocesses
+            .render_prompt(self.record.agent.id(), prompt)
+            .await
+            .map_err(|error| match error {
                 RenderError::System(error) => {
                     tracing::error!(error = error_chain(&error), "prompt not rendered");
-                    Fault::transient(ErrorType::Internal, "The agent's prompt could not be rendered")
+                    Fault::transient(
+                        ErrorType::Internal,
+                        "The agent's prompt could not be rendered",
+                    )
                 }
                 error => {
                     let reason = match &error {
@@ -184,8 +230,7 @@ impl<'a> Driver<'a> {
                         "The agent's prompt cannot be rendered over this payload",
                     )
                 }
-            }
-        })
+            })
     }
 
     /// Saves the run before tools are called. A later attempt then makes the same calls under
@@ -202,7 +247,11 @@ impl<'a> Driver<'a> {
             Ok(Finish::Fenced) => Err(AttemptError::Fenced),
             Err(error) => {
                 tracing::error!(error = error_chain(&error), "checkpoint not saved");
-                Err(Fault::transient(ErrorType::Internal, "The state of the run could not be saved").into())
+                Err(Fault::transient(
+                    ErrorType::Internal,
+                    "The state of the run could not be saved",
+                )
+                .into())
             }
         }
     }
@@ -210,14 +259,23 @@ impl<'a> Driver<'a> {
 
 /// Removes secrets from a model's reply.
 async fn scrub_model_reply(secrets: &RunSecrets, reply: ModelReply) -> Result<ModelReply, Fault> {
-    let calls: usize =
-        reply.calls.iter().map(|call| call.id.len() + call.name.len() + call.arguments.len()).sum();
+    let calls: usize = reply
+        .calls
+        .iter()
+        .map(|call| call.id.len() + call.name.len() + call.arguments.len())
+        .sum();
     let echo = if reply.echo.is_some() { ECHO_BYTES } else { 0 };
     let bytes = reply.text.len() + reply.thought.len() + calls + echo;
-    let scrubbed = secrets.scrubber().scrub_off_workers(bytes, reply, SecretScrubber::scrub_reply).await;
+    let scrubbed = secrets
+        .scrubber()
+        .scrub_off_workers(bytes, reply, SecretScrubber::scrub_reply)
+        .await;
     scrubbed.map_err(|error| {
         tracing::error!(%error, "model reply not searched for secrets");
-        Fault::permanent(ErrorType::Internal, "The model's reply could not be searched for secrets")
+        Fault::permanent(
+            ErrorType::Internal,
+            "The model's reply could not be searched for secrets",
+        )
     })
 }
 
@@ -226,16 +284,24 @@ async fn check_answer(
     schema: Option<&Arc<AnswerSchema>>,
     mut reply: ModelReply,
 ) -> Result<ModelReply, Fault> {
-    let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else { return Ok(reply) };
+    let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else {
+        return Ok(reply);
+    };
     let cost = schema.cost(reply.text.len());
     let check = move || {
         reply.check(&schema);
         reply
     };
-    RunMemory::current().off_workers(cost, check).await.map_err(|error| {
-        tracing::error!(%error, "model reply not checked against its schema");
-        Fault::permanent(ErrorType::Internal, "The answer could not be checked against its schema")
-    })
+    RunMemory::current()
+        .off_workers(cost, check)
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "model reply not checked against its schema");
+            Fault::permanent(
+                ErrorType::Internal,
+                "The answer could not be checked against its schema",
+            )
+        })
 }
 
 /// The schema that the answer must match. It was checked when the agent was created, but not
@@ -245,18 +311,27 @@ async fn parse_answer_schema(
     provider: Provider,
 ) -> Result<Option<Arc<AnswerSchema>>, Fault> {
     let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
-    let Some(schema) = schema.cloned() else { return Ok(None) };
+    let Some(schema) = schema.cloned() else {
+        return Ok(None);
+    };
     if provider == Provider::Extractive {
-        return Err(invalid("The agent has an output_schema and no model to follow it"));
+        return Err(invalid(
+            "The agent has an output_schema and no model to follow it",
+        ));
     }
     let cost = AnswerSchema::compilation_cost(&schema);
-    let parsed = RunMemory::current().off_workers(cost, move || AnswerSchema::parse(&schema)).await;
+    let parsed = RunMemory::current()
+        .off_workers(cost, move || AnswerSchema::parse(&schema))
+        .await;
     match parsed {
         Ok(Ok(schema)) => Ok(Some(Arc::new(schema))),
         Ok(Err(_)) => Err(invalid("The agent's output_schema is not valid")),
         Err(error) => {
             tracing::error!(%error, "output schema not compiled");
-            Err(Fault::permanent(ErrorType::Internal, "The output_schema could not be compiled"))
+            Err(Fault::permanent(
+                ErrorType::Internal,
+                "The output_schema could not be compiled",
+            ))
         }
     }
 }

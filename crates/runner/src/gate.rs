@@ -72,7 +72,10 @@ struct WaitingRun<'a>(&'a RunGate);
 
 impl Default for RunGate {
     fn default() -> Self {
-        Self { runs: watch::Sender::default(), turn: Arc::new(Mutex::new(Instant::now())) }
+        Self {
+            runs: watch::Sender::default(),
+            turn: Arc::new(Mutex::new(Instant::now())),
+        }
     }
 }
 
@@ -93,23 +96,34 @@ impl RunGate {
             return Some(RunPermit(self.runs.clone()));
         }
         let _waiting = WaitingRun::new(self);
-        self.wait_to_enter(may_begin, Isolation::Shared).await.then(|| RunPermit(self.runs.clone()))
+        self.wait_to_enter(may_begin, Isolation::Shared)
+            .await
+            .then(|| RunPermit(self.runs.clone()))
     }
 
     /// Starts a run as soon as no other is in progress. Returns `None` if that takes longer
     /// than `patience`, when closed, or if another task waits to run alone or runs alone.
     pub(crate) async fn enter_alone(&self, patience: Duration) -> Option<ExclusiveRunPermit> {
         let turn = Arc::clone(&self.turn).try_lock_owned().ok()?;
-        timeout(patience, self.wait_to_be_alone(turn)).await.ok().flatten()
+        timeout(patience, self.wait_to_be_alone(turn))
+            .await
+            .ok()
+            .flatten()
     }
 
     async fn wait_to_be_alone(&self, turn: OwnedMutexGuard<Instant>) -> Option<ExclusiveRunPermit> {
         let mut others_first = turn.saturating_duration_since(Instant::now());
         let mut longest_pause = FIRST_PAUSE;
-        let mut pause = AdmissionPause { runs: self.runs.clone(), turn, since: None };
+        let mut pause = AdmissionPause {
+            runs: self.runs.clone(),
+            turn,
+            since: None,
+        };
         loop {
-            let idle =
-                self.wait_to_enter(|runs| runs.in_progress == 0 && runs.waiting == 0, Isolation::Alone);
+            let idle = self.wait_to_enter(
+                |runs| runs.in_progress == 0 && runs.waiting == 0,
+                Isolation::Alone,
+            );
             if let Ok(has_permit) = timeout(others_first, idle).await {
                 let run = has_permit.then(|| RunPermit(self.runs.clone()))?;
                 pause.since = Some(Instant::now());
@@ -128,13 +142,19 @@ impl RunGate {
     }
 
     /// Waits until a run may begin, and counts it. Returns false when closed.
-    async fn wait_to_enter(&self, may_begin: impl Fn(&RunCounts) -> bool, isolation: Isolation) -> bool {
+    async fn wait_to_enter(
+        &self,
+        may_begin: impl Fn(&RunCounts) -> bool,
+        isolation: Isolation,
+    ) -> bool {
         let mut changes = self.runs.subscribe();
         loop {
             if self.try_enter(&may_begin, isolation) {
                 return true;
             }
-            let changed = changes.wait_for(|runs| runs.is_closed || may_begin(runs)).await;
+            let changed = changes
+                .wait_for(|runs| runs.is_closed || may_begin(runs))
+                .await;
             if changed.is_ok_and(|runs| runs.is_closed) {
                 return false;
             }
@@ -223,7 +243,10 @@ mod tests {
         let (first, second) = (gate.enter().await.unwrap(), gate.enter().await.unwrap());
         let mut alone = pin!(gate.enter_alone(FOREVER));
         assert!(alone.as_mut().now_or_never().is_none());
-        assert!(gate.enter().now_or_never().is_none(), "delayed until the first two have ended");
+        assert!(
+            gate.enter().now_or_never().is_none(),
+            "delayed until the first two have ended"
+        );
         drop((first, second));
         let alone = alone.await.unwrap();
         assert!(gate.enter().now_or_never().is_none());
@@ -235,12 +258,18 @@ mod tests {
     async fn a_long_run_alone_delays_others_for_a_minute_and_another_one_alone_until_its_end() {
         let gate = RunGate::default();
         let started = Instant::now();
-        let long =
-            gate.enter_alone(FOREVER).await.unwrap().perform(Box::pin(tokio::time::sleep(seconds(800))));
+        let long = gate
+            .enter_alone(FOREVER)
+            .await
+            .unwrap()
+            .perform(Box::pin(tokio::time::sleep(seconds(800))));
         let others = async {
             let beside = gate.enter().await.unwrap();
             assert_eq!(started.elapsed(), ALONE_FOR);
-            assert!(gate.enter_alone(FOREVER).await.is_none(), "it would run beside the long one");
+            assert!(
+                gate.enter_alone(FOREVER).await.is_none(),
+                "it would run beside the long one"
+            );
             drop(beside);
         };
         tokio::join!(long, others);
@@ -271,7 +300,11 @@ mod tests {
             .await;
         let ended = Instant::now();
         let alone = gate.enter_alone(FOREVER).await.unwrap();
-        assert!((20..25).contains(&ended.elapsed().as_secs()), "after {:?}", ended.elapsed());
+        assert!(
+            (20..25).contains(&ended.elapsed().as_secs()),
+            "after {:?}",
+            ended.elapsed()
+        );
         drop(alone);
     }
 

@@ -19,6 +19,7 @@ mod runner;
 mod scrub;
 mod secrets;
 mod settings;
+mod settle;
 mod slots;
 mod sources;
 mod task;

@@ -12,7 +12,12 @@ use crate::Delivery;
 
 /// The span of all work that one queue message starts.
 pub(crate) fn task_span(delivery: &Delivery) -> Span {
-    tracing::info_span!("task", task_id = display(delivery.task), agent_id = Empty, attempt = Empty)
+    tracing::info_span!(
+        "task",
+        task_id = display(delivery.task),
+        agent_id = Empty,
+        attempt = Empty
+    )
 }
 
 pub(crate) fn log_started(claimed: &Claimed) {
@@ -21,17 +26,28 @@ pub(crate) fn log_started(claimed: &Claimed) {
 }
 
 pub(crate) fn log_released(pause: Duration) {
-    tracing::warn!(retry_in_ms = millis(pause), "task released after a transient error");
+    tracing::warn!(
+        retry_in_ms = millis(pause),
+        "task released after a transient error"
+    );
 }
 
 /// Another worker holds the task, or the task waits before its next attempt.
 pub(crate) fn log_deferred(pause: Duration) {
-    tracing::info!(retry_in_ms = millis(pause), "task deferred until its lease ends");
+    tracing::info!(
+        retry_in_ms = millis(pause),
+        "task deferred until its lease ends"
+    );
 }
 
 /// Writes the one log line that is also a metric.
 pub(crate) fn log_finished(claimed: &Claimed, ended: &Ended, now: Moment) {
-    log_task_ended(&claimed.task, ended, Some(now.since(claimed.claimed_at)), now);
+    log_task_ended(
+        &claimed.task,
+        ended,
+        Some(now.since(claimed.claimed_at)),
+        now,
+    );
 }
 
 /// The task ended although no worker held it.
@@ -44,7 +60,10 @@ pub(crate) fn log_ended_abandoned(task: &Task, now: Moment) {
 
 pub(crate) fn log_waits_for_slot(agent: AgentId, pause: Duration) {
     Span::current().record("agent_id", display(agent));
-    tracing::info!(retry_in_ms = millis(pause), "task waits for a run slot of its agent");
+    tracing::info!(
+        retry_in_ms = millis(pause),
+        "task waits for a run slot of its agent"
+    );
 }
 
 pub(crate) fn log_waits_to_run_alone() {
@@ -52,7 +71,10 @@ pub(crate) fn log_waits_to_run_alone() {
 }
 
 pub(crate) fn log_deferred_by_run_alone(pause: Duration) {
-    tracing::info!(retry_in_ms = millis(pause), "task deferred: another one of its batch runs alone");
+    tracing::info!(
+        retry_in_ms = millis(pause),
+        "task deferred: another one of its batch runs alone"
+    );
 }
 
 fn record_task(task: &Task) {

@@ -123,7 +123,8 @@ impl RunMemory {
 
     /// The account of the attempt that this is called in.
     pub(crate) fn current() -> Self {
-        RUN.try_with(Self::clone).unwrap_or_else(|_| Self::with_budget(None))
+        RUN.try_with(Self::clone)
+            .unwrap_or_else(|_| Self::with_budget(None))
     }
 
     fn with_budget(budget: Option<(MemoryBudget, AgentId)>) -> Self {
@@ -172,12 +173,18 @@ impl RunMemory {
 
     /// Whether the tool lists of a run may have this many more JSON values. Counts them.
     pub(crate) fn may_list(&self, values: usize) -> bool {
-        self.0.listed_values.fetch_add(values, Ordering::Relaxed).saturating_add(values) <= MAX_LISTED_VALUES
+        self.0
+            .listed_values
+            .fetch_add(values, Ordering::Relaxed)
+            .saturating_add(values)
+            <= MAX_LISTED_VALUES
     }
 
     /// Waits until no other large answer of the run is read.
     pub(crate) async fn large_answer(&self) -> LargeAnswer {
-        LargeAnswer { _permit: Arc::clone(&self.0.large_answers).acquire_owned().await.ok() }
+        LargeAnswer {
+            _permit: Arc::clone(&self.0.large_answers).acquire_owned().await.ok(),
+        }
     }
 
     /// Does work that would delay other runs on a thread for blocking work. The work may
@@ -205,7 +212,10 @@ impl RunMemory {
 
     async fn take_permit(&self) {
         if let Some((budget, agent)) = &self.0.budget {
-            self.0.permits.get_or_init(|| budget.run_permits(*agent)).await;
+            self.0
+                .permits
+                .get_or_init(|| budget.run_permits(*agent))
+                .await;
         }
     }
 }
@@ -234,9 +244,15 @@ mod tests {
         let budget = MemoryBudget::with_permits(1);
         let large = run(&budget, AGENT);
         large.before_storing(600 * 1024, 0).await;
-        assert!(returns_at_once(large.before_storing(8 << 20, 20_000)).await, "it has its permit");
+        assert!(
+            returns_at_once(large.before_storing(8 << 20, 20_000)).await,
+            "it has its permit"
+        );
         let waiting = run(&budget, OTHER);
-        assert!(returns_at_once(waiting.before_storing(100 * 1024, 2000)).await, "it is small");
+        assert!(
+            returns_at_once(waiting.before_storing(100 * 1024, 2000)).await,
+            "it is small"
+        );
         assert!(!returns_at_once(waiting.before_reading_more(200 * 1024)).await);
         assert!(!returns_at_once(waiting.before_storing(0, 1500)).await);
         drop(large);
@@ -268,7 +284,8 @@ mod tests {
     #[tokio::test]
     async fn large_answers_of_an_agent_wait_for_each_other_before_they_wait_for_others() {
         let budget = MemoryBudget::with_permits(4);
-        let (order, (release, released)) = (Arc::new(Mutex::new(Vec::new())), mpsc::channel::<()>());
+        let (order, (release, released)) =
+            (Arc::new(Mutex::new(Vec::new())), mpsc::channel::<()>());
         let parse = |agent, number, blocked: Option<mpsc::Receiver<()>>| {
             let (run, order) = (run(&budget, agent), Arc::clone(&order));
             async move {
@@ -281,15 +298,23 @@ mod tests {
                 run.off_workers(SMALL_BYTES + 1, work).await.unwrap();
             }
         };
-        tokio::join!(parse(AGENT, 1, Some(released)), parse(AGENT, 3, None), parse(OTHER, 2, None), async {
-            release.send(()).unwrap()
-        });
+        tokio::join!(
+            parse(AGENT, 1, Some(released)),
+            parse(AGENT, 3, None),
+            parse(OTHER, 2, None),
+            async { release.send(()).unwrap() }
+        );
         assert_eq!(*order.lock().unwrap(), [1, 2, 3]);
     }
 
     #[test]
     fn half_of_a_functions_memory_is_for_large_runs() {
-        for (megabytes, permits) in [(None, 5), (Some("128"), 1), (Some("512"), 5), (Some("10240"), 106)] {
+        for (megabytes, permits) in [
+            (None, 5),
+            (Some("128"), 1),
+            (Some("512"), 5),
+            (Some("10240"), 106),
+        ] {
             let env = Env::from_fn(move |_| megabytes.map(str::to_owned));
             let budget = MemoryBudget::from_env(&env).unwrap();
             assert_eq!(budget.permits.available_permits(), permits);

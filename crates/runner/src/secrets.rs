@@ -4,7 +4,10 @@ use domain::agent::ApiKey;
 use domain::{ErrorType, Fault, ModelConfig};
 use store::{Secrets, error_chain};
 
-pub(crate) async fn model_api_key(store: &Secrets, model: &ModelConfig) -> Result<Option<String>, Fault> {
+pub(crate) async fn model_api_key(
+    store: &Secrets,
+    model: &ModelConfig,
+) -> Result<Option<String>, Fault> {
     match &model.api_key {
         None => Ok(None),
         Some(ApiKey::Inline(key)) => Ok(Some(key.clone())),
@@ -22,10 +25,15 @@ pub(crate) async fn replaced_key(
     model: &ModelConfig,
     refused: Option<&str>,
 ) -> Option<String> {
-    let (Some(ApiKey::Stored(name)), Some(refused)) = (&model.api_key, refused) else { return None };
+    let (Some(ApiKey::Stored(name)), Some(refused)) = (&model.api_key, refused) else {
+        return None;
+    };
     let current = store.get_if_replaced(&name.secret, refused).await;
     let newer = current.unwrap_or_else(|error| {
-        tracing::warn!(error = error_chain(&error), "cannot check whether the refused key was replaced");
+        tracing::warn!(
+            error = error_chain(&error),
+            "cannot check whether the refused key was replaced"
+        );
         None
     })?;
     tracing::info!(
@@ -44,12 +52,18 @@ pub(crate) async fn stored_secret(
     match store.get(name).await {
         Ok(Some(secret)) => Ok(secret),
         Ok(None) => {
-            tracing::error!(secret = name, "a secret that the agent refers to does not exist");
+            tracing::error!(
+                secret = name,
+                "a secret that the agent refers to does not exist"
+            );
             Err(Fault::permanent(ErrorType::InvalidAgent, missing))
         }
         Err(error) => {
             tracing::error!(error = error_chain(&error), "secret store failed");
-            Err(Fault::transient(ErrorType::Internal, "The secret store could not be read"))
+            Err(Fault::transient(
+                ErrorType::Internal,
+                "The secret store could not be read",
+            ))
         }
     }
 }

@@ -42,7 +42,11 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
         None => Provider::Extractive,
         Some(found) => Provider::parse(&found).ok_or_else(|| {
             let expected = format!("one of {}", Provider::ALL.map(Provider::as_str).join(", "));
-            EnvError::Malformed { name: PROVIDER, expected, found }
+            EnvError::Malformed {
+                name: PROVIDER,
+                expected,
+                found,
+            }
         })?,
     };
     let stored = env.optional("AGENT_WEBHOOKS_MODEL_API_KEY_SECRET");
@@ -51,7 +55,9 @@ fn default_model(env: &Env) -> Result<ModelConfig, EnvError> {
         provider,
         name: env.optional("AGENT_WEBHOOKS_MODEL_NAME"),
         price: None,
-        api_key: stored.map(|secret| ApiKey::Stored(SecretName { secret })).or(inline.map(ApiKey::Inline)),
+        api_key: stored
+            .map(|secret| ApiKey::Stored(SecretName { secret }))
+            .or(inline.map(ApiKey::Inline)),
         base_url: base_url.clone(),
     };
     domain::agent::check_model(&model).map_err(|error| EnvError::Malformed {

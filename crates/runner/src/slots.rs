@@ -34,7 +34,11 @@ impl Runner {
         let Some((agent, slots)) = self.run_limit(id, agent).await? else {
             return Ok(SlotDecision::Run(None));
         };
-        match self.tasks.take_slot(agent, slots, self.clock.now(), lease_until).await? {
+        match self
+            .tasks
+            .take_slot(agent, slots, self.clock.now(), lease_until)
+            .await?
+        {
             SlotAnswer::Taken(slot) => Ok(SlotDecision::Run(Some(slot))),
             SlotAnswer::Full => Ok(SlotDecision::Wait(agent)),
         }
@@ -47,7 +51,9 @@ impl Runner {
         id: TaskId,
         agent: Option<AgentId>,
     ) -> Result<Option<(AgentId, u32)>, StoreError> {
-        let Some((agent, limits)) = self.agent_limits(id, agent).await? else { return Ok(None) };
+        let Some((agent, limits)) = self.agent_limits(id, agent).await? else {
+            return Ok(None);
+        };
         Ok(limits.max_concurrent_runs.map(|slots| (agent, slots)))
     }
 
@@ -71,7 +77,9 @@ impl Runner {
         };
         let Some(agent) = agent else { return Ok(None) };
         match self.agents.get_cached(agent).await {
-            Ok(record) => Ok(record.map(|record| (agent, record.agent.definition().limits.clone()))),
+            Ok(record) => {
+                Ok(record.map(|record| (agent, record.agent.definition().limits.clone())))
+            }
             Err(StoreError::Damaged { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -79,7 +87,11 @@ impl Runner {
 
     /// Defers the task, or ends it if it has waited for too long. The message of a task that
     /// has ended is deleted.
-    pub(crate) async fn wait_for_slot(&self, id: TaskId, agent: AgentId) -> Result<Disposition, StoreError> {
+    pub(crate) async fn wait_for_slot(
+        &self,
+        id: TaskId,
+        agent: AgentId,
+    ) -> Result<Disposition, StoreError> {
         let (now, pause) = (self.clock.now(), random_wait_pause());
         match self.tasks.wait_for_slot(id, now, now.plus(pause)).await? {
             Wait::Since(since) if gives_up_waiting(now.since(since)) => {
@@ -98,7 +110,10 @@ impl Runner {
     pub(crate) async fn release_slot(&self, slot: Option<Slot>, deadline: Moment) {
         let Some(slot) = slot else { return };
         let remaining = deadline.minus(ANSWER_MARGIN).since(self.clock.now());
-        if tokio::time::timeout(remaining, self.try_release_slot(&slot)).await.is_err() {
+        if tokio::time::timeout(remaining, self.try_release_slot(&slot))
+            .await
+            .is_err()
+        {
             tracing::error!("run slot blocked until its lease ends, because the invocation ends");
         }
     }
@@ -107,12 +122,17 @@ impl Runner {
         for pause in RELEASE_PAUSES {
             match self.tasks.free_slot(slot).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(error = error_chain(&error), "run slot not released yet"),
+                Err(error) => {
+                    tracing::warn!(error = error_chain(&error), "run slot not released yet")
+                }
             }
             tokio::time::sleep(pause).await;
         }
         if let Err(error) = self.tasks.free_slot(slot).await {
-            tracing::error!(error = error_chain(&error), "run slot blocked until its lease ends");
+            tracing::error!(
+                error = error_chain(&error),
+                "run slot blocked until its lease ends"
+            );
         }
     }
 }

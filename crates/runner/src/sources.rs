@@ -52,7 +52,9 @@ impl From<SourcesError> for Fault {
         let message = "The agent's documents could not be searched";
         match error {
             SourcesError::Store(
-                StoreError::Unavailable { .. } | StoreError::Newer { .. } | StoreError::BeingDeleted,
+                StoreError::Unavailable { .. }
+                | StoreError::Newer { .. }
+                | StoreError::BeingDeleted,
             )
             | SourcesError::Changing => Self::transient(ErrorType::Internal, message),
             SourcesError::Store(StoreError::Damaged { .. })
@@ -87,7 +89,11 @@ struct CachedLibrary {
 
 impl Sources {
     pub fn new(agents: Arc<Agents>, documents: Documents) -> Self {
-        Self { agents, documents, cache: Mutex::default() }
+        Self {
+            agents,
+            documents,
+            cache: Mutex::default(),
+        }
     }
 
     /// The passages that match a payload best. The model gets them with the prompt. Without a
@@ -97,7 +103,9 @@ impl Sources {
         record: &StoredAgent,
         query: String,
     ) -> Result<Vec<Passage>, SourcesError> {
-        let Some(library) = self.library(record).await? else { return Ok(Vec::new()) };
+        let Some(library) = self.library(record).await? else {
+            return Ok(Vec::new());
+        };
         Ok(spawn_blocking(move || library.best_passages(&query)).await??)
     }
 
@@ -108,7 +116,9 @@ impl Sources {
         query: String,
         limit: usize,
     ) -> Result<Vec<Passage>, SourcesError> {
-        let Some(library) = self.library(record).await? else { return Ok(Vec::new()) };
+        let Some(library) = self.library(record).await? else {
+            return Ok(Vec::new());
+        };
         Ok(spawn_blocking(move || library.search(&query, limit)).await??)
     }
 
@@ -120,7 +130,10 @@ impl Sources {
         let id = record.agent.id();
         let cell = self.library_cell(id);
         let mut cached = cell.lock().await;
-        if let Some(found) = cached.as_ref().filter(|found| found.revision >= record.revision) {
+        if let Some(found) = cached
+            .as_ref()
+            .filter(|found| found.revision >= record.revision)
+        {
             return Ok(Some(Arc::clone(&found.library)));
         }
         let loaded = self.load(record, cached.take()).await?;
@@ -164,13 +177,18 @@ impl Sources {
                 return Ok(Some((content, Arc::clone(document))));
             }
             let bytes = self.documents.read(id, &content).await?;
-            let Some(bytes) = bytes else { return Ok::<_, SourcesError>(None) };
+            let Some(bytes) = bytes else {
+                return Ok::<_, SourcesError>(None);
+            };
             let document = spawn_blocking(move || Document::from_bytes(bytes)).await??;
             Ok(Some((content, Arc::new(document))))
         };
         let listed = record.catalogue.documents().iter();
         let reads: Vec<_> = listed.map(|listed| read(listed.content.clone())).collect();
-        let read: Vec<Option<_>> = stream::iter(reads).buffered(PARALLEL_READS).try_collect().await?;
+        let read: Vec<Option<_>> = stream::iter(reads)
+            .buffered(PARALLEL_READS)
+            .try_collect()
+            .await?;
         Ok(read.into_iter().collect())
     }
 
@@ -196,8 +214,13 @@ impl Sources {
 impl LibraryCache {
     fn make_room(&mut self, for_agent: AgentId) {
         while self.by_agent.values().map(|slot| slot.bytes).sum::<usize>() > MAX_BYTES {
-            let others = self.by_agent.iter().filter(|(id, slot)| **id != for_agent && slot.bytes > 0);
-            let Some(oldest) = others.min_by_key(|(_, slot)| slot.used).map(|(id, _)| *id) else { return };
+            let others = self
+                .by_agent
+                .iter()
+                .filter(|(id, slot)| **id != for_agent && slot.bytes > 0);
+            let Some(oldest) = others.min_by_key(|(_, slot)| slot.used).map(|(id, _)| *id) else {
+                return;
+            };
             self.by_agent.remove(&oldest);
         }
     }
@@ -216,16 +239,28 @@ fn build_library(
     let mut documents = Vec::new();
     if !texts.is_empty() {
         let document = Arc::new(Document::from_texts(texts)?);
-        documents.push(IndexedDocument { title: String::new(), source: String::new(), document });
+        documents.push(IndexedDocument {
+            title: String::new(),
+            source: String::new(),
+            document,
+        });
     }
     for listed in record.catalogue.documents() {
         if let Some(document) = contents.get(&listed.content) {
             let (title, source) = (listed.title.clone(), listed.source.clone());
-            documents.push(IndexedDocument { title, source, document: Arc::clone(document) });
+            documents.push(IndexedDocument {
+                title,
+                source,
+                document: Arc::clone(document),
+            });
         }
     }
     let library = Arc::new(Library::new(documents)?);
-    Ok(CachedLibrary { revision: record.revision, library, contents })
+    Ok(CachedLibrary {
+        revision: record.revision,
+        library,
+        contents,
+    })
 }
 
 #[cfg(test)]
@@ -235,7 +270,11 @@ mod tests {
     #[test]
     fn the_least_recently_used_libraries_are_evicted_and_never_the_one_in_use() {
         let id = |n| AgentId::random([n; 16]);
-        let slot = |used, bytes| LibrarySlot { used, bytes, ..LibrarySlot::default() };
+        let slot = |used, bytes| LibrarySlot {
+            used,
+            bytes,
+            ..LibrarySlot::default()
+        };
         let mut cache = LibraryCache::default();
         for (n, used) in [(1, 30), (2, 10), (3, 20)] {
             cache.by_agent.insert(id(n), slot(used, MAX_BYTES / 3));

@@ -3,16 +3,14 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use domain::agent::ApiKey;
 use domain::{
-    AgentId, AttemptEnd, ClaimRefusal, Ended, ErrorType, Failure, Fault, Isolation, Moment, RetryPolicy, Run,
-    TaskId, after_fault, gives_up_waiting,
+    AgentId, ClaimRefusal, Ended, ErrorType, Failure, Isolation, Moment, Payload, Run, TaskId,
+    gives_up_waiting,
 };
 use futures::FutureExt as _;
-use store::{Claim, Claimed, EndAbandoned, Finish, Release, StoreError, StoredAgent, Wait, error_chain};
+use store::{Claim, Claimed, EndAbandoned, Release, StoreError, StoredAgent, Wait, error_chain};
 
-use crate::attempt::AttemptOutcome;
-use crate::disposition::{Disposition, LOOK_AGAIN, defer_refused, superseded};
+use crate::disposition::{Disposition, LOOK_AGAIN, defer_refused};
 use crate::drive;
 use crate::gate::{ExclusiveRunPermit, RunPermit};
 use crate::slots::{SlotDecision, random_wait_pause};
@@ -20,9 +18,6 @@ use crate::{Runner, log};
 
 /// Reserved at the end of an invocation to record how the run ended.
 const FINISH_MARGIN: Duration = Duration::from_secs(3);
-/// Pauses between the attempts to record how a run ended.
-const FINISH_PAUSES: [Duration; 3] =
-    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_millis(1000)];
 /// A lease outlives its invocation by this much, because the clocks of two functions may
 /// differ by it: each may be wrong by up to 5 s.
 const LEASE_SLACK: Duration = Duration::from_secs(10);
@@ -43,6 +38,9 @@ pub(crate) enum RunEntry {
 /// The process is about to stop. The task is found again at the next start.
 const NOT_STARTED: Disposition = Disposition::RetryAfter(Duration::ZERO);
 
+/// The payload, the run so far, and the agent.
+type Inputs = (Payload, Option<Run>, Option<StoredAgent>);
+
 impl Runner {
     /// Runs a task if its agent has a free run slot and the task can be claimed.
     /// `deadline` is when this process may be stopped. Leases end shortly after it, so they
@@ -57,7 +55,9 @@ impl Runner {
         let entered = match entry {
             RunEntry::Shared(entered) => entered,
             RunEntry::Alone(alone) => {
-                return self.run_with_exclusive_permit(alone, id, agent, deadline).await;
+                return self
+                    .run_with_exclusive_permit(alone, id, agent, deadline)
+                    .await;
             }
             RunEntry::Later => {
                 let pause = random_wait_pause();
@@ -89,7 +89,10 @@ impl Runner {
         log::log_waits_to_run_alone();
         let patience = latest_start.since(self.clock.now());
         match self.gate.enter_alone(patience).await {
-            Some(alone) => self.run_with_exclusive_permit(alone, id, agent, deadline).await,
+            Some(alone) => {
+                self.run_with_exclusive_permit(alone, id, agent, deadline)
+                    .await
+            }
             None => self.retry_to_run_alone(id).await,
         }
     }
@@ -112,7 +115,11 @@ impl Runner {
             return Ok(NOT_STARTED);
         }
         let (now, pause) = (self.clock.now(), random_wait_pause());
-        match self.tasks.wait_to_run_alone(id, now, now.plus(pause)).await? {
+        match self
+            .tasks
+            .wait_to_run_alone(id, now, now.plus(pause))
+            .await?
+        {
             Wait::Since(since) if gives_up_waiting(now.since(since)) => {
                 self.end_abandoned(id, Failure::never_alone()).await
             }
@@ -148,7 +155,11 @@ impl Runner {
         lease_until: Moment,
     ) -> Result<Option<Disposition>, StoreError> {
         let now = self.clock.now();
-        match self.tasks.claim(id, now, lease_until, self.settings.max_attempts, isolation).await? {
+        match self
+            .tasks
+            .claim(id, now, lease_until, self.settings.max_attempts, isolation)
+            .await?
+        {
             Claim::Granted(claimed) => self.perform(&claimed, deadline).await.map(Some),
             Claim::Refused(ClaimRefusal::Exhausted) => self.end_worker_lost(id).await.map(Some),
             Claim::Refused(ClaimRefusal::MustRunAlone) => Ok(None),
@@ -173,7 +184,11 @@ impl Runner {
             run => run?,
         };
         let (ended, now) = (Run::given_up(run.as_ref(), failure), self.clock.now());
-        match self.tasks.end_abandoned(id, &ended, now, self.settings.retention).await? {
+        match self
+            .tasks
+            .end_abandoned(id, &ended, now, self.settings.retention)
+            .await?
+        {
             EndAbandoned::Ended(task) => {
                 log::log_ended_abandoned(&task, now);
                 Ok(Disposition::Ack)
@@ -182,32 +197,33 @@ impl Runner {
         }
     }
 
-    async fn perform(&self, claimed: &Claimed, deadline: Moment) -> Result<Disposition, StoreError> {
+    async fn perform(
+        &self,
+        claimed: &Claimed,
+        deadline: Moment,
+    ) -> Result<Disposition, StoreError> {
         log::log_started(claimed);
-        let read = async {
-            let (payload, earlier) =
-                (self.tasks.payload(claimed).await?, self.tasks.load_checkpoint(claimed).await?);
-            Ok((payload, earlier, self.agents.get_cached(claimed.task.agent_id).await?))
-        };
-        let (payload, earlier, agent) = match read.await {
-            Ok(read) => read,
+        let (payload, earlier, agent) = match self.read_inputs(claimed).await {
+            Ok(inputs) => inputs,
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::error!(error = error_chain(&error), "damaged record");
-                let failure = Failure::permanent(ErrorType::Internal, "The data of this task is damaged");
+                let failure =
+                    Failure::permanent(ErrorType::Internal, "The data of this task is damaged");
                 return self.finish(claimed, &Ended::without_usage(failure)).await;
             }
             Err(error) => {
-                // The caller should not wait for the lease of a run that never began.
-                let why = &Failure::transient(ErrorType::Internal, "The data of this task could not be read");
-                let (at, spent) = (self.clock.now(), claimed.task.spent);
-                self.tasks.release(claimed, Release { at, why, spent, not_before: at, run: None }).await?;
+                self.release_unread(claimed).await?;
                 return Err(error);
             }
         };
         let Some(record) = agent else {
-            let failure =
-                Failure::permanent(ErrorType::InvalidAgent, "The agent was deleted before this task ended");
-            return self.finish(claimed, &Run::given_up(earlier.as_ref(), failure)).await;
+            let failure = Failure::permanent(
+                ErrorType::InvalidAgent,
+                "The agent was deleted before this task ended",
+            );
+            return self
+                .finish(claimed, &Run::given_up(earlier.as_ref(), failure))
+                .await;
         };
         let timeout = record.agent.definition().limits.timeout();
         let alive_for = deadline.minus(FINISH_MARGIN).since(self.clock.now());
@@ -221,109 +237,27 @@ impl Runner {
         let attempt = self.retry_if_outdated(attempt, &record).await;
         self.settle(claimed, attempt, timeout).await
     }
+    /// Reads what a run starts from. Without the agent if it was deleted.
+    async fn read_inputs(&self, claimed: &Claimed) -> Result<Inputs, StoreError> {
+        let payload = self.tasks.payload(claimed).await?;
+        let earlier = self.tasks.load_checkpoint(claimed).await?;
+        let agent = self.agents.get_cached(claimed.task.agent_id).await?;
+        Ok((payload, earlier, agent))
+    }
 
-    /// A function caches agents for some seconds. If the definition has been replaced in the
-    /// meantime, perhaps with a new API key, a permanent error may not apply to the new
-    /// definition. So the task is tried again with it.
-    async fn retry_if_outdated(&self, attempt: AttemptOutcome, used: &StoredAgent) -> AttemptOutcome {
-        let (failure, run) = match attempt {
-            AttemptOutcome::Faulted { fault: Fault::Permanent(failure), run }
-                if may_be_outdated(failure.kind, used) =>
-            {
-                (failure, run)
-            }
-            attempt => return attempt,
+    /// Releases a task whose data could not be read. The caller should not wait for the lease
+    /// of a run that never began.
+    async fn release_unread(&self, claimed: &Claimed) -> Result<(), StoreError> {
+        let text = "The data of this task could not be read";
+        let (at, spent) = (self.clock.now(), claimed.task.spent);
+        let release = Release {
+            at,
+            why: &Failure::transient(ErrorType::Internal, text),
+            spent,
+            not_before: at,
+            run: None,
         };
-        let current = self.agents.refresh(used.agent.id()).await;
-        let fault = match current {
-            Ok(Some(current)) if current.revision != used.revision => {
-                Fault::Transient { failure: Failure { retryable: true, ..failure }, retry_after: None }
-            }
-            _ => Fault::Permanent(failure),
-        };
-        AttemptOutcome::Faulted { fault, run }
+        self.tasks.release(claimed, release).await?;
+        Ok(())
     }
-
-    async fn end_panicked(&self, claimed: &Claimed) -> AttemptOutcome {
-        tracing::error!("run panicked");
-        let failure = Failure::permanent(ErrorType::Internal, "An internal error stopped the run");
-        let run = self.tasks.load_checkpoint(claimed).await.ok().flatten();
-        AttemptOutcome::Ended(Run::given_up(run.as_ref(), failure))
-    }
-
-    /// Records the end of the task, or releases it for another attempt.
-    async fn settle(
-        &self,
-        claimed: &Claimed,
-        attempt: AttemptOutcome,
-        timeout: Duration,
-    ) -> Result<Disposition, StoreError> {
-        let (fault, run) = match attempt {
-            AttemptOutcome::Ended(ended) => return self.finish(claimed, &ended).await,
-            AttemptOutcome::Fenced => return Ok(superseded()),
-            AttemptOutcome::Faulted { fault, run } => (fault, run),
-        };
-        let spent = claimed.task.spent + self.clock.now().since(claimed.claimed_at);
-        let policy = RetryPolicy { max_attempts: self.settings.max_attempts, timeout };
-        match after_fault(fault, claimed.task.attempt, spent, policy) {
-            AttemptEnd::Release { pause, why } => self.release(claimed, spent, pause, &why, &run).await,
-            AttemptEnd::Fail(failure) => self.finish(claimed, &run.stopped(failure)).await,
-        }
-    }
-
-    async fn finish(&self, claimed: &Claimed, ended: &Ended) -> Result<Disposition, StoreError> {
-        // The clock of an earlier attempt may have been ahead of this one.
-        let now = self.clock.now().max(claimed.task.started_at.unwrap_or(claimed.claimed_at));
-        match self.record_end(claimed, ended, now).await? {
-            Finish::Recorded => {
-                log::log_finished(claimed, ended, now);
-                Ok(Disposition::Ack)
-            }
-            Finish::Fenced => Ok(superseded()),
-        }
-    }
-
-    /// Records the end, and retries for some seconds. Without the record, the model would be
-    /// called and paid again.
-    async fn record_end(&self, claimed: &Claimed, ended: &Ended, now: Moment) -> Result<Finish, StoreError> {
-        let retention = self.settings.retention;
-        for pause in FINISH_PAUSES {
-            match self.tasks.finish(claimed, ended, now, retention).await {
-                Ok(finish) => return Ok(finish),
-                Err(error) => tracing::warn!(error = error_chain(&error), "end not recorded yet"),
-            }
-            tokio::time::sleep(pause).await;
-        }
-        self.tasks.finish(claimed, ended, now, retention).await
-    }
-
-    async fn release(
-        &self,
-        claimed: &Claimed,
-        spent: Duration,
-        pause: Duration,
-        why: &Failure,
-        run: &Run,
-    ) -> Result<Disposition, StoreError> {
-        let at = self.clock.now();
-        let run = run.is_in_progress().then_some(run);
-        let release = Release { at, why, spent: spent + pause, not_before: at.plus(pause), run };
-        match self.tasks.release(claimed, release).await? {
-            // Possibly by our own write, which the SDK retried after a lost response. Only the
-            // next read of the task shows whether its message is still needed.
-            Finish::Fenced => Ok(Disposition::RetryAfter(pause)),
-            Finish::Recorded => {
-                log::log_released(pause);
-                Ok(Disposition::RetryAfter(pause))
-            }
-        }
-    }
-}
-
-/// An API key that belongs to the agent gets a new name when it is replaced, and the old one
-/// is deleted. Other model errors are not worth another read of the agent.
-fn may_be_outdated(error: ErrorType, used: &StoredAgent) -> bool {
-    let model = used.agent.definition().model.as_ref();
-    let has_own_key = matches!(model.and_then(|model| model.api_key.as_ref()), Some(ApiKey::Stored(_)));
-    error == ErrorType::InvalidAgent || (error == ErrorType::ModelError && has_own_key)
 }

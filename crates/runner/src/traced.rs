@@ -54,9 +54,15 @@ pub(crate) async fn invoke_agent(
         AttemptOutcome::Fenced => (None, Some("fenced")),
     };
     if let Some(usage) = usage {
-        timed.span.record("gen_ai.response.model", response_model(model, &usage.model));
-        timed.span.record("gen_ai.usage.input_tokens", as_i64(usage.input_tokens));
-        timed.span.record("gen_ai.usage.output_tokens", as_i64(usage.output_tokens));
+        timed
+            .span
+            .record("gen_ai.response.model", response_model(model, &usage.model));
+        timed
+            .span
+            .record("gen_ai.usage.input_tokens", as_i64(usage.input_tokens));
+        timed
+            .span
+            .record("gen_ai.usage.output_tokens", as_i64(usage.output_tokens));
     }
     timed.end(error);
     attempt
@@ -91,7 +97,10 @@ pub(crate) async fn chat(
 
 fn chat_span(model: &ModelConfig, max_tokens: u32) -> Span {
     let name = model.name.as_deref().unwrap_or_default();
-    let server = model.base_url.as_deref().and_then(|url| Url::parse(url).ok());
+    let server = model
+        .base_url
+        .as_deref()
+        .and_then(|url| Url::parse(url).ok());
     info_span!(
         target: "gen_ai", "chat", otel.name = format!("chat {name}"), otel.kind = "client",
         gen_ai.operation.name = "chat", gen_ai.provider.name = provider_name(model),
@@ -108,8 +117,12 @@ fn record_reply(model: &ModelConfig, turn: u32, reply: &ModelReply, timed: &mut 
     let (response_name, reason) = (response_model(model, &reply.model), finish_reason(reply));
     timed.span.record("gen_ai.response.model", response_name);
     timed.span.record("gen_ai.response.finish_reasons", reason);
-    timed.span.record("gen_ai.usage.input_tokens", as_i64(reply.input_tokens));
-    timed.span.record("gen_ai.usage.output_tokens", as_i64(reply.output_tokens));
+    timed
+        .span
+        .record("gen_ai.usage.input_tokens", as_i64(reply.input_tokens));
+    timed
+        .span
+        .record("gen_ai.usage.output_tokens", as_i64(reply.output_tokens));
     tracing::info!(
         turn,
         gen_ai.operation.name = "chat",
@@ -172,11 +185,15 @@ fn response_model<'n>(model: &'n ModelConfig, reported: &'n str) -> &'n str {
 
 /// A separator and numbers, which cannot contain words.
 fn is_version(text: &str) -> bool {
-    let Some(number) = text.strip_prefix(['-', ':', '@']) else { return false };
+    let Some(number) = text.strip_prefix(['-', ':', '@']) else {
+        return false;
+    };
     let number = number.strip_prefix('v').unwrap_or(number);
     number.len() <= LONGEST_VERSION
         && number.starts_with(|first: char| first.is_ascii_digit())
-        && number.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
+        && number
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
 }
 
 const fn provider_name(model: &ModelConfig) -> &'static str {
@@ -210,7 +227,12 @@ struct TimedSpan {
 
 impl TimedSpan {
     fn begin(operation: &'static str, span: Span) -> Self {
-        Self { operation, span, began: Instant::now(), is_over: false }
+        Self {
+            operation,
+            span,
+            began: Instant::now(),
+            is_over: false,
+        }
     }
 
     fn end(&mut self, error: Option<&str>) {
@@ -247,8 +269,16 @@ mod tests {
         for (requested, reported, logged) in [
             ("gpt-4o", "gpt-4o", "gpt-4o"),
             ("gpt-4o", "gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
-            ("claude-sonnet-4", "claude-sonnet-4-20250514", "claude-sonnet-4-20250514"),
-            ("mistral-large-latest", "mistral-large-2411", "mistral-large-2411"),
+            (
+                "claude-sonnet-4",
+                "claude-sonnet-4-20250514",
+                "claude-sonnet-4-20250514",
+            ),
+            (
+                "mistral-large-latest",
+                "mistral-large-2411",
+                "mistral-large-2411",
+            ),
             ("llama3", "llama3:8.1", "llama3:8.1"),
             ("gpt-4o", "gpt-4o-sk-live-1", "gpt-4o"),
             ("gpt-4o", "gpt-4o-4111111111111111", "gpt-4o"),

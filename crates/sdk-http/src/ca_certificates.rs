@@ -13,7 +13,10 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
 /// The bundles of Amazon Linux, which Lambda uses, and of Debian.
-const BUNDLES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
+const BUNDLES: [&str; 2] = [
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+];
 
 /// Reads the system's CA certificates, or those that OpenSSL's environment variables name.
 pub fn trusted_certificates() -> RootCertStore {
@@ -34,7 +37,9 @@ fn bundle_path() -> Option<PathBuf> {
     if env::var_os("SSL_CERT_DIR").is_some() {
         return None;
     }
-    env::var_os("SSL_CERT_FILE").map(PathBuf::from).or_else(system_bundle)
+    env::var_os("SSL_CERT_FILE")
+        .map(PathBuf::from)
+        .or_else(system_bundle)
 }
 
 fn system_bundle() -> Option<PathBuf> {
@@ -68,14 +73,20 @@ mod tests {
     use super::*;
 
     fn subjects(certificates: &RootCertStore) -> Vec<Vec<u8>> {
-        let mut subjects: Vec<_> =
-            certificates.subjects().iter().map(|name| name.as_ref().to_vec()).collect();
+        let mut subjects: Vec<_> = certificates
+            .subjects()
+            .iter()
+            .map(|name| name.as_ref().to_vec())
+            .collect();
         subjects.sort();
         subjects
     }
 
     fn certificate() -> String {
-        rcgen::generate_simple_self_signed(["root".to_owned()]).unwrap().cert.pem()
+        rcgen::generate_simple_self_signed(["root".to_owned()])
+            .unwrap()
+            .cert
+            .pem()
     }
 
     #[test]
@@ -99,7 +110,14 @@ mod tests {
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let mut bundle = b"# Entit\xe9 AAAA\n".to_vec();
         let windows = first.replace('\n', "\r\n");
-        for part in [&windows, &broken, not_a_certificate, key, "AAAA\n", second.trim_end()] {
+        for part in [
+            &windows,
+            &broken,
+            not_a_certificate,
+            key,
+            "AAAA\n",
+            second.trim_end(),
+        ] {
             bundle.extend_from_slice(part.as_bytes());
         }
         assert_eq!(parse_pem(bundle.as_slice()).unwrap().len(), 2);

@@ -35,7 +35,10 @@ impl AwsHttpClient {
         }
     }
 
-    async fn exchange(&self, mut request: Request<SdkBody>) -> Result<Response<SdkBody>, HttpError> {
+    async fn exchange(
+        &self,
+        mut request: Request<SdkBody>,
+    ) -> Result<Response<SdkBody>, HttpError> {
         let origin = Origin::from_uri(request.uri())?;
         set_host(&mut request, &origin);
         loop {
@@ -72,7 +75,11 @@ impl AwsHttpClient {
         response: Response<hyper::body::Incoming>,
     ) -> Result<Response<SdkBody>, HttpError> {
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(HttpError::Exchange)?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(HttpError::Exchange)?
+            .to_bytes();
         // After a 5xx, a new connection may reach a healthy host of the service.
         if !parts.status.is_server_error() {
             self.pool.store_idle(origin.clone(), connection);
@@ -102,7 +109,11 @@ impl fmt::Debug for AwsHttpClient {
 }
 
 impl HttpClient for AwsHttpClient {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -111,9 +122,15 @@ impl HttpConnector for AwsHttpClient {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let response = client.exchange(request).await.map_err(ConnectorError::from)?;
-            HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
+            let request = request
+                .try_into_http1x()
+                .map_err(|error| ConnectorError::user(error.into()))?;
+            let response = client
+                .exchange(request)
+                .await
+                .map_err(ConnectorError::from)?;
+            HttpResponse::try_from(response)
+                .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
@@ -161,8 +178,13 @@ mod tests {
     }
 
     async fn get(client: &AwsHttpClient, url: &str) -> Result<u16, HttpError> {
-        let request = Request::get(format!("{url}/a?b=c")).body(SdkBody::empty()).unwrap();
-        client.exchange(request).await.map(|response| response.status().as_u16())
+        let request = Request::get(format!("{url}/a?b=c"))
+            .body(SdkBody::empty())
+            .unwrap();
+        client
+            .exchange(request)
+            .await
+            .map(|response| response.status().as_u16())
     }
 
     async fn until_closed(client: &AwsHttpClient) {
@@ -209,7 +231,11 @@ mod tests {
     async fn a_refused_connection_is_a_retryable_error() {
         let client = AwsHttpClient::default();
         // The port of a closed listener.
-        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
         client.open(&format!("http://{gone}")).await;
         let error = get(&client, &format!("http://{gone}")).await.unwrap_err();
         assert!(ConnectorError::from(error).is_io());
@@ -230,11 +256,22 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            TlsAcceptor::from(Arc::new(config)).accept(stream).await.ok();
+            TlsAcceptor::from(Arc::new(config))
+                .accept(stream)
+                .await
+                .ok();
         });
-        let error = get(&AwsHttpClient::default(), &format!("https://localhost:{port}")).await.unwrap_err();
+        let error = get(
+            &AwsHttpClient::default(),
+            &format!("https://localhost:{port}"),
+        )
+        .await
+        .unwrap_err();
         let error = ConnectorError::from(error);
-        assert!(error.is_other() && format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
+        assert!(
+            error.is_other() && format!("{error:?}").contains("UnknownIssuer"),
+            "{error:?}"
+        );
     }
 
     /// As after a freeze during which the server dropped its connections.

@@ -34,7 +34,11 @@ impl Origin {
     pub(crate) fn from_uri(uri: &Uri) -> Result<Self, HttpError> {
         let is_tls = uri.scheme_str() != Some("http");
         let host = uri.host().ok_or(HttpError::NoHost)?.to_owned();
-        Ok(Self { is_tls, host, port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }) })
+        Ok(Self {
+            is_tls,
+            host,
+            port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
+        })
     }
 }
 
@@ -48,7 +52,9 @@ async fn connect_without_timeout(origin: &Origin) -> Result<SendRequest<SdkBody>
     // Only URLs have brackets around IPv6 addresses.
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
     let connected = async {
-        let stream = TcpStream::connect((host, origin.port)).await.map_err(HttpError::Connect)?;
+        let stream = TcpStream::connect((host, origin.port))
+            .await
+            .map_err(HttpError::Connect)?;
         stream.set_nodelay(true).map_err(HttpError::Connect)?;
         Ok(stream)
     };
@@ -57,14 +63,22 @@ async fn connect_without_timeout(origin: &Origin) -> Result<SendRequest<SdkBody>
     }
     let (stream, config) = tokio::try_join!(connected, tls_config())?;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| HttpError::NoHost)?;
-    handshake(TlsConnector::from(config).connect(name, stream).await.map_err(HttpError::Connect)?).await
+    handshake(
+        TlsConnector::from(config)
+            .connect(name, stream)
+            .await
+            .map_err(HttpError::Connect)?,
+    )
+    .await
 }
 
 async fn handshake<S>(stream: S) -> Result<SendRequest<SdkBody>, HttpError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(HttpError::Exchange)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(HttpError::Exchange)?;
     // An error of the connection is also returned to its pending request.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
@@ -75,7 +89,9 @@ where
 async fn tls_config() -> Result<Arc<ClientConfig>, HttpError> {
     static TLS: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
     let set_up = async || {
-        let certificates = spawn_blocking(trusted_certificates).await.map_err(HttpError::CaCertificates)?;
+        let certificates = spawn_blocking(trusted_certificates)
+            .await
+            .map_err(HttpError::CaCertificates)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -37,7 +37,10 @@ impl ConnectionPool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = all.entry(origin).or_default();
         idle.retain(IdleConnection::is_fresh);
-        idle.push(IdleConnection { connection, since: SystemTime::now() });
+        idle.push(IdleConnection {
+            connection,
+            since: SystemTime::now(),
+        });
     }
 
     /// Returns the most recently used connection that is still open.
@@ -64,7 +67,9 @@ impl ConnectionPool {
     #[cfg(test)]
     pub(crate) fn all_are_closed(&self) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().flatten().all(|idle| idle.connection.is_closed())
+        all.values()
+            .flatten()
+            .all(|idle| idle.connection.is_closed())
     }
 }
 
@@ -76,7 +81,10 @@ impl IdleConnection {
 
 impl<'a> EvictOnFailure<'a> {
     pub(crate) const fn arm(pool: &'a ConnectionPool, origin: &'a Origin) -> Self {
-        Self { pool: Some(pool), origin }
+        Self {
+            pool: Some(pool),
+            origin,
+        }
     }
 
     pub(crate) fn disarm(mut self) {
@@ -87,7 +95,10 @@ impl<'a> EvictOnFailure<'a> {
 impl Drop for EvictOnFailure<'_> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool {
-            pool.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.origin);
+            pool.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(self.origin);
         }
     }
 }

@@ -10,7 +10,11 @@
 //! documents. If there is a page `bookindex.html`, as in DocBook's HTML, each of its entries is a
 //! query, and the pages that it links to are the correct results. This page is not searched.
 
-#![expect(clippy::print_stdout, clippy::expect_used, reason = "a command-line tool, which may panic")]
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a command-line tool, which may panic"
+)]
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -35,14 +39,24 @@ struct Page {
 
 fn main() {
     let folders: Vec<PathBuf> = std::env::args().skip(1).map(Into::into).collect();
-    let mut files: Vec<PathBuf> = folders.iter().flat_map(|folder| html_files(folder)).collect();
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .flat_map(|folder| html_files(folder))
+        .collect();
     files.sort();
     let started = Instant::now();
     let pages: Vec<Page> = files.iter().filter_map(|file| read_page(file)).collect();
     let text: usize = pages.iter().map(|page| page.reading.text.len()).sum();
-    println!("read: {} pages, {text} bytes of text, {:?}", pages.len(), started.elapsed());
+    println!(
+        "read: {} pages, {text} bytes of text, {:?}",
+        pages.len(),
+        started.elapsed()
+    );
 
-    let questions: Vec<String> = pages.iter().filter_map(|page| page.reading.title.clone()).collect();
+    let questions: Vec<String> = pages
+        .iter()
+        .filter_map(|page| page.reading.title.clone())
+        .collect();
     speed(&joined(&pages), &questions);
     for file in files.iter().filter(|file| file.ends_with(BOOK_INDEX)) {
         let entries = entries(&std::fs::read_to_string(file).expect("the index is readable"));
@@ -63,7 +77,8 @@ fn html_files(folder: &Path) -> Vec<PathBuf> {
 
 fn read_page(file: &Path) -> Option<Page> {
     let name = file.file_name()?.to_str()?.to_owned();
-    let reading = sources::read_document(&std::fs::read(file).ok()?, DocumentFormat::Html, None).ok()?;
+    let reading =
+        sources::read_document(&std::fs::read(file).ok()?, DocumentFormat::Html, None).ok()?;
     (name != BOOK_INDEX).then_some(Page { name, reading })
 }
 
@@ -112,29 +127,53 @@ fn speed(documents: &[(String, String)], questions: &[String]) {
         resident() - before
     );
 
-    let mut times: Vec<Duration> = questions.iter().map(|question| time_of(&library, question)).collect();
+    let mut times: Vec<Duration> = questions
+        .iter()
+        .map(|question| time_of(&library, question))
+        .collect();
     times.sort_unstable();
     let at = |percent: usize| times.get(times.len() * percent / 100).or(times.last());
-    println!("search: {} questions, p50 {:?}, p99 {:?}, max {:?}", times.len(), at(50), at(99), times.last());
-    let long: String = documents.iter().map(|(_, text)| text.as_str()).take(20).collect();
-    println!("search for {} bytes of text: {:?}", long.len(), time_of(&library, &long));
+    println!(
+        "search: {} questions, p50 {:?}, p99 {:?}, max {:?}",
+        times.len(),
+        at(50),
+        at(99),
+        times.last()
+    );
+    let long: String = documents
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .take(20)
+        .collect();
+    println!(
+        "search for {} bytes of text: {:?}",
+        long.len(),
+        time_of(&library, &long)
+    );
 }
 
 fn time_of(library: &Library, question: &str) -> Duration {
     let started = Instant::now();
-    library.search(question, LIMIT).expect("a library is searched");
+    library
+        .search(question, LIMIT)
+        .expect("a library is searched");
     started.elapsed()
 }
 
 fn quality(pages: &[Page], entries: &[(String, BTreeSet<String>)]) {
     let library = library(pages.iter().map(|page| {
         let title = page.reading.title.as_deref().unwrap_or(&page.name);
-        (page.name.clone(), Document::new(title, &page.reading.text).expect("a text is indexed"))
+        (
+            page.name.clone(),
+            Document::new(title, &page.reading.text).expect("a text is indexed"),
+        )
     }));
     let mut found = [0_u32; 3];
     for (question, right) in entries {
         let passages = library.search(question, 10).expect("a library is searched");
-        let rank = passages.iter().position(|passage| right.contains(&passage.source));
+        let rank = passages
+            .iter()
+            .position(|passage| right.contains(&passage.source));
         for (count, within) in found.iter_mut().zip([1, 3, 10]) {
             *count += u32::from(rank.is_some_and(|rank| rank < within));
         }
@@ -160,9 +199,16 @@ fn library(documents: impl Iterator<Item = (String, Document)>) -> Library {
 fn entries(index: &str) -> Vec<(String, BTreeSet<String>)> {
     let (mut entries, mut above) = (Vec::new(), Vec::<String>::new());
     for piece in index.split("<dt").skip(1) {
-        let Some((_, rest)) = piece.split_once('>') else { continue };
+        let Some((_, rest)) = piece.split_once('>') else {
+            continue;
+        };
         let term = plain(rest.split(['<', ',']).next().unwrap_or_default());
-        let question = above.iter().map(String::as_str).chain([term.as_str()]).collect::<Vec<_>>().join(" ");
+        let question = above
+            .iter()
+            .map(String::as_str)
+            .chain([term.as_str()])
+            .collect::<Vec<_>>()
+            .join(" ");
         let pages: BTreeSet<String> = rest.split("href=\"").skip(1).filter_map(page_of).collect();
         if !term.is_empty() && !pages.is_empty() {
             entries.push((question, pages));
@@ -183,17 +229,26 @@ fn page_of(link: &str) -> Option<String> {
 }
 
 fn plain(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").trim().to_owned()
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
+        .trim()
+        .to_owned()
 }
 
 fn deflated(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("memory takes everything")
+    encoder
+        .write_all(bytes)
+        .and_then(|()| encoder.finish())
+        .expect("memory takes everything")
 }
 
 fn inflated(bytes: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
-    DeflateDecoder::new(bytes).read_to_end(&mut content).expect("what was deflated");
+    DeflateDecoder::new(bytes)
+        .read_to_end(&mut content)
+        .expect("what was deflated");
     content
 }
 
@@ -201,5 +256,6 @@ fn inflated(bytes: &[u8]) -> Vec<u8> {
 fn resident() -> i64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or_default()
 }

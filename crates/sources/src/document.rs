@@ -54,12 +54,17 @@ impl Document {
     /// Indexes the short texts of an agent's definition as one document. Each passage has the title
     /// of its text.
     pub fn from_texts(texts: &[Source]) -> Result<Self, IndexError> {
-        let cut = texts
-            .iter()
-            .flat_map(|source| split(&source.text).into_iter().map(|text| (source.title.clone(), text)));
+        let cut = texts.iter().flat_map(|source| {
+            split(&source.text)
+                .into_iter()
+                .map(|text| (source.title.clone(), text))
+        });
         let (titles, passages): (Vec<_>, Vec<_>) = cut.unzip();
         let segment = index::build(titles.iter().map(String::as_str).zip(&passages))?;
-        Ok(Self { titles: Some(titles), ..Self::from_parts(passages, segment) })
+        Ok(Self {
+            titles: Some(titles),
+            ..Self::from_parts(passages, segment)
+        })
     }
 
     fn indexed(title: &str, passages: Vec<String>) -> Result<Self, IndexError> {
@@ -68,9 +73,17 @@ impl Document {
     }
 
     fn from_parts(passages: Vec<String>, segment: Segment) -> Self {
-        let texts: usize = passages.iter().map(|passage| passage.len() + size_of::<String>()).sum();
+        let texts: usize = passages
+            .iter()
+            .map(|passage| passage.len() + size_of::<String>())
+            .sum();
         let files: usize = segment.files.iter().map(|(_, bytes)| bytes.len()).sum();
-        Self { passages, titles: None, segment, bytes: texts + files }
+        Self {
+            passages,
+            titles: None,
+            segment,
+            bytes: texts + files,
+        }
     }
 
     /// The number of passages.
@@ -91,7 +104,10 @@ impl Document {
             passages: self.passages.clone(),
             form: INDEX_FORMAT.to_owned(),
             segment: self.segment.meta.clone(),
-            files: files.iter().map(|(ending, bytes)| (ending.clone(), bytes.len())).collect(),
+            files: files
+                .iter()
+                .map(|(ending, bytes)| (ending.clone(), bytes.len()))
+                .collect(),
         };
         // Cannot fail: strings, numbers and lists of them are valid JSON.
         let mut content = serde_json::to_vec(&meta).unwrap_or_default();
@@ -109,10 +125,14 @@ impl Document {
         if bytes.get(..CHECKSUM_BYTES) != Some(checksum_text(content).as_bytes()) {
             return Err(UnreadableDocument::Damaged);
         }
-        let end = content.iter().position(|byte| *byte == b'\n').ok_or(UnreadableDocument::Damaged)?;
+        let end = content
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or(UnreadableDocument::Damaged)?;
         let files = bytes.split_off(CHECKSUM_BYTES + end + 1);
         let meta = bytes.get(CHECKSUM_BYTES..).unwrap_or_default();
-        let meta: DocumentMeta = serde_json::from_slice(meta).map_err(|_| UnreadableDocument::Damaged)?;
+        let meta: DocumentMeta =
+            serde_json::from_slice(meta).map_err(|_| UnreadableDocument::Damaged)?;
         match meta.segment(OwnedBytes::new(files)) {
             Some(segment) => Ok(Self::from_parts(meta.passages, segment)),
             None => Ok(Self::indexed(&meta.title, meta.passages)?),
@@ -137,6 +157,9 @@ impl DocumentMeta {
             bytes = rest;
             (ending.clone(), file)
         });
-        Some(Segment { meta: self.segment.clone(), files: files.collect() })
+        Some(Segment {
+            meta: self.segment.clone(),
+            files: files.collect(),
+        })
     }
 }

@@ -17,10 +17,12 @@ use tantivy::directory::{
 };
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer,
-    TokenizerManager,
+    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter,
+    TextAnalyzer, TokenizerManager,
 };
-use tantivy::{Directory, Index, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, TantivyError};
+use tantivy::{
+    Directory, Index, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, TantivyError,
+};
 
 use crate::words::Words;
 
@@ -55,11 +57,18 @@ struct IndexFields {
 
 /// Words and their frequencies. Positions are not stored because there are no phrase queries.
 static FIELDS: LazyLock<IndexFields> = LazyLock::new(|| {
-    let indexing =
-        TextFieldIndexing::default().set_tokenizer(ANALYZER).set_index_option(IndexRecordOption::WithFreqs);
+    let indexing = TextFieldIndexing::default()
+        .set_tokenizer(ANALYZER)
+        .set_index_option(IndexRecordOption::WithFreqs);
     let mut schema = Schema::builder();
-    let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
-    IndexFields { schema: schema.build(), text }
+    let text = schema.add_text_field(
+        "text",
+        TextOptions::default().set_indexing_options(indexing),
+    );
+    IndexFields {
+        schema: schema.build(),
+        text,
+    }
 });
 
 /// Removes case, accents and English stop words, and reduces words to their English stems. Words of
@@ -74,7 +83,9 @@ pub(crate) fn analyzer() -> TextAnalyzer {
         Some(stop_words) => words.filter_dynamic(stop_words),
         None => words,
     };
-    words.filter_dynamic(Stemmer::new(Language::English)).build()
+    words
+        .filter_dynamic(Stemmer::new(Language::English))
+        .build()
 }
 
 fn tokenizers() -> TokenizerManager {
@@ -84,9 +95,14 @@ fn tokenizers() -> TokenizerManager {
 }
 
 /// Indexes passages, each with the title of its document.
-pub(crate) fn build<'a>(passages: impl Iterator<Item = (&'a str, &'a String)>) -> tantivy::Result<Segment> {
+pub(crate) fn build<'a>(
+    passages: impl Iterator<Item = (&'a str, &'a String)>,
+) -> tantivy::Result<Segment> {
     let directory = RamDirectory::create();
-    let index = Index::builder().schema(FIELDS.schema.clone()).settings(settings()).tokenizers(tokenizers());
+    let index = Index::builder()
+        .schema(FIELDS.schema.clone())
+        .settings(settings())
+        .tokenizers(tokenizers());
     let mut writer = index.single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
     for (title, passage) in passages {
         let mut words = TantivyDocument::new();
@@ -95,30 +111,48 @@ pub(crate) fn build<'a>(passages: impl Iterator<Item = (&'a str, &'a String)>) -
     }
     let built = writer.finalize()?;
     let meta = built.searchable_segment_metas()?.into_iter().next();
-    let meta = meta.ok_or_else(|| TantivyError::InternalError("no segment was built".to_owned()))?;
+    let meta =
+        meta.ok_or_else(|| TantivyError::InternalError("no segment was built".to_owned()))?;
     let mut files = Vec::new();
     for path in built.load_metas()?.list_segment_files() {
-        if let (true, Some(ending)) = (directory.exists(&path)?, path.extension().and_then(|e| e.to_str())) {
+        if let (true, Some(ending)) = (
+            directory.exists(&path)?,
+            path.extension().and_then(|e| e.to_str()),
+        ) {
             let bytes = directory.open_read(&path)?.read_bytes()?;
             files.push((ending.to_owned(), bytes));
         }
     }
     files.sort_by(|one, other| one.0.cmp(&other.0));
-    let meta = SegmentMeta { id: meta.id().uuid_string(), passages: meta.max_doc() };
+    let meta = SegmentMeta {
+        id: meta.id().uuid_string(),
+        passages: meta.max_doc(),
+    };
     Ok(Segment { meta, files })
 }
 
 /// Opens the segments as one index.
-pub(crate) fn open<'a>(segments: impl Iterator<Item = &'a Segment> + Clone) -> tantivy::Result<Searcher> {
-    let mut files = HashMap::from([(PathBuf::from(META), OwnedBytes::new(meta_json(segments.clone())?))]);
+pub(crate) fn open<'a>(
+    segments: impl Iterator<Item = &'a Segment> + Clone,
+) -> tantivy::Result<Searcher> {
+    let mut files = HashMap::from([(
+        PathBuf::from(META),
+        OwnedBytes::new(meta_json(segments.clone())?),
+    )]);
     for segment in segments {
         for (ending, bytes) in &segment.files {
-            files.insert(format!("{}.{ending}", segment.meta.id).into(), bytes.clone());
+            files.insert(
+                format!("{}.{ending}", segment.meta.id).into(),
+                bytes.clone(),
+            );
         }
     }
     let mut index = Index::open(MemoryDirectory(Arc::new(files)))?;
     index.set_tokenizers(tokenizers());
-    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    let reader = index
+        .reader_builder()
+        .reload_policy(ReloadPolicy::Manual)
+        .try_into()?;
     Ok(reader.searcher())
 }
 
@@ -129,7 +163,10 @@ pub(crate) fn text_field() -> Field {
 
 /// Nothing is stored in the engine's document store. The passages are stored beside the index.
 fn settings() -> IndexSettings {
-    IndexSettings { docstore_compression: tantivy::store::Compressor::None, ..IndexSettings::default() }
+    IndexSettings {
+        docstore_compression: tantivy::store::Compressor::None,
+        ..IndexSettings::default()
+    }
 }
 
 fn meta_json<'a>(segments: impl Iterator<Item = &'a Segment>) -> tantivy::Result<Vec<u8>> {
@@ -148,7 +185,9 @@ struct MemoryDirectory(Arc<HashMap<PathBuf, OwnedBytes>>);
 
 impl MemoryDirectory {
     fn file(&self, path: &Path) -> Result<&OwnedBytes, OpenReadError> {
-        self.0.get(path).ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))
+        self.0
+            .get(path)
+            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_owned()))
     }
 }
 
@@ -179,7 +218,10 @@ impl Directory for MemoryDirectory {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        Err(DeleteError::IoError { io_error: Arc::new(read_only()), filepath: path.to_owned() })
+        Err(DeleteError::IoError {
+            io_error: Arc::new(read_only()),
+            filepath: path.to_owned(),
+        })
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {

@@ -13,7 +13,9 @@ mod words;
 
 pub use document::{Document, IndexError, UnreadableDocument};
 pub use library::{IndexedDocument, Library};
-pub use read::{DocumentFormat, DocumentText, MAX_FILE_BYTES, MAX_TEXT_BYTES, ReadError, read_document};
+pub use read::{
+    DocumentFormat, DocumentText, MAX_FILE_BYTES, MAX_TEXT_BYTES, ReadError, read_document,
+};
 
 /// A CRC-32 checksum.
 pub fn checksum(bytes: &[u8]) -> u32 {

@@ -33,13 +33,19 @@ pub struct IndexedDocument {
 
 impl IndexedDocument {
     fn passage(&self, number: usize) -> Option<Passage> {
-        let Document { passages, titles, .. } = self.document.as_ref();
+        let Document {
+            passages, titles, ..
+        } = self.document.as_ref();
         let text = passages.get(number)?.clone();
         let (title, source) = match titles.as_ref().and_then(|titles| titles.get(number)) {
             Some(title) => (title, title),
             None => (&self.title, &self.source),
         };
-        Some(Passage { title: title.clone(), text, source: source.clone() })
+        Some(Passage {
+            title: title.clone(),
+            text,
+            source: source.clone(),
+        })
     }
 }
 
@@ -53,7 +59,9 @@ pub struct Library {
 
 impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Library").field("documents", &self.documents.len()).finish_non_exhaustive()
+        f.debug_struct("Library")
+            .field("documents", &self.documents.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,27 +71,47 @@ impl Library {
         let searcher = index::open(documents.iter().map(|indexed| &indexed.document.segment))?;
         let document_of_segment = searcher.segment_readers().iter().map(|reader| {
             let id = reader.segment_id().uuid_string();
-            documents.iter().position(|indexed| indexed.document.segment.meta.id == id).unwrap_or(usize::MAX)
+            documents
+                .iter()
+                .position(|indexed| indexed.document.segment.meta.id == id)
+                .unwrap_or(usize::MAX)
         });
         let document_of_segment = document_of_segment.collect();
-        Ok(Self { documents, searcher, document_of_segment })
+        Ok(Self {
+            documents,
+            searcher,
+            document_of_segment,
+        })
     }
 
     /// The approximate size in memory.
     pub fn bytes(&self) -> usize {
-        self.documents.iter().map(|indexed| indexed.document.bytes()).sum()
+        self.documents
+            .iter()
+            .map(|indexed| indexed.document.bytes())
+            .sum()
     }
 
     /// The passages that match a query well, best first. The model gets them with the prompt.
     pub fn best_passages(&self, query: &str) -> Result<Vec<Passage>, IndexError> {
         let found = self.search_scored(query, MAX_BEST_PASSAGES)?;
-        let min_score = found.first().map_or(0.0, |(best, _)| best * MIN_RELATIVE_SCORE);
-        Ok(found.into_iter().filter(|(score, _)| *score >= min_score).map(|(_, passage)| passage).collect())
+        let min_score = found
+            .first()
+            .map_or(0.0, |(best, _)| best * MIN_RELATIVE_SCORE);
+        Ok(found
+            .into_iter()
+            .filter(|(score, _)| *score >= min_score)
+            .map(|(_, passage)| passage)
+            .collect())
     }
 
     /// Up to `limit` passages that share a word with the query, best first.
     pub fn search(&self, query: &str, limit: usize) -> Result<Vec<Passage>, IndexError> {
-        Ok(self.search_scored(query, limit)?.into_iter().map(|(_, passage)| passage).collect())
+        Ok(self
+            .search_scored(query, limit)?
+            .into_iter()
+            .map(|(_, passage)| passage)
+            .collect())
     }
 
     fn search_scored(&self, query: &str, limit: usize) -> Result<Vec<(f32, Passage)>, IndexError> {
@@ -97,9 +125,13 @@ impl Library {
             Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>
         });
         let query = BooleanQuery::union(query.collect());
-        let found = self.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+        let found = self
+            .searcher
+            .search(&query, &TopDocs::with_limit(limit).order_by_score())?;
         let passage = |(score, at): (f32, tantivy::DocAddress)| {
-            let indexed = self.documents.get(*self.document_of_segment.get(at.segment_ord as usize)?)?;
+            let indexed = self
+                .documents
+                .get(*self.document_of_segment.get(at.segment_ord as usize)?)?;
             Some((score, indexed.passage(at.doc_id as usize)?))
         };
         Ok(found.into_iter().filter_map(passage).collect())
@@ -147,7 +179,10 @@ mod tests {
     #[test]
     fn the_best_match_comes_first() {
         let library = library(&[
-            ("Shipping", "Orders ship within two days.\n\n# Abroad\n\nCustoms may add a week."),
+            (
+                "Shipping",
+                "Orders ship within two days.\n\n# Abroad\n\nCustoms may add a week.",
+            ),
             ("Returns", "Goods can be returned within 30 days."),
         ]);
         let found = library.best_passages("How do I return goods?").unwrap();
@@ -163,19 +198,39 @@ mod tests {
 
     #[test]
     fn passages_of_a_definition_have_the_titles_of_their_texts() {
-        let text = |title: &str, text: &str| domain::Source { title: title.into(), text: text.into() };
-        let texts = [text("Shipping", "Two days."), text("Empty", ""), text("Returns", "Within 30 days.")];
+        let text = |title: &str, text: &str| domain::Source {
+            title: title.into(),
+            text: text.into(),
+        };
+        let texts = [
+            text("Shipping", "Two days."),
+            text("Empty", ""),
+            text("Returns", "Within 30 days."),
+        ];
         let document = Arc::new(Document::from_texts(&texts).unwrap());
-        let library =
-            Library::new(vec![IndexedDocument { title: "-".into(), source: "-".into(), document }]).unwrap();
+        let library = Library::new(vec![IndexedDocument {
+            title: "-".into(),
+            source: "-".into(),
+            document,
+        }])
+        .unwrap();
         let found = &library.best_passages("returns").unwrap()[0];
-        assert_eq!((found.title.as_str(), found.source.as_str()), ("Returns", "Returns"));
+        assert_eq!(
+            (found.title.as_str(), found.source.as_str()),
+            ("Returns", "Returns")
+        );
     }
 
     #[test]
     fn a_query_in_a_script_without_spaces_matches() {
-        let library = library(&[("政策", "购买后三十天内可以退货。"), ("时间", "商店上午九点开门。")]);
-        assert_eq!(library.best_passages("可以退货吗").unwrap()[0].title, "政策");
+        let library = library(&[
+            ("政策", "购买后三十天内可以退货。"),
+            ("时间", "商店上午九点开门。"),
+        ]);
+        assert_eq!(
+            library.best_passages("可以退货吗").unwrap()[0].title,
+            "政策"
+        );
         assert_eq!(library.best_passages("几点开门").unwrap()[0].title, "时间");
     }
 
@@ -208,22 +263,34 @@ mod tests {
         let text = "# Zoo\n\nThe zebra is fed at noon.\n\n# Shop\n\nIt opens at nine.";
         let bytes = Document::new("Zoo", text).unwrap().to_bytes("Zoo");
         // An index of another format is rebuilt.
-        let other_format =
-            String::from_utf8_lossy(&bytes[8..]).replacen("tantivy-7", "tantivy-6", 1).into_bytes();
-        let other_format =
-            [format!("{:08x}", crc32fast::hash(&other_format)).as_bytes(), &other_format].concat();
+        let other_format = String::from_utf8_lossy(&bytes[8..])
+            .replacen("tantivy-7", "tantivy-6", 1)
+            .into_bytes();
+        let other_format = [
+            format!("{:08x}", crc32fast::hash(&other_format)).as_bytes(),
+            &other_format,
+        ]
+        .concat();
         for bytes in [bytes, other_format] {
             let document = Document::from_bytes(bytes).unwrap();
-            let indexed =
-                IndexedDocument { title: "Z".into(), source: "z".into(), document: Arc::new(document) };
-            let found = Library::new(vec![indexed]).unwrap().best_passages("When is the zebra fed?").unwrap();
+            let indexed = IndexedDocument {
+                title: "Z".into(),
+                source: "z".into(),
+                document: Arc::new(document),
+            };
+            let found = Library::new(vec![indexed])
+                .unwrap()
+                .best_passages("When is the zebra fed?")
+                .unwrap();
             assert_eq!(found[0].text, "# Zoo\n\nThe zebra is fed at noon.");
         }
     }
 
     #[test]
     fn corrupt_documents_are_refused() {
-        let bytes = Document::new("Zoo", "The zebra is fed at noon.").unwrap().to_bytes("Zoo");
+        let bytes = Document::new("Zoo", "The zebra is fed at noon.")
+            .unwrap()
+            .to_bytes("Zoo");
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;

@@ -31,8 +31,7 @@ pub(crate) fn split(text: &str) -> Vec<String> {
         {
             pieces.extend(cut(&paragraph));
         }
-        let has_subheadings =
-            matches!(blocks.peek(), Some(MarkdownBlock::Heading(level, _)) if is_below(*level, &path));
+        let has_subheadings = matches!(blocks.peek(), Some(MarkdownBlock::Heading(level, _)) if is_below(*level, &path));
         passages.extend(section(&heading_line(&path), pieces, has_subheadings));
     }
     passages
@@ -45,7 +44,11 @@ fn is_below(level: usize, path: &[(usize, String)]) -> bool {
 /// `# Guide › Install › Linux`, empty before the first heading.
 fn heading_line(path: &[(usize, String)]) -> String {
     let headings: Vec<&str> = path.iter().map(|(_, heading)| heading.as_str()).collect();
-    if headings.is_empty() { String::new() } else { format!("# {}", headings.join(UNDER)) }
+    if headings.is_empty() {
+        String::new()
+    } else {
+        format!("# {}", headings.join(UNDER))
+    }
 }
 
 /// The passages of one section. A heading without text is a passage, unless it has subheadings.
@@ -98,14 +101,22 @@ fn blocks(text: &str) -> Vec<MarkdownBlock<'_>> {
 fn heading(line: &str) -> Option<MarkdownBlock<'_>> {
     let rest = line.trim_start_matches('#');
     let level = line.len() - rest.len();
-    let text = rest.strip_prefix(' ')?.trim().trim_end_matches('#').trim_end();
+    let text = rest
+        .strip_prefix(' ')?
+        .trim()
+        .trim_end_matches('#')
+        .trim_end();
     ((1..=DEEPEST_HEADING).contains(&level) && !text.is_empty())
         .then_some(MarkdownBlock::Heading(level, text))
 }
 
 /// Splits a paragraph that is too long for one passage.
 fn cut(paragraph: &str) -> Vec<String> {
-    let most = if paragraph.contains("```") { LONGEST_FENCE } else { LONGEST_PARAGRAPH };
+    let most = if paragraph.contains("```") {
+        LONGEST_FENCE
+    } else {
+        LONGEST_PARAGRAPH
+    };
     if paragraph.len() <= most {
         return vec![paragraph.to_owned()];
     }
@@ -133,7 +144,9 @@ fn split_point(piece: &str) -> usize {
 
 /// Up to `most` bytes, cut at a character boundary.
 fn beginning(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=most.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
@@ -149,11 +162,17 @@ mod tests {
 
     #[test]
     fn a_passage_starts_with_every_heading_above_it() {
-        let long =
-            format!("# Guide\n\n## Install\n\n### Linux\n\n{0}\n\n{0}\n\n## Use\n\nb", "word ".repeat(120));
+        let long = format!(
+            "# Guide\n\n## Install\n\n### Linux\n\n{0}\n\n{0}\n\n## Use\n\nb",
+            "word ".repeat(120)
+        );
         let passages = split(&long);
         assert_eq!(passages.len(), 3);
-        assert!(passages[..2].iter().all(|passage| passage.starts_with("# Guide › Install › Linux\n\nword")));
+        assert!(
+            passages[..2]
+                .iter()
+                .all(|passage| passage.starts_with("# Guide › Install › Linux\n\nword"))
+        );
         assert_eq!(passages[2], "# Guide › Use\n\nb");
     }
 
@@ -180,12 +199,19 @@ mod tests {
 
     #[test]
     fn a_long_paragraph_is_split_at_the_end_of_a_line_a_sentence_or_a_word() {
-        for (unit, ends) in
-            [("A line\n", "A line"), ("A sentence. ", "sentence."), ("word ", "word"), ("x", "x")]
-        {
+        for (unit, ends) in [
+            ("A line\n", "A line"),
+            ("A sentence. ", "sentence."),
+            ("word ", "word"),
+            ("x", "x"),
+        ] {
             let passages = split(&unit.repeat(2000));
             assert!(passages.len() > 1, "{unit:?}");
-            assert!(passages.iter().all(|passage| passage.len() <= PASSAGE_BYTES && passage.ends_with(ends)));
+            assert!(
+                passages
+                    .iter()
+                    .all(|passage| passage.len() <= PASSAGE_BYTES && passage.ends_with(ends))
+            );
         }
         let japanese = "これは長い段落です。".repeat(200);
         let passages = split(&japanese);

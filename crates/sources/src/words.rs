@@ -19,18 +19,26 @@ impl Tokenizer for Words {
     type TokenStream<'a> = WordStream<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordStream<'a> {
-        WordStream { text, read: 0, token: Token::default() }
+        WordStream {
+            text,
+            read: 0,
+            token: Token::default(),
+        }
     }
 }
 
 impl TokenStream for WordStream<'_> {
     fn advance(&mut self) -> bool {
         let rest = self.text.get(self.read..).unwrap_or_default();
-        let Some(start) = rest.find(char::is_alphanumeric) else { return false };
+        let Some(start) = rest.find(char::is_alphanumeric) else {
+            return false;
+        };
         let word = rest.split_at(start).1;
         let (length, step) = extent(word);
         self.token.text.clear();
-        self.token.text.push_str(word.get(..length).unwrap_or_default());
+        self.token
+            .text
+            .push_str(word.get(..length).unwrap_or_default());
         self.token.offset_from = self.read + start;
         self.token.offset_to = self.token.offset_from + length;
         self.token.position = self.token.position.wrapping_add(1);
@@ -49,8 +57,13 @@ impl TokenStream for WordStream<'_> {
 
 /// The length of the first word, and the offset at which the next may start.
 fn extent(text: &str) -> (usize, usize) {
-    let mut letters = text.char_indices().take_while(|(_, c)| c.is_alphanumeric()).peekable();
-    let Some((_, first)) = letters.next() else { return (0, 0) };
+    let mut letters = text
+        .char_indices()
+        .take_while(|(_, c)| c.is_alphanumeric())
+        .peekable();
+    let Some((_, first)) = letters.next() else {
+        return (0, 0);
+    };
     let after = first.len_utf8();
     if !writes_no_spaces(first) {
         let run = letters.take_while(|(_, c)| !writes_no_spaces(*c)).last();
@@ -61,7 +74,9 @@ fn extent(text: &str) -> (usize, usize) {
         Some((at, second)) if writes_no_spaces(second) => {
             let end = at + second.len_utf8();
             // The second letter starts the next pair, if a third follows.
-            let goes_on = letters.next().is_some_and(|(_, third)| writes_no_spaces(third));
+            let goes_on = letters
+                .next()
+                .is_some_and(|(_, third)| writes_no_spaces(third));
             (end, if goes_on { after } else { end })
         }
         _ => (after, after),
@@ -101,6 +116,9 @@ mod tests {
     #[test]
     fn scripts_without_spaces_are_split_into_pairs() {
         assert_eq!(words("退货政策"), ["退货", "货政", "政策"]);
-        assert_eq!(words("a退b 猫。30日以内"), ["a", "退", "b", "猫", "30", "日以", "以内"]);
+        assert_eq!(
+            words("a退b 猫。30日以内"),
+            ["a", "退", "b", "猫", "30", "日以", "以内"]
+        );
     }
 }

@@ -101,11 +101,16 @@ impl Agents {
             }
             let read_revision = newest.revision;
             let page = self.with_entry(stream, newest, entry, now).await?;
-            if self.replace_newest_page(stream, &page, read_revision, now).await? {
+            if self
+                .replace_newest_page(stream, &page, read_revision, now)
+                .await?
+            {
                 return Ok(());
             }
         }
-        Err(StoreError::unavailable("store the audit entry")("too many concurrent updates".into()))
+        Err(StoreError::unavailable("store the audit entry")(
+            "too many concurrent updates".into(),
+        ))
     }
 
     /// Returns up to `limit` entries older than `before`, newest first, without expired ones.
@@ -133,7 +138,9 @@ impl Agents {
                 found.push((position, entry));
             }
             let wanted = before.map_or(number, |before| number.min(before.page.saturating_add(1)));
-            let Some(older) = wanted.checked_sub(1) else { break };
+            let Some(older) = wanted.checked_sub(1) else {
+                break;
+            };
             if newest_number - older <= stream.slots() {
                 next = self.full_page(stream, older).await?;
             }
@@ -143,11 +150,17 @@ impl Agents {
 
     async fn newest_page(&self, stream: AuditStream) -> Result<AuditPage, StoreError> {
         let found = self.read_item(stream.key().to_owned()).await?;
-        found.as_ref().map_or_else(|| Ok(AuditPage::default()), parse_page)
+        found
+            .as_ref()
+            .map_or_else(|| Ok(AuditPage::default()), parse_page)
     }
 
     /// Returns a full page, unless its slot has another one.
-    async fn full_page(&self, stream: AuditStream, number: u64) -> Result<Option<AuditPage>, StoreError> {
+    async fn full_page(
+        &self,
+        stream: AuditStream,
+        number: u64,
+    ) -> Result<Option<AuditPage>, StoreError> {
         let found = self.read_item(stream.slot_key(number)).await?;
         let page = found.as_ref().map(parse_page).transpose()?;
         Ok(page.filter(|page| page.number == number))
@@ -165,9 +178,19 @@ impl Agents {
         let mut page = newest;
         if page.is_full()? {
             let item = page_item(stream.slot_key(page.number), &page, now)?;
-            let put = self.db.put_item().table_name(&self.table).set_item(Some(item));
-            put.send().await.attempt("store a full page of the audit log")?;
-            page = AuditPage { number: page.number + 1, revision: page.revision, entries: Vec::new() };
+            let put = self
+                .db
+                .put_item()
+                .table_name(&self.table)
+                .set_item(Some(item));
+            put.send()
+                .await
+                .attempt("store a full page of the audit log")?;
+            page = AuditPage {
+                number: page.number + 1,
+                revision: page.revision,
+                entries: Vec::new(),
+            };
         }
         page.entries.push(entry.clone());
         page.revision += 1;
@@ -183,7 +206,11 @@ impl Agents {
         now: Moment,
     ) -> Result<bool, StoreError> {
         let item = page_item(stream.key().to_owned(), page, now)?;
-        let put = self.db.put_item().table_name(&self.table).set_item(Some(item));
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item));
         let put = match read_revision {
             0 => put.condition_expression(absent_condition()),
             read => put
@@ -206,8 +233,15 @@ impl AuditPage {
     fn newest_first(self) -> impl Iterator<Item = (AuditPosition, AuditEntry)> {
         let page = self.number;
         // A page has fewer than 2^32 entries.
-        let position = move |index| AuditPosition { page, index: u32::try_from(index).unwrap_or(u32::MAX) };
-        self.entries.into_iter().enumerate().map(move |(index, entry)| (position(index), entry)).rev()
+        let position = move |index| AuditPosition {
+            page,
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+        };
+        self.entries
+            .into_iter()
+            .enumerate()
+            .map(move |(index, entry)| (position(index), entry))
+            .rev()
     }
 }
 
@@ -222,7 +256,10 @@ fn page_item(key: String, page: &AuditPage, now: Moment) -> Result<Item, StoreEr
             (VERSION, item::number(PAGE_VERSION)),
             (PAGE, item::number(page.number)),
             (REVISION, item::number(page.revision)),
-            (ENTRIES, item::bytes(blob::pack(&entries_json(&page.entries)?))),
+            (
+                ENTRIES,
+                item::bytes(blob::pack(&entries_json(&page.entries)?)),
+            ),
             (EXPIRES_AT, item::number(now.plus(RETENTION).ttl_seconds())),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
@@ -233,5 +270,9 @@ fn parse_page(found: &Item) -> Result<AuditPage, StoreError> {
     let reader = ItemReader(found).require_version(PAGE_VERSION)?;
     let json = blob::unpack(reader.bytes(ENTRIES)?).ok_or_else(|| reader.damaged(ENTRIES))?;
     let entries = serde_json::from_slice(&json).map_err(|_| reader.damaged(ENTRIES))?;
-    Ok(AuditPage { number: reader.number(PAGE)?, revision: reader.number(REVISION)?, entries })
+    Ok(AuditPage {
+        number: reader.number(PAGE)?,
+        revision: reader.number(REVISION)?,
+        entries,
+    })
 }

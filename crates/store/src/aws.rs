@@ -76,24 +76,34 @@ impl Aws {
         };
         let dynamodb_at = Some(at("dynamodb", settings.dynamodb_url));
         let sqs_at = Some(at("sqs", settings.sqs_url));
-        let mut config = base(http.clone()).region(Region::new(settings.region)).credentials_provider(
-            SharedCredentialsProvider::new(Credentials::new(
+        let mut config = base(http.clone())
+            .region(Region::new(settings.region))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
                 settings.access_key_id,
                 settings.secret_access_key,
                 settings.session_token,
                 None,
                 "lambda environment",
-            )),
-        );
+            )));
         config.set_endpoint_url(settings.endpoint_url);
-        Self { config: config.build(), http, dynamodb_at, sqs_at, dynamodb: Arc::default() }
+        Self {
+            config: config.build(),
+            http,
+            dynamodb_at,
+            sqs_at,
+            dynamodb: Arc::default(),
+        }
     }
 
     /// Sends all requests to `engine` in this process. Its responses cannot be lost, so
     /// there is no timeout for one attempt: a retry would only wait for the first attempt.
     pub fn embedded(engine: impl HttpClient + 'static) -> Self {
         let config = base(engine)
-            .timeout_config(TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            )
             .region(Region::from_static("local"))
             .endpoint_url("http://embedded.invalid")
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
@@ -104,7 +114,13 @@ impl Aws {
                 "embedded engine",
             )));
         let http = AwsHttpClient::default();
-        Self { config: config.build(), http, dynamodb_at: None, sqs_at: None, dynamodb: Arc::default() }
+        Self {
+            config: config.build(),
+            http,
+            dynamodb_at: None,
+            sqs_at: None,
+            dynamodb: Arc::default(),
+        }
     }
 
     /// Opens a connection to DynamoDB for the first request. Call it before the first
@@ -132,9 +148,13 @@ impl Aws {
 
     /// For operations that can take minutes.
     pub(crate) fn dynamodb_without_timeouts(&self) -> aws_sdk_dynamodb::Client {
-        let no_timeouts =
-            TimeoutConfig::builder().disable_operation_attempt_timeout().disable_operation_timeout().build();
-        aws_sdk_dynamodb::Client::from_conf(self.dynamodb_config().timeout_config(no_timeouts).build())
+        let no_timeouts = TimeoutConfig::builder()
+            .disable_operation_attempt_timeout()
+            .disable_operation_timeout()
+            .build();
+        aws_sdk_dynamodb::Client::from_conf(
+            self.dynamodb_config().timeout_config(no_timeouts).build(),
+        )
     }
 
     fn dynamodb_config(&self) -> aws_sdk_dynamodb::config::Builder {
@@ -179,7 +199,10 @@ impl aws_sdk_dynamodb::config::endpoint::ResolveEndpoint for FixedEndpoint {
 }
 
 impl aws_sdk_sqs::config::endpoint::ResolveEndpoint for FixedEndpoint {
-    fn resolve_endpoint<'a>(&'a self, _: &'a aws_sdk_sqs::config::endpoint::Params) -> EndpointFuture<'a> {
+    fn resolve_endpoint<'a>(
+        &'a self,
+        _: &'a aws_sdk_sqs::config::endpoint::Params,
+    ) -> EndpointFuture<'a> {
         EndpointFuture::ready(Ok(self.0.clone()))
     }
 }
@@ -195,7 +218,9 @@ pub(crate) fn service_url(service: &str, region: &str) -> String {
         ("eu-isoe-", "cloud.adc-e.uk"),
         ("eusc-", "amazonaws.eu"),
     ];
-    let partition = OTHER_PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix));
+    let partition = OTHER_PARTITIONS
+        .iter()
+        .find(|(prefix, _)| region.starts_with(prefix));
     let suffix = partition.map_or("amazonaws.com", |(_, suffix)| suffix);
     format!("https://{service}.{region}.{suffix}")
 }
@@ -237,8 +262,18 @@ mod tests {
             let dynamodb_params = dynamodb::Params::builder().region(region).build().unwrap();
             let sqs_params = sqs::Params::builder().region(region).build().unwrap();
             let endpoints = [
-                ("dynamodb", dynamodb::DefaultResolver::new().resolve_endpoint(&dynamodb_params).await),
-                ("sqs", sqs::DefaultResolver::new().resolve_endpoint(&sqs_params).await),
+                (
+                    "dynamodb",
+                    dynamodb::DefaultResolver::new()
+                        .resolve_endpoint(&dynamodb_params)
+                        .await,
+                ),
+                (
+                    "sqs",
+                    sqs::DefaultResolver::new()
+                        .resolve_endpoint(&sqs_params)
+                        .await,
+                ),
             ];
             for (service, endpoint) in endpoints {
                 assert_eq!(service_url(service, region), endpoint.unwrap().url());

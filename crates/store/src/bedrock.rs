@@ -25,7 +25,9 @@ pub struct Bedrock {
 
 impl fmt::Debug for Bedrock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bedrock").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Bedrock")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,7 +44,9 @@ impl Bedrock {
     /// one of the region. Returns `None` if the region or credentials are not set.
     pub fn from_env(env: &Env) -> Option<Self> {
         let settings = AwsSettings::from_env(env).ok()?;
-        let own = env.optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME").or(settings.endpoint_url);
+        let own = env
+            .optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+            .or(settings.endpoint_url);
         let region = settings.region;
         let endpoint = own.unwrap_or_else(|| service_url("bedrock-runtime", &region));
         let credentials = Credentials::new(
@@ -52,7 +56,12 @@ impl Bedrock {
             None,
             "environment",
         );
-        Some(Self { endpoint, region, identity: credentials.into(), clock: Clock::system() })
+        Some(Self {
+            endpoint,
+            region,
+            identity: credentials.into(),
+            clock: Clock::system(),
+        })
     }
 
     pub fn endpoint(&self) -> &str {
@@ -82,7 +91,10 @@ impl Bedrock {
         let request = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body))?;
         let (instructions, _) = sign(request, &params)?.into_parts();
         let (headers, _) = instructions.into_parts();
-        Ok(headers.iter().map(|header| (header.name(), header.value().to_owned())).collect())
+        Ok(headers
+            .iter()
+            .map(|header| (header.name(), header.value().to_owned()))
+            .collect())
     }
 }
 
@@ -97,7 +109,10 @@ mod tests {
             let own = [
                 ("AWS_REGION", "eu-west-1"),
                 ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-                ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+                (
+                    "AWS_SECRET_ACCESS_KEY",
+                    "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+                ),
             ];
             let set = more.iter().chain(&own).find(|(set, _)| *set == name);
             set.map(|(_, value)| (*value).to_owned())
@@ -107,9 +122,18 @@ mod tests {
     #[test]
     fn the_endpoint_comes_from_the_environment() {
         let endpoint = |more| bedrock(more).map(|bedrock| bedrock.endpoint);
-        assert_eq!(endpoint(&[]).as_deref(), Some("https://bedrock-runtime.eu-west-1.amazonaws.com"));
-        assert_eq!(endpoint(&[("AWS_ENDPOINT_URL", "http://e")]).as_deref(), Some("http://e"));
-        let both = &[("AWS_ENDPOINT_URL", "http://e"), ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://b")];
+        assert_eq!(
+            endpoint(&[]).as_deref(),
+            Some("https://bedrock-runtime.eu-west-1.amazonaws.com")
+        );
+        assert_eq!(
+            endpoint(&[("AWS_ENDPOINT_URL", "http://e")]).as_deref(),
+            Some("http://e")
+        );
+        let both = &[
+            ("AWS_ENDPOINT_URL", "http://e"),
+            ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://b"),
+        ];
         assert_eq!(endpoint(both).as_deref(), Some("http://b"));
         assert_eq!(endpoint(&[("AWS_REGION", "")]), None);
     }
@@ -126,8 +150,15 @@ mod tests {
         bedrock.clock = Clock::new(|| Moment::from_millis(1_767_225_600_000));
         let url = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/anthropic.claude-v1%3A0/converse";
         let headers = [("content-type", "application/json")];
-        let signed = bedrock.sign(url, headers.into_iter(), br#"{"messages":[]}"#).unwrap();
-        let header = |name| signed.iter().find(|(set, _)| *set == name).map(|(_, value)| value.as_str());
+        let signed = bedrock
+            .sign(url, headers.into_iter(), br#"{"messages":[]}"#)
+            .unwrap();
+        let header = |name| {
+            signed
+                .iter()
+                .find(|(set, _)| *set == name)
+                .map(|(_, value)| value.as_str())
+        };
         assert_eq!(header("x-amz-date"), Some("20260101T000000Z"));
         assert_eq!(header("x-amz-security-token"), Some("the-token"));
         assert_eq!(header("authorization"), Some(AUTHORIZATION));

@@ -62,7 +62,9 @@ pub(crate) async fn store_content(
             .item(EXPIRES_AT, item::number(expires_at.ttl_seconds()))
             .send()
     });
-    try_join_all(writes).await.attempt("store a part of a large payload or result")?;
+    try_join_all(writes)
+        .await
+        .attempt("store a part of a large payload or result")?;
     Ok(AttributeValue::M(Item::from([
         (BLOB.to_owned(), item::text(blob)),
         (PARTS.to_owned(), item::number(parts.len() as u64)),
@@ -85,18 +87,32 @@ pub(crate) async fn load_content(
     unpack(&packed).ok_or_else(|| reader.damaged(name))
 }
 
-async fn read_parts(db: &Client, table: &str, spilled: ItemReader<'_>) -> Result<Vec<u8>, StoreError> {
+async fn read_parts(
+    db: &Client,
+    table: &str,
+    spilled: ItemReader<'_>,
+) -> Result<Vec<u8>, StoreError> {
     let blob = spilled.text(BLOB)?;
     let parts = usize::try_from(spilled.number(PARTS)?).unwrap_or(usize::MAX);
     if parts > MAX_PARTS {
         return Err(spilled.damaged(PARTS));
     }
     let reads = (0..parts).map(|index| {
-        db.get_item().table_name(table).key(ID, item::text(part_id(blob, index))).consistent_read(true).send()
+        db.get_item()
+            .table_name(table)
+            .key(ID, item::text(part_id(blob, index)))
+            .consistent_read(true)
+            .send()
     });
     let mut packed = Vec::new();
-    for part in try_join_all(reads).await.attempt("read a part of a large payload or result")? {
-        let missing = || StoreError::Damaged { id: blob.to_owned(), attribute: "part" };
+    for part in try_join_all(reads)
+        .await
+        .attempt("read a part of a large payload or result")?
+    {
+        let missing = || StoreError::Damaged {
+            id: blob.to_owned(),
+            attribute: "part",
+        };
         let part = part.item.ok_or_else(missing)?;
         packed.extend_from_slice(ItemReader(&part).bytes(DATA)?);
     }
@@ -147,7 +163,9 @@ mod tests {
 
     #[test]
     fn unpacking_returns_the_packed_content() {
-        let noise: Vec<u8> = (0..5000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let noise: Vec<u8> = (0..5000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
         for content in [b"".to_vec(), b"{}".to_vec(), b"a".repeat(100_000), noise] {
             let packed = pack(&content);
             assert!(packed.len() <= content.len() + 1);
@@ -165,7 +183,10 @@ mod tests {
     #[test]
     fn content_over_the_maximum_size_is_refused_and_not_truncated() {
         let largest = vec![b'a'; MAX_UNPACKED];
-        assert_eq!(unpack(&pack(&largest)).map(|content| content.len()), Some(MAX_UNPACKED));
+        assert_eq!(
+            unpack(&pack(&largest)).map(|content| content.len()),
+            Some(MAX_UNPACKED)
+        );
         assert_eq!(unpack(&pack(&[&largest[..], b"a"].concat())), None);
     }
 

@@ -19,13 +19,19 @@ pub(crate) struct Cache<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { ttl, entries: Mutex::default() }
+        Self {
+            ttl,
+            entries: Mutex::default(),
+        }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (read_at, value) = entries.get(key)?;
-        read_at.elapsed().is_ok_and(|age| age < self.ttl).then(|| value.clone())
+        read_at
+            .elapsed()
+            .is_ok_and(|age| age < self.ttl)
+            .then(|| value.clone())
     }
 
     pub(crate) fn put(&self, key: K, value: V) {
@@ -37,6 +43,9 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     pub(crate) fn clear(&self) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }

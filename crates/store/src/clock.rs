@@ -14,7 +14,9 @@ impl Clock {
     /// The system's wall clock.
     pub fn system() -> Self {
         Self::new(|| {
-            let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let elapsed = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             Moment::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
         })
     }

@@ -38,7 +38,9 @@ impl ConditionalWriteError for UpdateItemError {
 
 /// Returns `Some` with the current item when the condition failed. The item is `None` if it
 /// does not exist, or if the request did not ask for it.
-pub(crate) fn refused_item<E: ConditionalWriteError, R>(error: &SdkError<E, R>) -> Option<Option<&Item>> {
+pub(crate) fn refused_item<E: ConditionalWriteError, R>(
+    error: &SdkError<E, R>,
+) -> Option<Option<&Item>> {
     let failed = error.as_service_error()?.failed_condition()?;
     Some(failed.item.as_ref().filter(|item| !item.is_empty()))
 }
@@ -59,9 +61,10 @@ pub(crate) fn is_transaction_conflict<R>(error: &SdkError<TransactWriteItemsErro
 
 fn was_cancelled_by<R>(error: &SdkError<TransactWriteItemsError, R>, code: &str) -> bool {
     match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
-        }
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+            .cancellation_reasons()
+            .iter()
+            .any(|reason| reason.code() == Some(code)),
         _ => false,
     }
 }

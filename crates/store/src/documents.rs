@@ -38,7 +38,13 @@ impl PackedDocument {
     pub fn new(content: &[u8]) -> Result<Self, StoreError> {
         let bytes = blob::pack(content);
         let parts = u32::try_from(bytes.len().div_ceil(PART_BYTES)).unwrap_or(u32::MAX);
-        Ok(Self { content: DocumentContent { name: blob::random_name("")?, parts }, bytes })
+        Ok(Self {
+            content: DocumentContent {
+                name: blob::random_name("")?,
+                parts,
+            },
+            bytes,
+        })
     }
 
     /// The reference to store in the agent's record.
@@ -49,12 +55,18 @@ impl PackedDocument {
 
 impl Documents {
     pub fn new(aws: &Aws, table: impl Into<String>) -> Self {
-        Self { db: aws.dynamodb(), table: table.into() }
+        Self {
+            db: aws.dynamodb(),
+            table: table.into(),
+        }
     }
 
     /// Reads `AGENT_WEBHOOKS_DOCUMENTS_TABLE`.
     pub fn from_env(aws: &Aws, env: &Env) -> Result<Self, EnvError> {
-        Ok(Self::new(aws, env.required("AGENT_WEBHOOKS_DOCUMENTS_TABLE")?))
+        Ok(Self::new(
+            aws,
+            env.required("AGENT_WEBHOOKS_DOCUMENTS_TABLE")?,
+        ))
     }
 
     /// Stores content. The agent's record must refer to it first.
@@ -69,7 +81,10 @@ impl Documents {
                 .send()
         };
         let writes: Vec<_> = packed.bytes.chunks(PART_BYTES).zip(0..).map(part).collect();
-        let written: Result<Vec<_>, _> = stream::iter(writes).buffered(WRITES_AT_ONCE).try_collect().await;
+        let written: Result<Vec<_>, _> = stream::iter(writes)
+            .buffered(WRITES_AT_ONCE)
+            .try_collect()
+            .await;
         written.attempt("store a part of a document").map(|_| ())
     }
 
@@ -90,15 +105,27 @@ impl Documents {
         let parts: Result<Vec<_>, _> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
         let (mut packed, mut last) = (Vec::new(), Item::new());
         for part in parts.attempt("read a part of a document")? {
-            let Some(part) = part.item else { return Ok(None) };
-            packed.extend_from_slice(ItemReader(&part).require_version(PART_VERSION)?.bytes(DATA)?);
+            let Some(part) = part.item else {
+                return Ok(None);
+            };
+            packed.extend_from_slice(
+                ItemReader(&part)
+                    .require_version(PART_VERSION)?
+                    .bytes(DATA)?,
+            );
             last = part;
         }
-        blob::unpack(&packed).map(Some).ok_or_else(|| ItemReader(&last).damaged(DATA))
+        blob::unpack(&packed)
+            .map(Some)
+            .ok_or_else(|| ItemReader(&last).damaged(DATA))
     }
 
     /// Deletes all parts of the content that exist.
-    pub async fn delete(&self, agent: AgentId, content: &DocumentContent) -> Result<(), StoreError> {
+    pub async fn delete(
+        &self,
+        agent: AgentId,
+        content: &DocumentContent,
+    ) -> Result<(), StoreError> {
         let deletions = (0..content.parts).map(|index| {
             self.db
                 .delete_item()
@@ -106,7 +133,10 @@ impl Documents {
                 .key(ID, item::text(part_id(agent, &content.name, index)))
                 .send()
         });
-        let deleted: Result<Vec<_>, _> = stream::iter(deletions).buffered(AT_ONCE).try_collect().await;
+        let deleted: Result<Vec<_>, _> = stream::iter(deletions)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await;
         deleted.attempt("delete a part of a document").map(|_| ())
     }
 }

@@ -44,10 +44,16 @@ impl Env {
     where
         N: FromStr + PartialOrd + Display,
     {
-        let Some(found) = self.optional(name) else { return Ok(default) };
+        let Some(found) = self.optional(name) else {
+            return Ok(default);
+        };
         match found.trim().parse() {
             Ok(number) if min <= number && number <= max => Ok(number),
-            _ => Err(EnvError::Malformed { name, expected: format!("a number from {min} to {max}"), found }),
+            _ => Err(EnvError::Malformed {
+                name,
+                expected: format!("a number from {min} to {max}"),
+                found,
+            }),
         }
     }
 }

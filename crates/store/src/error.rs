@@ -35,7 +35,9 @@ pub fn error_chain(error: &dyn Error) -> String {
 }
 
 impl StoreError {
-    pub(crate) fn unavailable(attempt: &'static str) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> Self {
+    pub(crate) fn unavailable(
+        attempt: &'static str,
+    ) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> Self {
         move |source| Self::Unavailable { attempt, source }
     }
 }

@@ -44,7 +44,10 @@ pub(crate) struct ItemReader<'a>(pub(crate) &'a Item);
 impl<'a> ItemReader<'a> {
     pub(crate) fn damaged(self, attribute: &'static str) -> StoreError {
         let id = self.0.get(ID).and_then(|id| id.as_s().ok());
-        StoreError::Damaged { id: id.cloned().unwrap_or_default(), attribute }
+        StoreError::Damaged {
+            id: id.cloned().unwrap_or_default(),
+            attribute,
+        }
     }
 
     /// Refuses a record of a version newer than `known`; see docs/contributing/data-model.md.
@@ -53,7 +56,9 @@ impl<'a> ItemReader<'a> {
             return Ok(self);
         }
         let id = self.0.get(ID).and_then(|id| id.as_s().ok());
-        Err(StoreError::Newer { id: id.cloned().unwrap_or_default() })
+        Err(StoreError::Newer {
+            id: id.cloned().unwrap_or_default(),
+        })
     }
 
     pub(crate) fn text(self, name: &'static str) -> Result<&'a str, StoreError> {
@@ -62,11 +67,14 @@ impl<'a> ItemReader<'a> {
     }
 
     pub(crate) fn number(self, name: &'static str) -> Result<u64, StoreError> {
-        self.optional_number(name)?.ok_or_else(|| self.damaged(name))
+        self.optional_number(name)?
+            .ok_or_else(|| self.damaged(name))
     }
 
     pub(crate) fn optional_number(self, name: &'static str) -> Result<Option<u64>, StoreError> {
-        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let Some(value) = self.0.get(name) else {
+            return Ok(None);
+        };
         let number = value.as_n().ok().and_then(|digits| digits.parse().ok());
         number.map(Some).ok_or_else(|| self.damaged(name))
     }

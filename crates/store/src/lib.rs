@@ -37,6 +37,6 @@ pub use queue::{MemoryQueue, Queue, QueueMessage, SqsQueue};
 pub use secrets::{Secrets, read_secret};
 pub use tables::{create_tables, index_tasks};
 pub use tasks::{
-    Admission, Claim, Claimed, EndAbandoned, FailureFilter, Finish, Rate, Release, Slot, SlotAnswer,
-    TaskDetails, Tasks, Unfinished, UnfinishedTask, Wait,
+    Admission, Claim, Claimed, EndAbandoned, FailureFilter, Finish, Rate, Release, Slot,
+    SlotAnswer, TaskDetails, Tasks, Unfinished, UnfinishedTask, Wait,
 };

@@ -14,7 +14,11 @@ pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -24,7 +28,9 @@ pub fn write_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// The parent of a bare file name is "", which cannot be opened.
 fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -54,7 +60,10 @@ mod tests {
             symlink(&elsewhere, path.with_extension("new")).unwrap();
             write_private_file(&path, b"secret").unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"secret");
-            assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+            assert_eq!(
+                fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777,
+                0o600
+            );
             assert_eq!(fs::read(&elsewhere).unwrap(), b"untouched");
         }
         fs::remove_dir_all(&folder).unwrap();

@@ -100,7 +100,10 @@ impl Secrets {
 
     /// The file is created with the first secret.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::File(SecretsFile { path: path.into(), lock: Mutex::new(()) })
+        Self::File(SecretsFile {
+            path: path.into(),
+            lock: Mutex::new(()),
+        })
     }
 
     pub async fn get(&self, name: &str) -> Result<Option<String>, StoreError> {
@@ -111,7 +114,11 @@ impl Secrets {
     }
 
     /// Reads the secret without the cache. Returns its value if it differs from `known`.
-    pub async fn get_if_replaced(&self, name: &str, known: &str) -> Result<Option<String>, StoreError> {
+    pub async fn get_if_replaced(
+        &self,
+        name: &str,
+        known: &str,
+    ) -> Result<Option<String>, StoreError> {
         let current = match self {
             Self::SecretsManager(manager) => manager.fetch(name).await?.value(),
             Self::File(file) => file.read_all()?.remove(name),
@@ -159,12 +166,17 @@ pub async fn read_secret(aws: &Aws, id: &str) -> Result<String, StoreError> {
         .send()
         .await
         .attempt("read a deployment secret")?;
-    found.secret_string.ok_or_else(|| StoreError::Damaged { id: id.to_owned(), attribute: "SecretString" })
+    found.secret_string.ok_or_else(|| StoreError::Damaged {
+        id: id.to_owned(),
+        attribute: "SecretString",
+    })
 }
 
 impl fmt::Debug for SecretsManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretsManager").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("SecretsManager")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,7 +190,11 @@ impl SecretsManager {
             return Ok(Some(secret));
         }
         // A name that was not found before is requested once, without pauses.
-        let pauses = if self.absent.get(&name.to_owned()).is_some() { &[][..] } else { &READ_PAUSES };
+        let pauses = if self.absent.get(&name.to_owned()).is_some() {
+            &[][..]
+        } else {
+            &READ_PAUSES
+        };
         for pause in pauses {
             match self.fetch(name).await? {
                 Fetched::NotFound => sleep(*pause).await,
@@ -194,17 +210,28 @@ impl SecretsManager {
 
     /// Sends one request.
     async fn fetch(&self, name: &str) -> Result<Fetched, StoreError> {
-        match self.client.get_secret_value().secret_id(self.full_name(name)).send().await {
+        match self
+            .client
+            .get_secret_value()
+            .secret_id(self.full_name(name))
+            .send()
+            .await
+        {
             Ok(found) => {
                 if let Some(secret) = &found.secret_string {
                     self.cache.put(name.to_owned(), secret.clone());
                 }
-                Ok(found.secret_string.map_or(Fetched::NotFound, Fetched::Value))
+                Ok(found
+                    .secret_string
+                    .map_or(Fetched::NotFound, Fetched::Value))
             }
             Err(error) => match error.as_service_error() {
                 Some(GetSecretValueError::ResourceNotFoundException(_)) => Ok(Fetched::NotFound),
                 Some(GetSecretValueError::InvalidRequestException(_)) => {
-                    tracing::warn!(secret = name, "secret is being deleted and is treated as missing");
+                    tracing::warn!(
+                        secret = name,
+                        "secret is being deleted and is treated as missing"
+                    );
                     Ok(Fetched::BeingDeleted)
                 }
                 _ => Err(error).attempt("read a secret"),
@@ -225,7 +252,14 @@ impl SecretsManager {
     async fn create(&self, name: &str, secret: &str) -> Result<(), StoreError> {
         self.cache.clear();
         self.absent.clear();
-        match self.client.create_secret().name(self.full_name(name)).secret_string(secret).send().await {
+        match self
+            .client
+            .create_secret()
+            .name(self.full_name(name))
+            .secret_string(secret)
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(CreateSecretError::ResourceExistsException(_)) => {
@@ -234,7 +268,9 @@ impl SecretsManager {
                         false => Err(StoreError::BeingDeleted),
                     }
                 }
-                Some(CreateSecretError::InvalidRequestException(_)) => Err(StoreError::BeingDeleted),
+                Some(CreateSecretError::InvalidRequestException(_)) => {
+                    Err(StoreError::BeingDeleted)
+                }
                 _ => Err(error).attempt("create a secret"),
             },
         }
@@ -244,7 +280,11 @@ impl SecretsManager {
     /// to create it, which fails until its name is free.
     async fn replace(&self, name: &str, secret: &str) -> Result<bool, StoreError> {
         self.cache.clear();
-        let put = self.client.put_secret_value().secret_id(self.full_name(name)).secret_string(secret);
+        let put = self
+            .client
+            .put_secret_value()
+            .secret_id(self.full_name(name))
+            .secret_string(secret);
         match put.send().await {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {

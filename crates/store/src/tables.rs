@@ -49,14 +49,25 @@ pub async fn create_tables(aws: &Aws, names: &[&str]) -> Result<(), StoreError> 
 /// this atomically.
 pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
     let db = aws.dynamodb_without_timeouts();
-    let described = db.describe_table().table_name(table).send().await.attempt("describe the tasks table")?;
+    let described = db
+        .describe_table()
+        .table_name(table)
+        .send()
+        .await
+        .attempt("describe the tasks table")?;
     let has_index = described.table().is_some_and(|table| {
-        table.global_secondary_indexes().iter().any(|index| index.index_name() == Some(TASKS_INDEX))
+        table
+            .global_secondary_indexes()
+            .iter()
+            .any(|index| index.index_name() == Some(TASKS_INDEX))
     });
     if has_index {
         return Ok(());
     }
-    let tasks = described.table().and_then(TableDescription::item_count).unwrap_or_default();
+    let tasks = described
+        .table()
+        .and_then(TableDescription::item_count)
+        .unwrap_or_default();
     if tasks > 0 {
         tracing::info!(tasks, "creating the index of the tasks table");
     }
@@ -72,8 +83,10 @@ pub async fn index_tasks(aws: &Aws, table: &str) -> Result<(), StoreError> {
 }
 
 fn index() -> Result<GlobalSecondaryIndexUpdate, BuildError> {
-    let projection =
-        Projection::builder().projection_type(ProjectionType::Include).non_key_attributes(FAILED).build();
+    let projection = Projection::builder()
+        .projection_type(ProjectionType::Include)
+        .non_key_attributes(FAILED)
+        .build();
     let create = CreateGlobalSecondaryIndexAction::builder()
         .index_name(TASKS_INDEX)
         .key_schema(key(LISTED, KeyType::Hash)?)
@@ -84,9 +97,15 @@ fn index() -> Result<GlobalSecondaryIndexUpdate, BuildError> {
 }
 
 fn text(name: &str) -> Result<AttributeDefinition, BuildError> {
-    AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build()
+    AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S)
+        .build()
 }
 
 fn key(name: &str, key_type: KeyType) -> Result<KeySchemaElement, BuildError> {
-    KeySchemaElement::builder().attribute_name(name).key_type(key_type).build()
+    KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(key_type)
+        .build()
 }

@@ -81,17 +81,30 @@ impl Job {
 pub fn run_requested_job() -> Option<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let (name, end) = (arguments.next()?, arguments.next());
-    let job = Job::ALL.into_iter().find(|job| end.is_none() && job.name() == name)?;
-    if !job.limits().into_iter().all(|(resource, most)| is_limited(resource, most)) {
+    let job = Job::ALL
+        .into_iter()
+        .find(|job| end.is_none() && job.name() == name)?;
+    if !job
+        .limits()
+        .into_iter()
+        .all(|(resource, most)| is_limited(resource, most))
+    {
         return Some(ExitCode::from(NOT_STARTED));
     }
     // If this fails, the work is done with the normal priority.
     let _ = nice(NICENESS);
-    let Ok(worker) = std::thread::Builder::new().stack_size(job.stack()).spawn(move || job.perform()) else {
+    let Ok(worker) = std::thread::Builder::new()
+        .stack_size(job.stack())
+        .spawn(move || job.perform())
+    else {
         return Some(ExitCode::from(NOT_STARTED));
     };
     let is_done = matches!(worker.join(), Ok(Some(())));
-    Some(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Some(if is_done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Sets a limit, unless the process inherited a lower one. For processor time the hard limit is one
@@ -104,15 +117,29 @@ fn is_limited(resource: Resource, most: u64) -> bool {
         Resource::Cpu => (most + 1).min(inherited),
         _ => current,
     };
-    setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) }).is_ok()
+    setrlimit(
+        resource,
+        Rlimit {
+            current: Some(current),
+            maximum: Some(maximum),
+        },
+    )
+    .is_ok()
 }
 
 fn read_document(mut input: impl std::io::BufRead) -> Option<Vec<u8>> {
     let mut header = Vec::new();
-    input.by_ref().take(MAX_HEADER_BYTES).read_until(b'\n', &mut header).ok()?;
+    input
+        .by_ref()
+        .take(MAX_HEADER_BYTES)
+        .read_until(b'\n', &mut header)
+        .ok()?;
     let DocumentHeader { format, charset } = serde_json::from_slice(&header).ok()?;
     let mut bytes = Vec::new();
-    input.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
+    input
+        .take(MAX_FILE_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .ok()?;
     serde_json::to_vec(&sources::read_document(&bytes, format, charset.as_deref())).ok()
 }
 

@@ -81,11 +81,17 @@ impl Subprocesses {
 
     /// Renders an agent's prompt. A plain prompt is rendered in this process, on a blocking thread,
     /// any other prompt in a subprocess.
-    pub async fn render_prompt(&self, agent: AgentId, prompt: Prompt<'_>) -> Result<String, RenderError> {
+    pub async fn render_prompt(
+        &self,
+        agent: AgentId,
+        prompt: Prompt<'_>,
+    ) -> Result<String, RenderError> {
         if prompt.is_plain() {
             let prompt = prompt.into_owned();
             let rendering = tokio::task::spawn_blocking(move || prompt.render());
-            return Ok(rendering.await.map_err(|error| RenderError::System(error.into()))??);
+            return Ok(rendering
+                .await
+                .map_err(|error| RenderError::System(error.into()))??);
         }
         let _turn = self.prompts_of_agents.acquire(agent).await;
         parent::render_prompt(self, &prompt).await
@@ -103,7 +109,9 @@ impl Subprocesses {
             let reading = tokio::task::spawn_blocking(move || {
                 sources::read_document(bytes.as_ref(), format, charset.as_deref())
             });
-            return Ok(reading.await.map_err(|error| DocumentError::System(error.into()))??);
+            return Ok(reading
+                .await
+                .map_err(|error| DocumentError::System(error.into()))??);
         }
         parent::read_document(self, bytes.as_ref(), format, charset.as_deref()).await
     }

@@ -36,7 +36,8 @@ pub(crate) async fn render_prompt(
     // The semaphore is never closed.
     let _slot = subprocesses.prompt_slots.acquire().await;
     let input = serde_json::to_vec(prompt).map_err(|error| RenderError::System(error.into()))?;
-    let outcome = run::<Result<String, PromptError>>(subprocesses, Job::RenderPrompt, &[&input], TIME).await;
+    let outcome =
+        run::<Result<String, PromptError>>(subprocesses, Job::RenderPrompt, &[&input], TIME).await;
     match outcome.map_err(RenderError::System)? {
         JobOutcome::Finished(rendered) => Ok(rendered?),
         JobOutcome::Failed => Err(RenderError::OverLimit),
@@ -55,10 +56,15 @@ pub(crate) async fn read_document(
         DocumentFormat::Pdf => (Job::ReadPdf, PDF_TIME),
         DocumentFormat::Html | DocumentFormat::Text => (Job::ReadPage, TIME),
     };
-    let header = DocumentHeader { format, charset: charset.map(str::to_owned) };
-    let mut header = serde_json::to_vec(&header).map_err(|error| DocumentError::System(error.into()))?;
+    let header = DocumentHeader {
+        format,
+        charset: charset.map(str::to_owned),
+    };
+    let mut header =
+        serde_json::to_vec(&header).map_err(|error| DocumentError::System(error.into()))?;
     header.push(b'\n');
-    let outcome = run::<Result<DocumentText, ReadError>>(subprocesses, job, &[&header, bytes], time).await;
+    let outcome =
+        run::<Result<DocumentText, ReadError>>(subprocesses, job, &[&header, bytes], time).await;
     match (outcome.map_err(DocumentError::System)?, format) {
         (JobOutcome::Finished(reading), _) => Ok(reading?),
         (JobOutcome::Failed, DocumentFormat::Pdf) => Err(ReadError::NotPdf.into()),
@@ -88,9 +94,15 @@ async fn run<T: serde::de::DeserializeOwned>(
     };
     let (status, output) = exchanged?;
     if was_ended_from_outside(status) {
-        return Err(io::Error::other(format!("the subprocess ended with {status}")));
+        return Err(io::Error::other(format!(
+            "the subprocess ended with {status}"
+        )));
     }
-    let output = if status.success() { serde_json::from_slice(&output).ok() } else { None };
+    let output = if status.success() {
+        serde_json::from_slice(&output).ok()
+    } else {
+        None
+    };
     Ok(output.map_or(JobOutcome::Failed, JobOutcome::Finished))
 }
 
@@ -98,9 +110,18 @@ async fn run<T: serde::de::DeserializeOwned>(
 /// because it was out of memory, or by a service manager that stops all processes of the service.
 /// The same work may succeed later.
 fn was_ended_from_outside(status: ExitStatus) -> bool {
-    let foreign = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT].map(Signal::as_raw);
+    let foreign = [
+        Signal::KILL,
+        Signal::TERM,
+        Signal::INT,
+        Signal::HUP,
+        Signal::QUIT,
+    ]
+    .map(Signal::as_raw);
     status.code() == Some(NOT_STARTED.into())
-        || status.signal().is_some_and(|signal| foreign.contains(&signal))
+        || status
+            .signal()
+            .is_some_and(|signal| foreign.contains(&signal))
 }
 
 /// Writes the input, and reads the output to its end.

@@ -16,7 +16,10 @@ pub struct PerAgent {
 
 impl PerAgent {
     pub fn new(permits: usize) -> Self {
-        Self { permits, agents: Arc::default() }
+        Self {
+            permits,
+            agents: Arc::default(),
+        }
     }
 
     /// Waits for a permit of this agent. Never returns `None`, because the semaphores are never
@@ -47,7 +50,9 @@ mod tests {
         let per_agent = PerAgent::new(1);
         let first = per_agent.acquire(one).await;
         let is_free = async |agent| {
-            tokio::time::timeout(std::time::Duration::ZERO, per_agent.acquire(agent)).await.is_ok()
+            tokio::time::timeout(std::time::Duration::ZERO, per_agent.acquire(agent))
+                .await
+                .is_ok()
         };
         assert!(!is_free(one).await);
         assert!(is_free(two).await);

@@ -36,8 +36,10 @@ impl SpanProcessor for EndedSpans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, mut span: SpanData) {
-        for attribute in
-            span.attributes.iter_mut().filter(|attribute| attribute.key.as_str() == FINISH_REASONS)
+        for attribute in span
+            .attributes
+            .iter_mut()
+            .filter(|attribute| attribute.key.as_str() == FINISH_REASONS)
         {
             if let Value::String(reason) = &attribute.value {
                 let reasons: Vec<StringValue> = vec![reason.clone()];

@@ -71,15 +71,22 @@ impl Traces {
     /// process environment. `headers` are added to the configured ones. They have the format of
     /// `OTEL_EXPORTER_OTLP_HEADERS` and are a secret of the deployment.
     pub fn from_env(env: &Env, headers: Option<&str>) -> Result<Self, TracesError> {
-        let endpoints = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
-        let disabled =
-            env.optional("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let endpoints = [
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        ];
+        let disabled = env
+            .optional("OTEL_SDK_DISABLED")
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"));
         if disabled || endpoints.iter().all(|name| env.optional(name).is_none()) {
             return Ok(Self(None));
         }
         let mut exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Http::new(EXPORT_TIMEOUT, env.optional("AWS_LAMBDA_FUNCTION_NAME").is_some())?)
+            .with_http_client(Http::new(
+                EXPORT_TIMEOUT,
+                env.optional("AWS_LAMBDA_FUNCTION_NAME").is_some(),
+            )?)
             .with_headers(headers.map(parse_headers).unwrap_or_default())
             // No retries: the exporter would block its thread between them.
             .with_retry_policy(RetryPolicy::disabled())
@@ -87,9 +94,15 @@ impl Traces {
         let resource = resource(env);
         exporter.set_resource(&resource);
         let ended = EndedSpans::default();
-        let provider =
-            SdkTracerProvider::builder().with_resource(resource).with_span_processor(ended.clone()).build();
-        Ok(Self(Some(Export { provider, exporter, ended })))
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_span_processor(ended.clone())
+            .build();
+        Ok(Self(Some(Export {
+            provider,
+            exporter,
+            ended,
+        })))
     }
 
     /// Converts spans of the target [`TARGET`] to OpenTelemetry spans, with their fields only: no
@@ -106,12 +119,19 @@ impl Traces {
             .with_target(false)
             .with_level(false)
             .with_tracked_inactivity(false);
-        Some(layer.with_filter(filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET)))
+        Some(layer.with_filter(filter_fn(|metadata| {
+            metadata.is_span() && metadata.target() == TARGET
+        })))
     }
 
     /// Exports the ended spans, within `limit`.
     pub async fn export(&self, limit: Duration) {
-        let Some(Export { exporter, ended, .. }) = &self.0 else { return };
+        let Some(Export {
+            exporter, ended, ..
+        }) = &self.0
+        else {
+            return;
+        };
         let (spans, lost) = ended.take();
         if lost > 0 {
             tracing::warn!(lost, "spans lost because the export buffer was full");
@@ -122,7 +142,10 @@ impl Traces {
         match timeout(limit.min(EXPORT_TIMEOUT), exporter.export(spans)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "spans not exported"),
-            Err(_) => tracing::warn!(error = "the collector did not respond in time", "spans not exported"),
+            Err(_) => tracing::warn!(
+                error = "the collector did not respond in time",
+                "spans not exported"
+            ),
         }
     }
 
@@ -135,7 +158,11 @@ impl Traces {
             done
         };
         let export = async {
-            while over.run_until_cancelled(sleep(EXPORT_EVERY)).await.is_some() {
+            while over
+                .run_until_cancelled(sleep(EXPORT_EVERY))
+                .await
+                .is_some()
+            {
                 self.export(EXPORT_TIMEOUT).await;
             }
             self.export(EXPORT_TIMEOUT).await;
@@ -158,11 +185,17 @@ fn parse_headers(text: &str) -> HashMap<String, String> {
 }
 
 fn resource(env: &Env) -> Resource {
-    let resource =
-        Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let resource = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let named = env.optional("OTEL_SERVICE_NAME").is_some()
-        || env.optional("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|list| list.contains("service.name="));
-    if named { resource.build() } else { resource.with_service_name(SERVICE).build() }
+        || env
+            .optional("OTEL_RESOURCE_ATTRIBUTES")
+            .is_some_and(|list| list.contains("service.name="));
+    if named {
+        resource.build()
+    } else {
+        resource.with_service_name(SERVICE).build()
+    }
 }
 
 #[cfg(test)]

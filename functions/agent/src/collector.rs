@@ -19,6 +19,9 @@ pub(crate) async fn read_headers(env: &Env, secrets: &Secrets) -> Result<Option<
         Ok(Ok(Some(headers))) => Ok(Some(headers)),
         Ok(Ok(None)) => Err(format!("the secret {name} does not exist")),
         Ok(Err(error)) => Err(error_chain(&error)),
-        Err(_) => Err(format!("the secret {name} could not be read within {} s", TIMEOUT.as_secs())),
+        Err(_) => Err(format!(
+            "the secret {name} could not be read within {} s",
+            TIMEOUT.as_secs()
+        )),
     }
 }

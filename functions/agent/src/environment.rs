@@ -1,12 +1,12 @@
-//! Builds the runner from the function's environment variables.
+//! Builds the runner and the queues from the function's environment variables.
 
 use std::sync::Arc;
 
 use lambda_runtime::Error;
 use runner::{Models, RunGate, RunSettings, Runner, Sources};
 use store::aws::Aws;
-use store::env::Env;
-use store::{Agents, Clock, Documents, Secrets, Tasks};
+use store::env::{Env, EnvError};
+use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
 use subprocess::Subprocesses;
 
 /// A second subprocess would exceed the function's memory, because runs need it too.
@@ -25,4 +25,14 @@ pub(crate) fn build_runner(env: &Env, aws: &Aws, secrets: Secrets) -> Result<Run
         settings: RunSettings::from_env(env)?,
         clock: Clock::system(),
     })
+}
+
+/// The queue whose URL is in this variable.
+pub(crate) fn open_queue(
+    env: &Env,
+    aws: &Aws,
+    variable: &'static str,
+) -> Result<Arc<Queue>, EnvError> {
+    let queue = SqsQueue::new(aws, env.required(variable)?);
+    Ok(Arc::new(Queue::Sqs(queue)))
 }

@@ -11,12 +11,13 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Moment;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use runner::{Delivery, run_batch};
+use store::Secrets;
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
-use store::{Queue, Secrets, SqsQueue};
 use traces::Traces;
 
 use delivery::delivery_from_record;
+use environment::{build_runner, open_queue};
 
 fn main() -> Result<ExitCode, Error> {
     match subprocess::run_requested_job() {
@@ -36,17 +37,18 @@ async fn serve() -> Result<(), Error> {
     if let Err(error) = &otlp_headers {
         tracing::error!(%error, "traces are exported without the headers of OtlpHeadersSecret");
     }
-    let runner = &Arc::new(environment::build_runner(&env, &aws, secrets)?);
-    let queue = |name| Ok::<_, Error>(Arc::new(Queue::Sqs(SqsQueue::new(&aws, env.required(name)?))));
-    let (live, dead) = &(queue("AGENT_WEBHOOKS_QUEUE_URL")?, queue("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?);
+    let runner = &Arc::new(build_runner(&env, &aws, secrets)?);
+    let live = &open_queue(&env, &aws, "AGENT_WEBHOOKS_QUEUE_URL")?;
+    let dead = &open_queue(&env, &aws, "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?;
     let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;
     lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
         let deadline = Moment::from_millis(event.context.deadline);
         let records = event.payload.records.into_iter();
-        let deliveries: Vec<Delivery> =
-            records.filter_map(|record| delivery_from_record(record, dead_arn)).collect();
+        let deliveries = records.filter_map(|record| delivery_from_record(record, dead_arn));
+        let deliveries: Vec<Delivery> = deliveries.collect();
         // All messages of a batch come from one queue.
-        let queue = if deliveries.iter().any(|delivery| delivery.dead_lettered) { dead } else { live };
+        let is_dead = deliveries.iter().any(|delivery| delivery.dead_lettered);
+        let queue = if is_dead { dead } else { live };
         let failed = run_batch(runner, queue, deliveries, deadline).await;
         // Lambda freezes the function after the response, and may never continue it.
         traces.export(deadline.since(runner.clock.now()) / 2).await;

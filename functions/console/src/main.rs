@@ -25,20 +25,22 @@ async fn serve() -> Result<(), lambda_http::Error> {
     logs::to_lambda();
     let env = Env::process();
     let aws = Aws::new(AwsSettings::from_env(&env)?);
+    let admin = env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?;
+    let signing = env.required("AGENT_WEBHOOKS_SIGNING_SECRET")?;
     let (admin_token, signing_secret) =
-        (env.required("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET")?, env.required("AGENT_WEBHOOKS_SIGNING_SECRET")?);
-    let (admin_token, signing_secret) =
-        tokio::try_join!(read_secret(&aws, &admin_token), read_secret(&aws, &signing_secret))?;
+        tokio::try_join!(read_secret(&aws, &admin), read_secret(&aws, &signing))?;
     domain::check_admin_token(&admin_token)?;
-    let public_url = env.required("AGENT_WEBHOOKS_PUBLIC_URL")?.trim_end_matches('/').to_owned();
+    let public_url = env.required("AGENT_WEBHOOKS_PUBLIC_URL")?;
+    let public_url = public_url.trim_end_matches('/');
+    let secrets_prefix = env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?;
     let management = Management {
         agents: Arc::new(Agents::from_env(&aws, &env)?),
         tasks: Tasks::new(&aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?),
-        secrets: Arc::new(Secrets::secrets_manager(&aws, env.required("AGENT_WEBHOOKS_SECRETS_PREFIX")?)),
+        secrets: Arc::new(Secrets::secrets_manager(&aws, secrets_prefix)),
         document_importer: DocumentImporter::new(Documents::from_env(&aws, &env)?),
         subprocesses: Subprocesses::new(subprocess::this_program(), 1),
         clock: Clock::system(),
-        admins: Admins::new(admin_token, &public_url, Clock::system()),
+        admins: Admins::new(admin_token, public_url, Clock::system()),
         signing_secret: signing_secret.into(),
         public_url: public_url.into(),
     };

@@ -17,5 +17,8 @@ async fn main() -> Result<(), lambda_http::Error> {
 
 fn build_statuses(aws: &Aws, env: &Env) -> Result<Statuses, EnvError> {
     let tasks = Tasks::new(aws, env.required("AGENT_WEBHOOKS_TASKS_TABLE")?);
-    Ok(Statuses { tasks, clock: Clock::system() })
+    Ok(Statuses {
+        tasks,
+        clock: Clock::system(),
+    })
 }

@@ -6,14 +6,27 @@ use fuzz::AGENT;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|json: &[u8]| {
-    let Ok(new) = NewAgent::from_json(json) else { return };
-    assert!(new.webhook_token.is_none_or(|token| token.expose().len() >= 16));
-    let Ok(agent) = Agent::new(AGENT, new.definition) else { return };
+    let Ok(new) = NewAgent::from_json(json) else {
+        return;
+    };
+    assert!(
+        new.webhook_token
+            .is_none_or(|token| token.expose().len() >= 16)
+    );
+    let Ok(agent) = Agent::new(AGENT, new.definition) else {
+        return;
+    };
     let definition = agent.definition();
     assert!(
-        (1..=128).contains(&definition.name.chars().count()) && definition.name.trim() == definition.name
+        (1..=128).contains(&definition.name.chars().count())
+            && definition.name.trim() == definition.name
     );
-    assert!(definition.prompt.as_deref().is_none_or(|prompt| check_template(prompt).is_ok()));
+    assert!(
+        definition
+            .prompt
+            .as_deref()
+            .is_none_or(|prompt| check_template(prompt).is_ok())
+    );
     assert!((1..=840).contains(&definition.limits.timeout_seconds));
 
     // As it is stored, it reads back as the same agent.

@@ -10,12 +10,17 @@ use libfuzzer_sys::fuzz_target;
 use store::Agents;
 
 fuzz_target!(|input: &[u8]| {
-    let Some(item) = Item::read(input) else { return };
+    let Some(item) = Item::read(input) else {
+        return;
+    };
     let agents = Agents::new(&Dynamo::holding(Some(item)).aws(), "agents", Duration::ZERO);
     let hash = WebhookToken::parse("0123456789abcdef").unwrap().hash();
     block_on(async {
         if let Ok(Some(token)) = agents.by_token(&hash, NOW).await {
-            assert!(token.enabled && token.until.is_none_or(|until| NOW < until), "a dead token works");
+            assert!(
+                token.enabled && token.until.is_none_or(|until| NOW < until),
+                "a dead token works"
+            );
         }
         let alone = agents.get(AGENT).await;
         let listed = agents.list().await;

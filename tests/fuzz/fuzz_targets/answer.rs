@@ -18,11 +18,23 @@ fuzz_target!(|body: &[u8]| {
 fn run(reply: ModelReply) {
     let mut run = Run::new(Vec::new());
     let limits = Limits::default();
-    run.model_replied(reply.clone(), Rules { limits: &limits, has_tools: false, schema: None });
-    let Step::Done(ended) = run.next() else { panic!("the run goes on") };
+    run.model_replied(
+        reply.clone(),
+        Rules {
+            limits: &limits,
+            has_tools: false,
+            schema: None,
+        },
+    );
+    let Step::Done(ended) = run.next() else {
+        panic!("the run goes on")
+    };
     assert_eq!(ended.usage.as_ref().map(|usage| usage.turns), Some(1));
     if let Outcome::Success(answer) = &ended.outcome {
-        assert!(!answer.answer.trim().is_empty(), "SUCCESS without an answer");
+        assert!(
+            !answer.answer.trim().is_empty(),
+            "SUCCESS without an answer"
+        );
         assert_eq!(answer.answer, reply.text);
         assert!(reply.calls.is_empty());
         assert!(serde_json::to_vec(answer).unwrap().len() <= MOST_RESULT);

@@ -8,7 +8,8 @@ use domain::{AgentId, ModelConfig, Provider, TaskId, TaskKey};
 use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
 use runner::{
-    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body, run_batch,
+    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body,
+    run_batch,
 };
 use store::{Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks};
 use subprocess::Subprocesses;
@@ -24,21 +25,38 @@ fuzz_target!(|body: &str| {
     let parsed = parse_message_body("message", body);
     assert!(parsed.is_none_or(|task| task.to_string().eq_ignore_ascii_case(body)));
     let task = parsed.unwrap_or_else(|| task_from(body.as_bytes()));
-    for (agent, dead_lettered) in [(None, false), (Some(AGENT), false), (None, true), (Some(AGENT), true)] {
+    for (agent, dead_lettered) in [
+        (None, false),
+        (Some(AGENT), false),
+        (None, true),
+        (Some(AGENT), true),
+    ] {
         let dynamo = Dynamo::holding(None);
         let again = block_on(run(&dynamo, task, agent, dead_lettered));
         assert!(again.is_empty(), "a message for no task comes again");
-        assert!((1..=MOST_CALLS).contains(&dynamo.calls()), "{} calls for {task}", dynamo.calls());
+        assert!(
+            (1..=MOST_CALLS).contains(&dynamo.calls()),
+            "{} calls for {task}",
+            dynamo.calls()
+        );
     }
 });
 
 fn task_from(bytes: &[u8]) -> TaskId {
     let mut entropy = [0; 10];
-    entropy.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    entropy
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
     TaskId::new(NOW, TaskKey::random(entropy))
 }
 
-async fn run(dynamo: &Dynamo, task: TaskId, agent: Option<AgentId>, dead_lettered: bool) -> Vec<String> {
+async fn run(
+    dynamo: &Dynamo,
+    task: TaskId,
+    agent: Option<AgentId>,
+    dead_lettered: bool,
+) -> Vec<String> {
     let delivery = Delivery {
         message_id: "message".to_owned(),
         receipt: "receipt".to_owned(),
@@ -48,7 +66,13 @@ async fn run(dynamo: &Dynamo, task: TaskId, agent: Option<AgentId>, dead_lettere
         dead_lettered,
     };
     let queue = Arc::new(Queue::Memory(Arc::new(MemoryQueue::new(HOUR, 3))));
-    run_batch(&Arc::new(runner(dynamo)), &queue, vec![delivery], NOW.plus(HOUR)).await
+    run_batch(
+        &Arc::new(runner(dynamo)),
+        &queue,
+        vec![delivery],
+        NOW.plus(HOUR),
+    )
+    .await
 }
 
 fn runner(dynamo: &Dynamo) -> Runner {
@@ -58,7 +82,10 @@ fn runner(dynamo: &Dynamo) -> Runner {
         // Its agents have plain prompts.
         subprocesses: Subprocesses::new("unused".into(), 1),
         tasks: Tasks::new(&aws, "tasks"),
-        sources: Arc::new(Sources::new(Arc::clone(&agents), Documents::new(&aws, "documents"))),
+        sources: Arc::new(Sources::new(
+            Arc::clone(&agents),
+            Documents::new(&aws, "documents"),
+        )),
         agents,
         secrets: Arc::new(Secrets::file("never-read")),
         models: MODELS.clone(),

@@ -23,14 +23,20 @@ fuzz_target!(|body: &[u8]| {
 
 fn accepted(payload: &Payload, body: &[u8]) {
     let json = payload.as_json();
-    assert!(body.windows(json.len()).any(|window| window == json.as_bytes()), "not as sent");
+    assert!(
+        body.windows(json.len())
+            .any(|window| window == json.as_bytes()),
+        "not as sent"
+    );
     assert_ne!(json, "null");
     let raw: &RawValue = serde_json::from_str(json).unwrap();
     assert!(levels(raw) <= MOST_LEVELS);
     assert_eq!(Payload::from_json(json.as_bytes()).as_ref(), Ok(payload));
     let _ = payload.words();
     if json.starts_with(['{', '[']) {
-        let rendered = agent_with("{{ payload }}").prompt(payload, task_id(), NOW).render();
+        let rendered = agent_with("{{ payload }}")
+            .prompt(payload, task_id(), NOW)
+            .render();
         assert_eq!(rendered.unwrap(), json);
     }
 }

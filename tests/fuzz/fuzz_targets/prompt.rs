@@ -14,7 +14,9 @@ const MOST_TIME: Duration = Duration::from_millis(500);
 
 fuzz_target!(|input: &[u8]| {
     let (template, line) = last_line(input);
-    let Ok(template) = std::str::from_utf8(template) else { return };
+    let Ok(template) = std::str::from_utf8(template) else {
+        return;
+    };
     payload_stays_text(template);
     let payload = Payload::from_json(line).unwrap_or_else(|_| Payload::from_form(line));
     let _ = check_template(template);
@@ -29,13 +31,22 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(text) = prompt.render() {
         assert!(text.len() <= MOST_RENDERED);
     }
-    assert!(!prompt.is_plain() || began.elapsed() < MOST_TIME, "{:?}", began.elapsed());
+    assert!(
+        !prompt.is_plain() || began.elapsed() < MOST_TIME,
+        "{:?}",
+        began.elapsed()
+    );
 });
 
 /// Whatever is code in a template is text in a payload.
 fn payload_stays_text(text: &str) {
     let json = serde_json::Value::from(text).to_string();
     let payload = Payload::from_json(json.as_bytes()).unwrap();
-    let rendered = agent_with("{{ payload }}").prompt(&payload, task_id(), NOW).render();
-    assert_eq!(rendered.ok().as_deref(), (text.len() <= MOST_RENDERED).then_some(text));
+    let rendered = agent_with("{{ payload }}")
+        .prompt(&payload, task_id(), NOW)
+        .render();
+    assert_eq!(
+        rendered.ok().as_deref(),
+        (text.len() <= MOST_RENDERED).then_some(text)
+    );
 }

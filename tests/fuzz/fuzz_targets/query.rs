@@ -10,10 +10,20 @@ use serde_json::Value;
 fuzz_target!(|query: &[u8]| {
     let payload = Payload::from_form(query);
     let json = payload.as_json();
-    assert_eq!(Payload::from_json(json.as_bytes()).as_ref(), Ok(&payload), "no payload itself");
+    assert_eq!(
+        Payload::from_json(json.as_bytes()).as_ref(),
+        Ok(&payload),
+        "no payload itself"
+    );
     let fields: HashMap<String, Value> = serde_json::from_str(json).unwrap();
     let values: usize = fields.values().map(values_of).sum();
-    assert_eq!(values, query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).count());
+    assert_eq!(
+        values,
+        query
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+            .count()
+    );
     let _ = payload.words();
 });
 

@@ -7,9 +7,15 @@ use libfuzzer_sys::fuzz_target;
 use sources::{Document, IndexedDocument, Library};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(document) = Document::from_bytes(bytes.to_vec()) else { return };
+    let Ok(document) = Document::from_bytes(bytes.to_vec()) else {
+        return;
+    };
     let passages = document.passages();
-    let volume = IndexedDocument { title: "t".into(), source: "s".into(), document: Arc::new(document) };
+    let volume = IndexedDocument {
+        title: "t".into(),
+        source: "s".into(),
+        document: Arc::new(document),
+    };
     let library = Library::new(vec![volume]).unwrap();
     assert!(library.search("zebra noon", 3).unwrap().len() <= passages);
 });

@@ -74,7 +74,10 @@ impl Dynamo {
         match (operation, state.item.as_ref().map(|item| &item.0)) {
             ("GetItem", Some(item)) => (200, json!({ "Item": item })),
             ("GetItem", None) => (200, json!({})),
-            ("Scan", item) => (200, json!({ "Items": item.into_iter().collect::<Vec<_>>() })),
+            ("Scan", item) => (
+                200,
+                json!({ "Items": item.into_iter().collect::<Vec<_>>() }),
+            ),
             ("UpdateItem", Some(item)) => (200, json!({ "Attributes": item })),
             ("UpdateItem", None) => (400, json!({ "__type": "ConditionalCheckFailedException" })),
             (other, _) => panic!("{other} is not used here"),
@@ -83,7 +86,11 @@ impl Dynamo {
 }
 
 impl HttpClient for Dynamo {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -93,7 +100,10 @@ impl HttpConnector for Dynamo {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let (status, body) = self.answer(target.rsplit('.').next().unwrap_or_default());
         let status = status.try_into().expect("an HTTP status");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body.to_string()))))
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(
+            status,
+            SdkBody::from(body.to_string()),
+        )))
     }
 }
 

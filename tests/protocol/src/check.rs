@@ -37,7 +37,9 @@ pub fn check(config: Config) -> Verdict {
         depth: checker.max_depth(),
         took: started.elapsed(),
         counterexample: counterexample.map(|(name, steps)| (name, trace::format_trace(&steps))),
-        missing: names(config, Expectation::Sometimes).filter(is_missing).collect(),
+        missing: names(config, Expectation::Sometimes)
+            .filter(is_missing)
+            .collect(),
     }
 }
 
@@ -49,7 +51,10 @@ impl Verdict {
 }
 
 fn explore(config: Config, shorter_than: Option<usize>) -> impl Checker<Config> {
-    let checker = config.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
+    let checker = config
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures);
     match shorter_than {
         Some(states) => checker.target_max_depth(states).spawn_bfs().join(),
         None => checker.spawn_bfs().join(),
@@ -75,5 +80,7 @@ fn find_violation(checker: &impl Checker<Config>) -> Option<(&'static str, Steps
 
 fn names(config: Config, expectation: Expectation) -> impl Iterator<Item = &'static str> {
     let properties = config.properties().into_iter();
-    properties.filter(move |property| property.expectation == expectation).map(|property| property.name)
+    properties
+        .filter(move |property| property.expectation == expectation)
+        .map(|property| property.name)
 }

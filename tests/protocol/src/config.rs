@@ -104,7 +104,10 @@ impl Rule {
     /// The bounds in which a property does not hold without the rule.
     pub const fn bounds(self, scenario: Scenario) -> Bounds {
         match self {
-            Self::WriteFirst => Bounds { turns: 2, ..Bounds::SMALL },
+            Self::WriteFirst => Bounds {
+                turns: 2,
+                ..Bounds::SMALL
+            },
             _ => scenario.bounds(),
         }
     }
@@ -134,21 +137,71 @@ impl Rule {
 impl Scenario {
     /// The models checked by default. All bounds at once would result in too many states.
     pub const CHECKED: [(Self, Bounds); 8] = [
-        (Self::Cloud, Bounds { duplicates: 1, ..Bounds::SMALL }),
-        (Self::Cloud, Bounds { days: 1, ..Bounds::SMALL }),
+        (
+            Self::Cloud,
+            Bounds {
+                duplicates: 1,
+                ..Bounds::SMALL
+            },
+        ),
+        (
+            Self::Cloud,
+            Bounds {
+                days: 1,
+                ..Bounds::SMALL
+            },
+        ),
         (Self::LateRunners, Bounds::SMALL),
-        (Self::LateRunners, Bounds { days: 1, receives: 2, ..Bounds::SMALL }),
-        (Self::OneMachine, Bounds { restarts: 2, ..Bounds::SMALL }),
-        (Self::Cloud, Bounds { turns: 2, ..Bounds::SMALL }),
-        (Self::LateRunners, Bounds { turns: 2, ..Bounds::SMALL }),
-        (Self::OneMachine, Bounds { turns: 2, restarts: 1, ..Bounds::SMALL }),
+        (
+            Self::LateRunners,
+            Bounds {
+                days: 1,
+                receives: 2,
+                ..Bounds::SMALL
+            },
+        ),
+        (
+            Self::OneMachine,
+            Bounds {
+                restarts: 2,
+                ..Bounds::SMALL
+            },
+        ),
+        (
+            Self::Cloud,
+            Bounds {
+                turns: 2,
+                ..Bounds::SMALL
+            },
+        ),
+        (
+            Self::LateRunners,
+            Bounds {
+                turns: 2,
+                ..Bounds::SMALL
+            },
+        ),
+        (
+            Self::OneMachine,
+            Bounds {
+                turns: 2,
+                restarts: 1,
+                ..Bounds::SMALL
+            },
+        ),
     ];
 
     /// The bounds in which a property does not hold without the rule, for most rules.
     pub const fn bounds(self) -> Bounds {
         match self {
-            Self::Cloud | Self::LateRunners => Bounds { days: 1, ..Bounds::SMALL },
-            Self::OneMachine => Bounds { restarts: 1, ..Bounds::SMALL },
+            Self::Cloud | Self::LateRunners => Bounds {
+                days: 1,
+                ..Bounds::SMALL
+            },
+            Self::OneMachine => Bounds {
+                restarts: 1,
+                ..Bounds::SMALL
+            },
         }
     }
 }
@@ -169,9 +222,26 @@ impl Bounds {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { triggers, runners, attempts, receives, duplicates, days, restarts, turns } = self;
-        write!(f, "{triggers} triggers, {runners} runners, {attempts} attempts, {receives} receives")?;
-        let rest = [(duplicates, "duplicate"), (days, "day"), (restarts, "restart"), (turns, "turn")];
+        let Self {
+            triggers,
+            runners,
+            attempts,
+            receives,
+            duplicates,
+            days,
+            restarts,
+            turns,
+        } = self;
+        write!(
+            f,
+            "{triggers} triggers, {runners} runners, {attempts} attempts, {receives} receives"
+        )?;
+        let rest = [
+            (duplicates, "duplicate"),
+            (days, "day"),
+            (restarts, "restart"),
+            (turns, "turn"),
+        ];
         for (count, name) in rest.into_iter().filter(|(count, _)| **count > 0) {
             write!(f, ", {count} {name}{}", if *count > 1 { "s" } else { "" })?;
         }
@@ -181,11 +251,19 @@ impl fmt::Display for Bounds {
 
 impl Config {
     pub const fn correct(scenario: Scenario, bounds: Bounds) -> Self {
-        Self { scenario, bounds, without: None }
+        Self {
+            scenario,
+            bounds,
+            without: None,
+        }
     }
 
     pub const fn without(rule: Rule, scenario: Scenario, bounds: Bounds) -> Self {
-        Self { scenario, bounds, without: Some(rule) }
+        Self {
+            scenario,
+            bounds,
+            without: Some(rule),
+        }
     }
 
     pub fn holds(&self, rule: Rule) -> bool {

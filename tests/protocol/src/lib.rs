@@ -4,7 +4,8 @@
 //! counterexample for each.
 //!
 //! Reading order: [`record`] has the conditional writes, [`state`] the state, `model` the
-//! possible actions, `steps` their effects, `properties` the invariants.
+//! possible actions, `steps`, `requests` and `runners` their effects, `properties` the
+//! invariants.
 
 mod check;
 mod config;
@@ -13,6 +14,7 @@ mod past;
 mod properties;
 pub mod record;
 mod requests;
+mod runners;
 pub mod state;
 mod steps;
 mod trace;

@@ -69,7 +69,11 @@ fn main() -> ExitCode {
         verdict.holds()
     });
     let all_hold = as_built.into_iter().all(|holds| holds);
-    if all_hold && (args.as_built || all_rules_are_needed()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if all_hold && (args.as_built || all_rules_are_needed()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Prints the counterexamples after the table.
@@ -81,7 +85,9 @@ fn all_rules_are_needed() -> bool {
         let verdict = check(config);
         print_row(&config, &verdict);
         match verdict.counterexample {
-            Some((property, trace)) => traces += &format!("\n{config}: not \"{property}\"\n{trace}"),
+            Some((property, trace)) => {
+                traces += &format!("\n{config}: not \"{property}\"\n{trace}")
+            }
             None => all = false,
         }
     }
@@ -98,10 +104,15 @@ fn print_row(config: &Config, verdict: &Verdict) {
         (None, None) => format!("FAILED: never occurs: {}", verdict.missing.join("; ")),
     };
     let (states, depth, took) = (verdict.states, verdict.depth, verdict.took.as_secs_f32());
-    print(&format!("{config:<34} {states:>8} {depth:>6} {took:>5.1}s  {result}\n"));
+    print(&format!(
+        "{config:<34} {states:>8} {depth:>6} {took:>5.1}s  {result}\n"
+    ));
 }
 
-#[expect(clippy::print_stdout, reason = "the report is what this command is for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the report is what this command is for"
+)]
 fn print(text: &str) {
     print!("{text}");
 }

@@ -109,7 +109,11 @@ impl Action {
     pub const fn is_optional(self) -> bool {
         matches!(
             self,
-            Self::Trigger | Self::Duplicate { .. } | Self::Day | Self::Restart { .. } | Self::Crash { .. }
+            Self::Trigger
+                | Self::Duplicate { .. }
+                | Self::Day
+                | Self::Restart { .. }
+                | Self::Crash { .. }
         )
     }
 }
@@ -160,8 +164,14 @@ impl Config {
             actions.push(Action::Trigger);
         }
         for request in 0..state.requests.len() {
-            actions.push(Action::Proceed { request, answered: true });
-            actions.push(Action::Proceed { request, answered: false });
+            actions.push(Action::Proceed {
+                request,
+                answered: true,
+            });
+            actions.push(Action::Proceed {
+                request,
+                answered: false,
+            });
             actions.push(Action::GiveUp { request });
         }
         if state.remaining.days > 0 && state.item.0.is_some() {
@@ -202,9 +212,15 @@ impl Config {
 
     fn runner_actions(&self, state: &State, runner: usize, hand: &Hand, actions: &mut Vec<Action>) {
         // A clock that is ahead matters only in the lease's last tick.
-        let clocks = if state.lease() == 1 { &[false, true][..] } else { &[false] };
+        let clocks = if state.lease() == 1 {
+            &[false, true][..]
+        } else {
+            &[false]
+        };
         match hand.stage {
-            Stage::Claiming => actions.extend(clocks.iter().map(|&ahead| Action::Claim { runner, ahead })),
+            Stage::Claiming => {
+                actions.extend(clocks.iter().map(|&ahead| Action::Claim { runner, ahead }))
+            }
             Stage::WaitingToBeAlone => {
                 for &ahead in clocks {
                     actions.push(Action::ClaimAlone { runner, ahead });
@@ -212,14 +228,24 @@ impl Config {
                 }
             }
             Stage::EndingAbandoned => {
-                actions.extend(clocks.iter().map(|&ahead| Action::EndAbandoned { runner, ahead }));
+                actions.extend(
+                    clocks
+                        .iter()
+                        .map(|&ahead| Action::EndAbandoned { runner, ahead }),
+                );
             }
             Stage::Working { attempt, plan } => {
                 self.tool_actions(state, runner, plan, actions);
                 if matches!(plan, Plan::Open | Plan::Called) {
-                    actions.push(Action::Finish { runner, success: true });
+                    actions.push(Action::Finish {
+                        runner,
+                        success: true,
+                    });
                 }
-                actions.push(Action::Finish { runner, success: false });
+                actions.push(Action::Finish {
+                    runner,
+                    success: false,
+                });
                 if retries(attempt, &self.bounds) {
                     actions.push(Action::Release { runner });
                 }
@@ -265,7 +291,13 @@ fn may_fail(state: &State, runner: usize) -> bool {
 
 /// The product's decision about a transient error.
 fn retries(attempt: u32, bounds: &Bounds) -> bool {
-    let policy = RetryPolicy { max_attempts: bounds.attempts, timeout: Duration::MAX };
+    let policy = RetryPolicy {
+        max_attempts: bounds.attempts,
+        timeout: Duration::MAX,
+    };
     let fault = Fault::transient(ErrorType::ModelError, "busy");
-    matches!(after_fault(fault, attempt, Duration::ZERO, policy), AttemptEnd::Release { .. })
+    matches!(
+        after_fault(fault, attempt, Duration::ZERO, policy),
+        AttemptEnd::Release { .. }
+    )
 }

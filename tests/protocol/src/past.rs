@@ -45,6 +45,21 @@ pub enum Breach {
     Endless,
 }
 
+impl Past {
+    /// Stores only the first breach.
+    pub(crate) fn record_breach(&mut self, breach: Breach) {
+        self.breach.get_or_insert(breach);
+    }
+
+    pub(crate) fn record_end(&mut self, id: TaskId, ending: Ending) {
+        if self.ends.iter().any(|(ended, _)| *ended == id) {
+            self.record_breach(Breach::EndedTwice);
+        } else {
+            self.ends.push((id, ending));
+        }
+    }
+}
+
 /// A set of tasks, as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ids(u32);

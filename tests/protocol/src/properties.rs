@@ -9,7 +9,9 @@ use crate::state::{Breach, PAUSE, Request, Stage, State, Why};
 
 pub(crate) fn all(config: &Config) -> Vec<Property<Config>> {
     let mut properties = invariants();
-    properties.extend(occurrences(config));
+    properties.extend(common_occurrences());
+    properties.extend(losses());
+    properties.extend(occurrences_of(config));
     properties
 }
 
@@ -17,58 +19,89 @@ fn invariants() -> Vec<Property<Config>> {
     vec![
         Property::always("an accepted task is queued, held or ended", is_in_progress),
         Property::always("every accepted task ends", every_task_ends),
-        Property::always("a key has one task id within 24 hours", |_, state: &State| {
-            lacks(state, Breach::TwoIds)
-        }),
+        Property::always(
+            "a key has one task id within 24 hours",
+            |_, state: &State| lacks(state, Breach::TwoIds),
+        ),
         Property::always("a task ends once, and its end never changes", ended_once),
         Property::always("a task has one runner within its deadline", one_runner),
-        Property::always("no late runner overwrites a newer attempt", |_, state: &State| {
-            lacks(state, Breach::LateWrite)
+        Property::always(
+            "no late runner overwrites a newer attempt",
+            |_, state: &State| lacks(state, Breach::LateWrite),
+        ),
+        Property::always(
+            "a result before the deadline is recorded",
+            |_, state: &State| lacks(state, Breach::VoidInTime),
+        ),
+        Property::always(
+            "only a task that lost its worker ends as worker_lost",
+            |_, state: &State| lacks(state, Breach::LostForNothing),
+        ),
+        Property::always(
+            "an idempotency key identifies one tool call",
+            |_, state: &State| lacks(state, Breach::OtherCalls),
+        ),
+        Property::always(
+            "a task that lost its worker runs alone",
+            |_, state: &State| lacks(state, Breach::LostNotAlone),
+        ),
+        Property::always("every history ends", |_, state: &State| {
+            lacks(state, Breach::Endless)
         }),
-        Property::always("a result before the deadline is recorded", |_, state: &State| {
-            lacks(state, Breach::VoidInTime)
-        }),
-        Property::always("only a task that lost its worker ends as worker_lost", |_, state: &State| {
-            lacks(state, Breach::LostForNothing)
-        }),
-        Property::always("an idempotency key identifies one tool call", |_, state: &State| {
-            lacks(state, Breach::OtherCalls)
-        }),
-        Property::always("a task that lost its worker runs alone", |_, state: &State| {
-            lacks(state, Breach::LostNotAlone)
-        }),
-        Property::always("every history ends", |_, state: &State| lacks(state, Breach::Endless)),
     ]
 }
 
-fn occurrences(config: &Config) -> Vec<Property<Config>> {
-    let mut properties = vec![
-        Property::sometimes("a retried trigger finds its task PENDING", |_, state: &State| {
-            state.requests.iter().any(|request| matches!(request, Request::Send { repeat: true, .. }))
+/// States that occur with every configuration.
+fn common_occurrences() -> Vec<Property<Config>> {
+    vec![
+        Property::sometimes(
+            "a retried trigger finds its task PENDING",
+            |_, state: &State| {
+                state
+                    .requests
+                    .iter()
+                    .any(|request| matches!(request, Request::Send { repeat: true, .. }))
+            },
+        ),
+        Property::sometimes("a task has two messages", |_, state: &State| {
+            state.messages.len() > 1
         }),
-        Property::sometimes("a task has two messages", |_, state: &State| state.messages.len() > 1),
         Property::sometimes("a message finds its task leased", |_, state: &State| {
             state.lease() > 0 && at(state, |stage| matches!(stage, Stage::Back(_)))
         }),
         Property::sometimes("a message finds its task ended", |_, state: &State| {
             at(state, |stage| stage == Stage::Done(Why::Ended))
         }),
-        Property::sometimes("a task waits after a transient error", |_, state: &State| {
-            state.lease() > 0 && state.has_status(Status::Pending)
-        }),
+        Property::sometimes(
+            "a task waits after a transient error",
+            |_, state: &State| state.lease() > 0 && state.has_status(Status::Pending),
+        ),
         Property::sometimes("a later attempt succeeds", |_, state: &State| {
             let record = state.item.0.as_ref();
             record.is_some_and(|record| record.attempt > 1 && record.status == Status::Success)
         }),
         Property::sometimes("a task ends as worker_lost", |_, state: &State| {
-            state.past.ends.iter().any(|(_, ending)| *ending == Ending::WorkerLost)
+            state
+                .past
+                .ends
+                .iter()
+                .any(|(_, ending)| *ending == Ending::WorkerLost)
         }),
-    ];
-    properties.extend(losses());
+        Property::sometimes("a dead letter ends its task", |_, state: &State| {
+            state.messages.iter().any(|message| message.dead)
+                && at(state, |stage| stage == Stage::Done(Why::EndedAbandoned))
+        }),
+    ]
+}
+
+/// States that occur only with some configurations.
+fn occurrences_of(config: &Config) -> Vec<Property<Config>> {
+    let mut properties = Vec::new();
     if config.scenario == Scenario::LateRunners {
-        properties.push(Property::sometimes("a late runner's result is void", |_, state: &State| {
-            at(state, |stage| stage == Stage::Void)
-        }));
+        properties.push(Property::sometimes(
+            "a late runner's result is void",
+            |_, state: &State| at(state, |stage| stage == Stage::Void),
+        ));
     }
     if config.bounds.turns > 0 {
         properties.push(Property::sometimes(
@@ -77,35 +110,47 @@ fn occurrences(config: &Config) -> Vec<Property<Config>> {
         ));
     }
     if config.bounds.days > 0 && config.bounds.triggers > 1 {
-        properties.push(Property::sometimes("a key has a second task after 24 hours", |_, state: &State| {
-            let first = state.past.ends.first();
-            first.is_some_and(|(first, _)| state.item.0.as_ref().is_some_and(|record| record.id != *first))
-        }));
-        properties.push(Property::sometimes("a message finds another task", |_, state: &State| {
-            at(state, |stage| stage == Stage::Done(Why::Gone))
-        }));
+        properties.push(Property::sometimes(
+            "a key has a second task after 24 hours",
+            |_, state: &State| {
+                let first = state.past.ends.first();
+                first.is_some_and(|(first, _)| {
+                    state
+                        .item
+                        .0
+                        .as_ref()
+                        .is_some_and(|record| record.id != *first)
+                })
+            },
+        ));
+        properties.push(Property::sometimes(
+            "a message finds another task",
+            |_, state: &State| at(state, |stage| stage == Stage::Done(Why::Gone)),
+        ));
     }
-    properties.push(Property::sometimes("a dead letter ends its task", |_, state: &State| {
-        state.messages.iter().any(|message| message.dead)
-            && at(state, |stage| stage == Stage::Done(Why::EndedAbandoned))
-    }));
     properties
 }
 
 fn losses() -> Vec<Property<Config>> {
     vec![
-        Property::sometimes("a task that lost its worker runs alone and succeeds", |_, state: &State| {
-            let record = state.item.0.as_ref();
-            record.is_some_and(|record| {
-                state.past.killed.contains(record.id) && record.status == Status::Success
-            })
-        }),
-        Property::sometimes("a task that lost its worker is postponed", |_, state: &State| {
-            let record = state.item.0.as_ref();
-            record.is_some_and(|record| record.worker_lost)
-                && state.has_status(Status::Pending)
-                && at(state, |stage| stage == Stage::Back(PAUSE))
-        }),
+        Property::sometimes(
+            "a task that lost its worker runs alone and succeeds",
+            |_, state: &State| {
+                let record = state.item.0.as_ref();
+                record.is_some_and(|record| {
+                    state.past.killed.contains(record.id) && record.status == Status::Success
+                })
+            },
+        ),
+        Property::sometimes(
+            "a task that lost its worker is postponed",
+            |_, state: &State| {
+                let record = state.item.0.as_ref();
+                record.is_some_and(|record| record.worker_lost)
+                    && state.has_status(Status::Pending)
+                    && at(state, |stage| stage == Stage::Back(PAUSE))
+            },
+        ),
     ]
 }
 
@@ -119,7 +164,12 @@ fn at(state: &State, stage: impl Fn(Stage) -> bool) -> bool {
 
 /// Whether an accepted task has not ended.
 fn has_unfinished(state: &State) -> bool {
-    let ended = state.past.ends.iter().filter(|(id, _)| state.past.accepted.contains(*id)).count();
+    let ended = state
+        .past
+        .ends
+        .iter()
+        .filter(|(id, _)| state.past.accepted.contains(*id))
+        .count();
     u32::try_from(ended) != Ok(state.past.accepted.len())
 }
 
@@ -129,14 +179,17 @@ fn is_in_progress(_: &Config, state: &State) -> bool {
     if !has_unfinished(state) || state.past.breach.is_some() {
         return true;
     }
-    let Some(id) = state.item.0.as_ref().map(|record| record.id) else { return false };
+    let Some(id) = state.item.0.as_ref().map(|record| record.id) else {
+        return false;
+    };
     let accepted = state.past.accepted.contains(id) && state.is_open(id);
-    let in_hand =
-        state.runners.iter().flatten().any(|hand| {
-            hand.id == id && !matches!(hand.stage, Stage::Void | Stage::Done(_) | Stage::Back(_))
-        });
-    let to_send =
-        state.requests.iter().any(|request| matches!(request, Request::Send { id: sent, .. } if *sent == id));
+    let in_hand = state.runners.iter().flatten().any(|hand| {
+        hand.id == id && !matches!(hand.stage, Stage::Void | Stage::Done(_) | Stage::Back(_))
+    });
+    let to_send = state
+        .requests
+        .iter()
+        .any(|request| matches!(request, Request::Send { id: sent, .. } if *sent == id));
     accepted && (in_hand || to_send || state.messages.iter().any(|message| message.id == id))
 }
 
@@ -153,8 +206,15 @@ fn every_task_ends(config: &Config, state: &State) -> bool {
 }
 
 fn ended_once(_: &Config, state: &State) -> bool {
-    let Some(record) = &state.item.0 else { return true };
-    let first = state.past.ends.iter().find(|(id, _)| *id == record.id).map(|(_, ending)| *ending);
+    let Some(record) = &state.item.0 else {
+        return true;
+    };
+    let first = state
+        .past
+        .ends
+        .iter()
+        .find(|(id, _)| *id == record.id)
+        .map(|(_, ending)| *ending);
     lacks(state, Breach::EndedTwice)
         && (state.past.breach.is_some() || record.ending == first)
         && record.status.has_ended() == record.ending.is_some()
@@ -162,6 +222,12 @@ fn ended_once(_: &Config, state: &State) -> bool {
 
 fn one_runner(_: &Config, state: &State) -> bool {
     let is_working = |stage| matches!(stage, Stage::Working { .. });
-    let hands = || state.runners.iter().flatten().filter(|hand| hand.life > 0 && is_working(hand.stage));
+    let hands = || {
+        state
+            .runners
+            .iter()
+            .flatten()
+            .filter(|hand| hand.life > 0 && is_working(hand.stage))
+    };
     hands().all(|hand| hands().filter(|other| other.id == hand.id).count() == 1)
 }

@@ -79,7 +79,10 @@ impl Item {
         let window = id.created_at().minus(IDEMPOTENCY_WINDOW);
         match &self.0 {
             Some(found) if !(found.id.created_at() <= window && found.status.has_ended()) => {
-                Admission::Repeated { id: found.id, status: found.status }
+                Admission::Repeated {
+                    id: found.id,
+                    status: found.status,
+                }
             }
             _ => {
                 self.0 = Some(Record::new(id));
@@ -108,7 +111,10 @@ impl Item {
                 record.attempt += 1;
                 record.lease_until = Some(lease_until);
                 record.worker_lost |= is_alone;
-                Claim::Granted { attempt: record.attempt, run: record.run }
+                Claim::Granted {
+                    attempt: record.attempt,
+                    run: record.run,
+                }
             }
             _ => {
                 let found = self.0.as_ref().map(Record::as_task);
@@ -139,7 +145,13 @@ impl Item {
     }
 
     /// `Tasks::release`, by the holder of `attempt`.
-    pub fn release(&mut self, id: TaskId, attempt: u32, not_before: Moment, run: Option<u8>) -> Write {
+    pub fn release(
+        &mut self,
+        id: TaskId,
+        attempt: u32,
+        not_before: Moment,
+        run: Option<u8>,
+    ) -> Write {
         apply(self.held(id, attempt), |record| {
             record.run = run.or(record.run);
             record.status = Status::Pending;
@@ -175,11 +187,14 @@ impl Item {
 
     /// Returns the record if it is this task's.
     fn record_of(&mut self, id: TaskId) -> Option<&mut Record> {
-        self.0.as_mut().filter(|record| record.id.created_at() == id.created_at())
+        self.0
+            .as_mut()
+            .filter(|record| record.id.created_at() == id.created_at())
     }
 
     fn started(&mut self, id: TaskId) -> Option<&mut Record> {
-        self.record_of(id).filter(|record| record.status == Status::Started)
+        self.record_of(id)
+            .filter(|record| record.status == Status::Started)
     }
 
     fn held(&mut self, id: TaskId, attempt: u32) -> Option<&mut Record> {
@@ -195,7 +210,15 @@ impl Item {
 impl Record {
     const fn new(id: TaskId) -> Self {
         let (status, ending) = (Status::Pending, None);
-        Self { id, status, attempt: 0, lease_until: None, worker_lost: false, run: None, ending }
+        Self {
+            id,
+            status,
+            attempt: 0,
+            lease_until: None,
+            worker_lost: false,
+            run: None,
+            ending,
+        }
     }
 
     /// The task has not ended and has no valid lease.

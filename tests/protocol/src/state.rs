@@ -163,22 +163,39 @@ impl State {
     /// The id that the next request offers.
     pub fn offered(&self, bounds: &Bounds) -> TaskId {
         let number = bounds.triggers - self.remaining.triggers + 1;
-        TaskId::new(self.now.plus(Duration::from_millis(number.into())), TaskKey::random([0; 10]))
+        TaskId::new(
+            self.now.plus(Duration::from_millis(number.into())),
+            TaskKey::random([0; 10]),
+        )
     }
 
     /// The message that this runner may delete or hide.
     pub fn held_by(&mut self, runner: usize) -> Option<&mut Message> {
-        self.messages.iter_mut().find(|message| message.holder == Some(runner))
+        self.messages
+            .iter_mut()
+            .find(|message| message.holder == Some(runner))
     }
 
     pub fn send(&mut self, id: TaskId) {
-        self.messages.push(Message { id, receives: 0, hidden: 0, dead: false, holder: None });
+        self.messages.push(Message {
+            id,
+            receives: 0,
+            hidden: 0,
+            dead: false,
+            holder: None,
+        });
     }
 
     /// Sorts the lists whose order does not matter.
     pub fn sort(&mut self) {
         self.messages.sort_by_key(|message| {
-            let Message { id, receives, hidden, dead, holder } = *message;
+            let Message {
+                id,
+                receives,
+                hidden,
+                dead,
+                holder,
+            } = *message;
             (id.created_at(), dead, receives, hidden, holder)
         });
         self.requests.sort_by_key(|request| match *request {
@@ -190,20 +207,38 @@ impl State {
     /// Sorts the runners by their work.
     pub fn sort_runners(&mut self) {
         let held = |runner| {
-            let message = self.messages.iter().find(|message| message.holder == Some(runner));
-            message.map(|message| (message.id.created_at(), message.dead, message.receives, message.hidden))
+            let message = self
+                .messages
+                .iter()
+                .find(|message| message.holder == Some(runner));
+            message.map(|message| {
+                (
+                    message.id.created_at(),
+                    message.dead,
+                    message.receives,
+                    message.hidden,
+                )
+            })
         };
         let mut order: Vec<usize> = (0..self.runners.len()).collect();
         order.sort_by_key(|&runner| {
             let hand = self.runners.get(runner).copied().flatten();
-            (hand.map(|hand| (hand.stage, hand.life, hand.id.created_at())), held(runner))
+            (
+                hand.map(|hand| (hand.stage, hand.life, hand.id.created_at())),
+                held(runner),
+            )
         });
         if order.is_sorted() {
             return;
         }
-        self.runners = order.iter().filter_map(|&runner| self.runners.get(runner).copied()).collect();
+        self.runners = order
+            .iter()
+            .filter_map(|&runner| self.runners.get(runner).copied())
+            .collect();
         for message in &mut self.messages {
-            message.holder = order.iter().position(|&runner| Some(runner) == message.holder);
+            message.holder = order
+                .iter()
+                .position(|&runner| Some(runner) == message.holder);
         }
         self.sort();
     }
@@ -216,23 +251,41 @@ impl State {
 
     /// Whether the record is this task's, and the task has not ended.
     pub fn is_open(&self, id: TaskId) -> bool {
-        self.item.0.as_ref().is_some_and(|record| record.id == id && !record.status.has_ended())
+        self.item
+            .0
+            .as_ref()
+            .is_some_and(|record| record.id == id && !record.status.has_ended())
     }
 
     pub fn has_status(&self, status: Status) -> bool {
-        self.item.0.as_ref().is_some_and(|record| record.status == status)
+        self.item
+            .0
+            .as_ref()
+            .is_some_and(|record| record.status == status)
     }
 
     /// Decreases with every step, so that every history ends. In this order: remaining events
     /// from outside, pending requests, messages, receives and dead letters (negative), remaining
     /// steps of the runners, and remaining time.
     pub fn measure(&self) -> [i32; 6] {
-        let Remaining { triggers, duplicates, days, restarts, turns: _ } = self.remaining;
-        let outside = [triggers, duplicates, days, restarts].map(i32::from).iter().sum();
-        let received = |message: &Message| i32::from(message.receives) + 1000 * i32::from(message.dead);
+        let Remaining {
+            triggers,
+            duplicates,
+            days,
+            restarts,
+            turns: _,
+        } = self.remaining;
+        let outside = [triggers, duplicates, days, restarts]
+            .map(i32::from)
+            .iter()
+            .sum();
+        let received =
+            |message: &Message| i32::from(message.receives) + 1000 * i32::from(message.dead);
         let hands = self.runners.iter().flatten();
         let waits = self.messages.iter().map(|message| message.hidden);
-        let time = waits.chain(hands.clone().map(|hand| hand.life)).chain([self.lease()]);
+        let time = waits
+            .chain(hands.clone().map(|hand| hand.life))
+            .chain([self.lease()]);
         [
             outside,
             i32::try_from(self.requests.len()).unwrap_or(i32::MAX),
@@ -249,10 +302,20 @@ impl Stage {
         match self {
             Self::Claiming => 8,
             Self::WaitingToBeAlone => 7,
-            Self::Working { plan: Plan::Open, .. } => 6,
-            Self::Working { plan: Plan::Decided(_), .. } => 5,
-            Self::Working { plan: Plan::Stored(_), .. } => 4,
-            Self::Working { plan: Plan::Called, .. } => 3,
+            Self::Working {
+                plan: Plan::Open, ..
+            } => 6,
+            Self::Working {
+                plan: Plan::Decided(_),
+                ..
+            } => 5,
+            Self::Working {
+                plan: Plan::Stored(_),
+                ..
+            } => 4,
+            Self::Working {
+                plan: Plan::Called, ..
+            } => 3,
             Self::EndingAbandoned => 2,
             Self::Void | Self::Done(_) | Self::Back(_) => 1,
         }

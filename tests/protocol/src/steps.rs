@@ -1,12 +1,12 @@
-//! The effect of each action: the calls of `runner::task`, `runner::batch` and
-//! `local::serve::recovery`, in their order.
+//! The effect of each action. The effects on the queue, and of time, crashes and restarts, are
+//! here, as in `runner::batch` and `local::serve::recovery`.
 
-use domain::{ClaimRefusal, IDEMPOTENCY_WINDOW, Isolation, Moment, TaskId};
+use domain::{IDEMPOTENCY_WINDOW, Isolation};
 
 use crate::config::{Config, Rule, Scenario};
 use crate::model::Action;
-use crate::record::{Claim, Ending, Write};
-use crate::state::{Breach, Hand, LIFE, PAUSE, Plan, SLACK, Stage, State, VISIBILITY, Why, in_ticks, ticks};
+use crate::runners::{give, hand};
+use crate::state::{Hand, LIFE, PAUSE, Stage, State, VISIBILITY, ticks};
 
 impl Config {
     pub(crate) fn step(&self, state: &mut State, action: Action) {
@@ -20,7 +20,9 @@ impl Config {
             Action::DeadLetter { message } => dead_letter(state, message),
             Action::Receive { message, runner } => self.receive(state, message, runner),
             Action::Claim { runner, ahead } => self.claim(state, runner, ahead, Isolation::Shared),
-            Action::ClaimAlone { runner, ahead } => self.claim(state, runner, ahead, Isolation::Alone),
+            Action::ClaimAlone { runner, ahead } => {
+                self.claim(state, runner, ahead, Isolation::Alone)
+            }
             Action::Postpone { runner, ahead } => self.postpone(state, runner, ahead),
             Action::Finish { runner, success } => self.finish(state, runner, success),
             Action::Decide { runner } => Self::decide(state, runner),
@@ -38,166 +40,26 @@ impl Config {
     }
 
     fn receive(&self, state: &mut State, message: usize, runner: usize) {
-        let Some(received) = state.messages.get_mut(message) else { return };
+        let Some(received) = state.messages.get_mut(message) else {
+            return;
+        };
         received.receives += 1;
         received.hidden = VISIBILITY;
         received.holder = Some(runner);
-        let stage = if received.dead { Stage::EndingAbandoned } else { Stage::Claiming };
-        let hand = Hand { id: received.id, life: LIFE, stage };
+        let stage = if received.dead {
+            Stage::EndingAbandoned
+        } else {
+            Stage::Claiming
+        };
+        let hand = Hand {
+            id: received.id,
+            life: LIFE,
+            stage,
+        };
         if !self.holds(Rule::DeleteLast) {
             state.messages.remove(message);
         }
         give(state, runner, Some(hand));
-    }
-
-    fn claim(&self, state: &mut State, runner: usize, ahead: bool, isolation: Isolation) {
-        let Some(hand) = hand(state, runner) else { return };
-        let now = clock(state, ahead);
-        let lease_until = now.plus(ticks(self.lease(hand.life)));
-        let seen = if self.holds(Rule::LeaseCheck) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
-        let required_id = self.required_id(state, hand.id);
-        let demanded = if self.holds(Rule::LostRunsAlone) { isolation } else { Isolation::Alone };
-        let stage = match state.item.claim(required_id, seen, lease_until, self.bounds.attempts, demanded) {
-            Claim::Granted { attempt, run } => {
-                if isolation == Isolation::Shared && state.past.killed.contains(required_id) {
-                    breach(state, Breach::LostNotAlone);
-                }
-                Stage::Working { attempt, plan: run.map_or(Plan::Open, Plan::Stored) }
-            }
-            Claim::Refused(ClaimRefusal::MustRunAlone) => Stage::WaitingToBeAlone,
-            Claim::Refused(ClaimRefusal::Exhausted) => Stage::EndingAbandoned,
-            Claim::Refused(refusal) => refused(refusal, now),
-        };
-        give(state, runner, Some(Hand { id: required_id, stage, ..hand }));
-    }
-
-    /// The task waits without a claim, and its message becomes visible again.
-    fn postpone(&self, state: &mut State, runner: usize, ahead: bool) {
-        let Some(hand) = hand(state, runner) else { return };
-        let now = clock(state, ahead);
-        let required_id = self.required_id(state, hand.id);
-        let stage = match state.item.wait_to_run_alone(required_id, now) {
-            None => Stage::Back(PAUSE),
-            Some(refusal) => refused(refusal, now),
-        };
-        self.forget_loss(state);
-        give(state, runner, Some(Hand { stage, ..hand }));
-    }
-
-    /// [`Rule::LossIsRecorded`] is left out.
-    fn forget_loss(&self, state: &mut State) {
-        if let Some(record) = state.item.0.as_mut()
-            && !self.holds(Rule::LossIsRecorded)
-        {
-            record.worker_lost = false;
-        }
-    }
-
-    fn finish(&self, state: &mut State, runner: usize, success: bool) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt, .. }, .. }) = hand(state, runner) else {
-            return;
-        };
-        let ending = if success { Ending::Success } else { Ending::Failure };
-        let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
-        let required_attempt = self.required_attempt(state, attempt);
-        let required_id = self.required_id(state, hand.id);
-        let stage = match state.item.finish(required_id, required_attempt, ending) {
-            Write::Recorded => Stage::Done(Why::Recorded),
-            Write::Fenced => Stage::Void,
-        };
-        match stage {
-            Stage::Void if hand.life > 0 => breach(state, Breach::VoidInTime),
-            Stage::Void => {}
-            _ if latest != Some((hand.id, attempt)) => breach(state, Breach::LateWrite),
-            _ => ended(state, hand.id, ending),
-        }
-        give(state, runner, Some(Hand { stage, ..hand }));
-    }
-
-    fn decide(state: &mut State, runner: usize) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt, .. }, .. }) = hand(state, runner) else {
-            return;
-        };
-        let decision = state.remaining.turns;
-        state.remaining.turns -= 1;
-        let stage = Stage::Working { attempt, plan: Plan::Decided(decision) };
-        give(state, runner, Some(Hand { stage, ..hand }));
-    }
-
-    fn store_decision(&self, state: &mut State, runner: usize) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt, plan: Plan::Decided(run) }, .. }) =
-            hand(state, runner)
-        else {
-            return;
-        };
-        let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
-        let (required_attempt, required_id) =
-            (self.required_attempt(state, attempt), self.required_id(state, hand.id));
-        let stage = match state.item.checkpoint(required_id, required_attempt, run) {
-            Write::Recorded => Stage::Working { attempt, plan: Plan::Stored(run) },
-            Write::Fenced => Stage::Void,
-        };
-        match stage {
-            Stage::Void if hand.life > 0 => breach(state, Breach::VoidInTime),
-            Stage::Void => {}
-            _ if latest != Some((hand.id, attempt)) => breach(state, Breach::LateWrite),
-            _ => {}
-        }
-        give(state, runner, Some(Hand { stage, ..hand }));
-    }
-
-    fn call_tools(state: &mut State, runner: usize) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt, plan }, .. }) = hand(state, runner) else {
-            return;
-        };
-        let (Plan::Decided(run) | Plan::Stored(run)) = plan else { return };
-        match state.past.calls.iter().find(|(id, _)| *id == hand.id) {
-            None => state.past.calls.push((hand.id, run)),
-            Some((_, made)) if *made == run => state.past.same_calls = true,
-            Some(_) => breach(state, Breach::OtherCalls),
-        }
-        let stage = Stage::Working { attempt, plan: Plan::Called };
-        give(state, runner, Some(Hand { stage, ..hand }));
-    }
-
-    fn release(&self, state: &mut State, runner: usize, pause: u8) {
-        let Some(hand @ Hand { stage: Stage::Working { attempt, plan }, .. }) = hand(state, runner) else {
-            return;
-        };
-        let latest = state.item.0.as_ref().map(|record| (record.id, record.attempt));
-        let (required_attempt, required_id) =
-            (self.required_attempt(state, attempt), self.required_id(state, hand.id));
-        let until = state.now.plus(ticks(pause));
-        let run = match plan {
-            Plan::Decided(run) if pause > 0 => Some(run),
-            _ => None,
-        };
-        let write = state.item.release(required_id, required_attempt, until, run);
-        if write == Write::Recorded && latest != Some((hand.id, attempt)) {
-            breach(state, Breach::LateWrite);
-        }
-        if pause == 0 {
-            state.past.lost.insert(hand.id);
-        }
-        give(state, runner, Some(Hand { stage: Stage::Back(PAUSE), ..hand }));
-    }
-
-    fn end_abandoned(&self, state: &mut State, runner: usize, ahead: bool) {
-        let Some(hand) = hand(state, runner) else { return };
-        let now = clock(state, ahead);
-        let seen = if self.holds(Rule::LeaseBeforeLost) { now } else { now.plus(IDEMPOTENCY_WINDOW) };
-        let required_id = self.required_id(state, hand.id);
-        let stage = match state.item.end_abandoned(required_id, seen) {
-            Some(refusal) => refused(refusal, now),
-            None => {
-                if !state.past.lost.contains(required_id) {
-                    breach(state, Breach::LostForNothing);
-                }
-                ended(state, required_id, Ending::WorkerLost);
-                Stage::Done(Why::EndedAbandoned)
-            }
-        };
-        give(state, runner, Some(Hand { stage, ..hand }));
     }
 
     /// Only the latest receipt of a message can delete or hide it.
@@ -213,7 +75,9 @@ impl Config {
                     message.hidden = pause;
                 }
             }
-            None => state.messages.retain(|message| message.holder != Some(runner)),
+            None => state
+                .messages
+                .retain(|message| message.holder != Some(runner)),
         }
         drop_hand(state, runner);
     }
@@ -221,14 +85,21 @@ impl Config {
     /// Time passes. Messages become visible, leases end, runners reach their deadline.
     fn pass(&self, state: &mut State, count: u8) {
         let now = state.now;
-        if let Some(until) = state.item.0.as_mut().and_then(|record| record.lease_until.as_mut()) {
+        if let Some(until) = state
+            .item
+            .0
+            .as_mut()
+            .and_then(|record| record.lease_until.as_mut())
+        {
             *until = until.minus(ticks(count)).max(now);
         }
         for message in &mut state.messages {
             message.hidden = message.hidden.saturating_sub(count);
         }
         for runner in 0..state.runners.len() {
-            let Some(hand) = hand(state, runner) else { continue };
+            let Some(hand) = hand(state, runner) else {
+                continue;
+            };
             let life = hand.life.saturating_sub(count);
             if life > 0 {
                 give(state, runner, Some(Hand { life, ..hand }));
@@ -268,7 +139,13 @@ impl Config {
         }
         state.requests.clear();
         state.messages.clear();
-        let Some(id) = state.item.0.as_ref().map(|record| record.id).filter(|id| state.is_open(*id)) else {
+        let Some(id) = state
+            .item
+            .0
+            .as_ref()
+            .map(|record| record.id)
+            .filter(|id| state.is_open(*id))
+        else {
             return;
         };
         if clean {
@@ -279,37 +156,6 @@ impl Config {
             self.forget_loss(state);
             state.send(id);
         }
-    }
-
-    /// The ticks of a new lease. The lease of a late runner has ended already.
-    fn lease(&self, life: u8) -> u8 {
-        if life > 0 && self.holds(Rule::LongLease) { life + SLACK } else { life }
-    }
-
-    /// The id that a write requires.
-    fn required_id(&self, state: &State, id: TaskId) -> TaskId {
-        match &state.item.0 {
-            Some(record) if !self.holds(Rule::WholeId) => record.id,
-            _ => id,
-        }
-    }
-
-    /// The attempt that a write requires.
-    fn required_attempt(&self, state: &State, attempt: u32) -> u32 {
-        match &state.item.0 {
-            Some(record) if !self.holds(Rule::Fencing) => record.attempt,
-            _ => attempt,
-        }
-    }
-}
-
-/// The next step of `runner::task` after a refusal.
-fn refused(refusal: ClaimRefusal, now: Moment) -> Stage {
-    match refusal {
-        ClaimRefusal::Gone => Stage::Done(Why::Gone),
-        ClaimRefusal::Ended => Stage::Done(Why::Ended),
-        ClaimRefusal::Held { until } => Stage::Back(in_ticks(until.since(now))),
-        ClaimRefusal::MustRunAlone | ClaimRefusal::Exhausted => Stage::Back(1),
     }
 }
 
@@ -332,7 +178,12 @@ fn dead_letter(state: &mut State, message: usize) {
 
 /// The runner's process dies during a run.
 fn kill(state: &mut State, runner: usize) {
-    if let Some(Hand { id, stage: Stage::Working { .. }, .. }) = hand(state, runner) {
+    if let Some(Hand {
+        id,
+        stage: Stage::Working { .. },
+        ..
+    }) = hand(state, runner)
+    {
         state.past.killed.insert(id);
     }
 }
@@ -349,31 +200,4 @@ fn drop_hand(state: &mut State, runner: usize) {
         message.holder = None;
     }
     give(state, runner, None);
-}
-
-fn ended(state: &mut State, id: TaskId, ending: Ending) {
-    if state.past.ends.iter().any(|(ended, _)| *ended == id) {
-        breach(state, Breach::EndedTwice);
-    } else {
-        state.past.ends.push((id, ending));
-    }
-}
-
-/// Stores only the first breach.
-fn breach(state: &mut State, breach: Breach) {
-    state.past.breach.get_or_insert(breach);
-}
-
-fn clock(state: &State, ahead: bool) -> Moment {
-    state.now.plus(ticks(ahead.into()))
-}
-
-fn hand(state: &State, runner: usize) -> Option<Hand> {
-    state.runners.get(runner).copied().flatten()
-}
-
-fn give(state: &mut State, runner: usize, hand: Option<Hand>) {
-    if let Some(place) = state.runners.get_mut(runner) {
-        *place = hand;
-    }
 }

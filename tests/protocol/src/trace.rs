@@ -21,17 +21,28 @@ pub(crate) fn format_trace(steps: &[(State, Option<Action>)]) -> String {
 }
 
 fn describe_action(before: &State, action: Action) -> String {
-    let message = |at: usize| before.messages.get(at).map(describe_message).unwrap_or_default();
+    let message = |at: usize| {
+        before
+            .messages
+            .get(at)
+            .map(describe_message)
+            .unwrap_or_default()
+    };
     match action {
         Action::Trigger => "a request with the key arrives".to_owned(),
-        Action::Proceed { answered: true, .. } => "the request sends the id and returns 200".to_owned(),
-        Action::Proceed { answered: false, .. } => {
-            "the request sends the id, its response is lost".to_owned()
+        Action::Proceed { answered: true, .. } => {
+            "the request sends the id and returns 200".to_owned()
         }
+        Action::Proceed {
+            answered: false, ..
+        } => "the request sends the id, its response is lost".to_owned(),
         Action::GiveUp { .. } => "the request's second call fails".to_owned(),
         Action::Duplicate { message: at } => format!("the queue duplicates {}", message(at)),
         Action::DeadLetter { message: at } => format!("{} becomes a dead letter", message(at)),
-        Action::Receive { message: at, runner } => format!("runner {runner} receives {}", message(at)),
+        Action::Receive {
+            message: at,
+            runner,
+        } => format!("runner {runner} receives {}", message(at)),
         Action::Claim { runner, ahead } => format!("runner {runner} claims{}", clock(ahead)),
         Action::ClaimAlone { runner, ahead } => {
             format!("runner {runner} claims to run alone{}", clock(ahead))
@@ -39,8 +50,14 @@ fn describe_action(before: &State, action: Action) -> String {
         Action::Postpone { runner, ahead } => {
             format!("runner {runner} postpones the task{}", clock(ahead))
         }
-        Action::Finish { runner, success: true } => format!("runner {runner} records its success"),
-        Action::Finish { runner, success: false } => format!("runner {runner} records its failure"),
+        Action::Finish {
+            runner,
+            success: true,
+        } => format!("runner {runner} records its success"),
+        Action::Finish {
+            runner,
+            success: false,
+        } => format!("runner {runner} records its failure"),
         Action::Decide { runner } => format!("the model of runner {runner} decides to call tools"),
         Action::StoreDecision { runner } => format!("runner {runner} stores the decision"),
         Action::CallTools { runner } => format!("runner {runner} calls the tools"),
@@ -59,7 +76,11 @@ fn describe_action(before: &State, action: Action) -> String {
 }
 
 fn clock(ahead: bool) -> &'static str {
-    if ahead { ", its clock a tick ahead" } else { "" }
+    if ahead {
+        ", its clock a tick ahead"
+    } else {
+        ""
+    }
 }
 
 fn describe_state(state: &State) -> String {
@@ -68,16 +89,29 @@ fn describe_state(state: &State) -> String {
         Some(record) => {
             let (id, attempt) = (number(record.id), record.attempt);
             let lease = state.lease();
-            let lease = if lease > 0 { format!(", lease {lease}") } else { String::new() };
-            let lost =
-                if record.ending == Some(crate::record::Ending::WorkerLost) { " (worker_lost)" } else { "" };
-            format!("task {id} {}{lost}, attempt {attempt}{lease}", record.status.as_str())
+            let lease = if lease > 0 {
+                format!(", lease {lease}")
+            } else {
+                String::new()
+            };
+            let lost = if record.ending == Some(crate::record::Ending::WorkerLost) {
+                " (worker_lost)"
+            } else {
+                ""
+            };
+            format!(
+                "task {id} {}{lost}, attempt {attempt}{lease}",
+                record.status.as_str()
+            )
         }
     };
     let requests = state.requests.iter().map(describe_request);
     let messages = state.messages.iter().map(describe_message);
-    let runners =
-        state.runners.iter().enumerate().filter_map(|(at, hand)| Some(describe_hand(at, hand.as_ref()?)));
+    let runners = state
+        .runners
+        .iter()
+        .enumerate()
+        .filter_map(|(at, hand)| Some(describe_hand(at, hand.as_ref()?)));
     let rest: Vec<String> = requests.chain(messages).chain(runners).collect();
     format!("{record} | {}", rest.join("; "))
 }
@@ -90,9 +124,19 @@ fn describe_request(request: &Request) -> String {
 }
 
 fn describe_message(message: &Message) -> String {
-    let Message { id, receives, hidden, dead, .. } = message;
+    let Message {
+        id,
+        receives,
+        hidden,
+        dead,
+        ..
+    } = message;
     let kind = if *dead { "dead letter" } else { "message" };
-    let hidden = if *hidden > 0 { format!(", hidden {hidden}") } else { String::new() };
+    let hidden = if *hidden > 0 {
+        format!(", hidden {hidden}")
+    } else {
+        String::new()
+    };
     format!("{kind} of {} (received {receives}{hidden})", number(*id))
 }
 
@@ -101,7 +145,11 @@ fn describe_hand(runner: usize, hand: &Hand) -> String {
         Stage::Claiming => "will claim".to_owned(),
         Stage::WaitingToBeAlone => "waits to run alone".to_owned(),
         Stage::Working { attempt, plan } => {
-            format!("runs attempt {attempt} of {}{}", number(hand.id), describe_plan(plan))
+            format!(
+                "runs attempt {attempt} of {}{}",
+                number(hand.id),
+                describe_plan(plan)
+            )
         }
         Stage::EndingAbandoned => "will end it as lost".to_owned(),
         Stage::Done(Why::Recorded) => "has recorded the end".to_owned(),

@@ -35,9 +35,16 @@ impl Aws {
         let certificates = folder.join("bench-ca-certificates.pem");
         fs::copy(SYSTEM_CERTIFICATES, &certificates)
             .map_err(|error| format!("cannot copy {SYSTEM_CERTIFICATES}: {error}"))?;
-        fs::OpenOptions::new().append(true).open(&certificates)?.write_all(root.as_bytes())?;
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&certificates)?
+            .write_all(root.as_bytes())?;
         let (config, records) = (Arc::new(config), Arc::new(records));
-        Ok(Self { dynamodb: serve(&config, &records)?, sqs: serve(&config, &records)?, certificates })
+        Ok(Self {
+            dynamodb: serve(&config, &records)?,
+            sqs: serve(&config, &records)?,
+            certificates,
+        })
     }
 }
 
@@ -54,10 +61,11 @@ fn certified() -> Result<(ServerConfig, String), Failure> {
     let leaf = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &intermediate)?;
     let chain = [leaf.der(), intermediate.der()].map(|der| CertificateDer::from(der.to_vec()));
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain.to_vec(), key)?;
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain.to_vec(), key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((config, root.pem()))
 }
@@ -77,12 +85,19 @@ fn serve(config: &Arc<ServerConfig>, records: &Arc<Records>) -> Result<String, F
     Ok(format!("https://localhost:{port}"))
 }
 
-fn converse(stream: TcpStream, config: Arc<ServerConfig>, records: &Records) -> Result<(), Failure> {
+fn converse(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    records: &Records,
+) -> Result<(), Failure> {
     stream.set_nodelay(true)?;
     let mut connection = Served::new(StreamOwned::new(ServerConnection::new(config)?, stream));
     while let Some(request) = connection.request()? {
         let operation = request.header("x-amz-target").unwrap_or_default();
-        let operation = operation.rsplit_once('.').map(|(_, name)| name).unwrap_or_default();
+        let operation = operation
+            .rsplit_once('.')
+            .map(|(_, name)| name)
+            .unwrap_or_default();
         let (status, body) = match (operation, request.body.as_slice()) {
             // What a connection is opened with ahead of its first call.
             ("", _) => ("200 OK", "healthy".to_owned()),
@@ -96,12 +111,17 @@ fn converse(stream: TcpStream, config: Arc<ServerConfig>, records: &Records) -> 
 }
 
 fn answer(operation: &str, call: &Value, records: &Records) -> (&'static str, String) {
-    let id = call.pointer("/Key/id/S").and_then(Value::as_str).unwrap_or_default();
+    let id = call
+        .pointer("/Key/id/S")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let answer = match operation {
         "GetItem" => json!({ "Item": records.at(id) }),
         "PutItem" => json!({}),
         // Only a claim wants to see what it has made.
-        "UpdateItem" if call["ReturnValues"] == "ALL_NEW" => json!({ "Attributes": records.claimed }),
+        "UpdateItem" if call["ReturnValues"] == "ALL_NEW" => {
+            json!({ "Attributes": records.claimed })
+        }
         "UpdateItem" => json!({}),
         "SendMessage" => json!({
             "MessageId": "5fea7756-0ea4-451a-a703-a558b933e274",
@@ -110,7 +130,12 @@ fn answer(operation: &str, call: &Value, records: &Records) -> (&'static str, St
         "GetSecretValue" => {
             json!({ "Name": "bench", "SecretString": "0123456789012345678901234567890123456789012" })
         }
-        _ => return ("400 Bad Request", json!({ "__type": "UnknownOperationException" }).to_string()),
+        _ => {
+            return (
+                "400 Bad Request",
+                json!({ "__type": "UnknownOperationException" }).to_string(),
+            );
+        }
     };
     ("200 OK", answer.to_string())
 }

@@ -48,20 +48,28 @@ pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
     let folder = tempfile::tempdir()?;
     let drawn = subjects::Drawn::of(&records);
     let aws = Aws::start(records, folder.path())?;
-    let mut subjects: Vec<(Subject, Seen)> =
-        subjects::all(&aws, &drawn).into_iter().map(|subject| (subject, Seen::default())).collect();
+    let mut subjects: Vec<(Subject, Seen)> = subjects::all(&aws, &drawn)
+        .into_iter()
+        .map(|subject| (subject, Seen::default()))
+        .collect();
     for _ in 0..COLD_STARTS {
         for (subject, seen) in &mut subjects {
             seen.start(&binaries.join(subject.binary), subject)
                 .map_err(|error| format!("{}: {error}", subject.binary))?;
         }
     }
-    Ok(Section { name: "cold", text: report::tables(binaries, &subjects)? })
+    Ok(Section {
+        name: "cold",
+        text: report::tables(binaries, &subjects)?,
+    })
 }
 
 impl Seen {
     fn start(&mut self, binary: &Path, subject: &Subject) -> Result<(), Failure> {
-        let environment = subject.environment.iter().map(|(name, value)| (*name, value.as_str()));
+        let environment = subject
+            .environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
         let mut function = Function::spawn(binary, environment)?;
         function.ready()?;
         let asked = function.spawned.elapsed();
@@ -91,7 +99,8 @@ impl Seen {
             function.accept()?;
             function.ready()?;
             self.warm.push(millis(answer.took) * 1e3);
-            self.warm_cpu.push(millis(function.usage()?.cpu - before) * 1e3);
+            self.warm_cpu
+                .push(millis(function.usage()?.cpu - before) * 1e3);
         }
         Ok(())
     }
@@ -101,7 +110,10 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes of memory and page faults are few")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bytes of memory and page faults are few"
+)]
 fn count(number: u64) -> f64 {
     number as f64
 }

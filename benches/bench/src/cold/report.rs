@@ -39,7 +39,9 @@ fn cold(subjects: &[(Subject, Seen)]) -> Table {
     let hello = answered(subjects, "limit-hello");
     for (subject, seen) in subjects {
         let median = seen.answered.median();
-        let limit = subject.limit.map(|limit| median / answered(subjects, limit));
+        let limit = subject
+            .limit
+            .map(|limit| median / answered(subjects, limit));
         table.row(&[
             format!("{} ({})", subject.binary, subject.what),
             both(&seen.asked, 1),
@@ -81,13 +83,18 @@ fn own_cpu(subjects: &[(Subject, Seen)]) -> String {
     let pairs = subjects.iter().filter_map(|(subject, seen)| {
         let (_, limit) = find(subjects, subject.limit?)?;
         let own = seen.warm_cpu.median() - limit.warm_cpu.median();
-        Some(format!("Beyond its bare calls {} uses {own:.0} µs of CPU a call.", subject.what))
+        Some(format!(
+            "Beyond its bare calls {} uses {own:.0} µs of CPU a call.",
+            subject.what
+        ))
     });
     pairs.collect::<Vec<_>>().join(" ")
 }
 
 fn find<'a>(subjects: &'a [(Subject, Seen)], binary: &str) -> Option<&'a (Subject, Seen)> {
-    subjects.iter().find(|(subject, _)| subject.binary == binary)
+    subjects
+        .iter()
+        .find(|(subject, _)| subject.binary == binary)
 }
 
 fn answered(subjects: &[(Subject, Seen)], binary: &str) -> f64 {

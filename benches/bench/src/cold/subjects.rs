@@ -41,7 +41,14 @@ impl Drawn {
 
 pub(super) fn all(aws: &Aws, drawn: &Drawn) -> Vec<Subject> {
     let trigger = || http_event("POST", &drawn.webhook, "", Some(PAYLOAD));
-    let status = || http_event("GET", "/api/task_status", &format!("task_id={}", drawn.task), None);
+    let status = || {
+        http_event(
+            "GET",
+            "/api/task_status",
+            &format!("task_id={}", drawn.task),
+            None,
+        )
+    };
     let subject = |binary, what, limit, event| Subject {
         binary,
         what,
@@ -52,7 +59,12 @@ pub(super) fn all(aws: &Aws, drawn: &Drawn) -> Vec<Subject> {
     };
     vec![
         subject("limit-hello", "hello world", None, trigger()),
-        subject("limit-trigger", "a bare put and a bare send", None, trigger()),
+        subject(
+            "limit-trigger",
+            "a bare put and a bare send",
+            None,
+            trigger(),
+        ),
         subject("webhook", "a trigger", Some("limit-trigger"), trigger()),
         subject("limit-status", "a bare read", None, status()),
         subject("task-status", "a status", Some("limit-status"), status()),
@@ -65,7 +77,12 @@ pub(super) fn all(aws: &Aws, drawn: &Drawn) -> Vec<Subject> {
                 queue_event(&drawn.task, &drawn.agent, QUEUE_ARN),
             )
         },
-        subject("console", "its first page", None, http_event("GET", "/console/", "", None)),
+        subject(
+            "console",
+            "its first page",
+            None,
+            http_event("GET", "/console/", "", None),
+        ),
     ]
 }
 
@@ -73,23 +90,50 @@ fn environment(aws: &Aws) -> Vec<(&'static str, String)> {
     let texts = [
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
-        ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        ),
         ("AWS_ENDPOINT_URL", &aws.dynamodb),
         ("AWS_ENDPOINT_URL_DYNAMODB", &aws.dynamodb),
         ("AWS_ENDPOINT_URL_SQS", &aws.sqs),
-        ("AGENT_WEBHOOKS_TASKS_TABLE", "agent-webhooks-TasksTable-1ABCDEFGHIJKL"),
-        ("AGENT_WEBHOOKS_AGENTS_TABLE", "agent-webhooks-AgentsTable-1ABCDEFGHIJKL"),
-        ("AGENT_WEBHOOKS_DOCUMENTS_TABLE", "agent-webhooks-DocumentsTable-1ABCDEFGHIJKL"),
-        ("AGENT_WEBHOOKS_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/queue"),
-        ("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/dead"),
-        ("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN", "arn:aws:sqs:us-east-1:123456789012:dead"),
+        (
+            "AGENT_WEBHOOKS_TASKS_TABLE",
+            "agent-webhooks-TasksTable-1ABCDEFGHIJKL",
+        ),
+        (
+            "AGENT_WEBHOOKS_AGENTS_TABLE",
+            "agent-webhooks-AgentsTable-1ABCDEFGHIJKL",
+        ),
+        (
+            "AGENT_WEBHOOKS_DOCUMENTS_TABLE",
+            "agent-webhooks-DocumentsTable-1ABCDEFGHIJKL",
+        ),
+        (
+            "AGENT_WEBHOOKS_QUEUE_URL",
+            "https://sqs.us-east-1.amazonaws.com/123456789012/queue",
+        ),
+        (
+            "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL",
+            "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
+        ),
+        (
+            "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN",
+            "arn:aws:sqs:us-east-1:123456789012:dead",
+        ),
         ("AGENT_WEBHOOKS_SECRETS_PREFIX", "agent-webhooks/provider/"),
         ("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET", "admin"),
         ("AGENT_WEBHOOKS_SIGNING_SECRET", "signing"),
-        ("AGENT_WEBHOOKS_PUBLIC_URL", "https://abcdefghij.execute-api.us-east-1.amazonaws.com"),
+        (
+            "AGENT_WEBHOOKS_PUBLIC_URL",
+            "https://abcdefghij.execute-api.us-east-1.amazonaws.com",
+        ),
         ("AGENT_WEBHOOKS_MODEL_PROVIDER", "extractive"),
     ];
-    let mut all: Vec<_> = texts.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let mut all: Vec<_> = texts
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
     // As long as Lambda's.
     all.push(("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2VjE".repeat(40)));
     all.push(("SSL_CERT_FILE", aws.certificates.display().to_string()));
@@ -104,7 +148,10 @@ fn is_ok(answer: &Value) -> Result<(), Failure> {
 }
 
 fn all_ended(answer: &Value) -> Result<(), Failure> {
-    match answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) {
+    match answer["batchItemFailures"]
+        .as_array()
+        .is_some_and(Vec::is_empty)
+    {
         true => Ok(()),
         false => Err(format!("not every task of the batch ended: {answer}").into()),
     }

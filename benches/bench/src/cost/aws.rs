@@ -54,17 +54,25 @@ type Answered = (u16, Value);
 impl Aws {
     pub(crate) async fn serve() -> Result<Self, Failure> {
         let database = Database::memory().map_err(|error| error.to_string())?;
-        let shared = Arc::new(Shared { database, state: Mutex::default() });
+        let shared = Arc::new(Shared {
+            database,
+            state: Mutex::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let app = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(Self { url, shared })
     }
 
     /// A secret as the stack makes it.
     pub(crate) fn keep_secret(&self, name: &str, value: &str) {
-        self.shared.recorded().secrets.insert(name.to_owned(), value.into());
+        self.shared
+            .recorded()
+            .secrets
+            .insert(name.to_owned(), value.into());
     }
 
     /// The calls since the last look: what was called, and what it consumed.
@@ -85,7 +93,10 @@ impl Shared {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default();
     let (service, operation) = target.split_once('.').unwrap_or_default();
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (status, answer) = match service {
@@ -100,13 +111,16 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
 impl Shared {
     fn dynamodb(&self, operation: &str, mut request: Value) -> Answered {
         // Tables are not asked for what they consume.
-        if let (Some(fields), true) =
-            (request.as_object_mut(), operation.contains("Item") || operation == "Query")
-        {
+        if let (Some(fields), true) = (
+            request.as_object_mut(),
+            operation.contains("Item") || operation == "Query",
+        ) {
             fields.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
         }
         let (status, mut answer) = call(&self.database, operation, request);
-        let consumption = answer.as_object_mut().and_then(|answer| answer.remove("ConsumedCapacity"));
+        let consumption = answer
+            .as_object_mut()
+            .and_then(|answer| answer.remove("ConsumedCapacity"));
         let count = match consumption {
             Some(consumption) => consumed(operation, &consumption),
             None => consumed_by_refusal(&answer),
@@ -130,7 +144,9 @@ fn call(database: &Database, operation: &str, request: Value) -> Answered {
         "DescribeTable" => handed(request, |request| database.describe_table(request)),
         "UpdateTable" => handed(request, |request| database.update_table(request)),
         "UpdateTimeToLive" => handed(request, |request| database.update_time_to_live(request)),
-        other => refused(&DynoxideError::ValidationException(format!("{other} is not counted here"))),
+        other => refused(&DynoxideError::ValidationException(format!(
+            "{other} is not counted here"
+        ))),
     }
 }
 
@@ -140,7 +156,9 @@ fn handed<Q: DeserializeOwned, A: Serialize>(
 ) -> Answered {
     let read = serde_json::from_value(request);
     let read = read.map_err(|error| DynoxideError::SerializationException(error.to_string()));
-    let written = read.and_then(operation).map(|answer| serde_json::to_value(answer));
+    let written = read
+        .and_then(operation)
+        .map(|answer| serde_json::to_value(answer));
     match written {
         Ok(Ok(answer)) => (200, answer),
         Ok(Err(error)) => refused(&DynoxideError::InternalServerError(error.to_string())),
@@ -149,19 +167,44 @@ fn handed<Q: DeserializeOwned, A: Serialize>(
 }
 
 fn refused(error: &DynoxideError) -> Answered {
-    (error.status_code(), serde_json::from_str(&error.to_json()).unwrap_or_default())
+    (
+        error.status_code(),
+        serde_json::from_str(&error.to_json()).unwrap_or_default(),
+    )
 }
 
 /// What DynamoDB says a call consumed: of one table, or of each of several.
 fn consumed(operation: &str, consumption: &Value) -> Count {
-    let tables = consumption.as_array().map_or(std::slice::from_ref(consumption), Vec::as_slice);
-    let units = |of: &Value| of.get("CapacityUnits").and_then(Value::as_f64).unwrap_or_default();
-    let table: f64 = tables.iter().filter_map(|table| table.get("Table")).map(units).sum();
-    let indexes = tables.iter().filter_map(|table| table.get("GlobalSecondaryIndexes")?.as_object());
-    let index: f64 = indexes.flat_map(|indexes| indexes.values()).map(units).sum();
+    let tables = consumption
+        .as_array()
+        .map_or(std::slice::from_ref(consumption), Vec::as_slice);
+    let units = |of: &Value| {
+        of.get("CapacityUnits")
+            .and_then(Value::as_f64)
+            .unwrap_or_default()
+    };
+    let table: f64 = tables
+        .iter()
+        .filter_map(|table| table.get("Table"))
+        .map(units)
+        .sum();
+    let indexes = tables
+        .iter()
+        .filter_map(|table| table.get("GlobalSecondaryIndexes")?.as_object());
+    let index: f64 = indexes
+        .flat_map(|indexes| indexes.values())
+        .map(units)
+        .sum();
     match operation {
-        "GetItem" | "BatchGetItem" | "Query" => Count { read_units: table + index, ..Count::ONE },
-        _ => Count { write_units: table, index_units: index, ..Count::ONE },
+        "GetItem" | "BatchGetItem" | "Query" => Count {
+            read_units: table + index,
+            ..Count::ONE
+        },
+        _ => Count {
+            write_units: table,
+            index_units: index,
+            ..Count::ONE
+        },
     }
 }
 
@@ -173,7 +216,10 @@ fn consumed_by_refusal(answer: &Value) -> Count {
     }
     let met = answer.get("Item").cloned().unwrap_or_default();
     let met: Item = serde_json::from_value(met).unwrap_or_default();
-    Count { write_units: write_capacity_units(item_size(&met)), ..Count::ONE }
+    Count {
+        write_units: write_capacity_units(item_size(&met)),
+        ..Count::ONE
+    }
 }
 
 impl Recorded {
@@ -185,12 +231,16 @@ impl Recorded {
                     body: text(request, "MessageBody"),
                     group: text(request, "MessageGroupId"),
                 });
-                (200, json!({ "MessageId": format!("message-{}", self.sent.len()), "MD5OfMessageBody": "" }))
+                (
+                    200,
+                    json!({ "MessageId": format!("message-{}", self.sent.len()), "MD5OfMessageBody": "" }),
+                )
             }
             "ChangeMessageVisibility" => (200, json!({})),
-            other => {
-                (400, json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") }))
-            }
+            other => (
+                400,
+                json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") }),
+            ),
         }
     }
 
@@ -201,19 +251,28 @@ impl Recorded {
         match operation {
             "GetSecretValue" => match self.secrets.get(&name) {
                 Some(value) => (200, json!({ "Name": name, "SecretString": value })),
-                None => (400, json!({ "__type": "ResourceNotFoundException", "message": name })),
+                None => (
+                    400,
+                    json!({ "__type": "ResourceNotFoundException", "message": name }),
+                ),
             },
             "CreateSecret" | "PutSecretValue" => {
-                self.secrets.insert(name.clone(), text(request, "SecretString").into());
+                self.secrets
+                    .insert(name.clone(), text(request, "SecretString").into());
                 (200, json!({ "Name": name }))
             }
-            other => {
-                (400, json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") }))
-            }
+            other => (
+                400,
+                json!({ "__type": "InvalidAction", "message": format!("{other} is not counted here") }),
+            ),
         }
     }
 }
 
 fn text(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }

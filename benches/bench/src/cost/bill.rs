@@ -20,9 +20,21 @@ struct Function {
     cpu_seconds: f64,
 }
 
-const WEBHOOK: Function = Function { name: "webhook", megabytes: 256.0, cpu_seconds: 0.000_42 };
-const AGENT: Function = Function { name: "agent", megabytes: 512.0, cpu_seconds: 0.000_53 };
-const TASK_STATUS: Function = Function { name: "task-status", megabytes: 256.0, cpu_seconds: 0.000_28 };
+const WEBHOOK: Function = Function {
+    name: "webhook",
+    megabytes: 256.0,
+    cpu_seconds: 0.000_42,
+};
+const AGENT: Function = Function {
+    name: "agent",
+    megabytes: 512.0,
+    cpu_seconds: 0.000_53,
+};
+const TASK_STATUS: Function = Function {
+    name: "task-status",
+    megabytes: 256.0,
+    cpu_seconds: 0.000_28,
+};
 
 /// With so much memory Lambda gives a function one CPU, with less a share of it
 /// ("Configure Lambda function memory", Lambda Developer Guide).
@@ -75,16 +87,30 @@ impl Bill {
             of_polls(profile, counts),
             of_logs(profile, counts),
         ];
-        let lines = counted.into_iter().flatten().map(|(what, (unit, price), share, count)| {
-            let dollars = count * prices.of_million(price)?;
-            Ok(Line { what, unit, count, price, share, dollars })
-        });
+        let lines = counted
+            .into_iter()
+            .flatten()
+            .map(|(what, (unit, price), share, count)| {
+                let dollars = count * prices.of_million(price)?;
+                Ok(Line {
+                    what,
+                    unit,
+                    count,
+                    price,
+                    share,
+                    dollars,
+                })
+            });
         Ok(Self(lines.collect::<Result<_, Failure>>()?))
     }
 
     /// Dollars for these shares of a million tasks.
     pub(crate) fn sum(&self, shares: &[Share]) -> f64 {
-        self.0.iter().filter(|line| shares.contains(&line.share)).map(|line| line.dollars).sum()
+        self.0
+            .iter()
+            .filter(|line| shares.contains(&line.share))
+            .map(|line| line.dollars)
+            .sum()
     }
 }
 
@@ -113,12 +139,32 @@ fn of_trigger(profile: &Profile, counts: &Counts) -> Vec<Counted> {
     let time = WEBHOOK.gb_seconds(WEBHOOK.waiting(counts) + triggers * WEBHOOK.working());
     let units = |figure: fn(&Count) -> f64| counts.sum(figure, |name| name.starts_with("webhook"));
     vec![
-        ("trigger, through the HTTP API", API, Share::Door, triggers * pieces),
+        (
+            "trigger, through the HTTP API",
+            API,
+            Share::Door,
+            triggers * pieces,
+        ),
         ("trigger, Lambda", LAMBDA, Share::Records, triggers),
         ("trigger, Lambda's time", TIME, Share::Records, time),
-        ("agent read again, trigger", READ, Share::Records, units(|of| of.read_units)),
-        ("task put", WRITE, Share::Records, units(|of| of.write_units)),
-        ("put, copied to the index", WRITE, Share::Records, units(|of| of.index_units)),
+        (
+            "agent read again, trigger",
+            READ,
+            Share::Records,
+            units(|of| of.read_units),
+        ),
+        (
+            "task put",
+            WRITE,
+            Share::Records,
+            units(|of| of.write_units),
+        ),
+        (
+            "put, copied to the index",
+            WRITE,
+            Share::Records,
+            units(|of| of.index_units),
+        ),
     ]
 }
 
@@ -132,13 +178,43 @@ fn of_queue_and_run(profile: &Profile, counts: &Counts) -> Vec<Counted> {
     let units = |figure: fn(&Count) -> f64| counts.sum(figure, |name| name.starts_with("agent"));
     vec![
         ("id sent", SQS, Share::Records, called),
-        ("received and deleted in batches", SQS, Share::Records, polled),
-        ("fair queue, on top of these", FAIR, Share::Records, called + polled),
+        (
+            "received and deleted in batches",
+            SQS,
+            Share::Records,
+            polled,
+        ),
+        (
+            "fair queue, on top of these",
+            FAIR,
+            Share::Records,
+            called + polled,
+        ),
         ("run, Lambda", LAMBDA, Share::Records, batches),
-        ("run, Lambda's time without the model", TIME, Share::Records, time),
-        ("agent and payload read, run", READ, Share::Records, units(|of| of.read_units)),
-        ("claim and end", WRITE, Share::Records, units(|of| of.write_units)),
-        ("end, copied to the index", WRITE, Share::Records, units(|of| of.index_units)),
+        (
+            "run, Lambda's time without the model",
+            TIME,
+            Share::Records,
+            time,
+        ),
+        (
+            "agent and payload read, run",
+            READ,
+            Share::Records,
+            units(|of| of.read_units),
+        ),
+        (
+            "claim and end",
+            WRITE,
+            Share::Records,
+            units(|of| of.write_units),
+        ),
+        (
+            "end, copied to the index",
+            WRITE,
+            Share::Records,
+            units(|of| of.index_units),
+        ),
         ("waiting for the model", TIME, Share::Model, waiting),
     ]
 }
@@ -181,9 +257,15 @@ impl Function {
 }
 
 fn calls_of_sqs(counts: &Counts, function: &str) -> f64 {
-    let is_sqs =
-        |name: &str| ["SendMessage", "ChangeMessageVisibility"].iter().any(|call| name.ends_with(call));
-    counts.sum(|of| of.calls, |name| name.starts_with(function) && is_sqs(name))
+    let is_sqs = |name: &str| {
+        ["SendMessage", "ChangeMessageVisibility"]
+            .iter()
+            .any(|call| name.ends_with(call))
+    };
+    counts.sum(
+        |of| of.calls,
+        |name| name.starts_with(function) && is_sqs(name),
+    )
 }
 
 #[cfg(test)]
@@ -193,12 +275,18 @@ mod tests {
     #[test]
     fn the_functions_have_the_memory_that_the_template_gives_them() {
         let template = include_str!("../../../../template.yaml");
-        for (name, function) in
-            [("WebhookFunction", WEBHOOK), ("AgentFunction", AGENT), ("TaskStatusFunction", TASK_STATUS)]
-        {
+        for (name, function) in [
+            ("WebhookFunction", WEBHOOK),
+            ("AgentFunction", AGENT),
+            ("TaskStatusFunction", TASK_STATUS),
+        ] {
             let (_, resource) = template.split_once(&format!("\n  {name}:\n")).unwrap();
             let (_, memory) = resource.split_once("MemorySize: ").unwrap();
-            assert_eq!(memory.lines().next(), Some(function.megabytes.to_string().as_str()), "{name}");
+            assert_eq!(
+                memory.lines().next(),
+                Some(function.megabytes.to_string().as_str()),
+                "{name}"
+            );
         }
     }
 

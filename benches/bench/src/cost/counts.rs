@@ -46,8 +46,13 @@ fn is_none(units: &f64) -> bool {
 
 impl Count {
     /// A call that consumes no capacity.
-    pub(crate) const ONE: Self =
-        Self { calls: 1.0, write_units: 0.0, index_units: 0.0, read_units: 0.0, bytes: 0.0 };
+    pub(crate) const ONE: Self = Self {
+        calls: 1.0,
+        write_units: 0.0,
+        index_units: 0.0,
+        read_units: 0.0,
+        bytes: 0.0,
+    };
 
     fn plus(self, other: Self) -> Self {
         Self {
@@ -72,7 +77,11 @@ impl Count {
     /// But for the bytes that lines may differ by.
     fn is_as(self, committed: Self) -> bool {
         let apart = (self.bytes - committed.bytes).abs();
-        Self { bytes: committed.bytes, ..self } == committed && apart <= BYTES_MAY_DIFFER * committed.bytes
+        Self {
+            bytes: committed.bytes,
+            ..self
+        } == committed
+            && apart <= BYTES_MAY_DIFFER * committed.bytes
     }
 }
 
@@ -99,13 +108,21 @@ impl Counts {
     }
 
     pub(crate) fn add_line(&mut self, function: &str, message: &str, bytes: usize) {
-        let line = Count { bytes: bytes as f64, ..Count::ONE };
+        let line = Count {
+            bytes: bytes as f64,
+            ..Count::ONE
+        };
         self.add(function, &format!("{LOG_LINE} {message}"), line);
     }
 
     /// Of one task, if these are of several.
     pub(crate) fn over(self, tasks: f64) -> Self {
-        Self(self.0.into_iter().map(|(name, count)| (name, count.over(tasks))).collect())
+        Self(
+            self.0
+                .into_iter()
+                .map(|(name, count)| (name, count.over(tasks)))
+                .collect(),
+        )
     }
 
     /// The sum of a figure over the lines that are logged.
@@ -120,18 +137,24 @@ impl Counts {
 
     fn sum_of_all(&self, figure: impl Fn(&Count) -> f64, of: impl Fn(&str) -> bool) -> f64 {
         // From 0, as the sum of none is -0.
-        self.0.iter().filter(|(name, _)| of(name)).fold(0.0, |sum, (_, count)| sum + figure(count))
+        self.0
+            .iter()
+            .filter(|(name, _)| of(name))
+            .fold(0.0, |sum, (_, count)| sum + figure(count))
     }
 }
 
 pub(crate) fn read(path: &Path) -> Result<Snapshot, Failure> {
-    let text =
-        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(serde_json::from_str(&text)?)
 }
 
 pub(crate) fn write(path: &Path, snapshot: &Snapshot) -> Result<(), Failure> {
-    Ok(fs::write(path, serde_json::to_string_pretty(snapshot)? + "\n")?)
+    Ok(fs::write(
+        path,
+        serde_json::to_string_pretty(snapshot)? + "\n",
+    )?)
 }
 
 /// A line for each count that is not as committed.
@@ -140,8 +163,10 @@ pub(crate) fn differences(committed: &Snapshot, counted: &Snapshot) -> Vec<Strin
     let nothing = Counts::default();
     let mut lines = Vec::new();
     for profile in profiles {
-        let (before, now) =
-            (committed.get(profile).unwrap_or(&nothing), counted.get(profile).unwrap_or(&nothing));
+        let (before, now) = (
+            committed.get(profile).unwrap_or(&nothing),
+            counted.get(profile).unwrap_or(&nothing),
+        );
         let names: BTreeSet<&String> = before.0.keys().chain(now.0.keys()).collect();
         for name in names {
             let of = |counts: &Counts| counts.0.get(name).copied().unwrap_or_default();
@@ -162,9 +187,16 @@ mod tests {
     fn a_count_that_rises_appears_or_goes_is_reported_by_its_name() {
         let counts = |names: &[&str]| {
             let mut counts = Counts::default();
-            names
-                .iter()
-                .for_each(|name| counts.add("webhook", name, Count { write_units: 1.0, ..Count::ONE }));
+            names.iter().for_each(|name| {
+                counts.add(
+                    "webhook",
+                    name,
+                    Count {
+                        write_units: 1.0,
+                        ..Count::ONE
+                    },
+                )
+            });
             Snapshot::from([("small".to_owned(), counts)])
         };
         let committed = counts(&["PutItem", "SendMessage"]);

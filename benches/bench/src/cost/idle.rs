@@ -28,13 +28,38 @@ pub(crate) fn month(prices: &Prices) -> Result<Vec<Idle>, Failure> {
     // An alarm names each of the metrics it watches once. A metric filter names its own.
     let watched = TEMPLATE.matches("MetricName: ").count() as f64 - made("AWS::Logs::MetricFilter");
     let line = |what, count: f64, price, allowance| {
-        Ok(Idle { what, count, dollars: count * prices.of(price)?, allowance })
+        Ok(Idle {
+            what,
+            count,
+            dollars: count * prices.of(price)?,
+            allowance,
+        })
     };
     [
-        line("secrets", made("AWS::SecretsManager::Secret"), "secret_month", "none"),
-        line("looks into empty queues", polls, "sqs_request", "the account's first million requests a month"),
-        line("metrics watched by alarms", watched, "alarm_month", "ten an account"),
-        line("dashboards", made("AWS::CloudWatch::Dashboard"), "dashboard_month", "three an account"),
+        line(
+            "secrets",
+            made("AWS::SecretsManager::Secret"),
+            "secret_month",
+            "none",
+        ),
+        line(
+            "looks into empty queues",
+            polls,
+            "sqs_request",
+            "the account's first million requests a month",
+        ),
+        line(
+            "metrics watched by alarms",
+            watched,
+            "alarm_month",
+            "ten an account",
+        ),
+        line(
+            "dashboards",
+            made("AWS::CloudWatch::Dashboard"),
+            "dashboard_month",
+            "three an account",
+        ),
         line(
             "metrics of tasks, in a month in which some end",
             metrics_of_tasks(),
@@ -48,7 +73,9 @@ pub(crate) fn month(prices: &Prices) -> Result<Vec<Idle>, Failure> {
 
 /// Metrics that tasks send at the most: those of the stack, and their number by outcome.
 fn metrics_of_tasks() -> f64 {
-    let list = METRICS.split_once("const BY_STACK: ").and_then(|(_, rest)| rest.split_once("];"));
+    let list = METRICS
+        .split_once("const BY_STACK: ")
+        .and_then(|(_, rest)| rest.split_once("];"));
     let of_stack = list.map_or(0, |(list, _)| list.matches("(\"").count());
     let kinds = OUTCOMES.lines().filter(|line| line.contains(" => \""));
     // Provided for, but nothing ends a task so.
@@ -65,15 +92,23 @@ mod tests {
     fn what_is_paid_for_by_the_month_is_found_in_the_sources_and_as_much_as_the_runbook_says() {
         let month = month(&Prices::listed().unwrap()).unwrap();
         let counts: Vec<f64> = month.iter().map(|line| line.count).collect();
-        let [secrets, polls, watched, dashboards, of_tasks] = counts[..] else { panic!("{counts:?}") };
+        let [secrets, polls, watched, dashboards, of_tasks] = counts[..] else {
+            panic!("{counts:?}")
+        };
         // The two queues' pollers, each once in 20 s.
         assert_eq!((secrets, polls, dashboards), (2.0, 1_296_000.0, 1.0));
         let runbook = include_str!("../../../../docs/operations/runbook.md");
         for said in [
             format!("| alarms | {watched} alarm metrics;"),
-            format!("5, and one per outcome that occurs ({} at the most)", of_tasks - 5.0),
+            format!(
+                "5, and one per outcome that occurs ({} at the most)",
+                of_tasks - 5.0
+            ),
         ] {
-            assert!(runbook.contains(&said), "docs/operations/runbook.md does not say: {said}");
+            assert!(
+                runbook.contains(&said),
+                "docs/operations/runbook.md does not say: {said}"
+            );
         }
     }
 }

@@ -54,7 +54,10 @@ impl Cost {
     pub(crate) fn run(&self, binaries: &Path) -> Result<Option<Section>, Failure> {
         let prices = Prices::listed()?;
         let priced = priced(binaries, &prices)?;
-        let counted = priced.iter().map(|of| (of.profile.name.to_owned(), of.counts.clone())).collect();
+        let counted = priced
+            .iter()
+            .map(|of| (of.profile.name.to_owned(), of.counts.clone()))
+            .collect();
         if let Some(file) = &self.accept {
             counts::write(file, &counted)?;
             return Ok(None);
@@ -64,18 +67,28 @@ impl Cost {
             goal(&priced)?;
             return Ok(None);
         }
-        Ok(Some(Section { name: "cost", text: tables::render(&priced, &prices)? }))
+        Ok(Some(Section {
+            name: "cost",
+            text: tables::render(&priced, &prices)?,
+        }))
     }
 }
 
 fn priced(binaries: &Path, prices: &Prices) -> Result<Vec<Priced>, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let mut stack = Stack::start(&runtime, binaries)?;
     let mut priced = Vec::new();
     for profile in profile::all() {
         let counts = stack.measure(&profile)?;
         let bill = Bill::of(&profile, &counts, prices)?;
-        priced.push(Priced { profile, counts, bill });
+        priced.push(Priced {
+            profile,
+            counts,
+            bill,
+        });
     }
     Ok(priced)
 }
@@ -98,5 +111,9 @@ fn goal(priced: &[Priced]) -> Result<(), Failure> {
     let small = priced.first().ok_or("there is no profile")?;
     let dollars = small.bill.sum(&[Share::Records]);
     println!("a million small tasks: ${dollars:.2} for their records, ${GOAL:.2} allowed");
-    if dollars > GOAL { Err("that is more than allowed".into()) } else { Ok(()) }
+    if dollars > GOAL {
+        Err("that is more than allowed".into())
+    } else {
+        Ok(())
+    }
 }

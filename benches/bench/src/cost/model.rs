@@ -38,7 +38,10 @@ impl Model {
     }
 
     pub(crate) fn will_say(&self, says: &Says) {
-        self.says.lock().unwrap_or_else(PoisonError::into_inner).clone_from(says);
+        self.says
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(says);
     }
 }
 
@@ -46,10 +49,11 @@ impl Model {
 async fn answer(State(says): State<Arc<Mutex<Says>>>, _asked: Bytes) -> Response {
     let says = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match says {
-        Says::Refusal => {
-            (StatusCode::BAD_REQUEST, axum::Json(json!({ "error": { "type": "invalid_request_error" } })))
-                .into_response()
-        }
+        Says::Refusal => (
+            StatusCode::BAD_REQUEST,
+            axum::Json(json!({ "error": { "type": "invalid_request_error" } })),
+        )
+            .into_response(),
         Says::Text(text) => axum::Json(json!({
             "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
             "choices": [{

@@ -43,7 +43,10 @@ impl Prices {
     }
 
     pub(crate) fn price(&self, name: &str) -> Result<&Price, Failure> {
-        Ok(self.prices.get(name).ok_or_else(|| format!("prices.json has no {name}"))?)
+        Ok(self
+            .prices
+            .get(name)
+            .ok_or_else(|| format!("prices.json has no {name}"))?)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Price> {
@@ -72,7 +75,10 @@ mod tests {
         for (name, price) in &prices.prices {
             assert!(price.dollars > 0.0 && price.per >= 1.0, "{name}");
             assert!(!price.unit.is_empty() && !price.what.is_empty(), "{name}");
-            assert!(price.source.starts_with("https://aws.amazon.com/"), "{name}");
+            assert!(
+                price.source.starts_with("https://aws.amazon.com/"),
+                "{name}"
+            );
         }
     }
 }

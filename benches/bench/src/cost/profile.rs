@@ -45,7 +45,12 @@ pub(crate) fn all() -> Vec<Profile> {
             known: false,
             ..small()
         },
-        Profile { name: "keyed", means: "small, with an Idempotency-Key", keyed: true, ..small() },
+        Profile {
+            name: "keyed",
+            means: "small, with an Idempotency-Key",
+            keyed: true,
+            ..small()
+        },
         Profile {
             name: "repeated",
             means: "keyed, and triggered once more after its end",
@@ -53,7 +58,12 @@ pub(crate) fn all() -> Vec<Profile> {
             repeats: 1,
             ..small()
         },
-        Profile { name: "polled", means: "small, and asked for five times", polls: 5, ..small() },
+        Profile {
+            name: "polled",
+            means: "small, and asked for five times",
+            polls: 5,
+            ..small()
+        },
         slow(
             "long",
             "a payload of 4 KB, an answer of 1 KB, batches of ten, a model that takes 10 s",
@@ -114,15 +124,20 @@ impl Draw {
     const VOCABULARY: usize = 2000;
 
     fn new(seed: u64) -> Self {
-        let mut draw = Self { state: 3, vocabulary: Vec::new() };
+        let mut draw = Self {
+            state: 3,
+            vocabulary: Vec::new(),
+        };
         draw.vocabulary = (0..Self::VOCABULARY).map(|_| draw.new_word()).collect();
         draw.state = seed;
         draw
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        self.state =
-            self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.state >> 33).unwrap_or_default() % bound
     }
 
@@ -130,12 +145,17 @@ impl Draw {
     fn new_word(&mut self) -> String {
         const BEGINNINGS: &str = "b d f g k l m n p r s t v z st tr pl ch";
         const ENDS: &str = "a e i o u an er in on";
-        (0..2 + self.below(3)).flat_map(|_| [self.part(BEGINNINGS), self.part(ENDS)]).collect()
+        (0..2 + self.below(3))
+            .flat_map(|_| [self.part(BEGINNINGS), self.part(ENDS)])
+            .collect()
     }
 
     fn part(&mut self, of: &'static str) -> &'static str {
         let parts = of.split(' ');
-        parts.clone().nth(self.below(parts.count())).unwrap_or_default()
+        parts
+            .clone()
+            .nth(self.below(parts.count()))
+            .unwrap_or_default()
     }
 
     /// The first of the vocabulary come most.
@@ -200,7 +220,11 @@ mod tests {
         for bytes in [150, 4096, 256 * 1024] {
             let payload = order(bytes);
             assert!(serde_json::from_str::<serde_json::Value>(&payload).is_ok());
-            assert!((bytes..bytes + 100).contains(&payload.len()), "{} for {bytes}", payload.len());
+            assert!(
+                (bytes..bytes + 100).contains(&payload.len()),
+                "{} for {bytes}",
+                payload.len()
+            );
         }
     }
 
@@ -209,13 +233,22 @@ mod tests {
         // As `store` does it.
         let percent = |text: &str| {
             let mut deflated = Vec::new();
-            DeflateEncoder::new(text.as_bytes(), Compression::fast()).read_to_end(&mut deflated).unwrap();
+            DeflateEncoder::new(text.as_bytes(), Compression::fast())
+                .read_to_end(&mut deflated)
+                .unwrap();
             100 * deflated.len() / text.len()
         };
-        let real = percent(include_str!("../../../../docs/operations/runbook.md").get(..16 * 1024).unwrap());
+        let real = percent(
+            include_str!("../../../../docs/operations/runbook.md")
+                .get(..16 * 1024)
+                .unwrap(),
+        );
         for text in [order(16 * 1024), words(16 * 1024)] {
             let drawn = percent(&text);
-            assert!(drawn.abs_diff(real) <= 5, "to {drawn} instead of {real} %: {text:.100}");
+            assert!(
+                drawn.abs_diff(real) <= 5,
+                "to {drawn} instead of {real} %: {text:.100}"
+            );
         }
     }
 }

@@ -55,7 +55,10 @@ struct Triggered {
 impl Stack {
     /// `runtime` serves what the functions call.
     pub(crate) fn start(runtime: &Runtime, binaries: &Path) -> Result<Self, Failure> {
-        let (aws, model) = (runtime.block_on(Aws::serve())?, runtime.block_on(Model::serve())?);
+        let (aws, model) = (
+            runtime.block_on(Aws::serve())?,
+            runtime.block_on(Model::serve())?,
+        );
         aws.keep_secret("admin-token", ADMIN_TOKEN);
         aws.keep_secret("signing-secret", "the-signing-secret");
         runtime.block_on(tables(&aws.url))?;
@@ -88,18 +91,34 @@ impl Stack {
     }
 
     fn create_agent(&mut self, name: &str) -> Result<Agent, Failure> {
-        let definition = json!({ "name": name, "model": { "base_url": self.model.url, "name": "m" } });
+        let definition =
+            json!({ "name": name, "model": { "base_url": self.model.url, "name": "m" } });
         let mut event = http_event("POST", "/api/agents", "", Some(&definition.to_string()));
-        set(&mut event, "/headers", "authorization", &format!("Bearer {ADMIN_TOKEN}"));
+        set(
+            &mut event,
+            "/headers",
+            "authorization",
+            &format!("Bearer {ADMIN_TOKEN}"),
+        );
         let agent = body_of(&self.console.invoke(&event)?, 201)?;
-        let path = text(&agent, "/webhook_url").trim_start_matches(PUBLIC_URL).to_owned();
+        let path = text(&agent, "/webhook_url")
+            .trim_start_matches(PUBLIC_URL)
+            .to_owned();
         self.aws.calls();
-        Ok(Agent { path, id: text(&agent, "/agent_id").to_owned() })
+        Ok(Agent {
+            path,
+            id: text(&agent, "/agent_id").to_owned(),
+        })
     }
 
     /// Trigger, run, polls, repeats, of these agents in turn; and that all of it went
     /// as it should.
-    fn tasks(&mut self, profile: &Profile, agents: &[Agent], round: &str) -> Result<Counts, Failure> {
+    fn tasks(
+        &mut self,
+        profile: &Profile,
+        agents: &[Agent],
+        round: &str,
+    ) -> Result<Counts, Failure> {
         let mut counts = Counts::default();
         let tasks = self.trigger(profile, agents, round)?;
         self.webhook.note(&self.aws, &mut counts)?;
@@ -128,10 +147,18 @@ impl Stack {
         let trigger = |(number, agent): (usize, &Agent)| {
             let mut event = http_event("POST", &agent.path, "", Some(&profile.payload));
             if profile.keyed {
-                set(&mut event, "/headers", "idempotency-key", &format!("{round}-{number}"));
+                set(
+                    &mut event,
+                    "/headers",
+                    "idempotency-key",
+                    &format!("{round}-{number}"),
+                );
             }
             let accepted = body_of(&self.webhook.invoke(&event)?, 200)?;
-            Ok(Triggered { event, task_id: text(&accepted, "/task_id").to_owned() })
+            Ok(Triggered {
+                event,
+                task_id: text(&accepted, "/task_id").to_owned(),
+            })
         };
         (0..TASKS).zip(agents.iter().cycle()).map(trigger).collect()
     }
@@ -139,13 +166,21 @@ impl Stack {
     /// Runs what was sent, in the profile's batches.
     fn run(&mut self, profile: &Profile, agents: &[Agent]) -> Result<(), Failure> {
         let messages = self.aws.sent();
-        if messages.iter().zip(agents.iter().cycle()).any(|(message, agent)| message.group != agent.id) {
+        if messages
+            .iter()
+            .zip(agents.iter().cycle())
+            .any(|(message, agent)| message.group != agent.id)
+        {
             return Err("a message is not in the group of its agent".into());
         }
         for batch in messages.chunks(profile.batch) {
             let answer = self.agent.invoke(&batch_event(batch))?;
             if answer.get("batchItemFailures") != Some(&json!([])) {
-                return Err(format!("{}: the runner wants messages again: {answer}", profile.name).into());
+                return Err(format!(
+                    "{}: the runner wants messages again: {answer}",
+                    profile.name
+                )
+                .into());
             }
         }
         Ok(())
@@ -153,7 +188,12 @@ impl Stack {
 
     fn poll(&mut self, task: &Triggered) -> Result<Value, Failure> {
         let query = format!("task_id={}", task.task_id);
-        body_of(&self.task_status.invoke(&http_event("GET", "/api/task_status", &query, None))?, 200)
+        body_of(
+            &self
+                .task_status
+                .invoke(&http_event("GET", "/api/task_status", &query, None))?,
+            200,
+        )
     }
 
     /// What is counted must have happened.
@@ -164,7 +204,11 @@ impl Stack {
             Says::Text(said) => text(&status, "/result/result/answer").trim() == said.trim(),
             Says::Refusal => text(&status, "/error/type") == "model_error",
         };
-        if as_it_should { Ok(()) } else { Err(format!("a task did not end as it should: {status}").into()) }
+        if as_it_should {
+            Ok(())
+        } else {
+            Err(format!("a task did not end as it should: {status}").into())
+        }
     }
 }
 
@@ -180,9 +224,18 @@ impl Watched {
             ("AGENT_WEBHOOKS_TASKS_TABLE", "tasks"),
             ("AGENT_WEBHOOKS_AGENTS_TABLE", "agents"),
             ("AGENT_WEBHOOKS_DOCUMENTS_TABLE", "documents"),
-            ("AGENT_WEBHOOKS_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/queue"),
-            ("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL", "https://sqs.us-east-1.amazonaws.com/123456789012/dead"),
-            ("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN", "arn:aws:sqs:us-east-1:123456789012:dead"),
+            (
+                "AGENT_WEBHOOKS_QUEUE_URL",
+                "https://sqs.us-east-1.amazonaws.com/123456789012/queue",
+            ),
+            (
+                "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL",
+                "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
+            ),
+            (
+                "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN",
+                "arn:aws:sqs:us-east-1:123456789012:dead",
+            ),
             ("AGENT_WEBHOOKS_SECRETS_PREFIX", "agent-webhooks/provider/"),
             // Longer than any measurement, so that the agent is not read again within one.
             ("AGENT_WEBHOOKS_AGENT_CACHE_SECONDS", "300"),
@@ -193,7 +246,12 @@ impl Watched {
             ("AGENT_WEBHOOKS_PUBLIC_URL", PUBLIC_URL),
         ];
         let function = Function::spawn_logging(&binaries.join(name), environment, stdout.into())?;
-        Ok(Self { name, function, log, seen: 0 })
+        Ok(Self {
+            name,
+            function,
+            log,
+            seen: 0,
+        })
     }
 
     fn invoke(&mut self, event: &Value) -> Result<Value, Failure> {
@@ -224,7 +282,9 @@ async fn tables(endpoint: &str) -> Result<(), Failure> {
     let endpoint = endpoint.to_owned();
     let environment = Env::from_fn(move |name| match name {
         "AWS_ENDPOINT_URL" => Some(endpoint.clone()),
-        "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("us-east-1".to_owned()),
+        "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => {
+            Some("us-east-1".to_owned())
+        }
         _ => None,
     });
     let settings = AwsSettings::from_env(&environment)?;
@@ -237,14 +297,22 @@ async fn tables(endpoint: &str) -> Result<(), Failure> {
 fn batch_event(messages: &[Message]) -> Value {
     let records = messages.iter().enumerate().filter_map(|(number, message)| {
         let mut event = queue_event(&message.body, &message.group, QUEUE_ARN);
-        set(&mut event, "/Records/0", "messageId", &format!("message-{number}"));
+        set(
+            &mut event,
+            "/Records/0",
+            "messageId",
+            &format!("message-{number}"),
+        );
         event.pointer_mut("/Records/0").map(Value::take)
     });
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
 fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn set(value: &mut Value, object: &str, name: &str, to: &str) {

@@ -10,11 +10,32 @@ use crate::report::Table;
 
 /// Shares of a bill, summed up.
 const SUMS: [(&str, &[Share]); 5] = [
-    ("**records**: trigger, queue, run, result", &[Share::Records]),
-    ("with the trigger's HTTP API", &[Share::Records, Share::Door]),
-    ("with log lines", &[Share::Records, Share::Door, Share::Logs]),
-    ("with polls", &[Share::Records, Share::Door, Share::Logs, Share::Polls]),
-    ("with the model's time", &[Share::Records, Share::Door, Share::Logs, Share::Polls, Share::Model]),
+    (
+        "**records**: trigger, queue, run, result",
+        &[Share::Records],
+    ),
+    (
+        "with the trigger's HTTP API",
+        &[Share::Records, Share::Door],
+    ),
+    (
+        "with log lines",
+        &[Share::Records, Share::Door, Share::Logs],
+    ),
+    (
+        "with polls",
+        &[Share::Records, Share::Door, Share::Logs, Share::Polls],
+    ),
+    (
+        "with the model's time",
+        &[
+            Share::Records,
+            Share::Door,
+            Share::Logs,
+            Share::Polls,
+            Share::Model,
+        ],
+    ),
 ];
 
 pub(crate) fn render(priced: &[Priced], prices: &Prices) -> Result<String, Failure> {
@@ -36,26 +57,48 @@ pub(crate) fn render(priced: &[Priced], prices: &Prices) -> Result<String, Failu
         usd(bare),
         records / bare,
         usd(records),
-        if records <= GOAL { "it is met" } else { "it is missed" },
+        if records <= GOAL {
+            "it is met"
+        } else {
+            "it is missed"
+        },
     )?;
-    writeln!(text, "A month in which nothing happens:\n\n{}", month(prices)?.into_text())?;
-    writeln!(text, "The prices. {}\n\n{}", prices.note, listed(prices).into_text())?;
+    writeln!(
+        text,
+        "A month in which nothing happens:\n\n{}",
+        month(prices)?.into_text()
+    )?;
+    writeln!(
+        text,
+        "The prices. {}\n\n{}",
+        prices.note,
+        listed(prices).into_text()
+    )?;
     Ok(text)
 }
 
 fn bills(priced: &[Priced], prices: &Prices) -> Result<Table, Failure> {
-    let names: Vec<String> = priced.iter().map(|of| format!("`{}`", of.profile.name)).collect();
+    let names: Vec<String> = priced
+        .iter()
+        .map(|of| format!("`{}`", of.profile.name))
+        .collect();
     let mut table = Table::new(&with_head("", names.iter().map(String::as_str)));
     let lines = priced.first().map_or(0, |of| of.bill.0.len());
     for number in 0..lines {
-        let row: Vec<_> = priced.iter().filter_map(|of| of.bill.0.get(number)).collect();
+        let row: Vec<_> = priced
+            .iter()
+            .filter_map(|of| of.bill.0.get(number))
+            .collect();
         let Some(first) = row.first() else { continue };
         if row.iter().all(|line| line.count == 0.0) {
             continue;
         }
         let price = prices.price(first.price)?.in_words();
         let head = format!("{}, {} at {price}", first.what, first.unit);
-        let cells: Vec<String> = row.iter().map(|line| cell(line.count, line.unit, line.dollars)).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .map(|line| cell(line.count, line.unit, line.dollars))
+            .collect();
         table.row(&with_head(&head, cells.iter().map(String::as_str)));
     }
     for (what, shares) in SUMS {
@@ -90,7 +133,12 @@ fn usd(dollars: f64) -> String {
 fn month(prices: &Prices) -> Result<Table, Failure> {
     let mut table = Table::new(&["", "count", "USD", "free of it"]);
     for line in idle::month(prices)? {
-        table.row(&[line.what, &format!("{}", line.count), &usd(line.dollars), line.allowance]);
+        table.row(&[
+            line.what,
+            &format!("{}", line.count),
+            &usd(line.dollars),
+            line.allowance,
+        ]);
     }
     Ok(table)
 }
@@ -98,7 +146,12 @@ fn month(prices: &Prices) -> Result<Table, Failure> {
 fn listed(prices: &Prices) -> Table {
     let mut table = Table::new(&["of", "for", "USD", "source"]);
     for price in prices.all() {
-        table.row(&[&price.what, &price.unit, &price.in_words(), &format!("<{}>", price.source)]);
+        table.row(&[
+            &price.what,
+            &price.unit,
+            &price.in_words(),
+            &format!("<{}>", price.source),
+        ]);
     }
     table
 }

@@ -37,7 +37,11 @@ pub(crate) fn syncs_per_second(folder: &Path, time: Duration) -> Result<f64, Fai
 /// How often a second the engine takes a new task: by a caller that waits for each,
 /// synced as the engine does it, or not at all.
 pub(crate) fn puts_per_second(folder: &Path, synced: bool, time: Duration) -> Result<f64, Failure> {
-    let database = Database::new(&folder.join(format!("alone-{synced}.sqlite")).to_string_lossy())?;
+    let database = Database::new(
+        &folder
+            .join(format!("alone-{synced}.sqlite"))
+            .to_string_lossy(),
+    )?;
     database.create_table(request(table())?)?;
     if !synced {
         // Leaves SQLite at `synchronous = NORMAL`, under which a commit is not synced.
@@ -45,7 +49,10 @@ pub(crate) fn puts_per_second(folder: &Path, synced: bool, time: Duration) -> Re
     }
     let agent = AgentId::random([7; 16]);
     rate(time, |number| {
-        let id = TaskId::new(Moment::from_millis(1_700_000_000_000 + number), key_of(number));
+        let id = TaskId::new(
+            Moment::from_millis(1_700_000_000_000 + number),
+            key_of(number),
+        );
         let put = put(&id, agent).to_string();
         let answer = database.put_item(serde_json::from_str(&put)?)?;
         // As the connector of the server does.

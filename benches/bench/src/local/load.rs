@@ -39,7 +39,11 @@ impl Load {
     pub(crate) fn tasks(&self) -> Result<Vec<String>, Failure> {
         let id = |answer: &Vec<u8>| -> Result<String, Failure> {
             let answer: Value = serde_json::from_slice(answer)?;
-            Ok(answer.get("task_id").and_then(Value::as_str).ok_or("an answer without a task")?.to_owned())
+            Ok(answer
+                .get("task_id")
+                .and_then(Value::as_str)
+                .ok_or("an answer without a task")?
+                .to_owned())
         };
         self.answers.iter().map(id).collect()
     }
@@ -85,7 +89,10 @@ pub(crate) async fn load(
     for call in calls {
         call.await??;
     }
-    Ok(Load { seconds, ..found.take() })
+    Ok(Load {
+        seconds,
+        ..found.take()
+    })
 }
 
 fn draw(next: &Cell<u64>, until: Until, began: Instant) -> Option<u64> {
@@ -100,7 +107,9 @@ fn draw(next: &Cell<u64>, until: Until, began: Instant) -> Option<u64> {
 
 /// A trigger with a small payload.
 pub(crate) fn trigger(path: &str, key: Option<&str>, number: u64) -> Vec<u8> {
-    let headers = key.map(|key| format!("idempotency-key: {key}\r\n")).unwrap_or_default();
+    let headers = key
+        .map(|key| format!("idempotency-key: {key}\r\n"))
+        .unwrap_or_default();
     let body = format!(r#"{{"order":{{"id":{number},"total":"12.50","items":["one","two"]}}}}"#);
     message(&format!("POST {path} HTTP/1.1"), &headers, &body)
 }

@@ -32,28 +32,48 @@ const CONCURRENCY: usize = 32;
 
 /// Measures everything in a folder beside the binaries, on the disk that is built on.
 pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let folder = tempfile::tempdir_in(binaries)?;
     let mut text = String::new();
     writeln!(text, "{}", limits(folder.path())?.into_text())?;
     runtime.block_on(async {
-        writeln!(text, "{}", answers(binaries, folder.path()).await?.into_text())?;
+        writeln!(
+            text,
+            "{}",
+            answers(binaries, folder.path()).await?.into_text()
+        )?;
         writeln!(text, "{}", runs(binaries, folder.path()).await?.into_text())?;
-        Ok(Section { name: "local", text })
+        Ok(Section {
+            name: "local",
+            text,
+        })
     })
 }
 
 fn limits(folder: &Path) -> Result<Table, Failure> {
-    let mut table = Table::new(&["limit, by one caller", "a second, median of three", "lowest"]);
-    let mut add = |name: &str, measured: &dyn Fn(&Path) -> Result<f64, Failure>| -> Result<(), Failure> {
-        let rounds = (0..ROUNDS).map(|_| measured(tempfile::tempdir_in(folder)?.path()));
-        let rounds = rounds.collect::<Result<Samples, _>>()?;
-        table.row(&[name, &whole(rounds.median()), &whole(rounds.lowest())]);
-        Ok(())
-    };
-    add("12 KiB written and synced (`fdatasync`)", &|at| engine::syncs_per_second(at, ROUND))?;
-    add("the engine's conditional put, synced by itself", &|at| engine::puts_per_second(at, true, ROUND))?;
-    add("the engine's conditional put, not synced", &|at| engine::puts_per_second(at, false, ROUND))?;
+    let mut table = Table::new(&[
+        "limit, by one caller",
+        "a second, median of three",
+        "lowest",
+    ]);
+    let mut add =
+        |name: &str, measured: &dyn Fn(&Path) -> Result<f64, Failure>| -> Result<(), Failure> {
+            let rounds = (0..ROUNDS).map(|_| measured(tempfile::tempdir_in(folder)?.path()));
+            let rounds = rounds.collect::<Result<Samples, _>>()?;
+            table.row(&[name, &whole(rounds.median()), &whole(rounds.lowest())]);
+            Ok(())
+        };
+    add("12 KiB written and synced (`fdatasync`)", &|at| {
+        engine::syncs_per_second(at, ROUND)
+    })?;
+    add("the engine's conditional put, synced by itself", &|at| {
+        engine::puts_per_second(at, true, ROUND)
+    })?;
+    add("the engine's conditional put, not synced", &|at| {
+        engine::puts_per_second(at, false, ROUND)
+    })?;
     Ok(table)
 }
 
@@ -75,7 +95,11 @@ async fn answers(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
             // The one run at a time waits for its model for ever.
             let server = Server::start(binaries, data.path(), 1)?;
             let agent = server.agent(&model.url).await?;
-            let name = if keyed { "trigger, each with a new key" } else { "trigger" };
+            let name = if keyed {
+                "trigger, each with a new key"
+            } else {
+                "trigger"
+            };
             let rounds = Rounds::of(&server, connections, |round| {
                 let path = agent.path.clone();
                 move |number| {
@@ -90,8 +114,10 @@ async fn answers(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
     let server = Server::start(binaries, data.path(), 1)?;
     let agent = server.agent(&model.url).await?;
     let path = agent.path;
-    let made =
-        load(server.address, 32, Until::Sent(2000), move |number| trigger(&path, None, number)).await?;
+    let made = load(server.address, 32, Until::Sent(2000), move |number| {
+        trigger(&path, None, number)
+    })
+    .await?;
     let tasks = made.tasks()?;
     for connections in CONNECTIONS {
         let rounds = Rounds::of(&server, connections, |_| {
@@ -118,7 +144,11 @@ struct Rounds {
 
 impl Rounds {
     /// After one that does not count.
-    async fn of<R>(server: &Server, connections: usize, request: impl Fn(usize) -> R) -> Result<Self, Failure>
+    async fn of<R>(
+        server: &Server,
+        connections: usize,
+        request: impl Fn(usize) -> R,
+    ) -> Result<Self, Failure>
     where
         R: Fn(u64) -> Vec<u8> + 'static,
     {
@@ -126,7 +156,13 @@ impl Rounds {
         let mut rounds = Self::default();
         for round in 1..=ROUNDS {
             let before = server.cpu()?;
-            let load = load(server.address, connections, Until::Over(ROUND), request(round)).await?;
+            let load = load(
+                server.address,
+                connections,
+                Until::Over(ROUND),
+                request(round),
+            )
+            .await?;
             let cpu = server.cpu()?.saturating_sub(before).as_secs_f64();
             rounds.cpu.push(cpu * 1e6 / load.times.len() as f64);
             rounds.rates.push(load.per_second());
@@ -167,7 +203,11 @@ async fn runs(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
     table.row(&[
         format!("{TASKS} tasks triggered over 32 connections and run meanwhile"),
         format!("{} a second", whole(TASKS as f64 / load.seconds)),
-        format!("triggers: median {} ms, p99 {} ms", fine(load.times.median()), fine(load.times.p99())),
+        format!(
+            "triggers: median {} ms, p99 {} ms",
+            fine(load.times.median()),
+            fine(load.times.p99())
+        ),
     ]);
     let ways = whole_ways(&server, &agent).await?;
     table.row(&[
@@ -176,19 +216,29 @@ async fn runs(binaries: &Path, folder: &Path) -> Result<Table, Failure> {
         format!("p90 {} ms, p99 {} ms", fine(ways.p90()), fine(ways.p99())),
     ]);
     let (now, peak) = server.memory()?;
-    table.row(&["memory, after that", &format!("{now:.1} MiB"), &format!("at most {peak:.1} MiB")]);
+    table.row(&[
+        "memory, after that",
+        &format!("{now:.1} MiB"),
+        &format!("at most {peak:.1} MiB"),
+    ]);
     server.stop()?;
     let bytes = fs::metadata(data.path().join("tables.sqlite"))?.len();
     let tasks = triggered.times.len() as u64 + TASKS + WHOLE_WAYS as u64;
-    table.row(&["the database grows by", &format!("{} bytes", bytes / tasks), "a task, with its result"]);
+    table.row(&[
+        "the database grows by",
+        &format!("{} bytes", bytes / tasks),
+        "a task, with its result",
+    ]);
     Ok(table)
 }
 
 /// Lets tasks pile up while the model holds its tongue, and times them from when it answers.
 async fn drained(server: &Server, agent: &Agent, model: &Model) -> Result<(Load, f64), Failure> {
     let path = agent.path.clone();
-    let triggered =
-        load(server.address, 32, Until::Sent(TASKS), move |number| trigger(&path, None, number)).await?;
+    let triggered = load(server.address, 32, Until::Sent(TASKS), move |number| {
+        trigger(&path, None, number)
+    })
+    .await?;
     let tasks = triggered.tasks()?;
     let began = Instant::now();
     model.open();
@@ -209,8 +259,10 @@ async fn drained(server: &Server, agent: &Agent, model: &Model) -> Result<(Load,
 async fn triggered_and_run(server: &Server, agent: &Agent, model: &Model) -> Result<Load, Failure> {
     let (path, answered) = (agent.path.clone(), model.answered());
     let began = Instant::now();
-    let mut load =
-        load(server.address, 32, Until::Sent(TASKS), move |number| trigger(&path, None, number)).await?;
+    let mut load = load(server.address, 32, Until::Sent(TASKS), move |number| {
+        trigger(&path, None, number)
+    })
+    .await?;
     let tasks = load.tasks()?;
     model.has_answered(answered + tasks.len()).await;
     let mut connection = Connection::open(server.address).await?;
@@ -231,7 +283,10 @@ async fn whole_ways(server: &Server, agent: &Agent) -> Result<Samples, Failure> 
         let began = Instant::now();
         let answer = connection.ask(&trigger(&agent.path, None, number)).await?;
         let answer: serde_json::Value = serde_json::from_slice(answer.body)?;
-        let task = answer.get("task_id").and_then(|id| id.as_str()).ok_or("an answer without a task")?;
+        let task = answer
+            .get("task_id")
+            .and_then(|id| id.as_str())
+            .ok_or("an answer without a task")?;
         succeeded(&mut connection, task).await?;
         ways.push(began.elapsed().as_secs_f64() * 1000.0);
     }

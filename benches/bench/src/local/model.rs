@@ -19,7 +19,11 @@ impl Model {
     pub(crate) async fn shut() -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/v1", listener.local_addr()?);
-        let model = Self { url, answers: watch::Sender::new(false), answered: watch::Sender::new(0) };
+        let model = Self {
+            url,
+            answers: watch::Sender::new(false),
+            answered: watch::Sender::new(0),
+        };
         let (answers, answered) = (model.answers.clone(), model.answered.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -36,7 +40,11 @@ impl Model {
     /// Waits until so many were answered.
     pub(crate) async fn has_answered(&self, wanted: usize) {
         // The sender is `self`.
-        let _ = self.answered.subscribe().wait_for(|answered| *answered >= wanted).await;
+        let _ = self
+            .answered
+            .subscribe()
+            .wait_for(|answered| *answered >= wanted)
+            .await;
     }
 
     pub(crate) fn answered(&self) -> usize {

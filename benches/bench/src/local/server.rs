@@ -39,7 +39,14 @@ impl Server {
         let began = Instant::now();
         let binary = binaries.join("agent-webhooks");
         let mut process = Command::new(&binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+                "--data-dir",
+            ])
             .arg(data)
             .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("AGENT_WEBHOOKS_CONCURRENCY", concurrency.to_string())
@@ -58,7 +65,13 @@ impl Server {
                 && let Some((address, listened_in)) = listens
             {
                 let resumed_in = began.elapsed();
-                return Ok(Self { process, address, listened_in, resumed_in, _said: said });
+                return Ok(Self {
+                    process,
+                    address,
+                    listened_in,
+                    resumed_in,
+                    _said: said,
+                });
             }
             line.clear();
         }
@@ -67,9 +80,14 @@ impl Server {
 
     /// Makes an agent that asks this model.
     pub(crate) async fn agent(&self, model_url: &str) -> Result<Agent, Failure> {
-        let definition = json!({ "name": "measured", "model": { "base_url": model_url, "name": "instant" } });
+        let definition =
+            json!({ "name": "measured", "model": { "base_url": model_url, "name": "instant" } });
         let headers = format!("authorization: Bearer {ADMIN_TOKEN}\r\n");
-        let request = message("POST /api/agents HTTP/1.1", &headers, &definition.to_string());
+        let request = message(
+            "POST /api/agents HTTP/1.1",
+            &headers,
+            &definition.to_string(),
+        );
         let mut connection = Connection::open(self.address).await?;
         let answer = connection.ask(&request).await?;
         let made: Value = serde_json::from_slice(answer.body)?;
@@ -77,15 +95,24 @@ impl Server {
         let Some(url) = text("webhook_url") else {
             return Err(format!("no agent was made: {} {made}", answer.status).into());
         };
-        Ok(Agent { path: url.replace(&format!("http://{}", self.address), "") })
+        Ok(Agent {
+            path: url.replace(&format!("http://{}", self.address), ""),
+        })
     }
 
     /// MiB resident now, and at most since the start.
     pub(crate) fn memory(&self) -> Result<(f64, f64), Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let mib = |name: &str| -> Result<f64, Failure> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
-            let kib: f64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .ok_or("no such line")?;
+            let kib: f64 = line
+                .trim_start_matches(':')
+                .trim()
+                .trim_end_matches(" kB")
+                .parse()?;
             Ok(kib / 1024.0)
         };
         Ok((mib("VmRSS")?, mib("VmHWM")?))

@@ -26,15 +26,23 @@ impl Connection {
 
     pub(crate) fn over(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4096) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(4096),
+        })
     }
 
     /// Sends a whole request and reads the whole answer.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> std::io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         let (head, body) = self.message().await?.ok_or(ErrorKind::UnexpectedEof)?;
-        let status = std::str::from_utf8(head).ok().and_then(|head| head.get(9..12)?.parse().ok());
-        Ok(Answer { status: status.ok_or_else(|| malformed("no status"))?, body })
+        let status = std::str::from_utf8(head)
+            .ok()
+            .and_then(|head| head.get(9..12)?.parse().ok());
+        Ok(Answer {
+            status: status.ok_or_else(|| malformed("no status"))?,
+            body,
+        })
     }
 
     /// The server's side: waits for a request, reads it and lets it go. `false`
@@ -56,7 +64,10 @@ impl Connection {
                 return Ok(None);
             }
             if head.is_none()
-                && let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")
+                && let Some(end) = self
+                    .buffer
+                    .windows(4)
+                    .position(|window| window == b"\r\n\r\n")
             {
                 head = Some(end + 4);
                 whole = end + 4 + content_length(self.buffer.get(..end).unwrap_or_default())?;
@@ -70,7 +81,8 @@ fn content_length(head: &[u8]) -> std::io::Result<usize> {
     let head = std::str::from_utf8(head).map_err(|_| malformed("headers that are not text"))?;
     let length = head.lines().skip(1).find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
     });
     length.ok_or_else(|| malformed("no length"))
 }

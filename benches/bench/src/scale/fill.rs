@@ -13,7 +13,11 @@ use crate::local::engine::key_of;
 const AT_ONCE: u64 = 10_000;
 
 /// Has this many copies of a task stored beside it, under keys as scattered as random ones.
-pub(crate) fn fill(data: &Path, original: TaskId, copies: std::ops::Range<u64>) -> Result<(), Failure> {
+pub(crate) fn fill(
+    data: &Path,
+    original: TaskId,
+    copies: std::ops::Range<u64>,
+) -> Result<(), Failure> {
     let database = Database::new(&data.join("tables.sqlite").to_string_lossy())?;
     let key = json!({ "TableName": "tasks", "Key": { "id": { "S": original.key().as_hex() } } });
     let found = database.get_item(serde_json::from_value(key)?)?;
@@ -36,7 +40,8 @@ pub(crate) fn copied_id(original: TaskId, number: u64) -> TaskId {
 
 fn copy(record: &Item, id: TaskId) -> Item {
     let mut copy = record.clone();
-    let mut set = |name: &str, value: String| copy.insert(name.to_owned(), AttributeValue::S(value));
+    let mut set =
+        |name: &str, value: String| copy.insert(name.to_owned(), AttributeValue::S(value));
     set("id", id.key().as_hex());
     set("task_id", id.to_string());
     if let Some(AttributeValue::S(listed)) = record.get("listed") {

@@ -26,7 +26,9 @@ const TOGETHER: u64 = 4_000;
 const ROUNDS: usize = 3;
 
 pub(crate) fn measure(binaries: &Path) -> Result<Section, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut table = Table::new(&[
         "tasks stored",
         "listening after, ms",
@@ -61,7 +63,11 @@ async fn at(stored: u64, binaries: &Path) -> Result<Vec<String>, Failure> {
     fill(data.path(), original, 0..stored)?;
     let server = Server::start(binaries, data.path(), 1)?;
     let ms = |time: Duration| whole(time.as_secs_f64() * 1000.0);
-    let mut cells = vec![stored.to_string(), ms(server.listened_in), ms(server.resumed_in)];
+    let mut cells = vec![
+        stored.to_string(),
+        ms(server.listened_in),
+        ms(server.resumed_in),
+    ];
     // Scattered over all that are stored.
     let poll = move |number: u64| {
         status(&copied_id(original, number.wrapping_mul(0x9E37_79B9) % stored).to_string())
@@ -73,7 +79,9 @@ async fn at(stored: u64, binaries: &Path) -> Result<Vec<String>, Failure> {
     cells.extend(costs(&server, move |number| trigger(&path, None, number)).await?);
     cells.push(format!("{:.1}", server.memory()?.0));
     server.stop()?;
-    cells.push(whole(fs::metadata(data.path().join("tables.sqlite"))?.len() as f64 / 1024.0 / 1024.0));
+    cells.push(whole(
+        fs::metadata(data.path().join("tables.sqlite"))?.len() as f64 / 1024.0 / 1024.0,
+    ));
     Ok(cells)
 }
 
@@ -83,8 +91,10 @@ async fn first_task(binaries: &Path, data: &Path) -> Result<TaskId, Failure> {
     let model = Model::shut().await?;
     model.open();
     let path = server.agent(&model.url).await?.path;
-    let triggered =
-        load(server.address, 1, Until::Sent(1), move |number| trigger(&path, None, number)).await?;
+    let triggered = load(server.address, 1, Until::Sent(1), move |number| {
+        trigger(&path, None, number)
+    })
+    .await?;
     let task = triggered.tasks()?.pop().ok_or("no task was triggered")?;
     succeeded(&mut Connection::open(server.address).await?, &task).await?;
     server.stop()?;
@@ -101,8 +111,16 @@ async fn costs(
     together().await?;
     let (mut alone, mut rates) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        alone.extend(&load(server.address, 1, Until::Sent(ALONE), request.clone()).await?.times);
+        alone.extend(
+            &load(server.address, 1, Until::Sent(ALONE), request.clone())
+                .await?
+                .times,
+        );
         rates.push(together().await?.per_second());
     }
-    Ok([fine(alone.median()), fine(alone.p99()), whole(rates.median())])
+    Ok([
+        fine(alone.median()),
+        fine(alone.p99()),
+        whole(rates.median()),
+    ])
 }

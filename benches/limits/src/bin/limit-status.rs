@@ -10,7 +10,13 @@ async fn main() -> Result<(), Error> {
     let db = &Aws::new(AwsSettings::from_env(&Env::process())?).dynamodb();
     lambda_http::run(service_fn(async |_: Request| {
         let key = AttributeValue::S("79090909890909090909".to_owned());
-        let found = db.get_item().table_name("tasks").key("id", key).consistent_read(true).send().await?;
+        let found = db
+            .get_item()
+            .table_name("tasks")
+            .key("id", key)
+            .consistent_read(true)
+            .send()
+            .await?;
         let found = format!("{}", found.item.is_some());
         Ok::<_, Error>(Response::builder().body(Body::from(found))?)
     }))

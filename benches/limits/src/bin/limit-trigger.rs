@@ -17,7 +17,13 @@ async fn main() -> Result<(), Error> {
     let queue_url = &env.required("AGENT_WEBHOOKS_QUEUE_URL")?;
     lambda_http::run(service_fn(async |request: Request| {
         put(db, request.body().as_ref()).await?;
-        queue.send_message().queue_url(queue_url).message_body(TASK).message_group_id(AGENT).send().await?;
+        queue
+            .send_message()
+            .queue_url(queue_url)
+            .message_body(TASK)
+            .message_group_id(AGENT)
+            .send()
+            .await?;
         Ok::<_, Error>(Response::builder().body(Body::from(TASK))?)
     }))
     .await

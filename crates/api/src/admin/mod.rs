@@ -79,26 +79,49 @@ impl Admins {
     pub fn new(token: impl Into<Arc<str>>, public_url: &str, clock: Clock) -> Self {
         let is_https = public_url.starts_with("https:");
         let cookie_name = cookie_name(public_url, is_https).into();
-        Self { token: token.into(), is_https, cookie_name, clock, throttle: Arc::default(), audit: None }
+        Self {
+            token: token.into(),
+            is_https,
+            cookie_name,
+            clock,
+            throttle: Arc::default(),
+            audit: None,
+        }
     }
 
     #[must_use]
     pub(crate) fn with_audit_log(self, agents: Arc<Agents>) -> Self {
-        Self { audit: Some(agents), ..self }
+        Self {
+            audit: Some(agents),
+            ..self
+        }
     }
 
     async fn check(&self, request: &RequestParts<'_>) -> Result<Actor, AuthError> {
         if let Some(token) = bearer(request.headers) {
-            self.check_token(token, AuditEvent::TokenRejected, request.caller).await?;
+            self.check_token(token, AuditEvent::TokenRejected, request.caller)
+                .await?;
             return Ok(Actor::admin_token(request.caller));
         }
-        let session = self.session(request.headers)?.ok_or(AuthError::NoCredentials)?;
+        let session = self
+            .session(request.headers)?
+            .ok_or(AuthError::NoCredentials)?;
         let actor = self.session_actor(session, request.caller);
         if request.is_changing && !is_from_console(request.headers) {
-            let decision = self.throttle.record(RefusedAttempt::Other, request.caller, self.clock.now());
-            let destination = Destination { is_logged: decision.is_logged, is_stored: decision.is_stored };
+            let decision =
+                self.throttle
+                    .record(RefusedAttempt::Other, request.caller, self.clock.now());
+            let destination = Destination {
+                is_logged: decision.is_logged,
+                is_stored: decision.is_stored,
+            };
             self.report_omitted(decision.omitted).await;
-            self.report(&actor, AuditEntry::new(AuditEvent::CrossOriginRefused), destination).await;
+            self.report(
+                &actor,
+                AuditEntry::new(AuditEvent::CrossOriginRefused),
+                destination,
+            )
+            .await;
             return Err(AuthError::CrossOrigin);
         }
         Ok(actor)
@@ -116,14 +139,30 @@ impl Admins {
         if is_secret(given, self.token.as_bytes()) {
             return Ok(());
         }
-        let decision = self.throttle.record(RefusedAttempt::Guess, caller, self.clock.now());
-        let event = if decision.retry_after.is_some() { AuditEvent::AttemptsLimited } else { event };
-        let destination = Destination { is_logged: decision.is_logged, is_stored: decision.is_stored };
+        let decision = self
+            .throttle
+            .record(RefusedAttempt::Guess, caller, self.clock.now());
+        let event = if decision.retry_after.is_some() {
+            AuditEvent::AttemptsLimited
+        } else {
+            event
+        };
+        let destination = Destination {
+            is_logged: decision.is_logged,
+            is_stored: decision.is_stored,
+        };
         self.report_omitted(decision.omitted).await;
-        self.report(&Actor::unauthenticated(caller), AuditEntry::new(event), destination).await;
+        self.report(
+            &Actor::unauthenticated(caller),
+            AuditEntry::new(event),
+            destination,
+        )
+        .await;
         Err(decision
             .retry_after
-            .map_or(AuthError::WrongToken, |seconds| AuthError::TooManyGuesses { seconds }))
+            .map_or(AuthError::WrongToken, |seconds| AuthError::TooManyGuesses {
+                seconds,
+            }))
     }
 
     /// The first valid session among the cookies with the console's name. A page on another
@@ -131,7 +170,9 @@ impl Admins {
     /// longer paths first (RFC 6265 section 5.4).
     fn session(&self, headers: &HeaderMap) -> Result<Option<Session>, AuthError> {
         let now = self.clock.now();
-        let mut sealed = cookies(headers, &self.cookie_name).take(MOST_SESSION_COOKIES).peekable();
+        let mut sealed = cookies(headers, &self.cookie_name)
+            .take(MOST_SESSION_COOKIES)
+            .peekable();
         if sealed.peek().is_none() {
             return Ok(None);
         }
@@ -156,21 +197,38 @@ impl Admins {
         };
         let actor = Actor::unauthenticated(omitted.address);
         if omitted.lines > 0 {
-            self.report(&actor, entry_for(omitted.lines), Destination { is_logged: true, is_stored: false })
-                .await;
+            self.report(
+                &actor,
+                entry_for(omitted.lines),
+                Destination {
+                    is_logged: true,
+                    is_stored: false,
+                },
+            )
+            .await;
         }
         if omitted.entries > 0 {
             self.report(
                 &actor,
                 entry_for(omitted.entries),
-                Destination { is_logged: false, is_stored: true },
+                Destination {
+                    is_logged: false,
+                    is_stored: true,
+                },
             )
             .await;
         }
     }
 
     async fn report(&self, actor: &Actor, entry: AuditEntry, destination: Destination) {
-        audit::record(self.audit.as_deref(), self.clock.now(), actor, entry, destination).await;
+        audit::record(
+            self.audit.as_deref(),
+            self.clock.now(),
+            actor,
+            entry,
+            destination,
+        )
+        .await;
     }
 }
 
@@ -189,7 +247,10 @@ fn cookie_name(public_url: &str, is_https: bool) -> String {
     if is_https {
         return "__Host-agent_webhooks".to_owned();
     }
-    let port = public_url.parse::<Uri>().ok().and_then(|url| url.port_u16());
+    let port = public_url
+        .parse::<Uri>()
+        .ok()
+        .and_then(|url| url.port_u16());
     format!("agent_webhooks_{}", port.unwrap_or(80))
 }
 
@@ -204,14 +265,22 @@ pub(crate) async fn require_admin(
 ) -> Result<Response, Problem> {
     let is_changing = ![Method::GET, Method::HEAD].contains(request.method());
     let caller = caller(&request);
-    let parts = RequestParts { headers: request.headers(), caller, is_changing };
+    let parts = RequestParts {
+        headers: request.headers(),
+        caller,
+        is_changing,
+    };
     let actor = admins.check(&parts).await?;
-    admins.report_omitted(admins.throttle.take_omitted(admins.clock.now())).await;
+    admins
+        .report_omitted(admins.throttle.take_omitted(admins.clock.now()))
+        .await;
     request.extensions_mut().insert(actor);
     if !is_changing {
         return Ok(next.run(request).await);
     }
-    tokio::spawn(next.run(request).in_current_span()).await.map_err(Problem::internal)
+    tokio::spawn(next.run(request).in_current_span())
+        .await
+        .map_err(Problem::internal)
 }
 
 /// Whether the console's pages sent a request. Pages of other origins cannot send
@@ -221,17 +290,26 @@ fn is_from_console(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(X_CONSOLE).into_iter();
     let is_marked = matches!((values.next(), values.next()), (Some(value), None) if value == "1");
     is_marked
-        && headers.get_all(SEC_FETCH_SITE).into_iter().all(|site| site == "same-origin" || site == "none")
+        && headers
+            .get_all(SEC_FETCH_SITE)
+            .into_iter()
+            .all(|site| site == "same-origin" || site == "none")
 }
 
 fn caller(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<Caller>().map(|Caller(address)| *address)
+    request
+        .extensions()
+        .get::<Caller>()
+        .map(|Caller(address)| *address)
 }
 
 type CallerExtension = Option<Extension<Caller>>;
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_first_chunk::<7>()?;
+    let (scheme, token) = headers
+        .get(AUTHORIZATION)?
+        .as_bytes()
+        .split_first_chunk::<7>()?;
     let token = token.trim_ascii();
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
@@ -239,9 +317,15 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 /// The values of the cookies with this name, as bytes: another cookie in the same header
 /// may contain bytes that are not ASCII.
 fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let pairs =
-        headers.get_all(COOKIE).into_iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
-    pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+    let pairs = headers
+        .get_all(COOKIE)
+        .into_iter()
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(move |pair| {
+        pair.trim_ascii()
+            .strip_prefix(name.as_bytes())?
+            .strip_prefix(b"=")
+    })
 }
 
 impl From<AuthError> for Problem {
@@ -252,7 +336,9 @@ impl From<AuthError> for Problem {
                 Self::client_error(StatusCode::UNAUTHORIZED, "unauthorized", message)
                     .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
-            AuthError::CrossOrigin => Self::client_error(StatusCode::FORBIDDEN, "cross_origin", message),
+            AuthError::CrossOrigin => {
+                Self::client_error(StatusCode::FORBIDDEN, "cross_origin", message)
+            }
             AuthError::TooManyGuesses { seconds } => {
                 Self::client_error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
                     .with_header(RETRY_AFTER, seconds.into())

@@ -60,13 +60,27 @@ pub(crate) async fn sign_in(
     caller: CallerExtension,
     body: Result<Json<SignIn>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let Ok(Json(SignIn { admin_token })) = body else { return Err(sign_in_body_error()) };
+    let Ok(Json(SignIn { admin_token })) = body else {
+        return Err(sign_in_body_error());
+    };
     let caller = caller.map(|Extension(Caller(address))| address);
-    admins.check_token(admin_token.trim().as_bytes(), AuditEvent::SignInFailed, caller).await?;
+    admins
+        .check_token(
+            admin_token.trim().as_bytes(),
+            AuditEvent::SignInFailed,
+            caller,
+        )
+        .await?;
     let session = Session::new(admins.clock.now());
     let lasts = session.expires_at().since(admins.clock.now()).as_secs();
     let actor = admins.session_actor(session, caller);
-    admins.report(&actor, AuditEntry::new(AuditEvent::SignedIn), Destination::BOTH).await;
+    admins
+        .report(
+            &actor,
+            AuditEntry::new(AuditEvent::SignedIn),
+            Destination::BOTH,
+        )
+        .await;
     Ok(admins.cookie(&session.sealed(admins.token.as_bytes()), lasts))
 }
 
@@ -79,7 +93,9 @@ pub(crate) async fn show(
     headers: HeaderMap,
 ) -> Result<Json<SessionView>, Problem> {
     let session = admins.session(&headers)?.ok_or(AuthError::NoCredentials)?;
-    Ok(Json(SessionView { expires_at: session.expires_at().rfc3339() }))
+    Ok(Json(SessionView {
+        expires_at: session.expires_at().rfc3339(),
+    }))
 }
 
 /// Signs out of the console.
@@ -96,7 +112,13 @@ pub(crate) async fn sign_out(
     // Only a valid session gets an audit entry: this call needs no authentication.
     if let Ok(Some(session)) = admins.session(&headers) {
         let actor = admins.session_actor(session, caller.map(|Extension(Caller(address))| address));
-        admins.report(&actor, AuditEntry::new(AuditEvent::SignedOut), Destination::BOTH).await;
+        admins
+            .report(
+                &actor,
+                AuditEntry::new(AuditEvent::SignedOut),
+                Destination::BOTH,
+            )
+            .await;
     }
     admins.cookie("", 0)
 }
@@ -110,7 +132,8 @@ impl Admins {
     fn cookie(&self, value: &str, max_age: u64) -> Response {
         let secure = if self.is_https { "; Secure" } else { "" };
         let name = &self.cookie_name;
-        let cookie = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
+        let cookie =
+            format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
         let mut response = StatusCode::NO_CONTENT.into_response();
         // A cookie has digits, a dot and hexadecimal digits, so this cannot fail.
         if let Ok(mut cookie) = HeaderValue::from_str(&cookie) {

@@ -110,14 +110,22 @@ impl LoginThrottle {
         let mut omitted = None;
         if minute.number != number {
             omitted = Some(minute.omitted).filter(|omitted| *omitted != OmittedAttempts::default());
-            *minute = MinuteWindow { number, ..MinuteWindow::default() };
+            *minute = MinuteWindow {
+                number,
+                ..MinuteWindow::default()
+            };
         }
         act(&mut minute, omitted)
     }
 }
 
 impl MinuteWindow {
-    fn record(&mut self, attempt: RefusedAttempt, caller: Option<IpAddr>, now: Moment) -> ThrottleDecision {
+    fn record(
+        &mut self,
+        attempt: RefusedAttempt,
+        caller: Option<IpAddr>,
+        now: Moment,
+    ) -> ThrottleDecision {
         let address = self.counted_address(caller);
         let attempts = self.by_address.entry(address).or_default();
         let mut retry_after = None;
@@ -137,7 +145,12 @@ impl MinuteWindow {
             self.omitted.addresses += 1;
             self.omitted.address = address.filter(|_| self.omitted.addresses == 1);
         }
-        ThrottleDecision { retry_after, is_logged, is_stored, omitted: None }
+        ThrottleDecision {
+            retry_after,
+            is_logged,
+            is_stored,
+            omitted: None,
+        }
     }
 
     fn counted_address(&self, caller: Option<IpAddr>) -> Option<IpAddr> {
@@ -172,16 +185,25 @@ mod tests {
 
     /// Sends wrong tokens. Returns how long the last one has to wait.
     fn guess(throttle: &LoginThrottle, address: &str, times: u32, now: Moment) -> Option<u16> {
-        (0..times)
-            .fold(None, |_, _| throttle.record(RefusedAttempt::Guess, address.parse().ok(), now).retry_after)
+        (0..times).fold(None, |_, _| {
+            throttle
+                .record(RefusedAttempt::Guess, address.parse().ok(), now)
+                .retry_after
+        })
     }
 
     #[test]
     fn an_address_with_too_many_guesses_waits_until_the_minute_is_over_and_others_do_not() {
         let throttle = LoginThrottle::default();
         assert_eq!(guess(&throttle, "192.0.2.1", MOST_WRONG, NOW), None);
-        assert_eq!(guess(&throttle, "192.0.2.1", 1, Moment::from_millis(60_001)), Some(60));
-        assert_eq!(guess(&throttle, "192.0.2.1", 1, Moment::from_millis(119_999)), Some(1));
+        assert_eq!(
+            guess(&throttle, "192.0.2.1", 1, Moment::from_millis(60_001)),
+            Some(60)
+        );
+        assert_eq!(
+            guess(&throttle, "192.0.2.1", 1, Moment::from_millis(119_999)),
+            Some(1)
+        );
         assert_eq!(guess(&throttle, "::ffff:192.0.2.1", 1, NOW), Some(60));
         assert_eq!(guess(&throttle, "192.0.2.2", 1, NOW), None);
         assert_eq!(guess(&throttle, "192.0.2.1", 1, NEXT_MINUTE), None);
@@ -205,7 +227,10 @@ mod tests {
             logged += u32::from(decision.is_logged);
             stored += u32::from(decision.is_stored);
         }
-        assert!(throttle.with_minute(NOW, |minute, _| minute.by_address.len() <= MOST_ADDRESSES + 1));
+        assert!(
+            throttle.with_minute(NOW, |minute, _| minute.by_address.len()
+                <= MOST_ADDRESSES + 1)
+        );
         assert_eq!(
             guess(&throttle, "203.0.113.1", 1, NOW),
             Some(60),
@@ -216,7 +241,11 @@ mod tests {
         assert_eq!(omitted.lines, 20_001 - u64::from(LINES));
         assert_eq!(omitted.entries, 20_001 - u64::from(ENTRIES));
         assert_eq!(omitted.address, None, "there were several");
-        assert_eq!(throttle.take_omitted(NEXT_MINUTE), None, "reported only once");
+        assert_eq!(
+            throttle.take_omitted(NEXT_MINUTE),
+            None,
+            "reported only once"
+        );
     }
 
     #[test]
@@ -228,14 +257,27 @@ mod tests {
             lines += u64::from(decision.is_logged);
             entries += u64::from(decision.is_stored);
         }
-        assert_eq!((lines, entries), (u64::from(LINES_EACH), u64::from(ENTRIES_EACH)));
-        let decision = throttle.record(RefusedAttempt::Guess, "192.0.2.9".parse().ok(), NEXT_MINUTE);
+        assert_eq!(
+            (lines, entries),
+            (u64::from(LINES_EACH), u64::from(ENTRIES_EACH))
+        );
+        let decision =
+            throttle.record(RefusedAttempt::Guess, "192.0.2.9".parse().ok(), NEXT_MINUTE);
         let address = "192.0.2.1".parse().ok();
         assert_eq!(
             decision.omitted,
-            Some(OmittedAttempts { lines: 394, entries: 412, addresses: 1, address })
+            Some(OmittedAttempts {
+                lines: 394,
+                entries: 412,
+                addresses: 1,
+                address
+            })
         );
-        assert_eq!(throttle.take_omitted(Moment::from_millis(180_000)), None, "nothing was omitted");
+        assert_eq!(
+            throttle.take_omitted(Moment::from_millis(180_000)),
+            None,
+            "nothing was omitted"
+        );
     }
 
     #[test]

@@ -40,8 +40,8 @@ pub(crate) async fn update(
     body: Body,
 ) -> Result<Json<AgentView>, Problem> {
     let current = management.find(id).await?;
-    let patch =
-        serde_json::from_slice(&body.map_err(ManageError::from)?).map_err(|_| ManageError::NotAnObject)?;
+    let patch = serde_json::from_slice(&body.map_err(ManageError::from)?)
+        .map_err(|_| ManageError::NotAnObject)?;
     let record = management.update(&current, patch, &actor).await?;
     Ok(Json(management.view(&record).await?))
 }
@@ -57,9 +57,17 @@ pub(crate) async fn delete(
     Extension(actor): Extension<Actor>,
     id: AgentPath,
 ) -> Result<StatusCode, Problem> {
-    let current = management.delete_documents(management.find(id).await?).await?;
-    management.agents.delete(&current, management.clock.now()).await.map_err(ManageError::from)?;
-    management.record(&actor, audit_entry(AuditEvent::AgentDeleted, &current)).await;
+    let current = management
+        .delete_documents(management.find(id).await?)
+        .await?;
+    management
+        .agents
+        .delete(&current, management.clock.now())
+        .await
+        .map_err(ManageError::from)?;
+    management
+        .record(&actor, audit_entry(AuditEvent::AgentDeleted, &current))
+        .await;
     management.delete_agent_secrets(&current).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -79,8 +87,13 @@ pub(crate) async fn rotate(
     body: Body,
 ) -> Result<Json<WebhookUrl>, Problem> {
     let current = management.find(id).await?;
-    let record =
-        management.rotate(&current, parse_overlap(&body.map_err(ManageError::from)?)?, &actor).await?;
+    let record = management
+        .rotate(
+            &current,
+            parse_overlap(&body.map_err(ManageError::from)?)?,
+            &actor,
+        )
+        .await?;
     Ok(Json(management.url_view(&record).await?))
 }
 
@@ -116,7 +129,9 @@ impl Management {
         patch: Value,
         actor: &Actor,
     ) -> Result<StoredAgent, ManageError> {
-        let Value::Object(fields) = &patch else { return Err(ManageError::NotAnObject) };
+        let Value::Object(fields) = &patch else {
+            return Err(ManageError::NotAnObject);
+        };
         if fields.contains_key("webhook_token") {
             return Err(ManageError::TokenFixed);
         }
@@ -125,7 +140,15 @@ impl Management {
         let definition = Definition::from_json(definition.to_string().as_bytes())?;
         let agent = current.agent.changed(definition)?;
         let agent = self.store_api_key(agent).await?;
-        let replaced = self.replace(current, StoredAgent { agent: agent.clone(), ..current.clone() }).await;
+        let replaced = self
+            .replace(
+                current,
+                StoredAgent {
+                    agent: agent.clone(),
+                    ..current.clone()
+                },
+            )
+            .await;
         if let Ok(record) = &replaced {
             self.record(actor, update_entry(current, record)).await;
         }
@@ -166,11 +189,28 @@ impl Management {
             current: self.token(current.agent.id(), version).hash(),
             previous,
         };
-        let record = self.replace(current, StoredAgent { webhook, ..current.clone() }).await?;
+        let record = self
+            .replace(
+                current,
+                StoredAgent {
+                    webhook,
+                    ..current.clone()
+                },
+            )
+            .await?;
         let entry = audit_entry(AuditEvent::WebhookRotated, &record);
-        self.record(actor, AuditEntry { overlap_seconds: Some(overlap.as_secs()), ..entry }).await;
+        self.record(
+            actor,
+            AuditEntry {
+                overlap_seconds: Some(overlap.as_secs()),
+                ..entry
+            },
+        )
+        .await;
         if current.webhook.imported {
-            self.secrets.remove(&imported_token_name(current.agent.id())).await?;
+            self.secrets
+                .remove(&imported_token_name(current.agent.id()))
+                .await?;
         }
         Ok(record)
     }
@@ -181,14 +221,21 @@ impl Management {
         record: StoredAgent,
     ) -> Result<StoredAgent, ManageError> {
         let now = self.clock.now();
-        let mut record = StoredAgent { updated_at: now, revision: current.revision + 1, ..record };
+        let mut record = StoredAgent {
+            updated_at: now,
+            revision: current.revision + 1,
+            ..record
+        };
         // An expired token may belong to another agent by now.
         record.webhook.previous.retain(|(_, until)| now < *until);
         self.agents.update(current, &record).await?;
         Ok(record)
     }
 
-    pub(crate) async fn delete_agent_secrets(&self, record: &StoredAgent) -> Result<(), ManageError> {
+    pub(crate) async fn delete_agent_secrets(
+        &self,
+        record: &StoredAgent,
+    ) -> Result<(), ManageError> {
         let id = record.agent.id();
         if record.webhook.imported {
             self.secrets.remove(&imported_token_name(id)).await?;
@@ -204,7 +251,10 @@ impl Management {
 fn update_entry(current: &StoredAgent, record: &StoredAgent) -> AuditEntry {
     let (old, new) = (current.agent.definition(), record.agent.definition());
     let entry = audit_entry(AuditEvent::AgentUpdated, record).with_differences(Some(old), new);
-    AuditEntry { event: AuditEvent::for_update(&entry.fields, new.enabled), ..entry }
+    AuditEntry {
+        event: AuditEvent::for_update(&entry.fields, new.enabled),
+        ..entry
+    }
 }
 
 /// JSON merge patch, RFC 7396 section 2. The recursion is limited because the parser limits
@@ -217,7 +267,9 @@ fn merge(target: &mut Value, patch: Value) {
     if !target.is_object() {
         *target = json!({});
     }
-    let Some(fields) = target.as_object_mut() else { return };
+    let Some(fields) = target.as_object_mut() else {
+        return;
+    };
     for (name, value) in patch {
         if value.is_null() {
             fields.remove(&name);
@@ -234,7 +286,10 @@ mod tests {
     #[test]
     fn a_merge_patch_sets_removes_and_descends() {
         let mut target = json!({ "a": 1, "b": { "c": 2, "d": 3 }, "e": 4 });
-        merge(&mut target, json!({ "a": null, "b": { "c": 9, "d": null }, "e": { "f": { "g": null } } }));
+        merge(
+            &mut target,
+            json!({ "a": null, "b": { "c": 9, "d": null }, "e": { "f": { "g": null } } }),
+        );
         assert_eq!(target, json!({ "b": { "c": 9 }, "e": { "f": {} } }));
     }
 }

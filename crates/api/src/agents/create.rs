@@ -29,7 +29,8 @@ pub(crate) async fn create(
     Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<AgentView>), Problem> {
-    let new = NewAgent::from_json(&body.map_err(ManageError::from)?).map_err(ManageError::Invalid)?;
+    let new =
+        NewAgent::from_json(&body.map_err(ManageError::from)?).map_err(ManageError::Invalid)?;
     let record = management.create(new, &actor).await?;
     Ok((StatusCode::CREATED, Json(management.view(&record).await?)))
 }
@@ -37,7 +38,10 @@ pub(crate) async fn create(
 /// The audit entry of a creation. Every field is new, so the entry lists none.
 fn creation_entry(record: &StoredAgent) -> AuditEntry {
     let entry = audit_entry(AuditEvent::AgentCreated, record);
-    AuditEntry { fields: Vec::new(), ..entry.with_differences(None, record.agent.definition()) }
+    AuditEntry {
+        fields: Vec::new(),
+        ..entry.with_differences(None, record.agent.definition())
+    }
 }
 
 impl Management {
@@ -76,9 +80,16 @@ impl Management {
         imported: Option<WebhookToken>,
     ) -> Result<Webhook, ManageError> {
         if let Some(token) = &imported {
-            self.secrets.put(&imported_token_name(id), token.expose()).await?;
+            self.secrets
+                .put(&imported_token_name(id), token.expose())
+                .await?;
         }
         let token = imported.clone().unwrap_or_else(|| self.token(id, 1));
-        Ok(Webhook { version: 1, imported: imported.is_some(), current: token.hash(), previous: Vec::new() })
+        Ok(Webhook {
+            version: 1,
+            imported: imported.is_some(),
+            current: token.hash(),
+            previous: Vec::new(),
+        })
     }
 }

@@ -38,7 +38,9 @@ pub enum ManageError {
     #[error("`webhook_token` is already used by another agent of this deployment")]
     TokenTaken,
     /// An update contains a token.
-    #[error("`webhook_token` can only be set when an agent is created; rotate the webhook to change its URL")]
+    #[error(
+        "`webhook_token` can only be set when an agent is created; rotate the webhook to change its URL"
+    )]
     TokenFixed,
     #[error("The agent was changed by another request in the meantime; read it and try again")]
     Conflict,
@@ -53,7 +55,9 @@ pub enum ManageError {
     Secret(#[from] SecretError),
     #[error("Secret not found")]
     SecretNotFound,
-    #[error("Agents use this secret: {0}; change or delete them first, or replace the secret's value")]
+    #[error(
+        "Agents use this secret: {0}; change or delete them first, or replace the secret's value"
+    )]
     SecretInUse(String),
     /// The body is too large or incomplete.
     #[error("The request body is incomplete or larger than 1048576 bytes")]
@@ -68,7 +72,10 @@ pub enum ManageError {
 
 impl Management {
     async fn find(&self, id: AgentPath) -> Result<StoredAgent, ManageError> {
-        let id = id.ok().and_then(|Path(id)| AgentId::parse(&id)).ok_or(ManageError::NotFound)?;
+        let id = id
+            .ok()
+            .and_then(|Path(id)| AgentId::parse(&id))
+            .ok_or(ManageError::NotFound)?;
         self.agents.get(id).await?.ok_or(ManageError::NotFound)
     }
 
@@ -79,7 +86,10 @@ impl Management {
         let token = if record.webhook.imported {
             let name = imported_token_name(id);
             let token = self.secrets.get(&name).await?;
-            token.ok_or(StoreError::Damaged { id: name, attribute: "token" })?
+            token.ok_or(StoreError::Damaged {
+                id: name,
+                attribute: "token",
+            })?
         } else {
             self.token(id, record.webhook.version).expose().to_owned()
         };
@@ -93,8 +103,14 @@ impl Management {
     /// Moves a plain API key to the secret store, under a new name: the agent's earlier key
     /// stays until the agent is updated.
     async fn store_api_key(&self, agent: Agent) -> Result<Agent, ManageError> {
-        let key = agent.definition().model.as_ref().and_then(|model| model.api_key.as_ref());
-        let Some(ApiKey::Inline(key)) = key else { return Ok(agent) };
+        let key = agent
+            .definition()
+            .model
+            .as_ref()
+            .and_then(|model| model.api_key.as_ref());
+        let Some(ApiKey::Inline(key)) = key else {
+            return Ok(agent);
+        };
         let mut entropy = [0; 8];
         getrandom::fill(&mut entropy)?;
         let name = new_api_key_name(agent.id(), u64::from_be_bytes(entropy));
@@ -150,15 +166,21 @@ impl From<ManageError> for Problem {
         match error {
             ManageError::NotFound => Self::not_found("agent_not_found", "Agent not found"),
             ManageError::NoId => Self::bad_request("agent_id_required", message),
-            ManageError::Invalid(_) | ManageError::TokenFixed => Self::bad_request("invalid_agent", message),
+            ManageError::Invalid(_) | ManageError::TokenFixed => {
+                Self::bad_request("invalid_agent", message)
+            }
             ManageError::Overlap | ManageError::Rotation(_) | ManageError::NotAnObject => {
                 Self::bad_request("invalid_request", message)
             }
             ManageError::Secret(_) => Self::bad_request("invalid_secret", message),
             ManageError::SecretNotFound => Self::not_found("secret_not_found", &message),
-            ManageError::SecretInUse(_) => Self::client_error(StatusCode::CONFLICT, "secret_in_use", message),
+            ManageError::SecretInUse(_) => {
+                Self::client_error(StatusCode::CONFLICT, "secret_in_use", message)
+            }
             ManageError::Body(status) => Self::client_error(status, "unreadable_body", message),
-            ManageError::TokenTaken => Self::client_error(StatusCode::CONFLICT, "token_taken", message),
+            ManageError::TokenTaken => {
+                Self::client_error(StatusCode::CONFLICT, "token_taken", message)
+            }
             ManageError::Conflict => Self::client_error(StatusCode::CONFLICT, "conflict", message),
             ManageError::Source(error) => error.into(),
             ManageError::Entropy(_) => Self::internal(error),

@@ -70,8 +70,11 @@ pub(crate) async fn show(
     let task = TaskId::new(now, TaskKey::random(entropy));
     let (agent, payload) = parse_preview(&body)?;
     let prompt = agent.prompt(&payload, task, now);
-    let system =
-        management.subprocesses.render_prompt(agent.id(), prompt).await.map_err(PreviewError::from)?;
+    let system = management
+        .subprocesses
+        .render_prompt(agent.id(), prompt)
+        .await
+        .map_err(PreviewError::from)?;
     Ok(Json(RenderedPrompt { system }))
 }
 
@@ -80,10 +83,20 @@ fn parse_preview(body: &[u8]) -> Result<(Agent, Payload), PreviewError> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(PreviewError::NotAnObject);
     }
-    let PromptPreview { prompt, payload, name } = serde_json::from_slice(body)?;
+    let PromptPreview {
+        prompt,
+        payload,
+        name,
+    } = serde_json::from_slice(body)?;
     let payload = Payload::from_json(payload.get().as_bytes())?;
-    let name = name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(NAMELESS);
-    let definition = Definition { prompt, ..Definition::named(name, Vec::new()) };
+    let name = name
+        .as_deref()
+        .filter(|name| !name.trim().is_empty())
+        .unwrap_or(NAMELESS);
+    let definition = Definition {
+        prompt,
+        ..Definition::named(name, Vec::new())
+    };
     // All previews have the same id. An agent's prompts are rendered one at a time, so previews are too.
     let agent = Agent::new(AgentId::random([0; 16]), definition)?;
     Ok((agent, payload))

@@ -27,7 +27,12 @@ type NamePath = Result<Path<String>, PathRejection>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretValue {
     /// Printable ASCII without a space at either end, because it is sent in a header.
-    #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]([ -~]*[!-~])?$", format = "password")]
+    #[schema(
+        min_length = 1,
+        max_length = 4096,
+        pattern = "^[!-~]([ -~]*[!-~])?$",
+        format = "password"
+    )]
     value: String,
 }
 
@@ -50,13 +55,22 @@ pub(crate) struct SecretSummary {
 /// Lists the names of secrets, each with the agents that refer to it.
 #[utoipa::path(get, path = "/api/secrets", tag = "Secrets", operation_id = "list_secrets",
     responses((status = 200, description = "The names of all secrets.", body = SecretList)))]
-pub(crate) async fn list(State(management): State<Management>) -> Result<Json<SecretList>, Problem> {
-    let (names, agents) = (management.agents.secret_names().await?, management.agents.list().await?);
+pub(crate) async fn list(
+    State(management): State<Management>,
+) -> Result<Json<SecretList>, Problem> {
+    let (names, agents) = (
+        management.agents.secret_names().await?,
+        management.agents.list().await?,
+    );
     let with_agents = |name: String| SecretSummary {
-        agents: agents_using(&agents, &name).map(|record| record.agent.id().to_string()).collect(),
+        agents: agents_using(&agents, &name)
+            .map(|record| record.agent.id().to_string())
+            .collect(),
         name,
     };
-    Ok(Json(SecretList { secrets: names.into_iter().map(with_agents).collect() }))
+    Ok(Json(SecretList {
+        secrets: names.into_iter().map(with_agents).collect(),
+    }))
 }
 
 /// Stores a secret, or replaces its value.
@@ -76,7 +90,9 @@ pub(crate) async fn store_secret(
     let value = parse_value(&body.map_err(ManageError::from)?)?;
     management.agents.store_secret_name(&name).await?;
     management.secrets.replace(&name, &value).await?;
-    management.record(&actor, secret_entry(AuditEvent::SecretPut, name)).await;
+    management
+        .record(&actor, secret_entry(AuditEvent::SecretPut, name))
+        .await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -102,13 +118,21 @@ pub(crate) async fn delete_secret(
         return Err(ManageError::SecretInUse(named.join(", ")).into());
     }
     management.secrets.remove(&name).await?;
-    management.record(&actor, secret_entry(AuditEvent::SecretDeleted, name.clone())).await;
+    management
+        .record(
+            &actor,
+            secret_entry(AuditEvent::SecretDeleted, name.clone()),
+        )
+        .await;
     management.agents.delete_secret_name(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn secret_entry(event: AuditEvent, name: String) -> AuditEntry {
-    AuditEntry { secret_name: Some(name), ..AuditEntry::new(event) }
+    AuditEntry {
+        secret_name: Some(name),
+        ..AuditEntry::new(event)
+    }
 }
 
 fn parse_name(name: NamePath) -> Result<String, ManageError> {
@@ -121,13 +145,20 @@ fn parse_name(name: NamePath) -> Result<String, ManageError> {
 fn parse_value(body: &[u8]) -> Result<String, ManageError> {
     let given = match body.trim_ascii() {
         // Only an object: serde would also accept an array, with the fields by position.
-        json @ [b'{', ..] => serde_json::from_slice::<SecretValue>(json).map_err(|_| SecretError::Value)?,
+        json @ [b'{', ..] => {
+            serde_json::from_slice::<SecretValue>(json).map_err(|_| SecretError::Value)?
+        }
         _ => return Err(SecretError::Value.into()),
     };
     check_secret_value(&given.value)?;
     Ok(given.value)
 }
 
-fn agents_using<'a>(agents: &'a [StoredAgent], secret: &str) -> impl Iterator<Item = &'a StoredAgent> {
-    agents.iter().filter(move |record| record.agent.refers_to(secret))
+fn agents_using<'a>(
+    agents: &'a [StoredAgent],
+    secret: &str,
+) -> impl Iterator<Item = &'a StoredAgent> {
+    agents
+        .iter()
+        .filter(move |record| record.agent.refers_to(secret))
 }

@@ -59,6 +59,9 @@ impl Management {
     }
 
     pub(super) async fn url_view(&self, record: &StoredAgent) -> Result<WebhookUrl, ManageError> {
-        Ok(WebhookUrl { success: true, webhook_url: self.webhook_url(record).await? })
+        Ok(WebhookUrl {
+            success: true,
+            webhook_url: self.webhook_url(record).await?,
+        })
     }
 }

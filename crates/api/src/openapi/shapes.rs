@@ -6,7 +6,9 @@ use domain::{Definition, Limits, ModelConfig, Price, WebhookToken};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, AllOf, Object, Schema, SchemaType};
-use utoipa::openapi::{Components, Content, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, Type};
+use utoipa::openapi::{
+    Components, Content, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, Type,
+};
 use utoipa::{Modify, PartialSchema, ToSchema};
 
 pub(super) struct Shapes;
@@ -23,10 +25,20 @@ impl Modify for Shapes {
         let components = document.components.get_or_insert_default();
         complete_agent(components);
         separate_tool_types(components);
-        for get in document.paths.paths.values_mut().filter_map(|item| item.get.as_mut()) {
+        for get in document
+            .paths
+            .paths
+            .values_mut()
+            .filter_map(|item| item.get.as_mut())
+        {
             allow_empty_values(get);
         }
-        for post in document.paths.paths.values_mut().filter_map(|item| item.post.as_mut()) {
+        for post in document
+            .paths
+            .paths
+            .values_mut()
+            .filter_map(|item| item.post.as_mut())
+        {
             remove_null_body(post);
         }
     }
@@ -35,7 +47,10 @@ impl Modify for Shapes {
 /// [`crate::query::Query`] treats an empty value as absent. `utoipa` has no attribute for
 /// `allowEmptyValue`.
 fn allow_empty_values(operation: &mut Operation) {
-    if !matches!(operation.operation_id.as_deref(), Some("list_tasks" | "get_stats")) {
+    if !matches!(
+        operation.operation_id.as_deref(),
+        Some("list_tasks" | "get_stats")
+    ) {
         return;
     }
     for parameter in operation.parameters.iter_mut().flatten() {
@@ -47,14 +62,26 @@ fn allow_empty_values(operation: &mut Operation) {
 
 /// An optional body is absent, not `null`.
 fn remove_null_body(operation: &mut Operation) {
-    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    let Some(RefOr::T(body)) = &mut operation.request_body else {
+        return;
+    };
     if body.required.is_some() {
         return;
     }
     for content in body.content.values_mut() {
-        let RefOr::T(Content { schema: Some(schema), .. }) = content else { continue };
+        let RefOr::T(Content {
+            schema: Some(schema),
+            ..
+        }) = content
+        else {
+            continue;
+        };
         if let RefOr::T(Schema::OneOf(choice)) = &schema
-            && let Some(given) = choice.items.iter().find(|item| matches!(item, RefOr::Ref(_))).cloned()
+            && let Some(given) = choice
+                .items
+                .iter()
+                .find(|item| matches!(item, RefOr::Ref(_)))
+                .cloned()
         {
             *schema = given;
         }
@@ -64,15 +91,21 @@ fn remove_null_body(operation: &mut Operation) {
 /// The fields of the definition are also fields of an agent in a response.
 fn complete_agent(components: &mut Components) {
     let definition = object(Definition::schema());
-    let Some(RefOr::T(Schema::Object(agent))) = components.schemas.get_mut("Agent") else { return };
+    let Some(RefOr::T(Schema::Object(agent))) = components.schemas.get_mut("Agent") else {
+        return;
+    };
     agent.properties.extend(definition.properties);
-    agent.required.extend(["name", "tools", "sources", "limits", "enabled"].map(ToOwned::to_owned));
+    agent
+        .required
+        .extend(["name", "tools", "sources", "limits", "enabled"].map(ToOwned::to_owned));
 }
 
 /// The derive makes `allOf` of a tool and an object with its `type`. Both allow no additional
 /// properties, so no value matches both. This moves `type` into the tool's schema.
 fn separate_tool_types(components: &mut Components) {
-    let Some(RefOr::T(Schema::OneOf(tools))) = components.schemas.get_mut("Tool") else { return };
+    let Some(RefOr::T(Schema::OneOf(tools))) = components.schemas.get_mut("Tool") else {
+        return;
+    };
     let mut typed = Vec::new();
     for tool in &mut tools.items {
         match tool {
@@ -84,7 +117,9 @@ fn separate_tool_types(components: &mut Components) {
         }
     }
     for (name, kind) in typed {
-        let Some(RefOr::T(Schema::Object(whole))) = components.schemas.get_mut(&name) else { continue };
+        let Some(RefOr::T(Schema::Object(whole))) = components.schemas.get_mut(&name) else {
+            continue;
+        };
         whole.required.extend(kind.required);
         whole.properties.extend(kind.properties);
     }
@@ -93,9 +128,10 @@ fn separate_tool_types(components: &mut Components) {
 /// The name of the referenced schema, and the object beside it.
 fn joined(parts: &AllOf) -> Option<(String, Object)> {
     match parts.items.as_slice() {
-        [RefOr::Ref(whole), RefOr::T(Schema::Object(kind))] => {
-            Some((whole.ref_location.rsplit('/').next()?.to_owned(), kind.clone()))
-        }
+        [RefOr::Ref(whole), RefOr::T(Schema::Object(kind))] => Some((
+            whole.ref_location.rsplit('/').next()?.to_owned(),
+            kind.clone(),
+        )),
         _ => None,
     }
 }
@@ -115,7 +151,8 @@ impl PartialSchema for NewAgentBody {
             .min_length(Some(WebhookToken::MIN_BYTES))
             .max_length(Some(WebhookToken::MAX_BYTES))
             .pattern(Some("^[A-Za-z0-9_-]+$"));
-        body.properties.insert("webhook_token".to_owned(), token.build().into());
+        body.properties
+            .insert("webhook_token".to_owned(), token.build().into());
         body.description = Some("The definition of an agent. Only `name` is required.".into());
         body.into()
     }
@@ -138,10 +175,15 @@ impl PartialSchema for AgentPatch {
             "The fields of the definition to change. `null` removes a field that is optional there.".into(),
         );
         let mut model = patch_of(object(ModelConfig::schema()));
-        model.properties.insert("price".to_owned(), nullable(patch_of(object(Price::schema())).into()));
+        model.properties.insert(
+            "price".to_owned(),
+            nullable(patch_of(object(Price::schema())).into()),
+        );
         let limits = patch_of(object(Limits::schema()));
         for (name, part) in [("model", model), ("limits", limits)] {
-            patch.properties.insert(name.to_owned(), nullable(part.into()));
+            patch
+                .properties
+                .insert(name.to_owned(), nullable(part.into()));
         }
         patch.into()
     }

@@ -31,7 +31,8 @@ pub(crate) enum FormValue {
 
 impl PartialSchema for AnyPayload {
     fn schema() -> RefOr<Schema> {
-        let scalars = [Type::Object, Type::String, Type::Number, Type::Boolean].map(Object::with_type);
+        let scalars =
+            [Type::Object, Type::String, Type::Number, Type::Boolean].map(Object::with_type);
         let list = ArrayBuilder::new().items(Object::with_type(SchemaType::AnyValue));
         let about = "Any JSON value except `null`. The agent gets it unchanged.";
         let choice = OneOfBuilder::new().description(Some(about)).item(list);

@@ -59,13 +59,23 @@ pub(crate) async fn list(
     let query = TaskListQuery::parse(query.as_deref())?;
     let agents = match query.agent {
         Some(agent) => vec![agent],
-        None => management.agents.list().await?.iter().map(|record| record.agent.id()).collect(),
+        None => management
+            .agents
+            .list()
+            .await?
+            .iter()
+            .map(|record| record.agent.id())
+            .collect(),
     };
     let page = fill_page(&management, &agents, &query).await?;
     Ok(Json(TaskList {
         next_cursor: page.next.map(|id| id.to_string()),
         looked_back_to: page.next.map(|id| id.created_at().rfc3339()),
-        tasks: page.tasks.into_iter().map(TaskSummary::from_brief).collect(),
+        tasks: page
+            .tasks
+            .into_iter()
+            .map(TaskSummary::from_brief)
+            .collect(),
     }))
 }
 
@@ -81,9 +91,15 @@ async fn fill_page(
     query: &TaskListQuery,
 ) -> Result<TaskPage, StoreError> {
     let (filter, limit, most) = query.limits_per_round(agents.len());
-    let mut page = TaskPage { tasks: Vec::new(), next: query.before };
+    let mut page = TaskPage {
+        tasks: Vec::new(),
+        next: query.before,
+    };
     for _ in 0..ROUNDS {
-        let span = ListRange { before: page.next, ..ListRange::ALL };
+        let span = ListRange {
+            before: page.next,
+            ..ListRange::ALL
+        };
         let lists = read_lists(&management.tasks, agents, span, filter, limit).await?;
         let examined = merge_newest(lists, most);
         let found = load_briefs(&management.tasks, &examined.entries).await?;
@@ -106,7 +122,9 @@ impl TaskPage {
         self.next = examined.reached;
         let last = examined.entries.last().map(|entry| entry.id);
         for (entry, brief) in examined.entries.iter().zip(found) {
-            let Some(brief) = brief.filter(|brief| query.includes(brief, now)) else { continue };
+            let Some(brief) = brief.filter(|brief| query.includes(brief, now)) else {
+                continue;
+            };
             self.tasks.push(brief);
             if self.tasks.len() == usize::from(query.limit) {
                 if last != Some(entry.id) {
@@ -121,11 +139,21 @@ impl TaskPage {
 impl TaskListQuery {
     fn parse(query: Option<&str>) -> Result<Self, QueryError> {
         let query = Query::parse(query, &["agent_id", "status", "limit", "cursor"])?;
-        let limit = |text: &str| text.parse().ok().filter(|limit| (1..=LONGEST_PAGE).contains(limit));
+        let limit = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
+        };
         Ok(Self {
             agent: query.get("agent_id", "the id of an agent", AgentId::parse)?,
-            status: query.get("status", "PENDING, STARTED, SUCCESS or FAILURE", Status::parse)?,
-            limit: query.get("limit", "a whole number from 1 to 100", limit)?.unwrap_or(PAGE),
+            status: query.get(
+                "status",
+                "PENDING, STARTED, SUCCESS or FAILURE",
+                Status::parse,
+            )?,
+            limit: query
+                .get("limit", "a whole number from 1 to 100", limit)?
+                .unwrap_or(PAGE),
             before: query.get(
                 "cursor",
                 "the `next_cursor` of the previous page, unchanged",
@@ -140,7 +168,11 @@ impl TaskListQuery {
             None => (FailureFilter::All, self.limit, self.limit.into()),
             Some(Status::Failure) => {
                 let each = (FAILURES_FROM / (4 * agents).max(1)).max(FAILURES_FROM_EACH);
-                (FailureFilter::Failed, u16::try_from(each).unwrap_or(u16::MAX), self.limit.into())
+                (
+                    FailureFilter::Failed,
+                    u16::try_from(each).unwrap_or(u16::MAX),
+                    self.limit.into(),
+                )
             }
             Some(_) => (FailureFilter::NotFailed, LONGEST_PAGE, LONGEST_PAGE.into()),
         }

@@ -8,7 +8,8 @@ pub(crate) mod stats;
 use std::time::Duration;
 
 use domain::{
-    AgentId, Failure, ListPage, ListRange, Moment, Status, TaskBrief, TaskEntry, TaskId, TaskKey, Usage,
+    AgentId, Failure, ListPage, ListRange, Moment, Status, TaskBrief, TaskEntry, TaskId, TaskKey,
+    Usage,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
@@ -91,7 +92,10 @@ pub(crate) async fn read_lists(
     let shards_of = |agent: AgentId| (0..TaskKey::SHARDS).map(move |shard| (agent, shard));
     let lists = agents.iter().copied().flat_map(shards_of);
     let reads = lists.map(|(agent, shard)| tasks.list(agent, shard, span, filter, limit));
-    stream::iter(reads).buffer_unordered(QUERIES_AT_ONCE).try_collect().await
+    stream::iter(reads)
+        .buffer_unordered(QUERIES_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// Loads the records of these tasks, in the same order. `None` for tasks that no longer exist.

@@ -5,7 +5,9 @@ use axum::extract::State;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
-use domain::{ErrorType, HistoryEvent, HistoryEventKind, Moment, TaskBrief, TaskId, fits_lambda_response};
+use domain::{
+    ErrorType, HistoryEvent, HistoryEventKind, Moment, TaskBrief, TaskId, fits_lambda_response,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{StoreError, TaskDetails};
@@ -93,17 +95,29 @@ pub(crate) async fn show(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let not_found = || Problem::not_found("task_not_found", "Task not found");
-    let id = id.ok().and_then(|Path(id)| TaskId::parse(&id)).ok_or_else(not_found)?;
+    let id = id
+        .ok()
+        .and_then(|Path(id)| TaskId::parse(&id))
+        .ok_or_else(not_found)?;
     let now = management.clock.now();
     let shown = management.tasks.show(id).await?;
-    let shown = shown.filter(|shown| shown.task.is_visible(id, now)).ok_or_else(not_found)?;
-    Ok(([(CONTENT_TYPE, "application/json")], TaskDetail::render_json(&shown)?).into_response())
+    let shown = shown
+        .filter(|shown| shown.task.is_visible(id, now))
+        .ok_or_else(not_found)?;
+    Ok((
+        [(CONTENT_TYPE, "application/json")],
+        TaskDetail::render_json(&shown)?,
+    )
+        .into_response())
 }
 
 impl<'a> TaskDetail<'a> {
     /// The response body. Omits the payload if payload and result together are too large.
     fn render_json(shown: &'a TaskDetails) -> Result<String, StoreError> {
-        let damaged = |_| StoreError::Damaged { id: shown.task.id.key().as_hex(), attribute: "payload" };
+        let damaged = |_| StoreError::Damaged {
+            id: shown.task.id.key().as_hex(),
+            attribute: "payload",
+        };
         let payload = serde_json::from_str(shown.payload.as_json()).map_err(damaged)?;
         let whole = serde_json::to_string(&Self::new(shown, Some(payload))).map_err(damaged)?;
         match fits_lambda_response(&whole) {

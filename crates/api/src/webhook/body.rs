@@ -41,9 +41,15 @@ enum BodyFormat {
     Form,
 }
 
-pub(super) async fn parse_payload(parts: &Parts, body: Body, limit: usize) -> Result<Payload, BodyError> {
+pub(super) async fn parse_payload(
+    parts: &Parts,
+    body: Body,
+    limit: usize,
+) -> Result<Payload, BodyError> {
     if parts.method == Method::GET {
-        return Ok(Payload::from_form(parts.uri.query().unwrap_or_default().as_bytes()));
+        return Ok(Payload::from_form(
+            parts.uri.query().unwrap_or_default().as_bytes(),
+        ));
     }
     let format = parse_format(&parts.headers)?;
     if content_length(&parts.headers).is_some_and(|length| length > MAX_DISCARDED_BYTES) {
@@ -52,14 +58,18 @@ pub(super) async fn parse_payload(parts: &Parts, body: Body, limit: usize) -> Re
     let bytes = read_body(body, limit).await?;
     match bytes.len() < LARGE_PAYLOAD {
         true => parse_bytes(format, &bytes),
-        false => spawn_blocking(move || parse_bytes(format, &bytes)).await.map_err(BodyError::Interrupted)?,
+        false => spawn_blocking(move || parse_bytes(format, &bytes))
+            .await
+            .map_err(BodyError::Interrupted)?,
     }
 }
 
 fn parse_bytes(format: BodyFormat, bytes: &[u8]) -> Result<Payload, BodyError> {
     match format {
         BodyFormat::Json => Ok(Payload::from_json(bytes)?),
-        BodyFormat::Form if std::str::from_utf8(bytes).is_err() => Err(PayloadError::NotUtf8.into()),
+        BodyFormat::Form if std::str::from_utf8(bytes).is_err() => {
+            Err(PayloadError::NotUtf8.into())
+        }
         BodyFormat::Form if bytes.is_empty() => Err(PayloadError::Empty.into()),
         BodyFormat::Form => Ok(Payload::from_form(bytes)),
     }
@@ -68,18 +78,30 @@ fn parse_bytes(format: BodyFormat, bytes: &[u8]) -> Result<Payload, BodyError> {
 /// JSON (RFC 8259, and any `+json` suffix of RFC 6839) or a form. Without a `Content-Type`
 /// the body is JSON. Other charsets than UTF-8 are an error.
 fn parse_format(headers: &HeaderMap) -> Result<BodyFormat, BodyError> {
-    let identity = |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(CONTENT_ENCODING).iter().any(|value| !identity(value)) {
+    let identity =
+        |value: &axum::http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !identity(value))
+    {
         return Err(BodyError::Encoded);
     }
-    let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(BodyFormat::Json) };
+    let Some(header) = headers.get(CONTENT_TYPE) else {
+        return Ok(BodyFormat::Json);
+    };
     let text = String::from_utf8_lossy(header.as_bytes()).to_ascii_lowercase();
     let mut pieces = text.split(';').map(str::trim);
     let media_type = pieces.next().unwrap_or_default();
     let utf8 = pieces
         .filter_map(|parameter| parameter.split_once('='))
         .filter(|(name, _)| name.trim() == "charset")
-        .all(|(_, charset)| matches!(charset.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii"));
+        .all(|(_, charset)| {
+            matches!(
+                charset.trim().trim_matches('"'),
+                "utf-8" | "utf8" | "us-ascii"
+            )
+        });
     match media_type {
         _ if !utf8 => Err(BodyError::MediaType(text)),
         "" | "application/json" | "text/json" => Ok(BodyFormat::Json),
@@ -106,14 +128,20 @@ async fn read_body(body: Body, limit: usize) -> Result<Vec<u8>, BodyError> {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if seen > limit { Err(BodyError::TooLarge { limit }) } else { Ok(bytes) }
+    if seen > limit {
+        Err(BodyError::TooLarge { limit })
+    } else {
+        Ok(bytes)
+    }
 }
 
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let (status, code) = match &error {
             BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
-            BodyError::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            BodyError::MediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
             BodyError::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
             BodyError::Incomplete => (StatusCode::BAD_REQUEST, "incomplete_body"),
             BodyError::Payload(_) => (StatusCode::BAD_REQUEST, "invalid_payload"),

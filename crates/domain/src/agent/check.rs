@@ -7,7 +7,9 @@ use url::Url;
 
 use super::credential::{credential_in_url, has_user_info};
 use super::secret::{AGENTS_SECRETS, is_secret_name};
-use super::{AgentError, ApiKey, Definition, FieldRule, Limits, ModelConfig, Provider, ProviderInfo, tools};
+use super::{
+    AgentError, ApiKey, Definition, FieldRule, Limits, ModelConfig, Provider, ProviderInfo, tools,
+};
 use crate::{AgentId, AnswerSchema, check_template};
 
 /// Maximum size of all inline source texts of one agent, in bytes. It keeps the agent
@@ -27,20 +29,34 @@ const MAX_RATE: u64 = 60_000;
 
 /// Requires JSON objects: serde would also read a struct from an array, by position.
 pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
-    let object = |value: &Value, what| value.is_object().then_some(()).ok_or(AgentError::NotAnObject(what));
+    let object = |value: &Value, what| {
+        value
+            .is_object()
+            .then_some(())
+            .ok_or(AgentError::NotAnObject(what))
+    };
     object(value, "The agent")?;
     if let Some(limits) = value.get("limits") {
         object(limits, "`limits`")?;
     }
-    for source in value.get("sources").and_then(Value::as_array).into_iter().flatten() {
+    for source in value
+        .get("sources")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         object(source, "Each of `sources`")?;
     }
-    tools::check_shape(value.get("tools").unwrap_or(&Value::Null)).map_err(AgentError::NotAnObject)?;
+    tools::check_shape(value.get("tools").unwrap_or(&Value::Null))
+        .map_err(AgentError::NotAnObject)?;
     match value.get("model") {
         None | Some(Value::Null) => Ok(()),
         Some(model) => {
             object(model, "`model`")?;
-            if !matches!(model.get("price"), None | Some(Value::Null | Value::Object(_))) {
+            if !matches!(
+                model.get("price"),
+                None | Some(Value::Null | Value::Object(_))
+            ) {
                 return Err(AgentError::Price);
             }
             check_key_shape(model.get("api_key").unwrap_or(&Value::Null))
@@ -51,7 +67,9 @@ pub(super) fn check_shape(value: &Value) -> Result<(), AgentError> {
 fn check_key_shape(key: &Value) -> Result<(), AgentError> {
     match key {
         Value::Null | Value::String(_) => Ok(()),
-        Value::Object(fields) if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) => {
+        Value::Object(fields)
+            if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) =>
+        {
             Ok(())
         }
         _ => Err(AgentError::ApiKey),
@@ -61,17 +79,37 @@ fn check_key_shape(key: &Value) -> Result<(), AgentError> {
 /// Checks that a model configuration is complete for its provider.
 pub fn check_model(model: &ModelConfig) -> Result<(), AgentError> {
     check_api_key(model.api_key.as_ref())?;
-    if !model.price.is_none_or(|price| [price.input, price.output].iter().all(|part| PRICES.contains(part))) {
+    if !model.price.is_none_or(|price| {
+        [price.input, price.output]
+            .iter()
+            .all(|part| PRICES.contains(part))
+    }) {
         return Err(AgentError::Price);
     }
     let provider = model.provider;
-    let ProviderInfo { model_name, base_url, api_key, .. } = provider.info();
-    check_rule("base_url", base_url.rule, model.base_url.is_some(), provider)?;
-    if let (FieldRule::Required | FieldRule::Optional, Some(base_url)) = (base_url.rule, &model.base_url) {
+    let ProviderInfo {
+        model_name,
+        base_url,
+        api_key,
+        ..
+    } = provider.info();
+    check_rule(
+        "base_url",
+        base_url.rule,
+        model.base_url.is_some(),
+        provider,
+    )?;
+    if let (FieldRule::Required | FieldRule::Optional, Some(base_url)) =
+        (base_url.rule, &model.base_url)
+    {
         check_base_url(base_url)?;
     }
     check_rule("api_key", *api_key, model.api_key.is_some(), provider)?;
-    let name = model.name.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let name = model
+        .name
+        .as_deref()
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     check_rule("name", model_name.rule, name.is_some(), provider)?;
     match name {
         Some(name) if model_name.rule != FieldRule::Ignored && name.chars().count() > 256 => {
@@ -89,9 +127,11 @@ fn check_rule(
 ) -> Result<(), AgentError> {
     match rule {
         FieldRule::Required if !is_set => Err(AgentError::ModelField { field, provider }),
-        FieldRule::Refused(reason) if is_set => {
-            Err(AgentError::RefusedModelField { field, provider, reason })
-        }
+        FieldRule::Refused(reason) if is_set => Err(AgentError::RefusedModelField {
+            field,
+            provider,
+            reason,
+        }),
         _ => Ok(()),
     }
 }
@@ -104,7 +144,9 @@ fn check_base_url(base_url: &str) -> Result<(), AgentError> {
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || has_user_info(&url) {
         return Err(AgentError::BaseUrl);
     }
-    credential_in_url(&url).map_or(Ok(()), |parameter| Err(AgentError::BaseUrlCredential(parameter)))
+    credential_in_url(&url).map_or(Ok(()), |parameter| {
+        Err(AgentError::BaseUrlCredential(parameter))
+    })
 }
 
 /// A secret name for an API key that was sent in the agent's definition.
@@ -148,7 +190,11 @@ fn check_api_key(key: Option<&ApiKey>) -> Result<(), AgentError> {
         }
         Some(ApiKey::Stored(name)) => is_secret_name(&name.secret),
     };
-    if well_formed { Ok(()) } else { Err(AgentError::ApiKey) }
+    if well_formed {
+        Ok(())
+    } else {
+        Err(AgentError::ApiKey)
+    }
 }
 
 pub(super) fn check_texts(definition: &Definition) -> Result<(), AgentError> {
@@ -161,7 +207,11 @@ pub(super) fn check_texts(definition: &Definition) -> Result<(), AgentError> {
         }
         check_template(prompt)?;
     }
-    let bytes: usize = definition.sources.iter().map(|source| source.title.len() + source.text.len()).sum();
+    let bytes: usize = definition
+        .sources
+        .iter()
+        .map(|source| source.title.len() + source.text.len())
+        .sum();
     if bytes > MAX_SOURCE_BYTES {
         return Err(AgentError::SourcesTooLarge);
     }
@@ -169,24 +219,47 @@ pub(super) fn check_texts(definition: &Definition) -> Result<(), AgentError> {
 }
 
 pub(super) fn check_output(definition: &Definition) -> Result<(), AgentError> {
-    let Some(schema) = &definition.output_schema else { return Ok(()) };
+    let Some(schema) = &definition.output_schema else {
+        return Ok(());
+    };
     AnswerSchema::parse(schema)?;
     match &definition.model {
-        Some(model) if model.provider == Provider::Extractive => Err(AgentError::SchemaWithoutModel),
+        Some(model) if model.provider == Provider::Extractive => {
+            Err(AgentError::SchemaWithoutModel)
+        }
         _ => Ok(()),
     }
 }
 
 pub(super) fn check_limits(limits: &Limits) -> Result<(), AgentError> {
     let ranges = [
-        ("timeout_seconds", limits.timeout_seconds, MAX_TIMEOUT_SECONDS),
+        (
+            "timeout_seconds",
+            limits.timeout_seconds,
+            MAX_TIMEOUT_SECONDS,
+        ),
         ("max_turns", u64::from(limits.max_turns), 100),
-        ("max_output_tokens", u64::from(limits.max_output_tokens), 1_000_000),
+        (
+            "max_output_tokens",
+            u64::from(limits.max_output_tokens),
+            1_000_000,
+        ),
         ("max_total_tokens", limits.max_total_tokens, 100_000_000),
-        ("max_concurrent_runs", limits.max_concurrent_runs.map_or(1, u64::from), MAX_SLOTS),
-        ("triggers_per_minute", limits.triggers_per_minute.map_or(1, u64::from), MAX_RATE),
+        (
+            "max_concurrent_runs",
+            limits.max_concurrent_runs.map_or(1, u64::from),
+            MAX_SLOTS,
+        ),
+        (
+            "triggers_per_minute",
+            limits.triggers_per_minute.map_or(1, u64::from),
+            MAX_RATE,
+        ),
     ];
-    match ranges.into_iter().find(|(_, value, max)| !(1..=*max).contains(value)) {
+    match ranges
+        .into_iter()
+        .find(|(_, value, max)| !(1..=*max).contains(value))
+    {
         Some((field, _, max)) => Err(AgentError::Limit { field, max }),
         None => Ok(()),
     }

@@ -24,7 +24,9 @@ const WORDS: [&str; 16] = [
     "userpass",
 ];
 /// Matched against whole parts of a name only: `X-Author` and `compass` are not credentials.
-const PARTS: [&str; 10] = ["auth", "hmac", "pass", "passcode", "pat", "psk", "pw", "sas", "sid", "sig"];
+const PARTS: [&str; 10] = [
+    "auth", "hmac", "pass", "passcode", "pat", "psk", "pw", "sas", "sid", "sig",
+];
 /// Credentials as query parameters only, such as the `code` of an Azure function. The header
 /// `X-Country-Code` is not one.
 const QUERY_NAMES: [&str; 3] = ["code", "access-code", "auth-code"];
@@ -45,7 +47,9 @@ pub(super) fn is_credential_name(name: &str) -> bool {
 /// Whether a header's value is a credential, such as `Bearer x`. `Basic tier` and `Digest
 /// weekly` are not.
 pub(super) fn is_credential_value(value: &str) -> bool {
-    let Some((scheme, rest)) = value.trim().split_once(' ') else { return false };
+    let Some((scheme, rest)) = value.trim().split_once(' ') else {
+        return false;
+    };
     let (scheme, rest) = (scheme.to_ascii_lowercase(), rest.trim());
     let is_one_of = |schemes: &[&str]| schemes.contains(&scheme.as_str());
     let (is_one_token, has_parameters) = (!rest.contains(' '), rest.contains('='));
@@ -57,15 +61,23 @@ pub(super) fn is_credential_value(value: &str) -> bool {
 /// The first query parameter that holds a credential. Some servers also accept `;` between
 /// parameters.
 pub(super) fn credential_in_query(query: &str) -> Option<String> {
-    let names = query.split(';').flat_map(|pairs| url::form_urlencoded::parse(pairs.as_bytes()));
+    let names = query
+        .split(';')
+        .flat_map(|pairs| url::form_urlencoded::parse(pairs.as_bytes()));
     let is_credential =
         |name: &str| is_credential_name(name) || QUERY_NAMES.contains(&with_hyphens(name).as_str());
-    names.map(|(name, _)| name).find(|name| is_credential(name)).map(|name| crate::cut(&name, 64))
+    names
+        .map(|(name, _)| name)
+        .find(|name| is_credential(name))
+        .map(|name| crate::cut(&name, 64))
 }
 
 /// The first parameter of a URL's query or fragment that holds a credential.
 pub(super) fn credential_in_url(url: &Url) -> Option<String> {
-    [url.query(), url.fragment()].into_iter().flatten().find_map(credential_in_query)
+    [url.query(), url.fragment()]
+        .into_iter()
+        .flatten()
+        .find_map(credential_in_query)
 }
 
 /// Whether a URL contains a user name or a password before its host.
@@ -75,7 +87,9 @@ pub(super) fn has_user_info(url: &Url) -> bool {
 
 /// Lower-case letters and hyphens, after any first character.
 fn is_plain_word(text: &str) -> bool {
-    text.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    text.bytes()
+        .skip(1)
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 fn is_credential_part(part: &str) -> bool {
@@ -171,7 +185,10 @@ mod tests {
         ] {
             assert_eq!(found(url).as_deref(), Some(name), "{url}");
         }
-        for url in ["https://a.example/v1?api-version=2024-10-21", "https://a.example/?country_code=de"] {
+        for url in [
+            "https://a.example/v1?api-version=2024-10-21",
+            "https://a.example/?country_code=de",
+        ] {
             assert_eq!(found(url), None, "{url}");
         }
     }

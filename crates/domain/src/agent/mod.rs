@@ -18,7 +18,9 @@ use crate::{AgentId, PromptError, SchemaError, WebhookToken};
 pub use check::check_model;
 use check::{check_limits, check_output, check_secret_owner, check_shape, check_texts};
 pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
-pub use model::{ApiKey, FieldInfo, FieldRule, ModelConfig, Price, Provider, ProviderInfo, SecretName};
+pub use model::{
+    ApiKey, FieldInfo, FieldRule, ModelConfig, Price, Provider, ProviderInfo, SecretName,
+};
 pub use secret::{SecretError, check_secret_name, check_secret_value};
 use tools::{Tool, ToolError};
 
@@ -64,7 +66,9 @@ pub struct NewAgent {
 
 impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Definition").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Definition")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +138,10 @@ impl Limits {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 const fn is_default_tokens(tokens: &u64) -> bool {
     *tokens == DEFAULT_TOKENS
 }
@@ -159,20 +166,31 @@ pub enum AgentError {
     PromptTooLong,
     #[error("`prompt` is not a valid template: {0}")]
     Prompt(#[from] PromptError),
-    #[error("`sources` contain more than 262144 bytes of text; shorten them or upload documents instead")]
+    #[error(
+        "`sources` contain more than 262144 bytes of text; shorten them or upload documents instead"
+    )]
     SourcesTooLarge,
     #[error(transparent)]
     Tool(#[from] ToolError),
     #[error("`output_schema` is not valid: {0}")]
     OutputSchema(#[from] SchemaError),
-    #[error("`output_schema` needs a model; the provider `extractive` quotes the sources unchanged")]
+    #[error(
+        "`output_schema` needs a model; the provider `extractive` quotes the sources unchanged"
+    )]
     SchemaWithoutModel,
     #[error("`limits.{field}` must be from 1 to {max}")]
     Limit { field: &'static str, max: u64 },
     #[error("`model.{field}` is required for the provider `{}`", .provider.as_str())]
-    ModelField { field: &'static str, provider: Provider },
+    ModelField {
+        field: &'static str,
+        provider: Provider,
+    },
     #[error("`model.{field}` is not supported for the provider `{}`; {reason}", .provider.as_str())]
-    RefusedModelField { field: &'static str, provider: Provider, reason: &'static str },
+    RefusedModelField {
+        field: &'static str,
+        provider: Provider,
+        reason: &'static str,
+    },
     #[error(
         "`model.price` must be {{\"input\": …, \"output\": …}} with numbers from 0 to 1000000, in US dollars per million tokens"
     )]
@@ -183,7 +201,9 @@ pub enum AgentError {
         "`model.base_url` must be an absolute http or https URL of at most 2048 characters, without credentials; send a key as `model.api_key`"
     )]
     BaseUrl,
-    #[error("`model.base_url` must not contain credentials such as `{0}`; send a key as `model.api_key`")]
+    #[error(
+        "`model.base_url` must not contain credentials such as `{0}`; send a key as `model.api_key`"
+    )]
     BaseUrlCredential(String),
     #[error(
         "`model.api_key` must be up to 4096 printable ASCII characters, or {{\"secret\": \"name\"}} with letters, digits and - _ . / in the name"
@@ -291,7 +311,9 @@ impl NewAgent {
     /// Parses the fields of a definition, and `webhook_token`.
     pub fn from_json(json: &[u8]) -> Result<Self, AgentError> {
         let mut value: Value = serde_json::from_slice(json).map_err(AgentError::Shape)?;
-        let token = value.as_object_mut().and_then(|fields| fields.shift_remove("webhook_token"));
+        let token = value
+            .as_object_mut()
+            .and_then(|fields| fields.shift_remove("webhook_token"));
         let definition = Definition::from_value(value)?;
         let webhook_token = match token {
             None | Some(Value::Null) => None,
@@ -300,7 +322,10 @@ impl NewAgent {
                 Some(parsed.ok_or(AgentError::WebhookToken)?)
             }
         };
-        Ok(Self { definition, webhook_token })
+        Ok(Self {
+            definition,
+            webhook_token,
+        })
     }
 }
 
@@ -311,6 +336,11 @@ mod tests {
     fn check(json: &str) -> Result<Agent, String> {
         let new = NewAgent::from_json(json.as_bytes()).map_err(|error| error.to_string())?;
         Agent::new(AgentId::random([1; 16]), new.definition).map_err(|error| error.to_string())
+    }
+
+    fn assert_refused(json: &str, says: &str) {
+        let message = check(json).unwrap_err();
+        assert!(message.contains(says), "{json}: {message}");
     }
 
     #[test]
@@ -344,53 +374,77 @@ mod tests {
     #[test]
     fn every_invalid_value_is_refused_with_what_to_change() {
         for (json, says) in [
-            (r#"{"name":"  "}"#, "`name`"),
-            (r#"{"name":"a","prompt":"{{ payload."}"#, "`prompt` is not a valid template"),
-            (r#"{"name":"a","tools":[{}]}"#, "tools[0]: missing field `type`"),
-            (r#"{"name":"a","tools":[{"type":"magic"}]}"#, "unknown variant `magic`"),
-            (r#"{"name":"a","limits":{"timeout_seconds":0}}"#, "`limits.timeout_seconds`"),
-            (r#"{"name":"a","limits":{"max_turns":101}}"#, "from 1 to 100"),
-            (r#"{"name":"a","limits":{"max_concurrent_runs":0}}"#, "`limits.max_concurrent_runs`"),
-            (r#"{"name":"a","limits":{"triggers_per_minute":60001}}"#, "from 1 to 60000"),
-            (r#"{"name":"a","model":{"name":"m"}}"#, "`model.base_url` is required"),
-            (r#"{"name":"a","model":{"base_url":"http://h/v1"}}"#, "`model.name` is required"),
-            (r#"{"name":"a","model":{"base_url":"ftp://h","name":"m"}}"#, "http or https"),
-            (r#"{"name":"a","model":{"base_url":"http://u:p@h","name":"m"}}"#, "credentials"),
-            (
-                r#"{"name":"a","model":{"base_url":"http://h/v1?key=1","name":"m"}}"#,
-                "credentials such as `key`",
-            ),
-            (
-                r#"{"name":"a","model":{"base_url":"http://h/v1?v=1&code=1","name":"m"}}"#,
-                "credentials such as `code`",
-            ),
-            (
-                r#"{"name":"a","model":{"base_url":"http://h/v1#key=1","name":"m"}}"#,
-                "credentials such as `key`",
-            ),
-            (
-                r#"{"name":"a","model":{"provider":"extractive","api_key":{"secret":"a b"}}}"#,
-                "`model.api_key`",
-            ),
-            (r#"{"name":"a","model":{"provider":"magic"}}"#, "unknown variant `magic`"),
-            (r#"{"name":"a","webhook_token":"short"}"#, "`webhook_token`"),
-            (r#"{"name":"a","webhook_token":1234567890123456}"#, "`webhook_token`"),
             ("[]", "The agent must be a JSON object"),
             ("{", "not valid"),
+            (r#"{"name":"  "}"#, "`name`"),
+        ] {
+            assert_refused(json, says);
+        }
+        for (field, says) in [
             (
-                r#"{"name":"a","limits":{"timeout_seconds":"5"}}"#,
+                r#""prompt":"{{ payload.""#,
+                "`prompt` is not a valid template",
+            ),
+            (r#""tools":[{}]"#, "tools[0]: missing field `type`"),
+            (r#""tools":[{"type":"magic"}]"#, "unknown variant `magic`"),
+            (r#""sources":[["t","x"]]"#, "Each of `sources` must be"),
+            (r#""webhook_token":"short""#, "`webhook_token`"),
+            (r#""webhook_token":1234567890123456"#, "`webhook_token`"),
+            (r#""limits":[5]"#, "`limits` must be"),
+            (r#""model":["openai"]"#, "`model` must be"),
+        ] {
+            assert_refused(&format!(r#"{{"name":"a",{field}}}"#), says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_limit_is_refused_with_what_to_change() {
+        for (limit, says) in [
+            (r#""timeout_seconds":0"#, "`limits.timeout_seconds`"),
+            (r#""max_turns":101"#, "from 1 to 100"),
+            (r#""max_concurrent_runs":0"#, "`limits.max_concurrent_runs`"),
+            (r#""triggers_per_minute":60001"#, "from 1 to 60000"),
+            (
+                r#""timeout_seconds":"5""#,
                 "limits.timeout_seconds: invalid type: string \"5\"",
             ),
-            (r#"{"name":"a","limits":[5]}"#, "`limits` must be"),
-            (r#"{"name":"a","sources":[["t","x"]]}"#, "Each of `sources` must be"),
-            (r#"{"name":"a","model":["openai"]}"#, "`model` must be"),
+        ] {
+            let json = format!(r#"{{"name":"a","limits":{{{limit}}}}}"#);
+            assert_refused(&json, says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_model_is_refused_with_what_to_change() {
+        for (model, says) in [
+            (r#""name":"m""#, "`model.base_url` is required"),
+            (r#""base_url":"http://h/v1""#, "`model.name` is required"),
+            (r#""provider":"magic""#, "unknown variant `magic`"),
             (
-                r#"{"name":"a","model":{"provider":"extractive","api_key":{"secretx":"a"}}}"#,
+                r#""provider":"extractive","api_key":{"secret":"a b"}"#,
+                "`model.api_key`",
+            ),
+            (
+                r#""provider":"extractive","api_key":{"secretx":"a"}"#,
                 "`model.api_key`",
             ),
         ] {
-            let message = check(json).unwrap_err();
-            assert!(message.contains(says), "{json}: {message}");
+            let json = format!(r#"{{"name":"a","model":{{{model}}}}}"#);
+            assert_refused(&json, says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_base_url_of_a_model_is_refused_with_what_to_change() {
+        for (url, says) in [
+            ("ftp://h", "http or https"),
+            ("http://u:p@h", "credentials"),
+            ("http://h/v1?key=1", "credentials such as `key`"),
+            ("http://h/v1?v=1&code=1", "credentials such as `code`"),
+            ("http://h/v1#key=1", "credentials such as `key`"),
+        ] {
+            let json = format!(r#"{{"name":"a","model":{{"base_url":"{url}","name":"m"}}}}"#);
+            assert_refused(&json, says);
         }
     }
 
@@ -402,14 +456,19 @@ mod tests {
                 "headers": { header: "x" },
             });
             let model = serde_json::json!({ "base_url": "https://h/v1?key=1", "name": "m" });
-            let json =
-                serde_json::json!({ "name": "a", "tools": [tool], "model": model, "enabled": enabled });
+            let json = serde_json::json!({ "name": "a", "tools": [tool], "model": model, "enabled": enabled });
             Definition::from_json(json.to_string().as_bytes()).unwrap()
         };
         let id = AgentId::random([1; 16]);
         assert!(Agent::new(id, definition("X-Pass", true)).is_err());
         let stored = Agent::from_stored(id, definition("X-Pass", true));
-        assert!(!stored.changed(definition("X-Pass", false)).unwrap().definition().enabled);
+        assert!(
+            !stored
+                .changed(definition("X-Pass", false))
+                .unwrap()
+                .definition()
+                .enabled
+        );
         assert!(stored.changed(definition("X-Pwd", true)).is_err());
     }
 
@@ -417,7 +476,8 @@ mod tests {
     fn an_api_key_cannot_be_a_secret_of_another_agent_or_a_webhook_token() {
         let id = AgentId::random([1; 16]);
         let key = |secret: &str| {
-            let model = serde_json::json!({ "provider": "extractive", "api_key": { "secret": secret } });
+            let model =
+                serde_json::json!({ "provider": "extractive", "api_key": { "secret": secret } });
             check(&serde_json::json!({ "name": "a", "model": model }).to_string())
         };
         for own in ["openai", "team/openai", &new_api_key_name(id, 7)] {
@@ -431,14 +491,18 @@ mod tests {
             "agents/",
             &format!("agents/{id}/model-api-key-0/../../{other}/webhook-token"),
         ] {
-            assert!(key(foreign).unwrap_err().contains("another agent"), "{foreign}");
+            assert!(
+                key(foreign).unwrap_err().contains("another agent"),
+                "{foreign}"
+            );
         }
     }
 
     #[test]
     fn debug_output_does_not_contain_the_api_key() {
-        let agent =
-            check(r#"{"name":"a","model":{"base_url":"http://h/v1","name":"m","api_key":"sk-secret"}}"#);
+        let agent = check(
+            r#"{"name":"a","model":{"base_url":"http://h/v1","name":"m","api_key":"sk-secret"}}"#,
+        );
         assert!(!format!("{agent:?}").contains("sk-secret"));
     }
 }

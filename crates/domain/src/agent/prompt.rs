@@ -16,8 +16,11 @@ Do what it asks, and answer only with JSON, in the requested form.";
 impl Agent {
     /// The agent's prompt for one payload.
     pub fn prompt<'a>(&'a self, payload: &'a Payload, task: TaskId, now: Moment) -> Prompt<'a> {
-        let default =
-            if self.definition.output_schema.is_some() { DEFAULT_PROMPT_FOR_JSON } else { DEFAULT_PROMPT };
+        let default = if self.definition.output_schema.is_some() {
+            DEFAULT_PROMPT_FOR_JSON
+        } else {
+            DEFAULT_PROMPT
+        };
         let template = self.definition.prompt.as_deref().unwrap_or(default);
         Prompt::new(template, &self.definition.name, payload, task, now)
     }

@@ -32,20 +32,32 @@ pub fn check_secret_name(name: &str) -> Result<(), SecretError> {
     if !is_secret_name(name) || !name.split('/').all(in_a_url) {
         return Err(SecretError::Name);
     }
-    if name.starts_with(AGENTS_SECRETS) { Err(SecretError::Reserved) } else { Ok(()) }
+    if name.starts_with(AGENTS_SECRETS) {
+        Err(SecretError::Reserved)
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks that the value can be sent in a header unchanged (RFC 9110 section 5.5).
 pub fn check_secret_value(value: &str) -> Result<(), SecretError> {
-    let printable = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let printable = value
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let fits = (1..=LONGEST_VALUE).contains(&value.len());
-    if fits && printable && value.trim() == value { Ok(()) } else { Err(SecretError::Value) }
+    if fits && printable && value.trim() == value {
+        Ok(())
+    } else {
+        Err(SecretError::Value)
+    }
 }
 
 /// Whether a definition may refer to a secret of this name.
 pub(super) fn is_secret_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte))
 }
 
 impl Agent {
@@ -73,11 +85,30 @@ mod tests {
 
     #[test]
     fn a_secret_name_is_usable_in_a_url_and_not_reserved() {
-        for good in ["crm", "team/openai", "a.b-c_9", "agents", "agents-of-old/x", &"n".repeat(256)] {
+        for good in [
+            "crm",
+            "team/openai",
+            "a.b-c_9",
+            "agents",
+            "agents-of-old/x",
+            &"n".repeat(256),
+        ] {
             assert_eq!(check_secret_name(good), Ok(()), "{good}");
         }
-        for bad in ["", "a b", "ä", "a?b", "a%2F", "/a", "a/", "a//b", "..", "a/../b", ".", &"n".repeat(257)]
-        {
+        for bad in [
+            "",
+            "a b",
+            "ä",
+            "a?b",
+            "a%2F",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            "a/../b",
+            ".",
+            &"n".repeat(257),
+        ] {
             assert_eq!(check_secret_name(bad), Err(SecretError::Name), "{bad}");
         }
         assert_eq!(check_secret_name("agents/x"), Err(SecretError::Reserved));
@@ -88,7 +119,17 @@ mod tests {
         for good in ["sk-1", "Basic dXNlcjpwYXNz", "two words", &"v".repeat(4096)] {
             assert_eq!(check_secret_value(good), Ok(()), "{good}");
         }
-        for bad in ["", " ", " a", "a ", "a\n", "a\r\nX-Other: 1", "ä", "\u{7f}", &"v".repeat(4097)] {
+        for bad in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "a\n",
+            "a\r\nX-Other: 1",
+            "ä",
+            "\u{7f}",
+            &"v".repeat(4097),
+        ] {
             assert_eq!(check_secret_value(bad), Err(SecretError::Value), "{bad:?}");
         }
     }

@@ -21,11 +21,15 @@ pub(super) fn payload_value(payload: &str) -> Value {
 fn value(json: &Arc<str>, range: Range<usize>) -> Value {
     let text = json.get(range.clone()).unwrap_or_default();
     match text.as_bytes().first() {
-        Some(b'{' | b'[') => {
-            Value::from_object(Container { json: Arc::clone(json), range, content: OnceLock::new() })
-        }
+        Some(b'{' | b'[') => Value::from_object(Container {
+            json: Arc::clone(json),
+            range,
+            content: OnceLock::new(),
+        }),
         // A lone surrogate is valid JSON but not valid Unicode. It is not decoded.
-        Some(b'"') => serde_json::from_str::<String>(text).map_or_else(|_| Value::from(text), Value::from),
+        Some(b'"') => {
+            serde_json::from_str::<String>(text).map_or_else(|_| Value::from(text), Value::from)
+        }
         Some(b't') => Value::from(true),
         Some(b'f') => Value::from(false),
         Some(b'n') => Value::from(()),
@@ -57,7 +61,12 @@ impl Container {
             if self.is_map() {
                 // A name that is not valid Unicode hides the object's fields, but not its text.
                 let fields = serde_json::from_str(text).unwrap_or(ObjectFields(Vec::new()));
-                Value::from_pairs(fields.0.into_iter().map(|(name, raw)| (name, self.child(raw))))
+                Value::from_pairs(
+                    fields
+                        .0
+                        .into_iter()
+                        .map(|(name, raw)| (name, self.child(raw))),
+                )
             } else {
                 let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
                 items.into_iter().map(|raw| self.child(raw)).collect()
@@ -71,23 +80,39 @@ impl Container {
 
     /// A value inside this one, as a part of the same text.
     fn child(&self, raw: &RawValue) -> Value {
-        let start = raw.get().as_ptr().addr().saturating_sub(self.json.as_ptr().addr());
+        let start = raw
+            .get()
+            .as_ptr()
+            .addr()
+            .saturating_sub(self.json.as_ptr().addr());
         value(&self.json, start..start + raw.get().len())
     }
 }
 
 impl Object for Container {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
-        if self.is_map() { ObjectRepr::Map } else { ObjectRepr::Seq }
+        if self.is_map() {
+            ObjectRepr::Map
+        } else {
+            ObjectRepr::Seq
+        }
     }
 
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.content().get_item(key).ok().filter(|value| !value.is_undefined())
+        self.content()
+            .get_item(key)
+            .ok()
+            .filter(|value| !value.is_undefined())
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         if self.is_map() {
-            Enumerator::Values(self.content().try_iter().map(Iterator::collect).unwrap_or_default())
+            Enumerator::Values(
+                self.content()
+                    .try_iter()
+                    .map(Iterator::collect)
+                    .unwrap_or_default(),
+            )
         } else {
             Enumerator::Seq(self.len())
         }

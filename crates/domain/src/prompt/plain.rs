@@ -36,7 +36,10 @@ pub(super) fn is_plain(template: &str) -> bool {
     let mut linear = 0;
     for token in tokenize(template, false, Default::default()) {
         let Ok((token, _)) = token else { return false };
-        is_open = !matches!(token, Token::TemplateData(_) | Token::VariableEnd | Token::BlockEnd);
+        is_open = !matches!(
+            token,
+            Token::TemplateData(_) | Token::VariableEnd | Token::BlockEnd
+        );
         let is_plain_tag = match token {
             Token::TemplateData(_) => true,
             Token::VariableStart | Token::BlockStart => {
@@ -46,7 +49,9 @@ pub(super) fn is_plain(template: &str) -> bool {
             Token::VariableEnd => is_plain_expression(&tag, &mut linear),
             Token::BlockEnd => match tag.as_slice() {
                 [Token::Ident("else" | "endif")] => true,
-                [Token::Ident("if" | "elif"), condition @ ..] => is_plain_expression(condition, &mut linear),
+                [Token::Ident("if" | "elif"), condition @ ..] => {
+                    is_plain_expression(condition, &mut linear)
+                }
                 _ => false,
             },
             token => {
@@ -67,7 +72,11 @@ fn is_plain_expression(tokens: &[Token<'_>], linear: &mut usize) -> bool {
         let length = match first {
             Token::Ident("is") => test_length(after),
             Token::Ident("in") => None,
-            Token::Ident(_) | Token::Str(_) | Token::String(_) | Token::Int(_) | Token::Float(_) => Some(0),
+            Token::Ident(_)
+            | Token::Str(_)
+            | Token::String(_)
+            | Token::Int(_)
+            | Token::Float(_) => Some(0),
             Token::Dot => {
                 steps += 1;
                 matches!(after, [Token::Ident(_), ..]).then_some(1)
@@ -75,14 +84,22 @@ fn is_plain_expression(tokens: &[Token<'_>], linear: &mut usize) -> bool {
             Token::BracketOpen => {
                 steps += 1;
                 *linear += usize::from(matches!(after, [Token::Int(_), ..]));
-                matches!(after, [Token::Str(_) | Token::Int(_), Token::BracketClose, ..]).then_some(2)
+                matches!(
+                    after,
+                    [Token::Str(_) | Token::Int(_), Token::BracketClose, ..]
+                )
+                .then_some(2)
             }
             Token::Pipe => filter_length(after, linear),
             Token::Eq | Token::Ne | Token::Lt | Token::Lte | Token::Gt | Token::Gte => {
                 let is_constant = matches!(after, [constant, ..] if is_constant(constant));
                 // The constant must not be the start of a path.
-                (is_constant && !matches!(after, [_, Token::Dot | Token::BracketOpen | Token::Pipe, ..]))
-                    .then_some(1)
+                (is_constant
+                    && !matches!(
+                        after,
+                        [_, Token::Dot | Token::BracketOpen | Token::Pipe, ..]
+                    ))
+                .then_some(1)
             }
             _ => None,
         };
@@ -108,10 +125,21 @@ fn filter_length(after: &[Token<'_>], linear: &mut usize) -> Option<usize> {
         _ => return None,
     };
     match (filter, arguments) {
-        ("default" | "d", [Token::ParenOpen, value, Token::ParenClose, ..]) if is_constant(value) => Some(4),
+        ("default" | "d", [Token::ParenOpen, value, Token::ParenClose, ..])
+            if is_constant(value) =>
+        {
+            Some(4)
+        }
         (
             "default" | "d",
-            [Token::ParenOpen, value, Token::Comma, Token::Ident("true" | "True"), Token::ParenClose, ..],
+            [
+                Token::ParenOpen,
+                value,
+                Token::Comma,
+                Token::Ident("true" | "True"),
+                Token::ParenClose,
+                ..,
+            ],
         ) if is_constant(value) => Some(6),
         (_, [Token::ParenOpen, ..]) => None,
         ("tojson" | "default" | "d", _) => Some(1),
@@ -129,7 +157,10 @@ const fn is_constant(token: &Token<'_>) -> bool {
 }
 
 const fn is_constant_name(name: &str) -> bool {
-    matches!(name.as_bytes(), b"true" | b"false" | b"none" | b"True" | b"False" | b"None")
+    matches!(
+        name.as_bytes(),
+        b"true" | b"false" | b"none" | b"True" | b"False" | b"None"
+    )
 }
 
 #[cfg(test)]

@@ -87,12 +87,15 @@ mod tests {
 
     #[test]
     fn a_long_prompt_of_text_and_common_tags_needs_little_stack() {
-        let part =
-            "Order {{ payload.order.id | default('?') }}: {% if payload.note %}{{ payload.note }}{% endif %}";
+        let part = "Order {{ payload.order.id | default('?') }}: {% if payload.note %}{{ payload.note }}{% endif %}";
         let text = "Answer in plain text, briefly and to the point. ".repeat(12);
         let prompt = format!("{text}{part}\n").repeat(64 * 1024 / (text.len() + part.len() + 1));
         assert!(prompt.len() > 63 * 1024);
-        assert!(needed_stack(&prompt) < 6 * MIB, "{} bytes", needed_stack(&prompt));
+        assert!(
+            needed_stack(&prompt) < 6 * MIB,
+            "{} bytes",
+            needed_stack(&prompt)
+        );
         assert!(needed_stack(&"x".repeat(64 * 1024)) <= MIN_STACK);
     }
 
@@ -107,14 +110,20 @@ mod tests {
             assert!(needed_stack(&template) < 3 * MIB, "{template:.20}");
         }
         let after = format!("{{% raw %}}{{{{ \"{{% endraw %}}{{{{ 1{links} }}}}");
-        assert!(matches!(with_stack_for(&after, || ()), Err(PromptError::TooDeep)));
+        assert!(matches!(
+            with_stack_for(&after, || ()),
+            Err(PromptError::TooDeep)
+        ));
     }
 
     #[test]
     fn an_unclosed_tag_counts() {
         for start in ["{{ 1", "{% set x = 1"] {
             let template = start.to_owned() + &"+1".repeat(20_000);
-            assert!(matches!(with_stack_for(&template, || ()), Err(PromptError::TooDeep)));
+            assert!(matches!(
+                with_stack_for(&template, || ()),
+                Err(PromptError::TooDeep)
+            ));
         }
     }
 }

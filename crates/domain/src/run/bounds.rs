@@ -21,7 +21,10 @@ const MAX_CALL_NAME_BYTES: usize = 256;
 pub(super) fn name_calls(calls: &mut [ToolCall], turn: u32) {
     let mut seen = HashSet::new();
     for (place, call) in calls.iter_mut().enumerate() {
-        if call.id.is_empty() || call.id.len() > MAX_CALL_NAME_BYTES || !seen.insert(call.id.clone()) {
+        if call.id.is_empty()
+            || call.id.len() > MAX_CALL_NAME_BYTES
+            || !seen.insert(call.id.clone())
+        {
             call.id = format!("call_{turn}_{}", place + 1);
         }
         if call.name.len() > MAX_CALL_NAME_BYTES {
@@ -36,7 +39,10 @@ pub(super) fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
     let (mut bytes_left, mut values_left) = (MAX_SHOWN_BYTES, MAX_JSON_VALUES);
     for call in &mut calls {
         let (bytes, values) = call.size();
-        match bytes_left.checked_sub(bytes).zip(values_left.checked_sub(values)) {
+        match bytes_left
+            .checked_sub(bytes)
+            .zip(values_left.checked_sub(values))
+        {
             Some(left) => (bytes_left, values_left) = left,
             None => call.leave_out(),
         }
@@ -47,7 +53,10 @@ pub(super) fn showable(mut calls: Vec<ToolCallRecord>) -> Vec<ToolCallRecord> {
 /// Whether this JSON fits in a Lambda response. There it is a string within JSON, in which quotes
 /// and line ends are escaped again.
 pub fn fits_lambda_response(json: &str) -> bool {
-    let escapes = json.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
+    let escapes = json
+        .bytes()
+        .filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t'))
+        .count();
     json.len() + escapes <= MAX_RESPONSE_BYTES
 }
 
@@ -57,8 +66,7 @@ pub(super) fn success_if_it_fits(answer: Answer) -> Outcome {
     if !json.is_empty() && json.len() <= MAX_RESULT_BYTES && fits_lambda_response(&json) {
         return Outcome::Success(answer);
     }
-    let too_large =
-        "The result is larger than 4194304 bytes of JSON; reduce the size of answers and tool responses";
+    let too_large = "The result is larger than 4194304 bytes of JSON; reduce the size of answers and tool responses";
     Outcome::Failure(Failure {
         tool_calls: answer.tool_calls,
         ..Failure::permanent(ErrorType::BudgetExceeded, too_large)

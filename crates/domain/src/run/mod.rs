@@ -13,25 +13,26 @@
 //! then makes exactly the tool calls that were stored.
 
 mod bounds;
+mod budget;
 mod talk;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, AnswerSchema, Ended, Failure, Limits, Outcome, Passage, SchemaMismatch, Usage};
+use crate::{
+    Answer, AnswerSchema, Ended, Failure, Limits, Outcome, Passage, SchemaMismatch, Usage,
+};
 pub use bounds::fits_lambda_response;
 use bounds::{name_calls, showable, success_if_it_fits};
 pub use talk::{
-    CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, StopReason, ToolCall, ToolCallRecord,
-    ToolResult, ToolSpec,
+    CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, StopReason, ToolCall,
+    ToolCallRecord, ToolResult, ToolSpec,
 };
 use verdict::{
     conversation_too_long, correction, does_not_fit, failure_in, keeps_failing, needs_approval,
-    nothing_found, out_of_tokens, out_of_turns,
+    nothing_found,
 };
 
-/// Bytes of all messages of a run. A run must fit in its record, and ten times in memory.
-const MAX_TALK_BYTES: usize = 4 * 1024 * 1024;
 /// How often the model is asked to correct an answer that does not match the schema.
 const MAX_CORRECTIONS: u32 = 2;
 /// Tool calls in one turn.
@@ -111,9 +112,10 @@ impl Run {
         match &self.state {
             RunState::AwaitingModel => Step::CallModel,
             RunState::AwaitingTools => Step::CallTools(self.turn()),
-            RunState::Done(outcome) => {
-                Step::Done(Ended { outcome: outcome.clone(), usage: self.usage.clone() })
-            }
+            RunState::Done(outcome) => Step::Done(Ended {
+                outcome: outcome.clone(),
+                usage: self.usage.clone(),
+            }),
         }
     }
 
@@ -136,12 +138,6 @@ impl Run {
         self.usage.is_some()
     }
 
-    /// The maximum number of output tokens of the next turn.
-    pub fn output_allowance(&self, limits: &Limits) -> u32 {
-        let left = limits.max_total_tokens.saturating_sub(self.tokens());
-        limits.max_output_tokens.min(u32::try_from(left).unwrap_or(u32::MAX)).max(1)
-    }
-
     /// The outcome of a task that is given up, with its run if it has one.
     pub fn given_up(run: Option<&Self>, failure: Failure) -> Ended {
         match run {
@@ -158,8 +154,14 @@ impl Run {
             let unknown = |call| ToolCallRecord::new(call, &CallReport::unknown(), turn.number);
             tool_calls.extend(turn.calls.iter().map(unknown));
         }
-        let failure = Failure { tool_calls: showable(tool_calls), ..failure };
-        Ended { outcome: Outcome::Failure(failure), usage: self.usage.clone() }
+        let failure = Failure {
+            tool_calls: showable(tool_calls),
+            ..failure
+        };
+        Ended {
+            outcome: Outcome::Failure(failure),
+            usage: self.usage.clone(),
+        }
     }
 
     /// Records the model's reply.
@@ -183,7 +185,8 @@ impl Run {
         let mut results = Vec::with_capacity(called.len());
         let (mut refused, mut last_error, mut worked) = (None, None, false);
         for (call, called) in turn.calls.iter().zip(called) {
-            self.tool_calls.push(ToolCallRecord::new(call, &called, turn.number));
+            self.tool_calls
+                .push(ToolCallRecord::new(call, &called, turn.number));
             match called.outcome {
                 CallOutcome::Ok => worked = true,
                 CallOutcome::Error | CallOutcome::Unknown => last_error = Some(call.name.clone()),
@@ -192,7 +195,12 @@ impl Run {
             self.add_sources(called.passages);
             let is_error = called.outcome != CallOutcome::Ok;
             let (id, name) = (call.id.clone(), call.name.clone());
-            results.push(ToolResult { id, name, content: called.content, is_error });
+            results.push(ToolResult {
+                id,
+                name,
+                content: called.content,
+                is_error,
+            });
         }
         // After each turn, because the arguments of all calls of a run take too much memory.
         self.tool_calls = showable(std::mem::take(&mut self.tool_calls));
@@ -203,15 +211,18 @@ impl Run {
             self.fail(needs_approval(&tool));
         } else if let Some(tool) = last_error.filter(|_| self.failed_turns > FAILED_TURNS) {
             self.fail(keeps_failing(&tool));
-        } else if self.talk_bytes() > MAX_TALK_BYTES {
+        } else if self.is_talk_too_long() {
             self.fail(conversation_too_long());
         }
     }
 
     /// Answers without a model: the answer is the text of the passages and costs no tokens.
     pub fn answer_from_sources(&mut self) {
-        let passages: Vec<String> =
-            self.context().iter().map(|passage| format!("{}\n— {}", passage.text, passage.title)).collect();
+        let passages: Vec<String> = self
+            .context()
+            .iter()
+            .map(|passage| format!("{}\n— {}", passage.text, passage.title))
+            .collect();
         match passages.is_empty() {
             true => self.fail(nothing_found()),
             false => self.succeed(passages.join("\n\n")),
@@ -219,7 +230,9 @@ impl Run {
     }
 
     fn check_answer(&mut self, mut reply: ModelReply, rules: Rules<'_>) {
-        let Some(schema) = rules.schema else { return self.succeed(reply.text) };
+        let Some(schema) = rules.schema else {
+            return self.succeed(reply.text);
+        };
         let checked = reply.checked.take();
         match checked.unwrap_or_else(|| schema.validate_answer(&reply.text).map(str::to_owned)) {
             Ok(json) => self.succeed(json),
@@ -239,9 +252,12 @@ impl Run {
             return self.fail(does_not_fit(mismatch, self.corrections));
         }
         self.corrections += 1;
-        let ModelReply { text, calls, echo, .. } = reply;
+        let ModelReply {
+            text, calls, echo, ..
+        } = reply;
         self.talk.push(ChatMessage::Model { text, calls, echo });
-        self.talk.push(ChatMessage::Correction(correction(schema, mismatch)));
+        self.talk
+            .push(ChatMessage::Correction(correction(schema, mismatch)));
     }
 
     fn succeed(&mut self, text: String) {
@@ -256,27 +272,24 @@ impl Run {
 
     fn fail(&mut self, failure: Failure) {
         let tool_calls = showable(std::mem::take(&mut self.tool_calls));
-        self.state = RunState::Done(Outcome::Failure(Failure { tool_calls, ..failure }));
+        self.state = RunState::Done(Outcome::Failure(Failure {
+            tool_calls,
+            ..failure
+        }));
     }
 
     fn call_tools(&mut self, reply: ModelReply, limits: &Limits) {
-        let ModelReply { text, mut calls, echo, .. } = reply;
+        let ModelReply {
+            text,
+            mut calls,
+            echo,
+            ..
+        } = reply;
         name_calls(&mut calls, self.turns());
         self.talk.push(ChatMessage::Model { text, calls, echo });
         match self.out_of_budget(limits) {
             Some(failure) => self.fail(failure),
             None => self.state = RunState::AwaitingTools,
-        }
-    }
-
-    /// Why the model cannot be called again.
-    fn out_of_budget(&self, limits: &Limits) -> Option<Failure> {
-        if self.turns() >= limits.max_turns {
-            Some(out_of_turns(limits))
-        } else if self.tokens() >= limits.max_total_tokens {
-            Some(out_of_tokens(limits))
-        } else {
-            (self.talk_bytes() > MAX_TALK_BYTES).then(conversation_too_long)
         }
     }
 
@@ -294,27 +307,10 @@ impl Run {
             Some(ChatMessage::Model { calls, .. }) => calls.clone(),
             _ => Vec::new(),
         };
-        ChatTurn { number: self.turns(), calls }
-    }
-
-    fn turns(&self) -> u32 {
-        self.usage.as_ref().map_or(0, |usage| usage.turns)
-    }
-
-    fn tokens(&self) -> u64 {
-        self.usage.as_ref().map_or(0, |usage| usage.input_tokens.saturating_add(usage.output_tokens))
-    }
-
-    fn talk_bytes(&self) -> usize {
-        self.thought.len() + self.talk.iter().map(ChatMessage::bytes).sum::<usize>()
-    }
-
-    fn count(&mut self, reply: &ModelReply) {
-        let usage = self.usage.get_or_insert_default();
-        usage.model.clone_from(&reply.model);
-        usage.turns += 1;
-        usage.input_tokens = usage.input_tokens.saturating_add(reply.input_tokens);
-        usage.output_tokens = usage.output_tokens.saturating_add(reply.output_tokens);
+        ChatTurn {
+            number: self.turns(),
+            calls,
+        }
     }
 }
 
@@ -326,14 +322,24 @@ mod tests {
     use crate::{ErrorType, MAX_JSON_VALUES};
 
     fn rules(limits: &Limits) -> Rules<'_> {
-        Rules { limits, has_tools: true, schema: None }
+        Rules {
+            limits,
+            has_tools: true,
+            schema: None,
+        }
     }
 
     fn run(reply: ModelReply) -> Ended {
         let mut run = Run::new(Vec::new());
         assert_eq!(run.next(), Step::CallModel);
         let limits = Limits::default();
-        run.model_replied(reply, Rules { has_tools: false, ..rules(&limits) });
+        run.model_replied(
+            reply,
+            Rules {
+                has_tools: false,
+                ..rules(&limits)
+            },
+        );
         done(&run)
     }
 
@@ -362,12 +368,24 @@ mod tests {
     }
 
     fn wants(names: &[&str]) -> ModelReply {
-        let call = |name: &&str| ToolCall { id: "same".into(), name: (*name).into(), arguments: "{}".into() };
-        ModelReply { calls: names.iter().map(call).collect(), ..reply("") }
+        let call = |name: &&str| ToolCall {
+            id: "same".into(),
+            name: (*name).into(),
+            arguments: "{}".into(),
+        };
+        ModelReply {
+            calls: names.iter().map(call).collect(),
+            ..reply("")
+        }
     }
 
     fn called(content: &str, outcome: CallOutcome) -> CallReport {
-        CallReport { content: content.into(), outcome, took: Duration::from_millis(5), passages: Vec::new() }
+        CallReport {
+            content: content.into(),
+            outcome,
+            took: Duration::from_millis(5),
+            passages: Vec::new(),
+        }
     }
 
     fn kind(ended: &Ended) -> ErrorType {
@@ -385,7 +403,12 @@ mod tests {
     fn an_answer_ends_the_run_with_what_it_cost() {
         let ended = run(reply("Done."));
         assert!(matches!(&ended.outcome, Outcome::Success(answer) if answer.answer == "Done."));
-        let usage = Usage { model: "m".into(), turns: 1, input_tokens: 3, output_tokens: 4 };
+        let usage = Usage {
+            model: "m".into(),
+            turns: 1,
+            input_tokens: 3,
+            output_tokens: 4,
+        };
         assert_eq!(ended.usage, Some(usage));
     }
 
@@ -403,16 +426,34 @@ mod tests {
             (StopReason::Refused, ErrorType::ModelError),
             (StopReason::Broken, ErrorType::ModelError),
         ] {
-            assert_eq!(failure(ModelReply { stop, ..reply("half an") }), kind);
+            assert_eq!(
+                failure(ModelReply {
+                    stop,
+                    ..reply("half an")
+                }),
+                kind
+            );
             // Calls whose arguments may be truncated are not made either.
-            assert_eq!(failure(ModelReply { stop, ..wants(&["a"]) }), kind);
+            assert_eq!(
+                failure(ModelReply {
+                    stop,
+                    ..wants(&["a"])
+                }),
+                kind
+            );
         }
     }
 
     #[test]
     fn a_result_that_is_too_large_to_return_is_not_a_success() {
-        assert_eq!(failure(reply(&"x".repeat(4 * 1024 * 1024))), ErrorType::BudgetExceeded);
-        assert!(matches!(run(reply(&"x".repeat(4_000_000))).outcome, Outcome::Success(_)));
+        assert_eq!(
+            failure(reply(&"x".repeat(4 * 1024 * 1024))),
+            ErrorType::BudgetExceeded
+        );
+        assert!(matches!(
+            run(reply(&"x".repeat(4_000_000))).outcome,
+            Outcome::Success(_)
+        ));
     }
 
     #[test]
@@ -423,25 +464,62 @@ mod tests {
     #[test]
     fn tools_are_called_and_their_results_sent_to_the_model_until_it_answers() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
-        let asked = ModelReply { thought: "Look it up.".into(), ..wants(&["a", "b"]) };
+        let asked = ModelReply {
+            thought: "Look it up.".into(),
+            ..wants(&["a", "b"])
+        };
         run.model_replied(asked, rules(&limits));
         let first = turn(&run);
-        assert_eq!(first.calls.iter().map(|call| call.id.as_str()).collect::<Vec<_>>(), ["same", "call_1_2"]);
-        run.tools_replied(&first, vec![called("7", CallOutcome::Ok), called("no", CallOutcome::Error)]);
+        assert_eq!(
+            first
+                .calls
+                .iter()
+                .map(|call| call.id.as_str())
+                .collect::<Vec<_>>(),
+            ["same", "call_1_2"]
+        );
+        run.tools_replied(
+            &first,
+            vec![
+                called("7", CallOutcome::Ok),
+                called("no", CallOutcome::Error),
+            ],
+        );
         assert_eq!(run.next(), Step::CallModel);
-        let expected =
-            ToolResult { id: "call_1_2".into(), name: "b".into(), content: "no".into(), is_error: true };
+        let expected = ToolResult {
+            id: "call_1_2".into(),
+            name: "b".into(),
+            content: "no".into(),
+            is_error: true,
+        };
         assert!(
             matches!(run.messages(), [ChatMessage::Model { .. }, ChatMessage::Tools(results)] if results[1] == expected)
         );
 
-        run.model_replied(ModelReply { thought: "Good.".into(), ..reply("Seven.") }, rules(&limits));
+        run.model_replied(
+            ModelReply {
+                thought: "Good.".into(),
+                ..reply("Seven.")
+            },
+            rules(&limits),
+        );
         let ended = done(&run);
-        let Outcome::Success(answer) = ended.outcome else { panic!("no success") };
-        assert_eq!((answer.answer.as_str(), answer.thought.as_str()), ("Seven.", "Look it up.\n\nGood."));
+        let Outcome::Success(answer) = ended.outcome else {
+            panic!("no success")
+        };
+        assert_eq!(
+            (answer.answer.as_str(), answer.thought.as_str()),
+            ("Seven.", "Look it up.\n\nGood.")
+        );
         assert_eq!(answer.tool_calls.len(), 2);
-        assert_eq!((answer.tool_calls[1].status, answer.tool_calls[1].turn), (CallOutcome::Error, 1));
-        assert_eq!(ended.usage.map(|usage| (usage.turns, usage.input_tokens)), Some((2, 6)));
+        assert_eq!(
+            (answer.tool_calls[1].status, answer.tool_calls[1].turn),
+            (CallOutcome::Error, 1)
+        );
+        assert_eq!(
+            ended.usage.map(|usage| (usage.turns, usage.input_tokens)),
+            Some((2, 6))
+        );
     }
 
     #[test]
@@ -462,28 +540,49 @@ mod tests {
         let Outcome::Failure(failure) = run.stopped(Failure::worker_lost()).outcome else {
             panic!("a success")
         };
-        let calls: Vec<_> =
-            failure.tool_calls.iter().map(|call| (call.tool_name.as_str(), call.status, call.turn)).collect();
-        assert_eq!(calls, [("a", CallOutcome::Ok, 1), ("b", CallOutcome::Unknown, 2)]);
+        let calls: Vec<_> = failure
+            .tool_calls
+            .iter()
+            .map(|call| (call.tool_name.as_str(), call.status, call.turn))
+            .collect();
+        assert_eq!(
+            calls,
+            [("a", CallOutcome::Ok, 1), ("b", CallOutcome::Unknown, 2)]
+        );
     }
 
     #[test]
     fn passages_that_tools_return_are_listed_once() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
-        let passage = Passage { title: "t".into(), text: "x".into(), source: "s".into() };
-        let found = CallReport { passages: vec![passage.clone()], ..called("x", CallOutcome::Ok) };
+        let passage = Passage {
+            title: "t".into(),
+            text: "x".into(),
+            source: "s".into(),
+        };
+        let found = CallReport {
+            passages: vec![passage.clone()],
+            ..called("x", CallOutcome::Ok)
+        };
         run.model_replied(wants(&["a", "a"]), rules(&limits));
         run.tools_replied(&turn(&run), vec![found.clone(), found]);
         assert_eq!(run.context(), []);
         run.model_replied(reply("x"), rules(&limits));
-        assert!(matches!(done(&run).outcome, Outcome::Success(answer) if answer.sources == [passage]));
+        assert!(
+            matches!(done(&run).outcome, Outcome::Success(answer) if answer.sources == [passage])
+        );
     }
 
     #[test]
     fn no_tool_is_called_if_the_model_cannot_be_called_again() {
         let limits = [
-            Limits { max_turns: 2, ..Limits::default() },
-            Limits { max_total_tokens: 14, ..Limits::default() },
+            Limits {
+                max_turns: 2,
+                ..Limits::default()
+            },
+            Limits {
+                max_total_tokens: 14,
+                ..Limits::default()
+            },
         ];
         for limits in limits {
             let mut run = Run::new(Vec::new());
@@ -492,13 +591,19 @@ mod tests {
             run.model_replied(wants(&["a"]), rules(&limits));
             let ended = done(&run);
             assert_eq!(kind(&ended), ErrorType::BudgetExceeded);
-            assert!(matches!(ended.outcome, Outcome::Failure(failure) if failure.tool_calls.len() == 1));
+            assert!(
+                matches!(ended.outcome, Outcome::Failure(failure) if failure.tool_calls.len() == 1)
+            );
         }
     }
 
     #[test]
     fn an_answer_that_used_up_the_budget_is_still_an_answer() {
-        let limits = Limits { max_turns: 1, max_total_tokens: 7, ..Limits::default() };
+        let limits = Limits {
+            max_turns: 1,
+            max_total_tokens: 7,
+            ..Limits::default()
+        };
         let mut run = Run::new(Vec::new());
         assert_eq!(run.output_allowance(&limits), 7);
         run.model_replied(reply("Done."), rules(&limits));
@@ -509,16 +614,26 @@ mod tests {
     fn a_tool_that_needs_approval_ends_the_run() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
         run.model_replied(wants(&["refund", "b"]), rules(&limits));
-        run.tools_replied(&turn(&run), vec![called("", CallOutcome::Refused), called("1", CallOutcome::Ok)]);
+        run.tools_replied(
+            &turn(&run),
+            vec![
+                called("", CallOutcome::Refused),
+                called("1", CallOutcome::Ok),
+            ],
+        );
         assert_eq!(kind(&done(&run)), ErrorType::ToolError);
     }
 
     #[test]
     fn an_agent_may_work_around_two_failed_turns_and_not_three() {
         let (mut run, limits) = (Run::new(Vec::new()), Limits::default());
-        for outcome in
-            [CallOutcome::Error, CallOutcome::Error, CallOutcome::Ok, CallOutcome::Error, CallOutcome::Error]
-        {
+        for outcome in [
+            CallOutcome::Error,
+            CallOutcome::Error,
+            CallOutcome::Ok,
+            CallOutcome::Error,
+            CallOutcome::Error,
+        ] {
             run.model_replied(wants(&["a"]), rules(&limits));
             run.tools_replied(&turn(&run), vec![called("x", outcome)]);
             assert_eq!(run.next(), Step::CallModel);
@@ -530,7 +645,13 @@ mod tests {
 
     #[test]
     fn a_failure_with_many_long_calls_fits_in_a_response() {
-        let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 31, ..Limits::default() });
+        let (mut run, limits) = (
+            Run::new(Vec::new()),
+            Limits {
+                max_turns: 31,
+                ..Limits::default()
+            },
+        );
         let quotes = "\"".repeat(4096);
         for _ in 0..30 {
             run.model_replied(wants(&["a"; 32]), rules(&limits));
@@ -538,29 +659,54 @@ mod tests {
         }
         let ended = run.stopped(Failure::worker_lost());
         let json = serde_json::to_string(&ended).unwrap();
-        assert!(serde_json::to_string(&json).unwrap().len() < 4_000_000, "{}", json.len());
-        let Outcome::Failure(failure) = ended.outcome else { panic!("a success") };
+        assert!(
+            serde_json::to_string(&json).unwrap().len() < 4_000_000,
+            "{}",
+            json.len()
+        );
+        let Outcome::Failure(failure) = ended.outcome else {
+            panic!("a success")
+        };
         assert_eq!(failure.tool_calls.len(), 30 * 32);
         assert!(failure.tool_calls[959].result.contains("left out"));
     }
 
     #[test]
     fn the_arguments_of_all_calls_have_a_limited_number_of_values() {
-        let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 31, ..Limits::default() });
+        let (mut run, limits) = (
+            Run::new(Vec::new()),
+            Limits {
+                max_turns: 31,
+                ..Limits::default()
+            },
+        );
         let arguments = format!("[{}0]", "[0],".repeat(500));
         for _ in 0..2 {
             let mut reply = wants(&["a"; 32]);
-            reply.calls.iter_mut().for_each(|call| call.arguments.clone_from(&arguments));
+            reply
+                .calls
+                .iter_mut()
+                .for_each(|call| call.arguments.clone_from(&arguments));
             run.model_replied(reply, rules(&limits));
             run.tools_replied(&turn(&run), vec![called("x", CallOutcome::Ok); 32]);
         }
-        let shown = run.tool_calls.iter().filter(|call| call.arguments.is_array()).count();
+        let shown = run
+            .tool_calls
+            .iter()
+            .filter(|call| call.arguments.is_array())
+            .count();
         assert_eq!(shown, MAX_JSON_VALUES / 1002);
     }
 
     #[test]
     fn a_conversation_that_is_too_long_ends_the_run() {
-        let (mut run, limits) = (Run::new(Vec::new()), Limits { max_turns: 100, ..Limits::default() });
+        let (mut run, limits) = (
+            Run::new(Vec::new()),
+            Limits {
+                max_turns: 100,
+                ..Limits::default()
+            },
+        );
         run.model_replied(wants(&["a"; 5]), rules(&limits));
         let long = "x".repeat(1024 * 1024);
         run.tools_replied(&turn(&run), vec![called(&long, CallOutcome::Ok); 5]);
@@ -574,7 +720,10 @@ mod tests {
     fn an_answer_that_does_not_match_its_schema_is_corrected_at_most_twice() {
         let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
         let limits = Limits::default();
-        let rules = Rules { schema: Some(&schema), ..rules(&limits) };
+        let rules = Rules {
+            schema: Some(&schema),
+            ..rules(&limits)
+        };
         for (answers, end) in [
             (&["7"][..], Some("7")),
             (&["seven", "```json\n7\n```"], Some("7")),
@@ -587,12 +736,19 @@ mod tests {
                 run.model_replied(reply(answer), rules);
             }
             let ended = done(&run);
-            assert_eq!(ended.usage.map(|usage| usage.turns as usize), Some(answers.len()));
+            assert_eq!(
+                ended.usage.map(|usage| usage.turns as usize),
+                Some(answers.len())
+            );
             match (ended.outcome, end) {
                 (Outcome::Success(answer), Some(end)) => assert_eq!(answer.answer, end),
                 (Outcome::Failure(failure), None) => {
                     assert_eq!(failure.kind, ErrorType::ModelError);
-                    assert!(failure.message.contains("after 2 corrections"), "{}", failure.message);
+                    assert!(
+                        failure.message.contains("after 2 corrections"),
+                        "{}",
+                        failure.message
+                    );
                 }
                 (outcome, _) => panic!("{answers:?}: {outcome:?}"),
             }
@@ -602,15 +758,28 @@ mod tests {
     #[test]
     fn a_correction_counts_toward_the_budget_and_says_what_is_wrong() {
         let schema = AnswerSchema::parse(&serde_json::json!({ "type": "integer" })).unwrap();
-        let limits = Limits { max_turns: 2, ..Limits::default() };
-        let rules = Rules { schema: Some(&schema), ..rules(&limits) };
+        let limits = Limits {
+            max_turns: 2,
+            ..Limits::default()
+        };
+        let rules = Rules {
+            schema: Some(&schema),
+            ..rules(&limits)
+        };
         let mut run = Run::new(Vec::new());
         run.model_replied(reply("\"seven\""), rules);
-        let [ChatMessage::Model { text, .. }, ChatMessage::Correction(correction)] = run.messages() else {
+        let [
+            ChatMessage::Model { text, .. },
+            ChatMessage::Correction(correction),
+        ] = run.messages()
+        else {
             panic!("no correction")
         };
         assert_eq!(text, "\"seven\"");
-        assert!(correction.contains("\"seven\" is not of type \"integer\""), "{correction}");
+        assert!(
+            correction.contains("\"seven\" is not of type \"integer\""),
+            "{correction}"
+        );
         run.model_replied(reply("8.5"), rules);
         assert_eq!(kind(&done(&run)), ErrorType::ModelError);
     }

@@ -184,7 +184,10 @@ impl ChatMessage {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Model { text, calls, echo } => {
-                let calls: usize = calls.iter().map(|call| call.name.len() + call.arguments.len()).sum();
+                let calls: usize = calls
+                    .iter()
+                    .map(|call| call.name.len() + call.arguments.len())
+                    .sum();
                 text.len() + calls + echo.as_ref().map_or(0, |echo| echo.to_string().len())
             }
             Self::Tools(results) => results.iter().map(|result| result.content.len()).sum(),
@@ -196,13 +199,21 @@ impl ChatMessage {
 impl CallReport {
     /// For a call whose result never arrived.
     pub(super) fn unknown() -> Self {
-        Self { outcome: CallOutcome::Unknown, ..Self::error("") }
+        Self {
+            outcome: CallOutcome::Unknown,
+            ..Self::error("")
+        }
     }
 
     /// For a call that was not made.
     pub fn error(content: impl Into<String>) -> Self {
         let content = content.into();
-        Self { content, outcome: CallOutcome::Error, took: Duration::ZERO, passages: Vec::new() }
+        Self {
+            content,
+            outcome: CallOutcome::Error,
+            took: Duration::ZERO,
+            passages: Vec::new(),
+        }
     }
 }
 
@@ -224,7 +235,10 @@ impl ToolCallRecord {
     /// The bytes of arguments and result, and the number of JSON values in the arguments.
     pub(super) fn size(&self) -> (usize, usize) {
         let arguments = self.arguments.to_string();
-        (arguments.len() + self.result.len(), count_json_values(arguments.as_bytes()))
+        (
+            arguments.len() + self.result.len(),
+            count_json_values(arguments.as_bytes()),
+        )
     }
 
     /// Removes arguments and result.
@@ -235,7 +249,9 @@ impl ToolCallRecord {
 }
 
 fn shown_arguments(arguments: &str) -> Value {
-    let json = (arguments.len() <= SHOWN_BYTES).then(|| serde_json::from_str(arguments).ok()).flatten();
+    let json = (arguments.len() <= SHOWN_BYTES)
+        .then(|| serde_json::from_str(arguments).ok())
+        .flatten();
     json.unwrap_or_else(|| Value::String(cut(arguments, SHOWN_BYTES)))
 }
 
@@ -245,11 +261,16 @@ mod tests {
 
     #[test]
     fn arguments_are_returned_as_json_if_they_are_valid() {
-        assert_eq!(shown_arguments(r#"{"id":7}"#), serde_json::json!({ "id": 7 }));
+        assert_eq!(
+            shown_arguments(r#"{"id":7}"#),
+            serde_json::json!({ "id": 7 })
+        );
         assert_eq!(shown_arguments("{"), "{");
         let long = format!("\"{}\"", "x".repeat(SHOWN_BYTES));
         assert!(
-            shown_arguments(&long).as_str().is_some_and(|text| text.ends_with("[cut, 4098 bytes in all]"))
+            shown_arguments(&long)
+                .as_str()
+                .is_some_and(|text| text.ends_with("[cut, 4098 bytes in all]"))
         );
     }
 }

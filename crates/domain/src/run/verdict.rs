@@ -62,7 +62,8 @@ pub(super) fn needs_approval(tool: &str) -> Failure {
 
 pub(super) fn keeps_failing(tool: &str) -> Failure {
     let tool = cut(tool, 64);
-    let message = format!("Every tool call failed in three turns in a row, the last one of `{tool}`");
+    let message =
+        format!("Every tool call failed in three turns in a row, the last one of `{tool}`");
     Failure::permanent(ErrorType::ToolError, message)
         .logged_as("Every tool call failed in three turns in a row")
 }

@@ -101,7 +101,9 @@ pub fn calculate_stats(
 ) -> Stats {
     let buckets = buckets(window, counted, examined);
     let mut by_status = ByStatus::default();
-    buckets.iter().for_each(|(_, bucket)| by_status.add(*bucket));
+    buckets
+        .iter()
+        .for_each(|(_, bucket)| by_status.add(*bucket));
     let weights = Weights::new(counted, examined);
     let weighed: Vec<(&TaskBrief, f64)> = examined
         .iter()
@@ -109,7 +111,11 @@ pub fn calculate_stats(
         .collect();
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let times = |time: fn(&TaskBrief) -> Option<Duration>| {
-        percentiles(weighed.iter().filter_map(|(brief, weight)| Some((millis(time(brief)?), *weight))))
+        percentiles(
+            weighed
+                .iter()
+                .filter_map(|(brief, weight)| Some((millis(time(brief)?), *weight))),
+        )
     };
     Stats {
         errors: errors(by_status.failure, &weighed),
@@ -131,15 +137,28 @@ struct Weights {
 impl Weights {
     fn new(counted: &[TaskEntry], examined: &[ExaminedTask]) -> Self {
         let weight = |failed: bool| {
-            let all = counted.iter().filter(|entry| entry.failed == failed).count();
-            let some = examined.iter().filter(|(entry, _)| entry.failed == failed).count();
+            let all = counted
+                .iter()
+                .filter(|entry| entry.failed == failed)
+                .count();
+            let some = examined
+                .iter()
+                .filter(|(entry, _)| entry.failed == failed)
+                .count();
             all as f64 / some.max(1) as f64
         };
-        Self { failed: weight(true), other: weight(false) }
+        Self {
+            failed: weight(true),
+            other: weight(false),
+        }
     }
 
     const fn weight_of(&self, entry: TaskEntry) -> f64 {
-        if entry.failed { self.failed } else { self.other }
+        if entry.failed {
+            self.failed
+        } else {
+            self.other
+        }
     }
 }
 
@@ -163,9 +182,19 @@ impl SampleCounts {
 
     /// Scales the counts to this number of tasks.
     fn scaled_to(self, tasks: u64) -> ByStatus {
-        let ByStatus { pending, started, success, failure } = self.by_status;
+        let ByStatus {
+            pending,
+            started,
+            success,
+            failure,
+        } = self.by_status;
         match distribute(tasks, &[pending, started, success, failure, self.gone])[..] {
-            [pending, started, success, failure, _] => ByStatus { pending, started, success, failure },
+            [pending, started, success, failure, _] => ByStatus {
+                pending,
+                started,
+                success,
+                failure,
+            },
             _ => ByStatus::default(),
         }
     }
@@ -175,10 +204,20 @@ impl SampleCounts {
     }
 }
 
-fn buckets(window: Window, counted: &[TaskEntry], examined: &[ExaminedTask]) -> Vec<(Moment, ByStatus)> {
-    let mut buckets: Vec<(Moment, ByStatus)> = window.buckets().map(|at| (at, ByStatus::default())).collect();
+fn buckets(
+    window: Window,
+    counted: &[TaskEntry],
+    examined: &[ExaminedTask],
+) -> Vec<(Moment, ByStatus)> {
+    let mut buckets: Vec<(Moment, ByStatus)> = window
+        .buckets()
+        .map(|at| (at, ByStatus::default()))
+        .collect();
     for failed in [false, true] {
-        let (mut all, mut sampled) = (vec![0; buckets.len()], vec![SampleCounts::default(); buckets.len()]);
+        let (mut all, mut sampled) = (
+            vec![0; buckets.len()],
+            vec![SampleCounts::default(); buckets.len()],
+        );
         let mut overall = SampleCounts::default();
         for entry in counted.iter().filter(|entry| entry.failed == failed) {
             if let Some(all) = all.get_mut(window.index(entry.id.created_at())) {
@@ -206,7 +245,10 @@ fn errors(failures: u64, weighed: &[(&TaskBrief, f64)]) -> BTreeMap<&'static str
         }
     }
     let counts: Vec<u64> = seen.values().copied().collect();
-    seen.into_keys().zip(distribute(failures, &counts)).filter(|(_, count)| *count > 0).collect()
+    seen.into_keys()
+        .zip(distribute(failures, &counts))
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 /// The usage and the cost of models.
@@ -253,7 +295,11 @@ const fn as_float(count: u64) -> f64 {
     count as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float is cut to what fits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float is cut to what fits"
+)]
 const fn rounded(count: f64) -> u64 {
     count.round() as u64
 }
@@ -280,7 +326,10 @@ mod tests {
     }
 
     fn window(hours: u64) -> Window {
-        Window::new(Moment::from_millis(NOW - hours * HOUR), Moment::from_millis(NOW))
+        Window::new(
+            Moment::from_millis(NOW - hours * HOUR),
+            Moment::from_millis(NOW),
+        )
     }
 
     /// A task created `ago` milliseconds ago. `status` selects its status by number.
@@ -293,14 +342,17 @@ mod tests {
             4 => (Status::Failure, Some(ErrorType::ModelError)),
             _ => (Status::Failure, Some(ErrorType::Timeout)),
         };
-        let started_at = (status != Status::Pending).then(|| id.created_at().plus(Duration::from_millis(5)));
+        let started_at =
+            (status != Status::Pending).then(|| id.created_at().plus(Duration::from_millis(5)));
         let brief = TaskBrief {
             id,
             agent_id: agent(),
             status,
             attempt: 1,
             started_at,
-            finished_at: started_at.filter(|_| status.has_ended()).map(|at| at.plus(Duration::from_secs(1))),
+            finished_at: started_at
+                .filter(|_| status.has_ended())
+                .map(|at| at.plus(Duration::from_secs(1))),
             failure: kind.map(|kind| Failure::transient(kind, "f")),
             usage: status.has_ended().then(|| Usage {
                 model: "m".to_owned(),
@@ -310,7 +362,13 @@ mod tests {
             }),
             expires_at: Moment::from_millis(NOW + HOUR),
         };
-        (TaskEntry { id, failed: status == Status::Failure }, Some(brief))
+        (
+            TaskEntry {
+                id,
+                failed: status == Status::Failure,
+            },
+            Some(brief),
+        )
     }
 
     fn tasks() -> impl Strategy<Value = Vec<ExaminedTask>> {
@@ -393,7 +451,10 @@ mod tests {
     #[test]
     fn intervals_begin_at_round_times_of_the_clock() {
         let seconds = |hours| window(hours).bucket_seconds;
-        assert_eq!([1, 6, 24, 72, 168, 336].map(seconds), [60, 300, 1800, 3600, 7200, 14_400]);
+        assert_eq!(
+            [1, 6, 24, 72, 168, 336].map(seconds),
+            [60, 300, 1800, 3600, 7200, 14_400]
+        );
     }
 
     #[test]
@@ -410,17 +471,31 @@ mod tests {
             5 => 0,
             _ => 2,
         };
-        let examined: Vec<ExaminedTask> =
-            (0..10_000_u32).map(|n| task(u64::from(n) * 8000, key(n), status(n))).collect();
+        let examined: Vec<ExaminedTask> = (0..10_000_u32)
+            .map(|n| task(u64::from(n) * 8000, key(n), status(n)))
+            .collect();
         let counted = entries(&examined);
-        let picked: BTreeSet<TaskId> =
-            sample_tasks(&counted, 1000).into_iter().map(|entry| entry.id).collect();
-        let seen: Vec<ExaminedTask> =
-            examined.into_iter().filter(|(entry, _)| picked.contains(&entry.id)).collect();
-        let prices = HashMap::from([(agent(), Price { input: 0.5, output: 10.0 })]);
+        let picked: BTreeSet<TaskId> = sample_tasks(&counted, 1000)
+            .into_iter()
+            .map(|entry| entry.id)
+            .collect();
+        let seen: Vec<ExaminedTask> = examined
+            .into_iter()
+            .filter(|(entry, _)| picked.contains(&entry.id))
+            .collect();
+        let prices = HashMap::from([(
+            agent(),
+            Price {
+                input: 0.5,
+                output: 10.0,
+            },
+        )]);
         let figures = calculate_stats(window(24), &counted, &seen, &prices);
         assert_eq!(figures.by_status.sum(), 10_000);
-        assert_eq!(figures.by_status.failure, 30, "failures are counted, not estimated");
+        assert_eq!(
+            figures.by_status.failure, 30,
+            "failures are counted, not estimated"
+        );
         assert_eq!(figures.errors, BTreeMap::from([("model_error", 30)]));
         let success = figures.by_status.success;
         assert!((9900..=9970).contains(&success), "{success}");
@@ -438,8 +513,24 @@ mod tests {
         let of = |values: &[(u64, f64)]| percentiles(values.iter().copied());
         assert_eq!(of(&[]), None);
         let alike: Vec<(u64, f64)> = (1..=100).rev().map(|value| (value, 1.0)).collect();
-        assert_eq!(of(&alike), Some(Percentiles { p50: 50, p90: 90, p99: 99, max: 100 }));
+        assert_eq!(
+            of(&alike),
+            Some(Percentiles {
+                p50: 50,
+                p90: 90,
+                p99: 99,
+                max: 100
+            })
+        );
         let one_represents_many = [(1, 1.0), (7, 98.0), (9, 1.0)];
-        assert_eq!(of(&one_represents_many), Some(Percentiles { p50: 7, p90: 7, p99: 7, max: 9 }));
+        assert_eq!(
+            of(&one_represents_many),
+            Some(Percentiles {
+                p50: 7,
+                p90: 7,
+                p99: 7,
+                max: 9
+            })
+        );
     }
 }

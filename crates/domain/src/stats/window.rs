@@ -20,7 +20,11 @@ impl Window {
         // One interval more, because the first begins before the window.
         let fits = |length: &u64| seconds.div_ceil(*length) < MAX_BUCKETS;
         let bucket_seconds = BUCKET_SECONDS.into_iter().find(fits);
-        Self { from, to, bucket_seconds: bucket_seconds.unwrap_or_else(|| seconds.div_ceil(MAX_BUCKETS - 1)) }
+        Self {
+            from,
+            to,
+            bucket_seconds: bucket_seconds.unwrap_or_else(|| seconds.div_ceil(MAX_BUCKETS - 1)),
+        }
     }
 
     fn number_of(self, at: Moment) -> u64 {
@@ -35,7 +39,9 @@ impl Window {
 
     pub(super) fn index(self, at: Moment) -> usize {
         // The clock of the process that created the task may be ahead.
-        let number = self.number_of(at.min(self.to)).saturating_sub(self.number_of(self.from));
+        let number = self
+            .number_of(at.min(self.to))
+            .saturating_sub(self.number_of(self.from));
         usize::try_from(number).unwrap_or(usize::MAX)
     }
 }

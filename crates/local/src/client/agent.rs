@@ -11,23 +11,37 @@ use crate::print_line;
 
 pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
     match command {
-        AgentCommand::Create { definition, deployment } => create_agent(&definition, &deployment).await,
+        AgentCommand::Create {
+            definition,
+            deployment,
+        } => create_agent(&definition, &deployment).await,
         AgentCommand::List { deployment } => list_agents(&deployment).await,
         AgentCommand::Show { agent, deployment } => show_agent(&agent, &deployment).await,
-        AgentCommand::Update { agent, definition, enable, disable, deployment } => {
+        AgentCommand::Update {
+            agent,
+            definition,
+            enable,
+            disable,
+            deployment,
+        } => {
             let enabled = (enable || disable).then_some(enable);
             update_agent(&agent, &definition, enabled, &deployment).await
         }
         AgentCommand::Tool(command) => tool::run(command).await,
-        AgentCommand::Rotate { agent, overlap, deployment } => {
-            rotate_webhook(&agent, overlap, &deployment).await
-        }
+        AgentCommand::Rotate {
+            agent,
+            overlap,
+            deployment,
+        } => rotate_webhook(&agent, overlap, &deployment).await,
         AgentCommand::Source(command) => super::source::run(command).await,
         AgentCommand::Delete { agent, deployment } => delete_agent(&agent, &deployment).await,
     }
 }
 
-async fn create_agent(definition: &DefinitionArgs, deployment: &Deployment) -> Result<(), ClientError> {
+async fn create_agent(
+    definition: &DefinitionArgs,
+    deployment: &Deployment,
+) -> Result<(), ClientError> {
     let body = definition_fields(definition)?;
     if body.get("name").is_none() {
         return Err(ClientError::Usage(
@@ -35,7 +49,9 @@ async fn create_agent(definition: &DefinitionArgs, deployment: &Deployment) -> R
         ));
     }
     let client = Client::new(deployment)?;
-    let agent = client.manage(Method::POST, "/api/agents", Some(&body)).await?;
+    let agent = client
+        .manage(Method::POST, "/api/agents", Some(&body))
+        .await?;
     print_agent(&client, &agent);
     Ok(())
 }
@@ -47,14 +63,22 @@ async fn list_agents(deployment: &Deployment) -> Result<(), ClientError> {
         print_line(all.to_string());
         return Ok(());
     }
-    let agents = all.get("agents").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let agents = all
+        .get("agents")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if agents.is_empty() {
         print_line("no agents yet; create one with `agent-webhooks agent create --name NAME`");
     }
     for agent in agents {
         let enabled = agent.get("enabled") == Some(&Value::Bool(true));
         let state = if enabled { "" } else { "  (disabled)" };
-        print_line(format!("{}  {}{state}", text_field(agent, "agent_id"), text_field(agent, "name")));
+        print_line(format!(
+            "{}  {}{state}",
+            text_field(agent, "agent_id"),
+            text_field(agent, "name")
+        ));
     }
     Ok(())
 }
@@ -78,16 +102,28 @@ async fn update_agent(
         fields.insert("enabled".into(), enabled.into());
     }
     let found = client.find_agent(agent).await?;
-    let agent = client.manage(Method::PATCH, &agent_path(&found), Some(&patch)).await?;
+    let agent = client
+        .manage(Method::PATCH, &agent_path(&found), Some(&patch))
+        .await?;
     print_agent(&client, &agent);
     Ok(())
 }
 
-async fn rotate_webhook(agent: &str, overlap: u64, deployment: &Deployment) -> Result<(), ClientError> {
+async fn rotate_webhook(
+    agent: &str,
+    overlap: u64,
+    deployment: &Deployment,
+) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
     let found = client.find_agent(agent).await?;
     let path = format!("{}/webhook/rotate", agent_path(&found));
-    let rotated = client.manage(Method::POST, &path, Some(&json!({ "overlap_seconds": overlap }))).await?;
+    let rotated = client
+        .manage(
+            Method::POST,
+            &path,
+            Some(&json!({ "overlap_seconds": overlap })),
+        )
+        .await?;
     match client.json {
         true => print_line(rotated.to_string()),
         false => print_line(text_field(&rotated, "webhook_url")),
@@ -98,12 +134,16 @@ async fn rotate_webhook(agent: &str, overlap: u64, deployment: &Deployment) -> R
 async fn delete_agent(agent: &str, deployment: &Deployment) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
     let found = client.find_agent(agent).await?;
-    client.manage(Method::DELETE, &agent_path(&found), None).await?;
+    client
+        .manage(Method::DELETE, &agent_path(&found), None)
+        .await?;
     match client.json {
         true => print_line(json!({ "deleted": text_field(&found, "agent_id") }).to_string()),
-        false => {
-            print_line(format!("deleted {} {}", text_field(&found, "agent_id"), text_field(&found, "name")))
-        }
+        false => print_line(format!(
+            "deleted {} {}",
+            text_field(&found, "agent_id"),
+            text_field(&found, "name")
+        )),
     }
     Ok(())
 }
@@ -113,7 +153,11 @@ fn print_agent(client: &Client, agent: &Value) {
         print_line(agent.to_string());
         return;
     }
-    print_line(format!("agent    {}  {}", text_field(agent, "agent_id"), text_field(agent, "name")));
+    print_line(format!(
+        "agent    {}  {}",
+        text_field(agent, "agent_id"),
+        text_field(agent, "name")
+    ));
     print_line(format!("webhook  {}", text_field(agent, "webhook_url")));
     if let Some(model) = agent.get("model") {
         let fields = ["provider", "name", "base_url"].map(|field| text_field(model, field));
@@ -144,7 +188,9 @@ fn definition_fields(definition: &DefinitionArgs) -> Result<Value, ClientError> 
         model.insert("name".into(), name.as_str().into());
     }
     // A base URL without a provider is that of an OpenAI-compatible server.
-    let provider = definition.model_provider.or(definition.model_url.as_ref().map(|_| Provider::Openai));
+    let provider = definition
+        .model_provider
+        .or(definition.model_url.as_ref().map(|_| Provider::Openai));
     if let Some(provider) = provider {
         model.insert("provider".into(), provider.as_str().into());
     }
@@ -162,5 +208,9 @@ fn definition_fields(definition: &DefinitionArgs) -> Result<Value, ClientError> 
 
 /// Reads `@FILE`, or returns the text itself. Unlike other arguments, a prompt can be `-`.
 fn read_prompt(text: &str) -> Result<String, ClientError> {
-    if text.starts_with('@') { read_argument(text) } else { Ok(text.to_owned()) }
+    if text.starts_with('@') {
+        read_argument(text)
+    } else {
+        Ok(text.to_owned())
+    }
 }

@@ -39,7 +39,11 @@ pub enum ClientError {
     Usage(&'static str),
     /// The server returned an error.
     #[error("{message} (HTTP {}, {code})", status.as_u16())]
-    Refused { code: String, message: String, status: StatusCode },
+    Refused {
+        code: String,
+        message: String,
+        status: StatusCode,
+    },
     /// The response is not JSON.
     #[error("the response of {url} is not from Agent Webhooks; check the URL")]
     UnexpectedResponse { url: String },
@@ -50,18 +54,30 @@ pub enum ClientError {
     #[error("several agents have the name {0:?}; use the agent's id")]
     AmbiguousName(String),
     #[error("failed to read {what}")]
-    Read { what: String, source: std::io::Error },
+    Read {
+        what: String,
+        source: std::io::Error,
+    },
     #[error("{what} does not contain a JSON object")]
     NotJson { what: String },
     #[error("failed to add {file}")]
-    NotAdded { file: String, source: Box<ClientError> },
+    NotAdded {
+        file: String,
+        source: Box<ClientError>,
+    },
     /// A file that the client does not send.
     #[error("{file}: {reason}")]
     Document { file: String, reason: String },
     #[error("{what} is neither valid JSON nor valid YAML")]
-    NotYaml { what: String, source: yaml_serde::Error },
+    NotYaml {
+        what: String,
+        source: yaml_serde::Error,
+    },
     #[error("failed to import {what}")]
-    OpenApi { what: String, source: domain::agent::tools::OpenApiError },
+    OpenApi {
+        what: String,
+        source: domain::agent::tools::OpenApiError,
+    },
     #[error("the agent has no tool {0:?}; `agent-webhooks agent tool list AGENT` shows its tools")]
     UnknownTool(String),
     /// The task ended in FAILURE. Its result is printed already.
@@ -104,15 +120,22 @@ impl Client {
         // The local server's token is sent only to the local server.
         let is_local = given.is_none() || given == notes.url;
         let local_token = notes.admin_token.filter(|_| is_local);
-        let url = given.or(notes.url).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let url = given
+            .or(notes.url)
+            .unwrap_or_else(|| DEFAULT_URL.to_owned());
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(ClientError::Usage("--url must start with http:// or https://"));
+            return Err(ClientError::Usage(
+                "--url must start with http:// or https://",
+            ));
         }
         // Fails if the process has installed a provider already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(TIMEOUT).build();
         Ok(Self {
-            http: http.map_err(|source| ClientError::Unreachable { url: url.clone(), source })?,
+            http: http.map_err(|source| ClientError::Unreachable {
+                url: url.clone(),
+                source,
+            })?,
             url: url.trim_end_matches('/').to_owned(),
             admin_token: set(&deployment.admin_token).or(local_token),
             token_hint: match is_local {
@@ -140,8 +163,14 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let token = self.admin_token.as_deref().ok_or(ClientError::NoAdminToken(self.token_hint))?;
-        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(token);
+        let token = self
+            .admin_token
+            .as_deref()
+            .ok_or(ClientError::NoAdminToken(self.token_hint))?;
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(token);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -157,7 +186,10 @@ impl Client {
         bytes: Vec<u8>,
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<Value, ClientError> {
-        let token = self.admin_token.as_deref().ok_or(ClientError::NoAdminToken(self.token_hint))?;
+        let token = self
+            .admin_token
+            .as_deref()
+            .ok_or(ClientError::NoAdminToken(self.token_hint))?;
         let length = bytes.len();
         let mut bytes = bytes::Bytes::from(bytes);
         let pieces = futures::stream::iter(std::iter::from_fn(move || {
@@ -176,8 +208,11 @@ impl Client {
     }
 
     pub(crate) async fn status(&self, task: &str) -> Result<Value, ClientError> {
-        let request =
-            self.http.get(format!("{}/api/task_status?{}", self.url, encode_query("task_id", task)));
+        let request = self.http.get(format!(
+            "{}/api/task_status?{}",
+            self.url,
+            encode_query("task_id", task)
+        ));
         self.parse_response(request.send().await).await
     }
 
@@ -188,20 +223,29 @@ impl Client {
         payload: String,
         key: Option<&str>,
     ) -> Result<(Value, bool), ClientError> {
-        let mut request = self.http.post(url).header("content-type", "application/json").body(payload);
+        let mut request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .body(payload);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
         let sent = request.send().await;
-        let replayed =
-            sent.as_ref().is_ok_and(|response| response.headers().contains_key("idempotent-replayed"));
+        let replayed = sent
+            .as_ref()
+            .is_ok_and(|response| response.headers().contains_key("idempotent-replayed"));
         Ok((self.parse_response(sent).await?, replayed))
     }
 
     /// Returns the agent with this id or name.
     pub(crate) async fn find_agent(&self, agent: &str) -> Result<Value, ClientError> {
         let all = self.manage(Method::GET, "/api/agents", None).await?;
-        let agents = all.get("agents").and_then(Value::as_array).cloned().unwrap_or_default();
+        let agents = all
+            .get("agents")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let has = |field: &'static str| {
             let wanted = agent.to_owned();
             move |found: &&Value| found.get(field).and_then(Value::as_str) == Some(wanted.as_str())
@@ -219,24 +263,35 @@ impl Client {
 
     async fn parse_response(&self, sent: reqwest::Result<Response>) -> Result<Value, ClientError> {
         let response = sent.map_err(|source| match source.is_builder() {
-            true => {
-                ClientError::Usage("an argument contains characters that are not allowed in an HTTP request")
-            }
+            true => ClientError::Usage(
+                "an argument contains characters that are not allowed in an HTTP request",
+            ),
             // Without the URL, which may contain a webhook token.
-            false => ClientError::Unreachable { url: self.url.clone(), source: source.without_url() },
+            false => ClientError::Unreachable {
+                url: self.url.clone(),
+                source: source.without_url(),
+            },
         })?;
         let status = response.status();
         if status == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }
-        let not_json = |_| ClientError::UnexpectedResponse { url: self.url.clone() };
+        let not_json = |_| ClientError::UnexpectedResponse {
+            url: self.url.clone(),
+        };
         let value: Value = response.json().await.map_err(not_json)?;
         if status.is_success() {
             return Ok(value);
         }
-        let (message, code) =
-            (text_field(&value, "message").to_owned(), text_field(&value, "code").to_owned());
-        Err(ClientError::Refused { code, message, status })
+        let (message, code) = (
+            text_field(&value, "message").to_owned(),
+            text_field(&value, "code").to_owned(),
+        );
+        Err(ClientError::Refused {
+            code,
+            message,
+            status,
+        })
     }
 }
 
@@ -250,7 +305,9 @@ fn agent_path(agent: &Value) -> String {
 }
 
 fn encode_query(name: &str, value: &str) -> String {
-    form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair(name, value)
+        .finish()
 }
 
 /// Reads a file with a JSON object.
@@ -263,11 +320,17 @@ pub(crate) fn read_object(file: &Path) -> Result<Map<String, Value>, ClientError
 /// Reads the value of an argument: `@FILE`, `-` for standard input, or the text itself.
 pub(crate) fn read_argument(argument: &str) -> Result<String, ClientError> {
     let named = |what: &str, result: std::io::Result<String>| {
-        result.map_err(|source| ClientError::Read { what: what.to_owned(), source })
+        result.map_err(|source| ClientError::Read {
+            what: what.to_owned(),
+            source,
+        })
     };
     if argument == "-" {
         let mut text = String::new();
-        return named("standard input", std::io::stdin().read_to_string(&mut text).map(|_| text));
+        return named(
+            "standard input",
+            std::io::stdin().read_to_string(&mut text).map(|_| text),
+        );
     }
     match argument.strip_prefix('@') {
         Some(path) => named(path, std::fs::read_to_string(path)),

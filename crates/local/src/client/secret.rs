@@ -22,10 +22,14 @@ pub async fn run(command: SecretCommand) -> Result<(), ClientError> {
 async fn set_secret(name: &str, deployment: &Deployment) -> Result<(), ClientError> {
     let (path, client) = (secret_path(name)?, Client::new(deployment)?);
     let value = read_secret_from_stdin(name)?;
-    client.manage(Method::PUT, &path, Some(&json!({ "value": value }))).await?;
+    client
+        .manage(Method::PUT, &path, Some(&json!({ "value": value })))
+        .await?;
     match client.json {
         true => print_line(json!({ "kept": name }).to_string()),
-        false => print_line(format!("stored {name}; agents refer to it as {{\"secret\": \"{name}\"}}")),
+        false => print_line(format!(
+            "stored {name}; agents refer to it as {{\"secret\": \"{name}\"}}"
+        )),
     }
     Ok(())
 }
@@ -37,20 +41,32 @@ async fn list_secrets(deployment: &Deployment) -> Result<(), ClientError> {
         print_line(all.to_string());
         return Ok(());
     }
-    let secrets = all.get("secrets").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let secrets = all
+        .get("secrets")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if secrets.is_empty() {
         print_line("no secrets yet; store one with `agent-webhooks secret set NAME`");
     }
     for secret in secrets {
-        let users = secret.get("agents").and_then(Value::as_array).map_or(0, Vec::len);
-        print_line(format!("{}  ({users} agents refer to it)", text_field(secret, "name")));
+        let users = secret
+            .get("agents")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        print_line(format!(
+            "{}  ({users} agents refer to it)",
+            text_field(secret, "name")
+        ));
     }
     Ok(())
 }
 
 async fn delete_secret(name: &str, deployment: &Deployment) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
-    client.manage(Method::DELETE, &secret_path(name)?, None).await?;
+    client
+        .manage(Method::DELETE, &secret_path(name)?, None)
+        .await?;
     match client.json {
         true => print_line(json!({ "deleted": name }).to_string()),
         false => print_line(format!("deleted {name}")),
@@ -73,12 +89,21 @@ fn secret_path(name: &str) -> Result<String, ClientError> {
 /// `ps` and in the shell's history. On a terminal this prompts for it, with echo off.
 pub(super) fn read_secret_from_stdin(what: &str) -> Result<String, ClientError> {
     let stdin = io::stdin();
-    let typed = if stdin.is_terminal() { prompt_hidden(&stdin, what) } else { read_all(&stdin) };
-    let typed = typed.map_err(|source| ClientError::Read { what: "standard input".to_owned(), source })?;
+    let typed = if stdin.is_terminal() {
+        prompt_hidden(&stdin, what)
+    } else {
+        read_all(&stdin)
+    };
+    let typed = typed.map_err(|source| ClientError::Read {
+        what: "standard input".to_owned(),
+        source,
+    })?;
     let secret = typed.strip_suffix('\n').unwrap_or(&typed);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     match secret {
-        "" => Err(ClientError::Usage("standard input is empty; type the secret, or pipe it to the command")),
+        "" => Err(ClientError::Usage(
+            "standard input is empty; type the secret, or pipe it to the command",
+        )),
         secret => Ok(secret.to_owned()),
     }
 }

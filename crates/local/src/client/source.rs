@@ -26,7 +26,12 @@ struct DocumentUpload {
 
 pub(super) async fn run(command: SourceCommand) -> Result<(), ClientError> {
     match command {
-        SourceCommand::Add { agent, files, title, deployment } => {
+        SourceCommand::Add {
+            agent,
+            files,
+            title,
+            deployment,
+        } => {
             if title.is_some() && files.len() > 1 {
                 return Err(ClientError::Usage("--title works only with one file"));
             }
@@ -38,9 +43,11 @@ pub(super) async fn run(command: SourceCommand) -> Result<(), ClientError> {
             Ok(())
         }
         SourceCommand::List { agent, deployment } => list_documents(&agent, &deployment).await,
-        SourceCommand::Delete { agent, source, deployment } => {
-            delete_document(&agent, &source, &deployment).await
-        }
+        SourceCommand::Delete {
+            agent,
+            source,
+            deployment,
+        } => delete_document(&agent, &source, &deployment).await,
     }
 }
 
@@ -50,7 +57,11 @@ async fn add_file(
     file: &Path,
     title: Option<&str>,
 ) -> Result<(), ClientError> {
-    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    let name = file
+        .file_name()
+        .unwrap_or(file.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     let upload = prepare_upload(file)?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("source", &name);
@@ -61,10 +72,21 @@ async fn add_file(
     let sent = bar.clone();
     let path = format!("{}/sources", agent_path(agent));
     let progress = move |bytes| sent.inc(bytes);
-    let added = client.upload(&path, &query.finish(), upload.content_type, upload.bytes, progress).await;
+    let added = client
+        .upload(
+            &path,
+            &query.finish(),
+            upload.content_type,
+            upload.bytes,
+            progress,
+        )
+        .await;
     bar.finish_and_clear();
     let what = file.display().to_string();
-    let added = added.map_err(|source| ClientError::NotAdded { file: what, source: Box::new(source) })?;
+    let added = added.map_err(|source| ClientError::NotAdded {
+        file: what,
+        source: Box::new(source),
+    })?;
     match client.json {
         true => print_line(added.to_string()),
         false => print_line(document_line(&added)),
@@ -75,9 +97,13 @@ async fn add_file(
 /// Shown only on a terminal, and not with `--json`.
 fn progress_bar(client: &Client, name: &str, bytes: usize) -> ProgressBar {
     // It draws nothing if stderr is not a terminal.
-    let target = if client.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar =
-        ProgressBar::with_draw_target(Some(bytes as u64), target).with_message(printable(name).into_owned());
+    let target = if client.json {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(bytes as u64), target)
+        .with_message(printable(name).into_owned());
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style.progress_chars("=> "));
     }
@@ -88,8 +114,14 @@ fn progress_bar(client: &Client, name: &str, bytes: usize) -> ProgressBar {
 /// Returns the file itself, or its text if the file is too large for the API.
 fn prepare_upload(file: &Path) -> Result<DocumentUpload, ClientError> {
     let what = file.display().to_string();
-    let refused = |reason: String| ClientError::Document { file: what.clone(), reason };
-    let read = |source| ClientError::Read { what: what.clone(), source };
+    let refused = |reason: String| ClientError::Document {
+        file: what.clone(),
+        reason,
+    };
+    let read = |source| ClientError::Read {
+        what: what.clone(),
+        source,
+    };
     let metadata = std::fs::metadata(file).map_err(read)?;
     if metadata.is_dir() {
         return Err(refused("this is a folder; pass the files in it".to_owned()));
@@ -98,15 +130,22 @@ fn prepare_upload(file: &Path) -> Result<DocumentUpload, ClientError> {
         refused("the file name must end in .txt, .md, .markdown, .html, .htm or .pdf".to_owned())
     })?;
     if metadata.len() > MAX_LOCAL_BYTES {
-        return Err(refused(format!("the file is larger than {MAX_LOCAL_BYTES} bytes; split it")));
+        return Err(refused(format!(
+            "the file is larger than {MAX_LOCAL_BYTES} bytes; split it"
+        )));
     }
     let bytes = std::fs::read(file).map_err(read)?;
     let Some((format, _)) =
         DocumentFormat::from_content_type(content_type).filter(|_| bytes.len() > MAX_FILE_BYTES)
     else {
-        return Ok(DocumentUpload { content_type, bytes, title: None });
+        return Ok(DocumentUpload {
+            content_type,
+            bytes,
+            title: None,
+        });
     };
-    let reading = sources::read_document(&bytes, format, None).map_err(|error| refused(error.to_string()))?;
+    let reading =
+        sources::read_document(&bytes, format, None).map_err(|error| refused(error.to_string()))?;
     Ok(DocumentUpload {
         content_type: "text/markdown",
         bytes: reading.text.into_bytes(),
@@ -127,12 +166,22 @@ fn content_type_of_file(file: &Path) -> Option<&'static str> {
 async fn list_documents(agent: &str, deployment: &Deployment) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
     let agent = client.find_agent(agent).await?;
-    let all = client.manage(Method::GET, &format!("{}/sources", agent_path(&agent)), None).await?;
+    let all = client
+        .manage(
+            Method::GET,
+            &format!("{}/sources", agent_path(&agent)),
+            None,
+        )
+        .await?;
     if client.json {
         print_line(all.to_string());
         return Ok(());
     }
-    let documents = all.get("sources").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let documents = all
+        .get("sources")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if documents.is_empty() {
         print_line("no documents yet; add some with `agent-webhooks agent source add AGENT FILE…`");
     }
@@ -142,10 +191,20 @@ async fn list_documents(agent: &str, deployment: &Deployment) -> Result<(), Clie
     Ok(())
 }
 
-async fn delete_document(agent: &str, source: &str, deployment: &Deployment) -> Result<(), ClientError> {
+async fn delete_document(
+    agent: &str,
+    source: &str,
+    deployment: &Deployment,
+) -> Result<(), ClientError> {
     let client = Client::new(deployment)?;
     let agent = client.find_agent(agent).await?;
-    client.manage(Method::DELETE, &format!("{}/sources/{source}", agent_path(&agent)), None).await?;
+    client
+        .manage(
+            Method::DELETE,
+            &format!("{}/sources/{source}", agent_path(&agent)),
+            None,
+        )
+        .await?;
     match client.json {
         true => print_line(json!({ "deleted": source }).to_string()),
         false => print_line(format!("deleted {source}")),
@@ -155,8 +214,15 @@ async fn delete_document(agent: &str, source: &str, deployment: &Deployment) -> 
 
 fn document_line(document: &Value) -> String {
     let passages = document.get("passages").unwrap_or(&Value::Null);
-    let (id, source, title) =
-        (text_field(document, "id"), text_field(document, "source"), text_field(document, "title"));
-    let unit = if passages.as_u64() == Some(1) { "passage" } else { "passages" };
+    let (id, source, title) = (
+        text_field(document, "id"),
+        text_field(document, "source"),
+        text_field(document, "title"),
+    );
+    let unit = if passages.as_u64() == Some(1) {
+        "passage"
+    } else {
+        "passages"
+    };
     format!("{id}  {source}  {passages} {unit}  {title}")
 }

@@ -35,7 +35,9 @@ pub(super) async fn wait_for_end(client: &Client, task: &str) -> Result<(), Clie
                 print_change(client, &status, &mut shown);
             }
             // The server may be restarting. The task then continues.
-            Err(error) if error.is_transient() && failed_polls < MAX_FAILED_POLLS => failed_polls += 1,
+            Err(error) if error.is_transient() && failed_polls < MAX_FAILED_POLLS => {
+                failed_polls += 1
+            }
             Err(error) => return Err(error),
         }
         tokio::time::sleep(pause).await;
@@ -45,7 +47,10 @@ pub(super) async fn wait_for_end(client: &Client, task: &str) -> Result<(), Clie
 
 /// Prints one line on stderr if the status or the attempt differs from the last line.
 fn print_change(client: &Client, status: &Value, shown: &mut String) {
-    let attempt = status.get("attempt").and_then(Value::as_u64).unwrap_or_default();
+    let attempt = status
+        .get("attempt")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     let line = format!("{}, attempt {attempt}", text_field(status, "status"));
     if !client.json && *shown != line {
         eprint_line(format!("         {line}"));
@@ -65,11 +70,17 @@ fn print_status(client: &Client, status: &Value) -> Result<(), ClientError> {
                 status.get("attempt").unwrap_or(&Value::Null)
             ));
         }
-        let answer = status.pointer("/result/result/answer").and_then(Value::as_str);
+        let answer = status
+            .pointer("/result/result/answer")
+            .and_then(Value::as_str);
         let message = status.get("result").and_then(Value::as_str);
         if let Some(text) = answer.or(message) {
             print_line(format!("\n{text}"));
         }
     }
-    if state == "FAILURE" { Err(ClientError::TaskFailed) } else { Ok(()) }
+    if state == "FAILURE" {
+        Err(ClientError::TaskFailed)
+    } else {
+        Ok(())
+    }
 }

@@ -20,9 +20,11 @@ pub async fn run(command: ToolCommand) -> Result<(), ClientError> {
             print_tools(&client, &found);
             Ok(())
         }
-        ToolCommand::Remove { agent, tool, deployment } => {
-            remove_tool(&Client::new(&deployment)?, &agent, &tool).await
-        }
+        ToolCommand::Remove {
+            agent,
+            tool,
+            deployment,
+        } => remove_tool(&Client::new(&deployment)?, &agent, &tool).await,
     }
 }
 
@@ -58,7 +60,13 @@ async fn add_tool(args: &AddTool) -> Result<(), ClientError> {
     let found = client.find_agent(&args.agent).await?;
     let mut tools = tools_of_agent(&found);
     tools.push(tool);
-    let changed = client.manage(Method::PATCH, &agent_path(&found), Some(&json!({ "tools": tools }))).await?;
+    let changed = client
+        .manage(
+            Method::PATCH,
+            &agent_path(&found),
+            Some(&json!({ "tools": tools })),
+        )
+        .await?;
     print_tools(&client, &changed);
     Ok(())
 }
@@ -71,20 +79,39 @@ async fn remove_tool(client: &Client, agent: &str, tool: &str) -> Result<(), Cli
     if tools.len() == all {
         return Err(ClientError::UnknownTool(tool.to_owned()));
     }
-    let changed = client.manage(Method::PATCH, &agent_path(&found), Some(&json!({ "tools": tools }))).await?;
+    let changed = client
+        .manage(
+            Method::PATCH,
+            &agent_path(&found),
+            Some(&json!({ "tools": tools })),
+        )
+        .await?;
     print_tools(client, &changed);
     Ok(())
 }
 
 /// Returns the tool, and the headers with credentials that its API may require.
-fn from_openapi(args: &AddTool, file: &Path) -> Result<(Value, BTreeSet<(String, String)>), ClientError> {
+fn from_openapi(
+    args: &AddTool,
+    file: &Path,
+) -> Result<(Value, BTreeSet<(String, String)>), ClientError> {
     let document = read_document(file)?;
-    let imported = import_openapi(&document, &args.allow)
-        .map_err(|source| ClientError::OpenApi { what: file.display().to_string(), source })?;
-    let base_url = args.base_url.clone().or(imported.base_url).ok_or(ClientError::Usage(
-        "the document has no server with an absolute URL; pass it with --base-url URL",
-    ))?;
-    let title = document.pointer("/info/title").and_then(Value::as_str).unwrap_or("api");
+    let imported =
+        import_openapi(&document, &args.allow).map_err(|source| ClientError::OpenApi {
+            what: file.display().to_string(),
+            source,
+        })?;
+    let base_url = args
+        .base_url
+        .clone()
+        .or(imported.base_url)
+        .ok_or(ClientError::Usage(
+            "the document has no server with an absolute URL; pass it with --base-url URL",
+        ))?;
+    let title = document
+        .pointer("/info/title")
+        .and_then(Value::as_str)
+        .unwrap_or("api");
     let name = args.name.clone().unwrap_or_else(|| to_tool_name(title));
     let tool = json!({
         "type": "http", "name": name, "base_url": base_url, "operations": imported.operations,
@@ -93,18 +120,30 @@ fn from_openapi(args: &AddTool, file: &Path) -> Result<(Value, BTreeSet<(String,
 }
 
 fn from_mcp(args: &AddTool, url: &str) -> Value {
-    let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(to_tool_name));
-    let name = args.name.clone().or(host).unwrap_or_else(|| "mcp".to_owned());
+    let host = url::Url::parse(url)
+        .ok()
+        .and_then(|url| url.host_str().map(to_tool_name));
+    let name = args
+        .name
+        .clone()
+        .or(host)
+        .unwrap_or_else(|| "mcp".to_owned());
     json!({ "type": "mcp", "name": name, "url": url, "allow": args.allow })
 }
 
 /// Reads JSON or YAML. YAML includes JSON, but the JSON parser is much faster.
 fn read_document(file: &Path) -> Result<Value, ClientError> {
     let what = || file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|source| ClientError::Read { what: what(), source })?;
+    let text = std::fs::read_to_string(file).map_err(|source| ClientError::Read {
+        what: what(),
+        source,
+    })?;
     match serde_json::from_str(&text) {
         Ok(document) => Ok(document),
-        Err(_) => yaml_serde::from_str(&text).map_err(|source| ClientError::NotYaml { what: what(), source }),
+        Err(_) => yaml_serde::from_str(&text).map_err(|source| ClientError::NotYaml {
+            what: what(),
+            source,
+        }),
     }
 }
 
@@ -127,7 +166,11 @@ fn parse_secret_headers(given: &[String]) -> Result<Map<String, Value>, ClientEr
 }
 
 fn tools_of_agent(agent: &Value) -> Vec<Value> {
-    agent.get("tools").and_then(Value::as_array).cloned().unwrap_or_default()
+    agent
+        .get("tools")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// The name of an API or server. Other tools have no name, so theirs is the type.
@@ -144,15 +187,31 @@ fn print_tools(client: &Client, agent: &Value) {
         return print_line(json!({ "tools": tools }).to_string());
     }
     if tools.is_empty() {
-        print_line("no tools yet; add some with `agent-webhooks agent tool add AGENT --openapi FILE`");
+        print_line(
+            "no tools yet; add some with `agent-webhooks agent tool add AGENT --openapi FILE`",
+        );
     }
     for tool in &tools {
         let place = [text_field(tool, "base_url"), text_field(tool, "url")].concat();
-        print_line(format!("{}  {}  {place}", name_of_tool(tool), text_field(tool, "type")));
-        let array = |field: &str| tool.get(field).and_then(Value::as_array).into_iter().flatten();
+        print_line(format!(
+            "{}  {}  {place}",
+            name_of_tool(tool),
+            text_field(tool, "type")
+        ));
+        let array = |field: &str| {
+            tool.get(field)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+        };
         for operation in array("operations") {
             let field = |field| text_field(operation, field);
-            print_line(format!("  {}  {} {}", field("name"), field("method"), field("path")));
+            print_line(format!(
+                "  {}  {} {}",
+                field("name"),
+                field("method"),
+                field("path")
+            ));
         }
         for allowed in array("allow").filter_map(Value::as_str) {
             print_line(format!("  {allowed}"));
@@ -162,6 +221,16 @@ fn print_tools(client: &Client, agent: &Value) {
 
 /// Replaces the characters that a tool's name cannot have.
 fn to_tool_name(text: &str) -> String {
-    let character = |character: char| if character.is_ascii_alphanumeric() { character } else { '-' };
-    text.to_lowercase().chars().take(64).map(character).collect()
+    let character = |character: char| {
+        if character.is_ascii_alphanumeric() {
+            character
+        } else {
+            '-'
+        }
+    };
+    text.to_lowercase()
+        .chars()
+        .take(64)
+        .map(character)
+        .collect()
 }

@@ -63,14 +63,20 @@ pub(super) struct TrustedOwners {
 impl TrustedOwners {
     /// `folder` must have passed one of the checks below.
     pub(super) fn from_folder(folder: &Metadata) -> Self {
-        Self { user: effective_user(), folder_owner: folder.uid() }
+        Self {
+            user: effective_user(),
+            folder_owner: folder.uid(),
+        }
     }
 }
 
 /// Fails if users other than this user and root can write to the folder. Its content decides
 /// where a client command sends secrets.
 pub(super) fn check_folder(path: &Path, folder: &Metadata) -> Result<(), TrustError> {
-    let owners = TrustedOwners { user: effective_user(), folder_owner: effective_user() };
+    let owners = TrustedOwners {
+        user: effective_user(),
+        folder_owner: effective_user(),
+    };
     check_owner(path, folder.uid(), folder.mode(), owners)
 }
 
@@ -80,7 +86,12 @@ pub(super) fn check_served_folder(path: &Path, folder: &Metadata) -> Result<(), 
     if effective_user() != ROOT || folder.uid() == ROOT {
         return check_folder(path, folder);
     }
-    check_owner(path, folder.uid(), folder.mode(), TrustedOwners::from_folder(folder))?;
+    check_owner(
+        path,
+        folder.uid(),
+        folder.mode(),
+        TrustedOwners::from_folder(folder),
+    )?;
     let (path, owner) = (path.display(), folder.uid());
     tracing::warn!(
         %path,
@@ -94,8 +105,15 @@ pub(super) fn check_served_folder(path: &Path, folder: &Metadata) -> Result<(), 
 /// Opens a file of the folder for reading, or returns `None` if it does not exist. Fails if
 /// another user owns the file or can write to it. Does not follow symbolic links or wait for
 /// pipes.
-pub(super) fn open_own_file(path: &Path, owners: TrustedOwners) -> Result<Option<File>, DataDirError> {
-    let file = match OpenOptions::new().read(true).custom_flags(no_follow()).open(path) {
+pub(super) fn open_own_file(
+    path: &Path,
+    owners: TrustedOwners,
+) -> Result<Option<File>, DataDirError> {
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(no_follow())
+        .open(path)
+    {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
@@ -142,7 +160,8 @@ pub(super) fn make_own_file_private(
     if open_to_others {
         tracing::warn!(path = %path.display(), "other users could read this file; its mode is now 600");
     }
-    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io("change the mode of", path))
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+        .map_err(io("change the mode of", path))
 }
 
 fn effective_user() -> u32 {
@@ -150,14 +169,22 @@ fn effective_user() -> u32 {
 }
 
 /// Trusts root as well, which has access anyway and may have put a file there for this user.
-fn check_owner(path: &Path, owner: u32, mode: u32, trusted: TrustedOwners) -> Result<(), TrustError> {
+fn check_owner(
+    path: &Path,
+    owner: u32,
+    mode: u32,
+    trusted: TrustedOwners,
+) -> Result<(), TrustError> {
     let (path, user) = (path.to_owned(), trusted.user);
     if ![user, trusted.folder_owner, ROOT].contains(&owner) {
         return Err(TrustError::Foreign { path, owner, user });
     }
     match mode & OTHERS_WRITE {
         0 => Ok(()),
-        _ => Err(TrustError::Writable { path, mode: mode & 0o7777 }),
+        _ => Err(TrustError::Writable {
+            path,
+            mode: mode & 0o7777,
+        }),
     }
 }
 
@@ -165,31 +192,59 @@ fn check_owner(path: &Path, owner: u32, mode: u32, trusted: TrustedOwners) -> Re
 mod tests {
     use super::*;
 
-    const OWN: TrustedOwners = TrustedOwners { user: 1000, folder_owner: 1000 };
+    const OWN: TrustedOwners = TrustedOwners {
+        user: 1000,
+        folder_owner: 1000,
+    };
 
     #[test]
     fn a_folder_is_trusted_only_if_the_user_owns_it_and_others_cannot_write_to_it() {
         let path = Path::new("data");
         let check = |owner, mode| check_owner(path, owner, mode, OWN);
-        for (owner, mode) in [(1000, 0o40_700), (1000, 0o40_755), (ROOT, 0o40_755), (1000, 0o100_600)] {
+        for (owner, mode) in [
+            (1000, 0o40_700),
+            (1000, 0o40_755),
+            (ROOT, 0o40_755),
+            (1000, 0o100_600),
+        ] {
             assert_eq!(check(owner, mode), Ok(()), "{owner} {mode:o}");
         }
         for mode in [0o40_777, 0o40_770, 0o40_702, 0o41_777] {
-            assert!(matches!(check(1000, mode), Err(TrustError::Writable { .. })), "{mode:o}");
+            assert!(
+                matches!(check(1000, mode), Err(TrustError::Writable { .. })),
+                "{mode:o}"
+            );
         }
         for owner in [1001, 65_534] {
-            assert!(matches!(check(owner, 0o40_700), Err(TrustError::Foreign { .. })), "{owner}");
+            assert!(
+                matches!(check(owner, 0o40_700), Err(TrustError::Foreign { .. })),
+                "{owner}"
+            );
         }
     }
 
     #[test]
     fn root_trusts_only_files_of_root_and_of_the_owner_of_the_folder_that_it_serves() {
         let check = |owner, mode| {
-            check_owner(Path::new("data"), owner, mode, TrustedOwners { user: ROOT, folder_owner: 1000 })
+            check_owner(
+                Path::new("data"),
+                owner,
+                mode,
+                TrustedOwners {
+                    user: ROOT,
+                    folder_owner: 1000,
+                },
+            )
         };
         assert_eq!(check(1000, 0o100_644), Ok(()));
-        assert!(matches!(check(1000, 0o100_666), Err(TrustError::Writable { .. })));
-        assert!(matches!(check(1001, 0o100_600), Err(TrustError::Foreign { .. })));
+        assert!(matches!(
+            check(1000, 0o100_666),
+            Err(TrustError::Writable { .. })
+        ));
+        assert!(matches!(
+            check(1001, 0o100_600),
+            Err(TrustError::Foreign { .. })
+        ));
     }
 
     #[test]

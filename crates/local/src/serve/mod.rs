@@ -1,10 +1,12 @@
 //! `agent-webhooks serve`: the whole product in one process.
 
+mod admin_token;
 mod demo;
 mod engine;
 mod http;
 mod poller;
 mod recovery;
+mod signals;
 mod stored;
 
 use std::fmt;
@@ -13,16 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::admin::Admins;
-use api::task_status::Statuses;
-use api::webhook::Triggers;
 use api::{DocumentImporter, Management};
-use domain::{WeakAdminToken, check_admin_token};
-use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunGate, RunSettings, Runner, Sources};
+use domain::WeakAdminToken;
+use runner::{MAX_RECEIVES, Models, ModelsError, PrivateHosts, RunSettings, Runner};
 use store::env::{Env, EnvError};
-use store::{Bedrock, Clock, MemoryQueue, Queue, StoreError};
+use store::{Bedrock, Clock, MemoryQueue, StoreError};
 use subprocess::Subprocesses;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use traces::TracesError;
@@ -31,8 +30,10 @@ pub use engine::{Engine, EngineError};
 pub use http::HttpLimits;
 
 use crate::cli::ServeArgs;
-use crate::data_dir::{DataDirLock, LocalSecret};
+use crate::data_dir::DataDirLock;
 use crate::{DataDir, DataDirError, print_line};
+use admin_token::AdminToken;
+use signals::StopSignals;
 use stored::Stored;
 
 /// Subprocesses at a time. A prompt that is not plain is rendered in one.
@@ -70,7 +71,9 @@ pub struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("runs", &self.runs).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("runs", &self.runs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +97,10 @@ pub enum ServeError {
     #[error(transparent)]
     Models(#[from] ModelsError),
     #[error("failed to listen on {address}; select another address with --listen")]
-    Listen { address: String, source: std::io::Error },
+    Listen {
+        address: String,
+        source: std::io::Error,
+    },
     #[error("failed to install the handlers of SIGINT and SIGTERM")]
     Signals(#[source] std::io::Error),
 }
@@ -127,21 +133,10 @@ struct RunWorkers {
     poller: Option<JoinHandle<usize>>,
 }
 
-/// Where an administrator finds the admin token.
-#[derive(Debug)]
-enum AdminToken {
-    /// This start created it.
-    Created { secret: LocalSecret, file: PathBuf },
-    /// It is in the data folder.
-    Stored { file: PathBuf },
-    /// The operator set it in the environment.
-    FromEnv,
-}
-
 /// Runs the server until SIGINT or SIGTERM.
 pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError> {
     let started = Instant::now();
-    let mut signals = StopSignals::listen()?;
+    let mut signals = StopSignals::listen().map_err(ServeError::Signals)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data_dir = %args.data_dir.display(), "starting");
     let mut server = Server::start(&args, settings).await?;
     // Blocking work may continue until the process ends, so the lock is never dropped before.
@@ -155,7 +150,9 @@ pub async fn serve(args: ServeArgs, settings: Settings) -> Result<(), ServeError
         demo::introduce(&server, resumed, started.elapsed()).await?;
         signals.next().await;
     }
-    print_line("stopping: waiting up to 10 s for runs in progress; interrupt again to stop at once");
+    print_line(
+        "stopping: waiting up to 10 s for runs in progress; interrupt again to stop at once",
+    );
     tokio::select! {
         interrupted = server.stop() => match interrupted? {
             0 if resumed.is_none() => print_line("stopped; unfinished tasks continue at the next start"),
@@ -194,59 +191,53 @@ impl Server {
         // the next start is the first one.
         let (listener, url) = listen(&args.listen).await?;
         // Before the database is created, for the same reason: the token may be refused.
-        let (token, admin_token) = load_admin_token(settings.admin_token, &data_dir)?;
+        let (token, admin_token) = admin_token::load(settings.admin_token, &data_dir)?;
         let signing_secret = data_dir.load_signing_secret()?.value;
-        let Stored { engine, tasks, agents, secrets, documents, is_new } = Stored::open(&data_dir).await?;
+        let stored = Stored::open(&data_dir).await?;
+        data_dir.store_url(&url)?;
+        let public_url = args.public_url.as_deref().unwrap_or(&url);
+        let public_url = public_url.trim_end_matches('/');
+        let is_new = stored.is_new;
         let clock = settings.clock.clone();
+        let subprocesses = Subprocesses::new(settings.program, MAX_SUBPROCESSES);
         let [queue, lone_queue] =
             [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY_TIMEOUT, MAX_RECEIVES)));
-
-        data_dir.store_url(&url)?;
-        let public_url = args.public_url.as_deref().unwrap_or(&url).trim_end_matches('/');
-        let subprocesses = Subprocesses::new(settings.program, MAX_SUBPROCESSES);
         let management = Management {
-            agents: Arc::clone(&agents),
-            tasks: tasks.clone(),
-            secrets: Arc::clone(&secrets),
-            document_importer: DocumentImporter::new(documents.clone()),
+            agents: Arc::clone(&stored.agents),
+            tasks: stored.tasks.clone(),
+            secrets: Arc::clone(&stored.secrets),
+            document_importer: DocumentImporter::new(stored.documents.clone()),
             subprocesses: subprocesses.clone(),
             clock: clock.clone(),
             admins: Admins::new(token, public_url, clock.clone()),
             signing_secret: signing_secret.into(),
             public_url: public_url.into(),
         };
-        let triggers = Triggers {
-            agents: Arc::clone(&agents),
-            tasks: tasks.clone(),
-            queue: Arc::new(Queue::Memory(Arc::clone(&queue))),
-            clock: clock.clone(),
-            max_body_bytes: settings.max_body_bytes,
-        };
-        let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
+        let routes = stored.routes(&management, &queue, settings.max_body_bytes);
+        let limits = settings.http.fit_to_open_files(settings.concurrency);
         let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
-        let runner = Arc::new(Runner {
-            subprocesses,
-            gate: RunGate::default(),
-            tasks,
-            sources: Arc::new(Sources::new(Arc::clone(&agents), documents)),
-            agents,
-            secrets,
-            models,
-            settings: settings.runs,
-            clock,
-        });
 
         let stop = CancellationToken::new();
-        let routes = api::webhook::router(triggers)
-            .merge(api::task_status::router(statuses))
-            .merge(api::management_routes(management.clone()))
-            .merge(pages::router());
-        let limits = settings.http.fit_to_open_files(settings.concurrency);
-        let http = tokio::spawn(http::serve_requests(listener, api::app(routes), limits, stop.clone()));
-        tokio::spawn(sweep_expired(engine, stop.clone()));
-        let workers =
-            RunWorkers { queue, lone_queue, runner, concurrency: settings.concurrency, poller: None };
-        Ok(Self { url, management, is_new, admin_token, workers, stop, http, lock: Arc::new(lock) })
+        let requests = http::serve_requests(listener, api::app(routes), limits, stop.clone());
+        let http = tokio::spawn(requests);
+        tokio::spawn(sweep_expired(stored.engine.clone(), stop.clone()));
+        let workers = RunWorkers {
+            queue,
+            lone_queue,
+            runner: Arc::new(stored.into_runner(subprocesses, models, settings.runs, clock)),
+            concurrency: settings.concurrency,
+            poller: None,
+        };
+        Ok(Self {
+            url,
+            management,
+            is_new,
+            admin_token,
+            workers,
+            stop,
+            http,
+            lock: Arc::new(lock),
+        })
     }
 
     /// Queues the unfinished tasks of the previous process, starts to run tasks, and returns
@@ -254,10 +245,23 @@ impl Server {
     /// that they trigger meanwhile may be queued twice, which is harmless. No run is in
     /// progress yet, so every lease belongs to a worker that has ended.
     pub async fn resume(&mut self) -> Result<usize, StoreError> {
-        let RunWorkers { queue, lone_queue, runner, concurrency, poller } = &mut self.workers;
-        let resumed = recovery::resume_tasks(&runner.tasks, queue, lone_queue, runner.clock.now()).await?;
+        let RunWorkers {
+            queue,
+            lone_queue,
+            runner,
+            concurrency,
+            poller,
+        } = &mut self.workers;
+        let resumed =
+            recovery::resume_tasks(&runner.tasks, queue, lone_queue, runner.clock.now()).await?;
         let poll = |queue: &Arc<MemoryQueue>, concurrency| {
-            poller::poll_queue(Arc::clone(queue), Arc::clone(runner), concurrency, self.stop.clone(), GRACE)
+            poller::poll_queue(
+                Arc::clone(queue),
+                Arc::clone(runner),
+                concurrency,
+                self.stop.clone(),
+                GRACE,
+            )
         };
         let (all, lone) = (poll(queue, *concurrency), poll(lone_queue, 1));
         *poller = Some(tokio::spawn(async move {
@@ -277,7 +281,8 @@ impl Server {
             None => 0,
         };
         if interrupted > 0 {
-            recovery::release_tasks(&self.workers.runner.tasks, self.management.clock.now()).await?;
+            recovery::release_tasks(&self.workers.runner.tasks, self.management.clock.now())
+                .await?;
         }
         // Open connections delay the end of the process by at most 1 s.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.http).await;
@@ -285,24 +290,11 @@ impl Server {
     }
 }
 
-fn load_admin_token(
-    from_env: Option<String>,
-    data_dir: &DataDir,
-) -> Result<(String, AdminToken), ServeError> {
-    if let Some(token) = from_env {
-        check_admin_token(&token)?;
-        return Ok((token, AdminToken::FromEnv));
-    }
-    let secret = data_dir.load_admin_token()?;
-    let (value, file) = (secret.value.clone(), data_dir.admin_token_path());
-    match secret.is_new {
-        true => Ok((value, AdminToken::Created { secret, file })),
-        false => Ok((value, AdminToken::Stored { file })),
-    }
-}
-
 async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
-    let failed = |source| ServeError::Listen { address: address.to_owned(), source };
+    let failed = |source| ServeError::Listen {
+        address: address.to_owned(),
+        source,
+    };
     let listener = http::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, format!("http://{bound}")))
@@ -311,30 +303,13 @@ async fn listen(address: &str) -> Result<(TcpListener, String), ServeError> {
 async fn sweep_expired(engine: Engine, stop: CancellationToken) {
     // Begins with a pause, because the start itself reads all tasks.
     let mut pause = SWEEP_PAUSE;
-    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(pause))
+        .await
+        .is_some()
+    {
         let began = Instant::now();
         engine.sweep().await;
         pause = SWEEP_PAUSE.max(began.elapsed() * SWEEP_PAUSE_FACTOR);
-    }
-}
-
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> Result<Self, ServeError> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(ServeError::Signals)?,
-            terminate: signal(SignalKind::terminate()).map_err(ServeError::Signals)?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

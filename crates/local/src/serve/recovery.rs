@@ -36,7 +36,11 @@ pub(crate) async fn resume_tasks(
         if is_lost {
             tasks.break_lease(task.id, now).await?;
         }
-        let queue = if is_lost || task.worker_lost { lone_queue } else { queue };
+        let queue = if is_lost || task.worker_lost {
+            lone_queue
+        } else {
+            queue
+        };
         queue.send(task.id, task.agent_id);
     }
     Ok(unfinished.len())
@@ -46,7 +50,10 @@ pub(crate) async fn resume_tasks(
 /// no other task.
 fn readable_tasks(tasks: Vec<Result<UnfinishedTask, StoreError>>) -> Vec<UnfinishedTask> {
     let readable = |task: Result<UnfinishedTask, StoreError>| {
-        task.inspect_err(|error| tracing::error!(error = error_chain(error), "skipped unreadable task")).ok()
+        task.inspect_err(|error| {
+            tracing::error!(error = error_chain(error), "skipped unreadable task")
+        })
+        .ok()
     };
     tasks.into_iter().filter_map(readable).collect()
 }

@@ -1,10 +1,18 @@
-//! Opens the databases of a data folder.
+//! Opens the databases of a data folder, and builds what works on them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Management;
+use api::task_status::Statuses;
+use api::webhook::Triggers;
+use axum::Router;
+use runner::{Models, RunGate, RunSettings, Runner, Sources};
 use store::aws::Aws;
-use store::{Agents, Documents, Secrets, Tasks, create_tables, index_tasks};
+use store::{
+    Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks, create_tables, index_tasks,
+};
+use subprocess::Subprocesses;
 
 use super::{Engine, ServeError};
 use crate::DataDir;
@@ -29,7 +37,8 @@ impl Stored {
     pub(super) async fn open(data_dir: &DataDir) -> Result<Self, ServeError> {
         let (engine, is_new) = open_database(data_dir, "tables", &["tasks", "agents"]).await?;
         // A separate file, so that writing a large document delays no task.
-        let (documents, has_no_documents) = open_database(data_dir, "documents", &["documents"]).await?;
+        let (documents, has_no_documents) =
+            open_database(data_dir, "documents", &["documents"]).await?;
         if has_no_documents && !is_new {
             tracing::warn!(
                 "documents.sqlite was missing and is now empty: upload the documents of agents again, or stop \
@@ -46,6 +55,50 @@ impl Stored {
             documents: Documents::new(&Aws::embedded(documents), "documents"),
             is_new,
         })
+    }
+
+    /// All routes of the server.
+    pub(super) fn routes(
+        &self,
+        management: &Management,
+        queue: &Arc<MemoryQueue>,
+        max_body_bytes: usize,
+    ) -> Router {
+        let triggers = Triggers {
+            agents: Arc::clone(&self.agents),
+            tasks: self.tasks.clone(),
+            queue: Arc::new(Queue::Memory(Arc::clone(queue))),
+            clock: management.clock.clone(),
+            max_body_bytes,
+        };
+        let statuses = Statuses {
+            tasks: self.tasks.clone(),
+            clock: management.clock.clone(),
+        };
+        api::webhook::router(triggers)
+            .merge(api::task_status::router(statuses))
+            .merge(api::management_routes(management.clone()))
+            .merge(pages::router())
+    }
+
+    pub(super) fn into_runner(
+        self,
+        subprocesses: Subprocesses,
+        models: Models,
+        settings: RunSettings,
+        clock: Clock,
+    ) -> Runner {
+        Runner {
+            subprocesses,
+            gate: RunGate::default(),
+            tasks: self.tasks,
+            sources: Arc::new(Sources::new(Arc::clone(&self.agents), self.documents)),
+            agents: self.agents,
+            secrets: self.secrets,
+            models,
+            settings,
+            clock,
+        }
     }
 }
 
@@ -64,7 +117,11 @@ async fn open_database(
 
 /// Creates a database under a temporary name, because the engine creates a table in several
 /// steps. A first start that is killed leaves no incomplete database.
-async fn create_database(data_dir: &DataDir, name: &str, tables: &[&str]) -> Result<(), ServeError> {
+async fn create_database(
+    data_dir: &DataDir,
+    name: &str,
+    tables: &[&str],
+) -> Result<(), ServeError> {
     let draft = data_dir.create_draft_database(name)?;
     // The engine closes its file when its last client is dropped, which is this one.
     create_tables(&Aws::embedded(Engine::open(&draft)?), tables).await?;

@@ -15,7 +15,11 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
     let functions = functions(&model).await;
     let task = accepted(functions.trigger(None).await).await;
     let cold = functions.wire.calls();
-    assert_eq!(cold, ["GetItem", "PutItem", "SendMessage"], "the agent is read once");
+    assert_eq!(
+        cold,
+        ["GetItem", "PutItem", "SendMessage"],
+        "the agent is read once"
+    );
     accepted(functions.trigger(None).await).await;
     let plain = functions.wire.calls();
     assert_eq!(plain, ["PutItem", "SendMessage"]);
@@ -25,7 +29,11 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
 
     assert!(functions.deliver(&[&task], false).await.is_empty());
     let first_run = functions.wire.calls();
-    assert_eq!(first_run, ["GetItem", "UpdateItem", "UpdateItem"], "agent, claim, finish");
+    assert_eq!(
+        first_run,
+        ["GetItem", "UpdateItem", "UpdateItem"],
+        "agent, claim, finish"
+    );
     assert!(functions.deliver(&[&keyed_task], false).await.is_empty());
     let run = functions.wire.calls();
     assert_eq!(run, ["UpdateItem", "UpdateItem"]);
@@ -37,7 +45,11 @@ async fn a_trigger_costs_two_calls_a_poll_one_and_a_run_two() {
 
     accepted(functions.trigger(Some("k")).await).await;
     let repeat = functions.wire.calls();
-    assert_eq!(repeat, ["PutItem"], "the task has ended, so nothing is queued");
+    assert_eq!(
+        repeat,
+        ["PutItem"],
+        "the task has ended, so nothing is queued"
+    );
     println!(
         "AWS calls: trigger {} (first of an agent {}), keyed {}, repeat {}, poll {}, run {} (first of an agent {})",
         plain.len(),
@@ -58,27 +70,45 @@ async fn a_page_of_tasks_costs_a_query_for_each_list_and_one_batch_read_and_a_ta
     assert!(functions.deliver(&[&task], false).await.is_empty());
     functions.wire.calls();
     let cost = async |path: &str| {
-        let request = client().get(format!("{}{path}", functions.url)).bearer_auth("t");
+        let request = client()
+            .get(format!("{}{path}", functions.url))
+            .bearer_auth("t");
         assert_eq!(request.send().await.unwrap().status(), 200, "{path}");
         functions.wire.calls()
     };
     let lists = ["Query"; 4];
     let of_one = format!("agent_id={}", functions.agent);
-    assert_eq!(cost(&format!("/api/tasks?{of_one}")).await, [&lists[..], &["BatchGetItem"]].concat());
+    assert_eq!(
+        cost(&format!("/api/tasks?{of_one}")).await,
+        [&lists[..], &["BatchGetItem"]].concat()
+    );
     let of_all = [&["Scan"], &lists[..], &["BatchGetItem"]].concat();
     assert_eq!(cost("/api/tasks").await, of_all);
     assert_eq!(cost(&format!("/api/tasks/{task}")).await, ["GetItem"]);
     assert_eq!(cost("/api/stats").await, of_all);
     let price = cost(&format!("/api/stats?{of_one}")).await;
-    assert_eq!(price, [&["GetItem"], &lists[..], &["BatchGetItem"]].concat(), "the agent's price is read");
-    assert_eq!(cost("/api/tasks?status=FAILURE").await, [&["Scan"], &lists[..]].concat(), "there is none");
+    assert_eq!(
+        price,
+        [&["GetItem"], &lists[..], &["BatchGetItem"]].concat(),
+        "the agent's price is read"
+    );
+    assert_eq!(
+        cost("/api/tasks?status=FAILURE").await,
+        [&["Scan"], &lists[..]].concat(),
+        "there is none"
+    );
 }
 
 #[tokio::test]
 async fn a_batch_returns_only_messages_to_redeliver() {
-    let model =
-        FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
-            .await;
+    let model = FakeModel::start(|call, _| {
+        if call == 0 {
+            Reply::Status(503, vec![])
+        } else {
+            Reply::Text("x")
+        }
+    })
+    .await;
     let functions = functions(&model).await;
     let transient = accepted(functions.trigger(None).await).await;
     assert_eq!(functions.deliver(&[&transient], false).await, ["message-0"]);
@@ -88,10 +118,17 @@ async fn a_batch_returns_only_messages_to_redeliver() {
     functions.time.forward(Duration::from_secs(1));
     let good = accepted(functions.trigger(None).await).await;
     let ended = good.clone();
-    let again = functions.deliver(&["not a task id", &good, &transient], false).await;
+    let again = functions
+        .deliver(&["not a task id", &good, &transient], false)
+        .await;
     assert!(again.is_empty(), "{again:?}");
     // Redelivered after its task has ended.
-    assert!(functions.deliver(&[&ended, "018f3f3e-0000-7abc-8def-0123456789ab"], false).await.is_empty());
+    assert!(
+        functions
+            .deliver(&[&ended, "018f3f3e-0000-7abc-8def-0123456789ab"], false)
+            .await
+            .is_empty()
+    );
     assert_eq!(model.asked().len(), 3);
 }
 
@@ -107,8 +144,15 @@ async fn a_task_under_a_live_lease_is_not_run_until_the_lease_ends() {
     }
     functions.wire.calls();
     assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
-    assert_eq!(functions.wire.calls(), ["UpdateItem", "ChangeMessageVisibility"]);
-    assert_eq!(functions.deliver(&[&task], true).await, ["message-0"], "the dead-letter queue waits as well");
+    assert_eq!(
+        functions.wire.calls(),
+        ["UpdateItem", "ChangeMessageVisibility"]
+    );
+    assert_eq!(
+        functions.deliver(&[&task], true).await,
+        ["message-0"],
+        "the dead-letter queue waits as well"
+    );
     first.abort();
 }
 
@@ -119,8 +163,14 @@ async fn a_dead_letter_ends_its_task_as_worker_lost() {
     let task = accepted(functions.trigger(None).await).await;
     assert!(functions.deliver(&[&task], true).await.is_empty());
     let status: Value = functions.status(&task).await.json().await.unwrap();
-    assert_eq!((&status["status"], &status["error"]["type"]), (&json!("FAILURE"), &json!("worker_lost")));
-    assert!(functions.deliver(&[&task], false).await.is_empty(), "it ends only once");
+    assert_eq!(
+        (&status["status"], &status["error"]["type"]),
+        (&json!("FAILURE"), &json!("worker_lost"))
+    );
+    assert!(
+        functions.deliver(&[&task], false).await.is_empty(),
+        "it ends only once"
+    );
     assert!(model.asked().is_empty());
 }
 
@@ -133,7 +183,10 @@ async fn a_trigger_that_cannot_be_stored_or_queued_is_a_503_and_retrying_with_it
         let response = functions.trigger(Some(operation)).await;
         assert_eq!(response.headers()["retry-after"], "1");
         let body: Value = response.json().await.unwrap();
-        assert_eq!((&body["success"], &body["code"]), (&json!(false), &json!("unavailable")));
+        assert_eq!(
+            (&body["success"], &body["code"]),
+            (&json!(false), &json!("unavailable"))
+        );
         assert_eq!(body["reference"].as_str().map(str::len), Some(16));
         assert!(!body.to_string().contains("broken"), "{body}");
         functions.wire.stop_refusing();
@@ -145,7 +198,9 @@ async fn a_trigger_that_cannot_be_stored_or_queued_is_a_503_and_retrying_with_it
         assert_eq!(status["status"], "SUCCESS");
     }
     functions.wire.refuse("GetItem", 0);
-    let status = functions.status("018f3f3e-0000-7abc-8def-0123456789ab").await;
+    let status = functions
+        .status("018f3f3e-0000-7abc-8def-0123456789ab")
+        .await;
     assert_eq!(refused(status, 503).await.1, "unavailable");
 }
 
@@ -158,7 +213,13 @@ async fn a_result_that_cannot_be_recorded_is_retried_until_it_is() {
     functions.wire.refuse("UpdateItem", 1);
     let (runner, ran) = (Arc::clone(&functions), task.clone());
     let run = tokio::spawn(async move { runner.deliver(&[&ran], false).await });
-    while functions.wire.calls().iter().filter(|call| *call == "UpdateItem").count() < 1
+    while functions
+        .wire
+        .calls()
+        .iter()
+        .filter(|call| *call == "UpdateItem")
+        .count()
+        < 1
         || model.asked().is_empty()
     {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -175,16 +236,27 @@ async fn an_expired_token_that_another_agent_imported_belongs_to_that_agent() {
     let model = FakeModel::saying("x").await;
     let functions = functions_at(&model, Time::long_ago()).await;
     let call = async |method: Method, path: &str, body: Value| {
-        let request =
-            client().request(method, format!("{}/api/agents{path}", functions.url)).bearer_auth("t");
+        let request = client()
+            .request(method, format!("{}/api/agents{path}", functions.url))
+            .bearer_auth("t");
         let response = request.json(&body).send().await.unwrap();
-        assert!(response.status().is_success(), "{path}: {}", response.status());
+        assert!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
         response.json::<Value>().await.unwrap_or_default()
     };
-    let definition = json!({ "name": "a", "webhook_token": "3f2504e0-4f89-41d3-9a0c-0305e82c3301" });
+    let definition =
+        json!({ "name": "a", "webhook_token": "3f2504e0-4f89-41d3-9a0c-0305e82c3301" });
     let first = call(Method::POST, "", definition.clone()).await;
     let path = format!("/{}", first["agent_id"].as_str().unwrap());
-    call(Method::POST, &format!("{path}/webhook/rotate"), json!({ "overlap_seconds": 1 })).await;
+    call(
+        Method::POST,
+        &format!("{path}/webhook/rotate"),
+        json!({ "overlap_seconds": 1 }),
+    )
+    .await;
     functions.time.forward(Duration::from_secs(2));
     functions.wire.engine.sweep().await;
 
@@ -197,6 +269,11 @@ async fn an_expired_token_that_another_agent_imported_belongs_to_that_agent() {
     call(Method::PATCH, &path, json!({ "name": "renamed" })).await;
     trigger().await;
     call(Method::DELETE, &path, json!({})).await;
-    let status: Value = functions.status(&trigger().await).await.json().await.unwrap();
+    let status: Value = functions
+        .status(&trigger().await)
+        .await
+        .json()
+        .await
+        .unwrap();
     assert_eq!(status["agent_id"], second["agent_id"]);
 }

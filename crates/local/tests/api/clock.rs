@@ -54,7 +54,9 @@ async fn invoke(functions: &Functions, runner: &Arc<Runner>, task: &str) -> bool
         dead_lettered: false,
     };
     let deadline = runner.clock.now().plus(Duration::from_secs(60));
-    run_batch(runner, &functions.queue, vec![delivery], deadline).await.is_empty()
+    run_batch(runner, &functions.queue, vec![delivery], deadline)
+        .await
+        .is_empty()
 }
 
 async fn status(functions: &Functions, task: &str) -> Value {
@@ -63,10 +65,20 @@ async fn status(functions: &Functions, task: &str) -> Value {
 
 #[tokio::test]
 async fn a_lease_ends_after_its_runner_if_their_clocks_are_ten_seconds_apart() {
-    let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
+    let model = FakeModel::start(|call, _| {
+        if call == 0 {
+            Reply::Never
+        } else {
+            Reply::Text("x")
+        }
+    })
+    .await;
     let time = Time::long_ago();
     let functions = Arc::new(functions_at(&model, time.clone()).await);
-    let (slow, fast) = (runner_with(&functions, behind(&time)), runner_with(&functions, ahead(&time)));
+    let (slow, fast) = (
+        runner_with(&functions, behind(&time)),
+        runner_with(&functions, ahead(&time)),
+    );
     let task = accepted(functions.trigger(None).await).await;
     let (held_by, held) = (Arc::clone(&functions), task.clone());
     let first = tokio::spawn(async move { invoke(&held_by, &slow, &held).await });
@@ -75,7 +87,10 @@ async fn a_lease_ends_after_its_runner_if_their_clocks_are_ten_seconds_apart() {
     }
     // The first invocation lives until its deadline, 60 s from its start.
     time.forward(Duration::from_secs(60) - INSTANT);
-    assert!(!invoke(&functions, &fast, &task).await, "its runner may still be alive");
+    assert!(
+        !invoke(&functions, &fast, &task).await,
+        "its runner may still be alive"
+    );
     assert_eq!(model.asked().len(), 1);
     time.forward(INSTANT);
     assert!(invoke(&functions, &fast, &task).await);
@@ -85,19 +100,30 @@ async fn a_lease_ends_after_its_runner_if_their_clocks_are_ten_seconds_apart() {
 
 #[tokio::test]
 async fn the_times_of_a_task_are_in_order_if_clocks_differ() {
-    let model =
-        FakeModel::start(|call, _| if call == 0 { Reply::Status(503, vec![]) } else { Reply::Text("x") })
-            .await;
+    let model = FakeModel::start(|call, _| {
+        if call == 0 {
+            Reply::Status(503, vec![])
+        } else {
+            Reply::Text("x")
+        }
+    })
+    .await;
     let time = Time::long_ago();
     let functions = functions_at(&model, time.clone()).await;
-    let (slow, fast) = (runner_with(&functions, behind(&time)), runner_with(&functions, ahead(&time)));
+    let (slow, fast) = (
+        runner_with(&functions, behind(&time)),
+        runner_with(&functions, ahead(&time)),
+    );
     let order = |status: &Value| {
         let times = ["created_at", "started_at", "finished_at"].map(|name| string(&status[name]));
         assert!(times.is_sorted(), "{status}");
     };
 
     let by_a_slow_clock = accepted(functions.trigger(None).await).await;
-    assert!(!invoke(&functions, &slow, &by_a_slow_clock).await, "a transient error");
+    assert!(
+        !invoke(&functions, &slow, &by_a_slow_clock).await,
+        "a transient error"
+    );
     time.forward(Duration::from_secs(1));
     assert!(invoke(&functions, &slow, &by_a_slow_clock).await);
     order(&status(&functions, &by_a_slow_clock).await);
@@ -129,23 +155,38 @@ async fn a_result_can_be_read_until_it_expires_by_the_clock_of_the_reader() {
     let read = async |clock: Clock| {
         let tasks = functions.runner.tasks.clone();
         let url = serve(task_status::router(Statuses { tasks, clock })).await;
-        client().get(format!("{url}/api/task_status?task_id={task}")).send().await.unwrap()
+        client()
+            .get(format!("{url}/api/task_status?task_id={task}"))
+            .send()
+            .await
+            .unwrap()
     };
     time.forward(DAY - INSTANT);
     assert_eq!(read(time.clock()).await.status(), 200);
     refused(read(ahead(&time)).await, 404).await;
     time.forward(INSTANT);
     refused(read(time.clock()).await, 404).await;
-    assert_eq!(read(behind(&time)).await.status(), 200, "never for less than it should be");
+    assert_eq!(
+        read(behind(&time)).await.status(),
+        200,
+        "never for less than it should be"
+    );
 }
 
 #[tokio::test]
 async fn a_rotated_url_works_for_its_overlap_to_the_millisecond() {
     let model = FakeModel::saying("x").await;
     let functions = functions_at(&model, Time::long_ago()).await;
-    let url = format!("{}/api/agents/{}/webhook/rotate", functions.url, functions.agent);
+    let url = format!(
+        "{}/api/agents/{}/webhook/rotate",
+        functions.url, functions.agent
+    );
     let rotate = client().request(Method::POST, url).bearer_auth("t");
-    let rotated = rotate.json(&json!({ "overlap_seconds": 60 })).send().await.unwrap();
+    let rotated = rotate
+        .json(&json!({ "overlap_seconds": 60 }))
+        .send()
+        .await
+        .unwrap();
     let new = string(&rotated.json::<Value>().await.unwrap()["webhook_url"]);
     functions.time.forward(Duration::from_secs(60) - INSTANT);
     accepted(functions.trigger(None).await).await;

@@ -56,20 +56,31 @@ async fn every_recorded_case_gets_the_response_of_the_contract() {
     .await;
     let world = World::start_with(|settings| settings.concurrency = 1).await;
     let agent = world.agent(&model, json!({ "webhook_token": TOKEN })).await;
-    world.agent(&model, json!({ "webhook_token": OTHER_TOKEN })).await;
+    world
+        .agent(&model, json!({ "webhook_token": OTHER_TOKEN }))
+        .await;
     let mut ids: HashMap<String, String> = HashMap::new();
-    let cases: Vec<Case> = CASES.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let cases: Vec<Case> = CASES
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     for case in &cases {
         if case.case == "status_PENDING_queued" {
             // The only run slot is in use, so the next task waits.
             let blocking = world.trigger(&agent, r#""never""#).await;
             world.until(&blocking, |status| status == "STARTED").await;
-            ids.insert(id_in(&case.request.path).unwrap(), world.trigger(&agent, "1").await);
+            ids.insert(
+                id_in(&case.request.path).unwrap(),
+                world.trigger(&agent, "1").await,
+            );
         }
         let response = replay(&world, case, &ids).await;
         check(case, response, &mut ids).await;
     }
-    println!("{} recorded cases answered as the contract says", cases.len());
+    println!(
+        "{} recorded cases answered as the contract says",
+        cases.len()
+    );
 }
 
 async fn replay(world: &World, case: &Case, ids: &HashMap<String, String>) -> Response {
@@ -80,7 +91,11 @@ async fn replay(world: &World, case: &Case, ids: &HashMap<String, String>) -> Re
         if case.case.starts_with("status_SUCCESS") {
             world.ended(ours).await;
         }
-        let ours = if recorded.chars().any(char::is_uppercase) { ours.to_uppercase() } else { ours.clone() };
+        let ours = if recorded.chars().any(char::is_uppercase) {
+            ours.to_uppercase()
+        } else {
+            ours.clone()
+        };
         path = path.replace(&recorded, &ours);
     }
     let percent = format!("%{:02X}{}", TOKEN.as_bytes()[0], &TOKEN[1..]);
@@ -106,7 +121,10 @@ async fn replay(world: &World, case: &Case, ids: &HashMap<String, String>) -> Re
         redaction::payload(&body);
         request = request.body(body);
     }
-    request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", case.case))
+    request
+        .send()
+        .await
+        .unwrap_or_else(|error| panic!("{}: {error:?}", case.case))
 }
 
 fn body(request: &Recorded) -> Option<Vec<u8>> {
@@ -141,16 +159,27 @@ async fn check(case: &Case, response: Response, ids: &mut HashMap<String, String
         return;
     }
     let ours: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{name}: {text}"));
-    let recorded: Option<Value> =
-        case.recorded.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
+    let recorded: Option<Value> = case
+        .recorded
+        .body
+        .as_deref()
+        .and_then(|body| serde_json::from_str(body).ok());
     if status >= 400 {
         assert_eq!(ours["success"], false, "{name}: {text}");
-        assert!(ours["message"].as_str().is_some_and(|message| message.len() > 5), "{name}: {text}");
+        assert!(
+            ours["message"]
+                .as_str()
+                .is_some_and(|message| message.len() > 5),
+            "{name}: {text}"
+        );
         assert!(ours["code"].is_string(), "{name}: {text}");
-        if let Some(theirs) =
-            recorded.filter(|recorded| recorded["success"] == false && status == case.recorded.status)
+        if let Some(theirs) = recorded
+            .filter(|recorded| recorded["success"] == false && status == case.recorded.status)
         {
-            let (ours, theirs) = (ours["message"].as_str().unwrap(), theirs["message"].as_str().unwrap());
+            let (ours, theirs) = (
+                ours["message"].as_str().unwrap(),
+                theirs["message"].as_str().unwrap(),
+            );
             assert!(ours.starts_with(theirs), "{name}: {ours} is not {theirs}");
         }
     } else if let Some(recorded) = recorded {
@@ -165,7 +194,9 @@ fn check_success(case: &Case, ours: &Value, recorded: &Value, ids: &mut HashMap<
             assert_eq!(ours[field], recorded[field], "{name}: {field}");
         }
     }
-    let (Some(theirs), Some(id)) = (recorded["task_id"].as_str(), ours["task_id"].as_str()) else { return };
+    let (Some(theirs), Some(id)) = (recorded["task_id"].as_str(), ours["task_id"].as_str()) else {
+        return;
+    };
     let earlier = ids.insert(theirs.to_owned(), id.to_owned());
     if let Some(earlier) = earlier {
         assert_eq!(earlier, id, "{name}: a repeat got another id");

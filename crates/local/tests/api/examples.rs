@@ -21,28 +21,53 @@ fn example(name: &str, api: Option<&FakeApi>) -> Value {
 async fn store_secret(world: &World, secret: &str, value: &str) {
     crate::support::redaction::secret("tool secret", value);
     let put = world.manage(reqwest::Method::PUT, &format!("/api/secrets/{secret}"));
-    assert_eq!(put.json(&json!({ "value": value })).send().await.unwrap().status(), 204);
+    assert_eq!(
+        put.json(&json!({ "value": value }))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        204
+    );
 }
 
 fn wants(calls: &[(&str, Value)]) -> Reply {
-    let texts: Vec<(&str, String)> =
-        calls.iter().map(|(name, arguments)| (*name, arguments.to_string())).collect();
-    let calls: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let texts: Vec<(&str, String)> = calls
+        .iter()
+        .map(|(name, arguments)| (*name, arguments.to_string()))
+        .collect();
+    let calls: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
     crate::turns::wants(&calls)
 }
 
 fn says(text: impl Into<Value>) -> Reply {
-    Reply::Json(completion(json!({ "role": "assistant", "content": text.into() }), "stop"))
+    Reply::Json(completion(
+        json!({ "role": "assistant", "content": text.into() }),
+        "stop",
+    ))
 }
 
 fn calls(ended: &Value) -> Vec<(&str, &str)> {
-    let calls = ended["result"]["result"]["tool_calls"].as_array().unwrap().iter();
-    calls.map(|call| (call["tool_name"].as_str().unwrap(), call["status"].as_str().unwrap())).collect()
+    let calls = ended["result"]["result"]["tool_calls"]
+        .as_array()
+        .unwrap()
+        .iter();
+    calls
+        .map(|call| {
+            (
+                call["tool_name"].as_str().unwrap(),
+                call["status"].as_str().unwrap(),
+            )
+        })
+        .collect()
 }
 
-#[tokio::test]
-async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
-    let api = FakeApi::start(|_, call| match call.path.split('?').next().unwrap() {
+/// Answers the calls of the GitHub API for the issue acme/shop#12.
+async fn github_api() -> FakeApi {
+    FakeApi::start(|_, call| match call.path.split('?').next().unwrap() {
         "/repos/acme/shop/labels" => {
             axum::Json(json!([{ "name": "bug" }, { "name": "duplicate" }])).into_response()
         }
@@ -55,8 +80,12 @@ async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
         }
         _ => StatusCode::NOT_FOUND.into_response(),
     })
-    .await;
-    let model = FakeModel::start(|turn, _| match turn {
+    .await
+}
+
+/// Searches for duplicates of the issue, then labels it and comments on it.
+async fn triage_model() -> FakeModel {
+    FakeModel::start(|turn, _| match turn {
         0 => wants(&[
             ("list_labels", json!({ "owner": "acme", "repo": "shop" })),
             ("search_issues", json!({ "q": "repo:acme/shop is:issue crash checkout" })),
@@ -73,10 +102,17 @@ async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
         ]),
         _ => says("I marked it as a duplicate of #7."),
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
+    let (api, model) = (github_api().await, triage_model().await);
     let world = World::start().await;
     store_secret(&world, "github-token", "github-token-of-the-example").await;
-    let agent = world.agent(&model, example("github-issue-triage", Some(&api))).await;
+    let agent = world
+        .agent(&model, example("github-issue-triage", Some(&api)))
+        .await;
     let payload = json!({
         "action": "opened",
         "issue": { "number": 12, "title": "Crash at checkout", "body": "It crashes." },
@@ -85,16 +121,41 @@ async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
     let task = world.trigger(&agent, &payload.to_string()).await;
     let ended = world.ended(&task).await;
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
-    let all = [("list_labels", "ok"), ("search_issues", "ok"), ("add_labels", "ok"), ("add_comment", "ok")];
+    let all = [
+        ("list_labels", "ok"),
+        ("search_issues", "ok"),
+        ("add_labels", "ok"),
+        ("add_comment", "ok"),
+    ];
     assert_eq!(calls(&ended), all, "{ended}");
-    assert!(model.asked()[0].system().contains("issue #12"), "{}", model.asked()[0].system());
+    assert!(
+        model.asked()[0].system().contains("issue #12"),
+        "{}",
+        model.asked()[0].system()
+    );
 
     let heard = api.calls();
-    let searched = heard.iter().find(|call| call.path.starts_with("/search/issues")).unwrap();
-    assert!(searched.path.contains("per_page=5") && searched.path.contains("crash"), "{}", searched.path);
-    let labelled = heard.iter().find(|call| call.path == "/repos/acme/shop/issues/12/labels").unwrap();
-    assert_eq!((labelled.method.as_str(), &labelled.body), ("POST", &json!({ "labels": ["duplicate"] })));
-    assert_eq!(labelled.header("authorization"), "Bearer github-token-of-the-example");
+    let searched = heard
+        .iter()
+        .find(|call| call.path.starts_with("/search/issues"))
+        .unwrap();
+    assert!(
+        searched.path.contains("per_page=5") && searched.path.contains("crash"),
+        "{}",
+        searched.path
+    );
+    let labelled = heard
+        .iter()
+        .find(|call| call.path == "/repos/acme/shop/issues/12/labels")
+        .unwrap();
+    assert_eq!(
+        (labelled.method.as_str(), &labelled.body),
+        ("POST", &json!({ "labels": ["duplicate"] }))
+    );
+    assert_eq!(
+        labelled.header("authorization"),
+        "Bearer github-token-of-the-example"
+    );
     assert_eq!(labelled.header("x-github-api-version"), "2022-11-28");
     assert_eq!(labelled.key(), format!("{task}:2:1"));
 }
@@ -103,11 +164,14 @@ async fn github_issue_triage_labels_a_new_issue_and_points_to_its_duplicate() {
 async fn order_intake_creates_one_order_from_a_form_and_answers_in_its_schema() {
     let api = FakeApi::start(|_, call| match call.method.as_str() {
         "POST" => (StatusCode::CREATED, axum::Json(json!({ "id": "o-88" }))).into_response(),
-        _ => axum::Json(json!([{ "sku": "TEA-1", "name": "Green tea", "stock": 9 }])).into_response(),
+        _ => {
+            axum::Json(json!([{ "sku": "TEA-1", "name": "Green tea", "stock": 9 }])).into_response()
+        }
     })
     .await;
     let lines = json!([{ "sku": "TEA-1", "quantity": 2 }]);
-    let answer = json!({ "order_id": "o-88", "lines": lines, "message": "Two packets are on their way." });
+    let answer =
+        json!({ "order_id": "o-88", "lines": lines, "message": "Two packets are on their way." });
     let reply = answer.clone();
     let model = FakeModel::start(move |turn, _| match turn {
         0 => wants(&[("find_products", json!({ "search": "green tea" }))]),
@@ -125,14 +189,19 @@ async fn order_intake_creates_one_order_from_a_form_and_answers_in_its_schema() 
     .await;
     let world = World::start().await;
     store_secret(&world, "shop-token", "shop-token-of-the-example").await;
-    let agent = world.agent(&model, example("order-intake", Some(&api))).await;
+    let agent = world
+        .agent(&model, example("order-intake", Some(&api)))
+        .await;
     let form = "name=Ada&email=ada%40example.com&order=two+packets+of+green+tea";
     let sent = form_post(&world, &agent, form).await;
     let ended = world.ended(&sent).await;
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
     let result = ended["result"]["result"]["answer"].as_str().unwrap();
     assert_eq!(serde_json::from_str::<Value>(result).unwrap(), answer);
-    assert_eq!(calls(&ended), [("find_products", "ok"), ("create_order", "ok")]);
+    assert_eq!(
+        calls(&ended),
+        [("find_products", "ok"), ("create_order", "ok")]
+    );
     let heard = api.calls();
     assert_eq!(heard[0].path, "/products?search=green+tea");
     assert_eq!(heard[1].body["lines"], lines);
@@ -143,22 +212,44 @@ async fn order_intake_creates_one_order_from_a_form_and_answers_in_its_schema() 
 
 async fn form_post(world: &World, agent: &Agent, form: &str) -> String {
     crate::support::redaction::payload(form.as_bytes());
-    let request = world.http.post(&agent.url).header("content-type", "application/x-www-form-urlencoded");
-    accepted(request.header("idempotency-key", "page-4711").body(form.to_owned()).send().await.unwrap()).await
+    let request = world
+        .http
+        .post(&agent.url)
+        .header("content-type", "application/x-www-form-urlencoded");
+    accepted(
+        request
+            .header("idempotency-key", "page-4711")
+            .body(form.to_owned())
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn document_qa_answers_from_its_documents_with_a_model_and_without() {
     let model = FakeModel::start(|turn, _| match turn {
-        0 => wants(&[("search_sources", json!({ "query": "returned days delivery" }))]),
+        0 => wants(&[(
+            "search_sources",
+            json!({ "query": "returned days delivery" }),
+        )]),
         _ => says("Within 30 days of delivery (Returns)."),
     })
     .await;
     let world = World::start().await;
     let question = r#"{"question":"Until when can goods be returned?"}"#;
-    let ended = world.run(&world.agent(&model, example("document-qa", None)).await, question).await;
+    let ended = world
+        .run(
+            &world.agent(&model, example("document-qa", None)).await,
+            question,
+        )
+        .await;
     let result = &ended["result"]["result"];
-    assert_eq!(result["answer"], "Within 30 days of delivery (Returns).", "{ended}");
+    assert_eq!(
+        result["answer"], "Within 30 days of delivery (Returns).",
+        "{ended}"
+    );
     assert_eq!(result["sources"][0]["title"], "Returns");
     let messages = &model.asked()[1].body["messages"];
     assert!(
@@ -168,6 +259,17 @@ async fn document_qa_answers_from_its_documents_with_a_model_and_without() {
             .contains("30 days of delivery")
     );
 
-    let plain = world.run(&world.agent_as(example("document-qa", None)).await, question).await;
-    assert!(plain["result"]["result"]["answer"].as_str().unwrap().contains("within 30 days"), "{plain}");
+    let plain = world
+        .run(
+            &world.agent_as(example("document-qa", None)).await,
+            question,
+        )
+        .await;
+    assert!(
+        plain["result"]["result"]["answer"]
+            .as_str()
+            .unwrap()
+            .contains("within 30 days"),
+        "{plain}"
+    );
 }

@@ -13,11 +13,19 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 async fn keyed(world: &World, agent: &Agent, key: &str, body: &str) -> Response {
     redaction::secret("idempotency key", key);
-    world.post(agent, body).header("idempotency-key", key).send().await.unwrap()
+    world
+        .post(agent, body)
+        .header("idempotency-key", key)
+        .send()
+        .await
+        .unwrap()
 }
 
 fn replayed(response: &Response) -> bool {
-    response.headers().get("idempotent-replayed").is_some_and(|value| value == "true")
+    response
+        .headers()
+        .get("idempotent-replayed")
+        .is_some_and(|value| value == "true")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,7 +42,10 @@ async fn twenty_concurrent_triggers_with_one_key_are_one_task_and_one_run() {
     assert_eq!(ids.len(), 1);
     let id = ids.into_iter().next().unwrap();
     let ended = world.ended(&id).await;
-    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(1)));
+    assert_eq!(
+        (&ended["status"], &ended["attempt"]),
+        (&json!("SUCCESS"), &json!(1))
+    );
     // Once a later task has ended, every duplicate message has been processed.
     world.run(&agent, "{}").await;
     assert_eq!(model.asked().len(), 2);
@@ -42,8 +53,14 @@ async fn twenty_concurrent_triggers_with_one_key_are_one_task_and_one_run() {
 
 #[tokio::test]
 async fn a_repeat_returns_the_first_id_whatever_its_body_is() {
-    let model =
-        FakeModel::start(|_, asked| if asked.user() == "1" { Reply::Never } else { Reply::Text("x") }).await;
+    let model = FakeModel::start(|_, asked| {
+        if asked.user() == "1" {
+            Reply::Never
+        } else {
+            Reply::Text("x")
+        }
+    })
+    .await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
     let first = keyed(&world, &agent, "k", "1").await;
@@ -55,8 +72,13 @@ async fn a_repeat_returns_the_first_id_whatever_its_body_is() {
         assert!(replayed(&repeat));
         assert_eq!(accepted(repeat).await, id);
     }
-    let get =
-        world.http.get(format!("{}?x=1", agent.url)).header("idempotency-key", "k").send().await.unwrap();
+    let get = world
+        .http
+        .get(format!("{}?x=1", agent.url))
+        .header("idempotency-key", "k")
+        .send()
+        .await
+        .unwrap();
     assert!(replayed(&get));
     assert_eq!(accepted(get).await, id);
     model.asked_at_least(1).await;
@@ -67,9 +89,19 @@ async fn a_repeat_returns_the_first_id_whatever_its_body_is() {
 async fn keys_are_case_sensitive_optional_and_belong_to_one_agent() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
-    let (one, two) = (world.agent(&model, json!({})).await, world.agent(&model, json!({})).await);
+    let (one, two) = (
+        world.agent(&model, json!({})).await,
+        world.agent(&model, json!({})).await,
+    );
     let mut ids = HashSet::new();
-    for (agent, key) in [(&one, "k"), (&one, "K"), (&two, "k"), (&one, ""), (&one, "  "), (&one, "日本")] {
+    for (agent, key) in [
+        (&one, "k"),
+        (&one, "K"),
+        (&two, "k"),
+        (&one, ""),
+        (&one, "  "),
+        (&one, "日本"),
+    ] {
         ids.insert(accepted(keyed(&world, agent, key, "{}").await).await);
     }
     assert_eq!(ids.len(), 6);
@@ -82,11 +114,22 @@ async fn a_key_that_is_too_long_or_not_text_is_refused() {
     let agent = world.agent(&model, json!({})).await;
     accepted(keyed(&world, &agent, &"x".repeat(256), "{}").await).await;
     let (message, code) = refused(keyed(&world, &agent, &"x".repeat(257), "{}").await, 400).await;
-    assert_eq!(message, "Idempotency-Key exceeds maximum length of 256 characters");
+    assert_eq!(
+        message,
+        "Idempotency-Key exceeds maximum length of 256 characters"
+    );
     assert_eq!(code, "invalid_idempotency_key");
     let bytes = reqwest::header::HeaderValue::from_bytes(b"\xff\xfe").unwrap();
-    let response = world.post(&agent, "{}").header("idempotency-key", bytes).send().await.unwrap();
-    assert_eq!(refused(response, 400).await.0, "Idempotency-Key must be UTF-8 text");
+    let response = world
+        .post(&agent, "{}")
+        .header("idempotency-key", bytes)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        refused(response, 400).await.0,
+        "Idempotency-Key must be UTF-8 text"
+    );
 }
 
 #[tokio::test]

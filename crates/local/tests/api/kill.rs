@@ -30,8 +30,12 @@ impl Killable {
 
     pub(crate) fn start_with(command: &mut Command) -> Self {
         let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let url = lines.find_map(listening).expect("the server prints its address");
+        let mut lines = BufReader::new(process.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let url = lines
+            .find_map(listening)
+            .expect("the server prints its address");
         Self { process, url }
     }
 
@@ -62,7 +66,9 @@ pub(crate) fn serve(folder: &Path) -> Command {
 /// The output of a server that is expected not to start.
 fn refused(folder: &Path) -> Output {
     let mut process = serve(folder).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     if let Some(url) = lines.find_map(listening) {
         process.kill().unwrap();
         panic!("a second server in the folder listens on {url}");
@@ -96,7 +102,14 @@ async fn limited_agent(url: &str, model: &FakeModel, limits: Value) -> String {
 }
 
 async fn status(url: &str, task: &str) -> Option<Value> {
-    client().get(format!("{url}/api/task_status?task_id={task}")).send().await.ok()?.json().await.ok()
+    client()
+        .get(format!("{url}/api/task_status?task_id={task}"))
+        .send()
+        .await
+        .ok()?
+        .json()
+        .await
+        .ok()
 }
 
 pub(crate) async fn ended(url: &str, task: &str) -> Value {
@@ -133,16 +146,27 @@ async fn a_trigger_answered_200_before_a_kill_ends_with_success_after_the_restar
             .filter_map(async |id| id)
             .collect()
             .await;
-        assert!((kill_after..TRIGGERS).contains(&tasks.len()), "{} answered", tasks.len());
+        assert!(
+            (kill_after..TRIGGERS).contains(&tasks.len()),
+            "{} answered",
+            tasks.len()
+        );
 
         let restarted = Killable::start(folder.path());
         let mut attempts = 0;
         for (n, task) in &tasks {
             let ended = ended(&restarted.url, task).await;
             assert_eq!(ended["status"], "SUCCESS", "{ended}");
-            let runs = model.asked().iter().filter(|asked| asked.user() == n.to_string()).count() as u64;
+            let runs = model
+                .asked()
+                .iter()
+                .filter(|asked| asked.user() == n.to_string())
+                .count() as u64;
             let attempt = ended["attempt"].as_u64().unwrap();
-            assert!((1..=attempt).contains(&runs), "{task}: {runs} runs in {attempt} attempts");
+            assert!(
+                (1..=attempt).contains(&runs),
+                "{task}: {runs} runs in {attempt} attempts"
+            );
             attempts += attempt;
         }
         println!(
@@ -160,7 +184,9 @@ async fn a_task_that_ended_before_a_kill_is_not_run_again() {
     let path = agent(&server.url, &model).await;
     let mut before = Vec::new();
     for n in 0..20 {
-        let request = client().post(format!("{}{path}", server.url)).body(n.to_string());
+        let request = client()
+            .post(format!("{}{path}", server.url))
+            .body(n.to_string());
         let accepted: Value = request.send().await.unwrap().json().await.unwrap();
         let task = string(&accepted["task_id"]);
         before.push((ended(&server.url, &task).await, task));
@@ -181,9 +207,21 @@ async fn a_task_that_ended_before_a_kill_is_not_run_again() {
 async fn a_run_slot_in_use_at_a_kill_is_free_after_the_restart() {
     let folder = TempDir::new().unwrap();
     let mut server = Killable::start(folder.path());
-    let model = FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("x") }).await;
+    let model = FakeModel::start(|call, _| {
+        if call == 0 {
+            Reply::Never
+        } else {
+            Reply::Text("x")
+        }
+    })
+    .await;
     let path = limited_agent(&server.url, &model, json!({ "max_concurrent_runs": 1 })).await;
-    let accepted = client().post(format!("{}{path}", server.url)).body("{}").send().await.unwrap();
+    let accepted = client()
+        .post(format!("{}{path}", server.url))
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
     let task = string(&accepted.json::<Value>().await.unwrap()["task_id"]);
     while model.asked().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -203,8 +241,16 @@ async fn a_folder_whose_first_start_was_killed_at_any_moment_can_be_used() {
         first.kill().unwrap();
         first.wait().unwrap();
         let second = Killable::start(folder.path());
-        let made = client().get(format!("{}/api/agents", second.url)).bearer_auth(ADMIN_TOKEN).send().await;
-        assert_eq!(made.unwrap().status(), 200, "killed after {killed_after_ms} ms");
+        let made = client()
+            .get(format!("{}/api/agents", second.url))
+            .bearer_auth(ADMIN_TOKEN)
+            .send()
+            .await;
+        assert_eq!(
+            made.unwrap().status(),
+            200,
+            "killed after {killed_after_ms} ms"
+        );
     }
 }
 
@@ -225,20 +271,33 @@ async fn a_folder_is_not_shared_with_a_server_that_is_still_stopping() {
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", collector.local_addr().unwrap());
     let mut command = serve(folder.path());
-    let mut process = command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut process = command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     let url = lines.find_map(listening).unwrap();
     let mut server = Killable { process, url };
     let model = FakeModel::saying("x").await;
     let path = agent(&server.url, &model).await;
-    let accepted = client().post(format!("{}{path}", server.url)).body("{}").send().await.unwrap();
+    let accepted = client()
+        .post(format!("{}{path}", server.url))
+        .body("{}")
+        .send()
+        .await
+        .unwrap();
     let task = string(&accepted.json::<Value>().await.unwrap()["task_id"]);
     ended(&server.url, &task).await;
 
     kill_process(Pid::from_child(&server.process), Signal::INT).unwrap();
     assert!(lines.any(|line| line == "stopped"));
     let second = refused(folder.path());
-    assert!(server.process.try_wait().unwrap().is_none(), "the first server ended too early for this test");
+    assert!(
+        server.process.try_wait().unwrap().is_none(),
+        "the first server ended too early for this test"
+    );
     assert_eq!(second.status.code(), Some(1));
     assert!(server.process.wait().unwrap().success());
     Killable::start(folder.path());

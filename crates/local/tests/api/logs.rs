@@ -28,7 +28,14 @@ impl Logging {
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut process = Command::new(env!("CARGO_BIN_EXE_agent-webhooks"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+                "--data-dir",
+            ])
             .arg(folder.path().join("data"))
             .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN)
             .envs(variables.iter().copied())
@@ -39,16 +46,26 @@ impl Logging {
         let log = BufReader::new(process.stderr.take().unwrap()).lines();
         let url = BufReader::new(process.stdout.take().unwrap())
             .lines()
-            .find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned))
+            .find_map(|line| {
+                line.unwrap()
+                    .strip_prefix("listening on ")
+                    .map(str::to_owned)
+            })
             .expect("the server prints its address");
-        Self { process, url, log, _folder: folder }
+        Self {
+            process,
+            url,
+            log,
+            _folder: folder,
+        }
     }
 
     /// Every line until this task ended, without the fields that vary.
     pub(crate) fn lines_until_the_end_of(&mut self, task: &str) -> Vec<Value> {
         let mut lines = Vec::new();
         for line in &mut self.log {
-            let line: Value = serde_json::from_str(&line.unwrap()).expect("a line is a JSON object");
+            let line: Value =
+                serde_json::from_str(&line.unwrap()).expect("a line is a JSON object");
             let is_last = line["message"] == "task ended" && line["task_id"] == task;
             lines.push(line);
             if is_last {
@@ -60,8 +77,13 @@ impl Logging {
 
     /// The next line with this message.
     pub(crate) fn line(&mut self, message: &str) -> Value {
-        let mut lines = self.log.by_ref().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        lines.find(|line| line["message"] == message).expect("a line with this message")
+        let mut lines = self
+            .log
+            .by_ref()
+            .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        lines
+            .find(|line| line["message"] == message)
+            .expect("a line with this message")
     }
 
     /// Sends the signal of Ctrl-C.
@@ -80,13 +102,21 @@ impl Drop for Logging {
 
 async fn agent(url: &str, model: &FakeModel) -> Value {
     let model = json!({ "base_url": model.url, "name": "m", "api_key": "sk-secret" });
-    let request = client().post(format!("{url}/api/agents")).bearer_auth(ADMIN_TOKEN);
+    let request = client()
+        .post(format!("{url}/api/agents"))
+        .bearer_auth(ADMIN_TOKEN);
     let made = request.json(&json!({ "name": "logged", "prompt": "p-secret", "model": model }));
     made.send().await.unwrap().json().await.unwrap()
 }
 
+fn level_message_attempt(line: &Value) -> (&str, &str, &Value) {
+    let text = |field: &str| line[field].as_str().unwrap();
+    (text("level"), text("message"), &line["attempt"])
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothing_secret_is_logged() {
+async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothing_secret_is_logged()
+{
     let model = FakeModel::start(|call, _| match call {
         0 => Reply::Status(503, vec![]),
         _ => Reply::Text("answer-secret"),
@@ -95,14 +125,20 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
     let mut server = Logging::start();
     let made = agent(&server.url, &model).await;
     let (agent_id, webhook) = (string(&made["agent_id"]), string(&made["webhook_url"]));
-    let trigger = client().post(&webhook).header("idempotency-key", "key-secret");
-    let task = accepted(trigger.body(r#"{"a":"payload-secret"}"#).send().await.unwrap()).await;
+    let trigger = client()
+        .post(&webhook)
+        .header("idempotency-key", "key-secret")
+        .body(r#"{"a":"payload-secret"}"#);
+    let task = accepted(trigger.send().await.unwrap()).await;
     let lines = server.lines_until_the_end_of(&task);
 
-    let about: Vec<&Value> = lines.iter().filter(|line| line["task_id"] == task.as_str()).collect();
-    let logged: Vec<(&str, &str, &Value)> = about
+    let about: Vec<&Value> = lines
         .iter()
-        .map(|line| (line["level"].as_str().unwrap(), line["message"].as_str().unwrap(), &line["attempt"]))
+        .filter(|line| line["task_id"] == task.as_str())
+        .collect();
+    let logged: Vec<_> = about
+        .iter()
+        .map(|line| level_message_attempt(line))
         .collect();
     assert_eq!(
         logged,
@@ -126,8 +162,15 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
         (&end["outcome"], &end["input_tokens"], &end["output_tokens"]),
         (&json!("success"), &json!(11), &json!(7))
     );
-    let millis = |name: &str| end[name].as_u64().unwrap_or_else(|| panic!("no {name}: {end}"));
-    assert!(millis("queue_ms") + millis("run_ms") + 1000 <= millis("total_ms"), "a pause of 1 s: {end}");
+    let millis = |name: &str| {
+        end[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {name}: {end}"))
+    };
+    assert!(
+        millis("queue_ms") + millis("run_ms") + 1000 <= millis("total_ms"),
+        "a pause of 1 s: {end}"
+    );
     assert!(end.get("_aws").is_none(), "metrics are for AWS: {end}");
 
     let text = Value::from(lines.clone()).to_string();
@@ -144,7 +187,10 @@ async fn a_recorded_end_whose_response_was_lost_is_reported_as_an_end() {
     let id = TaskId::parse(&id).unwrap();
     let (tasks, hour) = (&functions.runner.tasks, Duration::from_secs(3600));
     let now = functions.time.clock().now();
-    let Claim::Granted(claimed) = tasks.claim(id, now, now.plus(hour), 5, Isolation::Shared).await.unwrap()
+    let Claim::Granted(claimed) = tasks
+        .claim(id, now, now.plus(hour), 5, Isolation::Shared)
+        .await
+        .unwrap()
     else {
         panic!("no worker holds it")
     };
@@ -152,14 +198,33 @@ async fn a_recorded_end_whose_response_was_lost_is_reported_as_an_end() {
     let ended = Ended::without_usage(failure);
     let finish = async |at| tasks.finish(&claimed, &ended, at, hour).await.unwrap();
     assert_eq!(finish(now).await, Finish::Recorded);
-    assert_eq!(finish(now).await, Finish::Recorded, "the same request, sent again");
-    assert_eq!(finish(now.plus(hour)).await, Finish::Fenced, "another end, too late");
+    assert_eq!(
+        finish(now).await,
+        Finish::Recorded,
+        "the same request, sent again"
+    );
+    assert_eq!(
+        finish(now.plus(hour)).await,
+        Finish::Fenced,
+        "another end, too late"
+    );
 
     let lost = accepted(functions.trigger(None).await).await;
     let lost = TaskId::parse(&lost).unwrap();
     let abandoned = Ended::without_usage(Failure::worker_lost());
-    let end_abandoned = async |at| tasks.end_abandoned(lost, &abandoned, at, hour).await.unwrap();
+    let end_abandoned = async |at| {
+        tasks
+            .end_abandoned(lost, &abandoned, at, hour)
+            .await
+            .unwrap()
+    };
     assert!(matches!(end_abandoned(now).await, EndAbandoned::Ended(_)));
-    assert!(matches!(end_abandoned(now).await, EndAbandoned::Ended(_)), "the same request, sent again");
-    assert!(matches!(end_abandoned(now.plus(hour)).await, EndAbandoned::Refused(ClaimRefusal::Ended)));
+    assert!(
+        matches!(end_abandoned(now).await, EndAbandoned::Ended(_)),
+        "the same request, sent again"
+    );
+    assert!(matches!(
+        end_abandoned(now.plus(hour)).await,
+        EndAbandoned::Refused(ClaimRefusal::Ended)
+    ));
 }

@@ -19,7 +19,12 @@ fn document() -> Value {
 #[test]
 fn the_openapi_document_has_exactly_the_routes_of_the_api() {
     let document = document();
-    let documented: BTreeSet<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    let documented: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .cloned()
+        .collect();
     let mut routes = BTreeSet::new();
     collect_routes(Path::new(ROUTERS), &mut routes);
     assert_eq!(routes, documented);
@@ -35,7 +40,10 @@ fn collect_routes(folder: &Path, routes: &mut BTreeSet<String>) {
         }
         let source = std::fs::read_to_string(&path).unwrap();
         for route in source.split(".route(").skip(1) {
-            let route = route.trim_start().strip_prefix('"').expect("the path is written out");
+            let route = route
+                .trim_start()
+                .strip_prefix('"')
+                .expect("the path is written out");
             routes.insert(route.split('"').next().unwrap().replace("{*", "{"));
         }
     }
@@ -51,12 +59,27 @@ async fn every_path_of_the_openapi_document_accepts_exactly_its_methods() {
             let answer = world.manage(method_name, &asked).send().await.unwrap();
             let status = answer.status();
             let documented = operations.get(method).is_some();
-            assert_eq!(status != StatusCode::METHOD_NOT_ALLOWED, documented, "{method} {path}: {status}");
+            assert_eq!(
+                status != StatusCode::METHOD_NOT_ALLOWED,
+                documented,
+                "{method} {path}: {status}"
+            );
             if status.is_client_error() {
-                assert!(answer.headers().contains_key("allow") || documented, "{method} {path}");
+                assert!(
+                    answer.headers().contains_key("allow") || documented,
+                    "{method} {path}"
+                );
                 let problem: Value = answer.json().await.unwrap();
-                assert_ne!(problem["code"], "not_found", "{method} {path}: there is no such route");
-                check_documented(operations.get(method), status, &problem, &format!("{method} {path}"));
+                assert_ne!(
+                    problem["code"], "not_found",
+                    "{method} {path}: there is no such route"
+                );
+                check_documented(
+                    operations.get(method),
+                    status,
+                    &problem,
+                    &format!("{method} {path}"),
+                );
             }
         }
     }
@@ -72,8 +95,14 @@ fn check_documented(operation: Option<&Value>, status: StatusCode, problem: &Val
         None => response,
     };
     let examples = response["content"]["application/json"]["examples"].as_object();
-    let mut codes = examples.into_iter().flatten().map(|(_, example)| &example["value"]["code"]);
-    assert!(codes.any(|code| *code == problem["code"]), "{asked}: {status} {problem} is not documented");
+    let mut codes = examples
+        .into_iter()
+        .flatten()
+        .map(|(_, example)| &example["value"]["code"]);
+    assert!(
+        codes.any(|code| *code == problem["code"]),
+        "{asked}: {status} {problem} is not documented"
+    );
 }
 
 #[tokio::test]
@@ -88,7 +117,11 @@ async fn the_openapi_document_is_public_and_cached_until_it_changes() {
     assert_eq!(answer.text().await.unwrap(), DOCUMENT);
     let again = ask().header("if-none-match", etag).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-    let packed = ask().header("accept-encoding", "gzip").send().await.unwrap();
+    let packed = ask()
+        .header("accept-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(packed.headers()["content-encoding"], "gzip");
     assert!(packed.bytes().await.unwrap().len() < DOCUMENT.len() / 5);
 }

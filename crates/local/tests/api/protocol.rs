@@ -6,13 +6,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use domain::{
-    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Isolation, Moment, Outcome, Passage,
-    Payload, Run, Status, Task, TaskId, TaskKey,
+    AgentId, Answer, Ended, ErrorType, Failure, IDEMPOTENCY_WINDOW, Isolation, Moment, Outcome,
+    Passage, Payload, Run, Status, Task, TaskId, TaskKey,
 };
 use proptest::prelude::*;
 use protocol::record::{self, Ending, Item};
 use store::aws::Aws;
-use store::{Admission, Claim, Claimed, EndAbandoned, Release, Tasks, UnfinishedTask, Wait, create_tables};
+use store::{
+    Admission, Claim, Claimed, EndAbandoned, Release, Tasks, UnfinishedTask, Wait, create_tables,
+};
 use tokio::runtime::{Builder, Handle};
 
 use crate::support::functions::functions;
@@ -28,14 +30,36 @@ const EPOCH: Moment = Moment::from_millis(2 * 24 * 3600 * 1000);
 #[derive(Clone, Debug)]
 enum Call {
     Admit,
-    Claim { id: usize, lease: u64, isolation: Isolation },
-    WaitToRunAlone { id: usize },
-    Finish { claim: usize, ending: Ending },
-    Checkpoint { claim: usize, run: u8 },
-    Release { claim: usize, pause: u64, run: Option<u8> },
-    EndLost { id: usize },
-    GiveBack { id: usize },
-    BreakLease { id: usize },
+    Claim {
+        id: usize,
+        lease: u64,
+        isolation: Isolation,
+    },
+    WaitToRunAlone {
+        id: usize,
+    },
+    Finish {
+        claim: usize,
+        ending: Ending,
+    },
+    Checkpoint {
+        claim: usize,
+        run: u8,
+    },
+    Release {
+        claim: usize,
+        pause: u64,
+        run: Option<u8>,
+    },
+    EndLost {
+        id: usize,
+    },
+    GiveBack {
+        id: usize,
+    },
+    BreakLease {
+        id: usize,
+    },
 }
 
 /// The store and the model, and the ids and claims that they have returned.
@@ -88,11 +112,20 @@ async fn the_message_of_a_run_whose_result_is_discarded_is_redelivered() {
     let functions = functions(&model).await;
     let task = accepted(functions.trigger(None).await).await;
     let after_the_lease = functions.runner.clock.now().plus(Duration::from_secs(120));
-    overtaken.set((functions.runner.tasks.clone(), TaskId::parse(&task).unwrap(), after_the_lease)).unwrap();
+    overtaken
+        .set((
+            functions.runner.tasks.clone(),
+            TaskId::parse(&task).unwrap(),
+            after_the_lease,
+        ))
+        .unwrap();
 
     assert_eq!(functions.deliver(&[&task], false).await, ["message-0"]);
     let status: serde_json::Value = functions.status(&task).await.json().await.unwrap();
-    assert_eq!((&status["status"], &status["attempt"]), (&"STARTED".into(), &2.into()));
+    assert_eq!(
+        (&status["status"], &status["attempt"]),
+        (&"STARTED".into(), &2.into())
+    );
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -143,7 +176,11 @@ impl Pair {
     async fn make(&mut self, call: &Call, now: Moment) -> (String, String) {
         match call {
             Call::Admit => self.admit(now).await,
-            Call::Claim { id, lease, isolation } => self.claim(self.id(*id), now, *lease, *isolation).await,
+            Call::Claim {
+                id,
+                lease,
+                isolation,
+            } => self.claim(self.id(*id), now, *lease, *isolation).await,
             Call::WaitToRunAlone { id } => {
                 let id = self.id(*id);
                 let real = match self.tasks.wait_to_run_alone(id, now, now).await.unwrap() {
@@ -155,13 +192,19 @@ impl Pair {
             Call::Finish { claim, ending } => self.finish(*claim, *ending, now).await,
             Call::Checkpoint { claim, run } => self.checkpoint(*claim, *run).await,
             Call::Release { claim, pause, run } => {
-                self.release(*claim, now, now.plus(Duration::from_secs(*pause)), *run).await
+                self.release(*claim, now, now.plus(Duration::from_secs(*pause)), *run)
+                    .await
             }
             Call::EndLost { id } => {
                 let id = self.id(*id);
                 let now = self.moment_of_its_own(now);
                 let lost = Ended::without_usage(Failure::worker_lost());
-                let real = match self.tasks.end_abandoned(id, &lost, now, RETENTION).await.unwrap() {
+                let real = match self
+                    .tasks
+                    .end_abandoned(id, &lost, now, RETENTION)
+                    .await
+                    .unwrap()
+                {
                     EndAbandoned::Ended(_) => None,
                     EndAbandoned::Refused(refusal) => Some(refusal),
                 };
@@ -170,7 +213,13 @@ impl Pair {
             Call::GiveBack { id } => {
                 let id = self.id(*id);
                 let (agent_id, status) = (AgentId::random([0; 16]), Status::Started);
-                let task = UnfinishedTask { id, agent_id, status, worker_lost: false, events: 0 };
+                let task = UnfinishedTask {
+                    id,
+                    agent_id,
+                    status,
+                    worker_lost: false,
+                    events: 0,
+                };
                 let real = self.tasks.give_back(&task, now).await.unwrap();
                 format_both(real, self.item.give_back(id))
             }
@@ -186,7 +235,11 @@ impl Pair {
         let id = TaskId::new(now, self.key);
         self.ids.push(id);
         let payload = Payload::from_stored("{}".to_owned());
-        let real = self.tasks.admit(id, AgentId::random([0; 16]), &payload).await.unwrap();
+        let real = self
+            .tasks
+            .admit(id, AgentId::random([0; 16]), &payload)
+            .await
+            .unwrap();
         let real = match real {
             Admission::Created => record::Admission::Created,
             Admission::Repeated { id, status, .. } => record::Admission::Repeated { id, status },
@@ -194,9 +247,20 @@ impl Pair {
         format_both(real, self.item.admit(id))
     }
 
-    async fn claim(&mut self, id: TaskId, now: Moment, lease: u64, isolation: Isolation) -> (String, String) {
+    async fn claim(
+        &mut self,
+        id: TaskId,
+        now: Moment,
+        lease: u64,
+        isolation: Isolation,
+    ) -> (String, String) {
         let until = now.plus(Duration::from_secs(lease));
-        let real = match self.tasks.claim(id, now, until, MAX_ATTEMPTS, isolation).await.unwrap() {
+        let real = match self
+            .tasks
+            .claim(id, now, until, MAX_ATTEMPTS, isolation)
+            .await
+            .unwrap()
+        {
             Claim::Granted(claimed) => {
                 let attempt = claimed.task.attempt;
                 let run = self.tasks.load_checkpoint(&claimed).await.unwrap();
@@ -206,20 +270,43 @@ impl Pair {
             }
             Claim::Refused(refusal) => record::Claim::Refused(refusal),
         };
-        format_both(real, self.item.claim(id, now, until, MAX_ATTEMPTS, isolation))
+        format_both(
+            real,
+            self.item.claim(id, now, until, MAX_ATTEMPTS, isolation),
+        )
     }
 
     async fn finish(&mut self, claim: usize, ending: Ending, now: Moment) -> (String, String) {
         let now = self.moment_of_its_own(now);
-        let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
-        let real = self.tasks.finish(claimed, &ended(ending), now, RETENTION).await.unwrap();
-        format_both(real, self.item.finish(claimed.task.id, claimed.task.attempt, ending))
+        let Some(claimed) = pick(&self.claims, claim) else {
+            return nothing();
+        };
+        let real = self
+            .tasks
+            .finish(claimed, &ended(ending), now, RETENTION)
+            .await
+            .unwrap();
+        format_both(
+            real,
+            self.item
+                .finish(claimed.task.id, claimed.task.attempt, ending),
+        )
     }
 
     async fn checkpoint(&mut self, claim: usize, run: u8) -> (String, String) {
-        let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
-        let real = self.tasks.checkpoint(claimed, &numbered(run)).await.unwrap();
-        format_both(real, self.item.checkpoint(claimed.task.id, claimed.task.attempt, run))
+        let Some(claimed) = pick(&self.claims, claim) else {
+            return nothing();
+        };
+        let real = self
+            .tasks
+            .checkpoint(claimed, &numbered(run))
+            .await
+            .unwrap();
+        format_both(
+            real,
+            self.item
+                .checkpoint(claimed.task.id, claimed.task.attempt, run),
+        )
     }
 
     async fn release(
@@ -229,12 +316,24 @@ impl Pair {
         not_before: Moment,
         run: Option<u8>,
     ) -> (String, String) {
-        let Some(claimed) = pick(&self.claims, claim) else { return nothing() };
+        let Some(claimed) = pick(&self.claims, claim) else {
+            return nothing();
+        };
         let come_to = run.map(numbered);
         let why = &Failure::transient(ErrorType::ModelError, "f");
-        let release = Release { at, why, spent: Duration::ZERO, not_before, run: come_to.as_ref() };
+        let release = Release {
+            at,
+            why,
+            spent: Duration::ZERO,
+            not_before,
+            run: come_to.as_ref(),
+        };
         let real = self.tasks.release(claimed, release).await.unwrap();
-        format_both(real, self.item.release(claimed.task.id, claimed.task.attempt, not_before, run))
+        format_both(
+            real,
+            self.item
+                .release(claimed.task.id, claimed.task.attempt, not_before, run),
+        )
     }
 
     /// The store takes two ends at one moment for one end whose response was lost.
@@ -247,11 +346,34 @@ impl Pair {
     async fn records(&self) -> (String, String) {
         let real = self.tasks.get(self.ids[0]).await.unwrap();
         let real = real.as_ref().map(|task| {
-            let Task { id, status, attempt, lease_until, worker_lost, ended, .. } = task;
-            (*id, *status, *attempt, *lease_until, *worker_lost, ended.as_ref().map(ending_of))
+            let Task {
+                id,
+                status,
+                attempt,
+                lease_until,
+                worker_lost,
+                ended,
+                ..
+            } = task;
+            (
+                *id,
+                *status,
+                *attempt,
+                *lease_until,
+                *worker_lost,
+                ended.as_ref().map(ending_of),
+            )
         });
         let model = self.item.0.as_ref().map(|record| {
-            let record::Record { id, status, attempt, lease_until, worker_lost, ending, .. } = record;
+            let record::Record {
+                id,
+                status,
+                attempt,
+                lease_until,
+                worker_lost,
+                ending,
+                ..
+            } = record;
             (*id, *status, *attempt, *lease_until, *worker_lost, *ending)
         });
         format_both(real, model)
@@ -264,7 +386,11 @@ impl Pair {
 
 /// A run with this number in it.
 fn numbered(run: u8) -> Run {
-    let passage = Passage { title: run.to_string(), text: String::new(), source: String::new() };
+    let passage = Passage {
+        title: run.to_string(),
+        text: String::new(),
+        source: String::new(),
+    };
     Run::new(vec![passage])
 }
 
@@ -282,11 +408,17 @@ fn format_both(real: impl std::fmt::Debug, model: impl std::fmt::Debug) -> (Stri
 
 fn ended(ending: Ending) -> Ended {
     let outcome = match ending {
-        Ending::Success => Outcome::Success(Answer { answer: "a".to_owned(), ..Answer::default() }),
+        Ending::Success => Outcome::Success(Answer {
+            answer: "a".to_owned(),
+            ..Answer::default()
+        }),
         Ending::Failure => Outcome::Failure(Failure::permanent(ErrorType::ModelError, "f")),
         Ending::WorkerLost => Outcome::Failure(Failure::worker_lost()),
     };
-    Ended { outcome, usage: None }
+    Ended {
+        outcome,
+        usage: None,
+    }
 }
 
 fn ending_of(ended: &Ended) -> Ending {

@@ -22,12 +22,17 @@ async fn the_prompt_is_rendered_over_the_payload_and_sent_with_the_limits_and_th
             "model": { "base_url": format!("{}/", model.url), "name": "m", "api_key": "sk-test" },
         }))
         .await;
-    world.run(&agent, r#"{"order":{"id":"{{ 7*7 }}"},"price":1.50}"#).await;
+    world
+        .run(&agent, r#"{"order":{"id":"{{ 7*7 }}"},"price":1.50}"#)
+        .await;
     let asked = model.asked().pop().unwrap();
     assert_eq!(asked.path, "/v1/chat/completions");
     assert_eq!(asked.headers["authorization"], "Bearer sk-test");
     assert_eq!(asked.system(), "triage {{ 7*7 }} 1.50 |");
-    assert_eq!((&asked.body["model"], &asked.body["max_tokens"]), (&json!("m"), &json!(77)));
+    assert_eq!(
+        (&asked.body["model"], &asked.body["max_tokens"]),
+        (&json!("m"), &json!(77))
+    );
 }
 
 #[tokio::test]
@@ -43,7 +48,10 @@ async fn transient_errors_are_retried_and_permanent_ones_are_not() {
         (301, false),
     ] {
         let model = FakeModel::start(move |call, _| match call {
-            0 => Reply::Status(status, vec![("retry-after", "1"), ("location", "http://127.0.0.1:1/")]),
+            0 => Reply::Status(
+                status,
+                vec![("retry-after", "1"), ("location", "http://127.0.0.1:1/")],
+            ),
             _ => Reply::Text("second time lucky"),
         })
         .await;
@@ -51,7 +59,11 @@ async fn transient_errors_are_retried_and_permanent_ones_are_not() {
         let agent = world.agent(&model, json!({})).await;
         let ended = world.run(&agent, "{}").await;
         if retryable {
-            assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
+            assert_eq!(
+                (&ended["status"], &ended["attempt"]),
+                (&json!("SUCCESS"), &json!(2)),
+                "{status}"
+            );
         } else {
             assert_eq!(ended["error"]["type"], "model_error", "{status}");
             assert_eq!(ended["error"]["retryable"], false, "{status}");
@@ -75,7 +87,9 @@ async fn retries_end_with_the_attempts() {
 async fn a_retry_after_the_time_limit_is_not_awaited() {
     let model = FakeModel::start(|_, _| Reply::Status(429, vec![("retry-after", "60")])).await;
     let world = World::start().await;
-    let agent = world.agent(&model, json!({ "limits": { "timeout_seconds": 30 } })).await;
+    let agent = world
+        .agent(&model, json!({ "limits": { "timeout_seconds": 30 } }))
+        .await;
     let ended = world.run(&agent, "{}").await;
     assert_eq!(ended["result"], "The model provider returned HTTP 429");
     assert_eq!(model.asked().len(), 1);
@@ -93,15 +107,29 @@ async fn an_unreachable_server_is_a_transient_error() {
 
 #[tokio::test]
 async fn an_invalid_response_is_a_failure() {
-    let tool_call =
-        json!([{ "id": "c", "type": "function", "function": { "name": "refund", "arguments": "{}" } }]);
+    let tool_call = json!([{ "id": "c", "type": "function", "function": { "name": "refund", "arguments": "{}" } }]);
     for (reply, kind, tokens) in [
         (Reply::Text(" \n"), "empty_answer", 7),
-        (Reply::Json(completion(json!({ "content": null }), "stop")), "empty_answer", 7),
-        (Reply::Json(completion(json!({ "content": "half an" }), "length")), "budget_exceeded", 7),
-        (Reply::Json(completion(json!({ "content": "x" }), "content_filter")), "model_error", 7),
         (
-            Reply::Json(completion(json!({ "content": null, "tool_calls": tool_call }), "tool_calls")),
+            Reply::Json(completion(json!({ "content": null }), "stop")),
+            "empty_answer",
+            7,
+        ),
+        (
+            Reply::Json(completion(json!({ "content": "half an" }), "length")),
+            "budget_exceeded",
+            7,
+        ),
+        (
+            Reply::Json(completion(json!({ "content": "x" }), "content_filter")),
+            "model_error",
+            7,
+        ),
+        (
+            Reply::Json(completion(
+                json!({ "content": null, "tool_calls": tool_call }),
+                "tool_calls",
+            )),
             "tool_error",
             7,
         ),
@@ -117,7 +145,11 @@ async fn an_invalid_response_is_a_failure() {
         let ended = world.run(&agent, "{}").await;
         assert_eq!(ended["status"], "FAILURE", "{ended}");
         assert_eq!(ended["error"]["type"], kind, "{ended}");
-        assert_eq!(ended["usage"]["output_tokens"].as_u64().unwrap_or(0), tokens, "{ended}");
+        assert_eq!(
+            ended["usage"]["output_tokens"].as_u64().unwrap_or(0),
+            tokens,
+            "{ended}"
+        );
     }
 }
 
@@ -141,10 +173,14 @@ async fn without_a_model_the_answer_is_the_best_passages_with_their_sources() {
         { "title": "Shipping", "text": "Orders ship within two days." },
     ]);
     let agent = world.agent_as(json!({ "sources": sources })).await;
-    let ended = world.run(&agent, r#"{"question":"When can goods be returned?"}"#).await;
-    assert_eq!(ended["result"]["result"]["answer"], "Goods can be returned within 30 days.\n— Returns");
-    let passage =
-        json!({ "title": "Returns", "text": "Goods can be returned within 30 days.", "source": "Returns" });
+    let ended = world
+        .run(&agent, r#"{"question":"When can goods be returned?"}"#)
+        .await;
+    assert_eq!(
+        ended["result"]["result"]["answer"],
+        "Goods can be returned within 30 days.\n— Returns"
+    );
+    let passage = json!({ "title": "Returns", "text": "Goods can be returned within 30 days.", "source": "Returns" });
     assert_eq!(ended["result"]["result"]["sources"], json!([passage]));
     assert_eq!(ended["usage"], Value::Null);
     let odd = r#"{"question":"When can goods be returned?","n":1e999,"lone":"\ud800"}"#;
@@ -158,9 +194,15 @@ async fn a_model_gets_the_passages_that_may_help_and_the_result_lists_them() {
     let model = FakeModel::saying("30 days.").await;
     let world = World::start().await;
     let sources = json!([{ "title": "Returns", "text": "Goods can be returned within 30 days." }]);
-    let agent = world.agent(&model, json!({ "prompt": "Help.", "sources": sources })).await;
+    let agent = world
+        .agent(&model, json!({ "prompt": "Help.", "sources": sources }))
+        .await;
     let ended = world.run(&agent, r#"{"question":"returned goods?"}"#).await;
-    assert!(model.asked()[0].system().contains("## Returns\nGoods can be returned within 30 days."));
+    assert!(
+        model.asked()[0]
+            .system()
+            .contains("## Returns\nGoods can be returned within 30 days.")
+    );
     assert_eq!(ended["result"]["result"]["sources"][0]["title"], "Returns");
 }
 
@@ -168,11 +210,17 @@ async fn a_model_gets_the_passages_that_may_help_and_the_result_lists_them() {
 async fn a_task_whose_agent_is_deleted_before_it_runs_fails() {
     let model = FakeModel::start(|_, _| Reply::Never).await;
     let world = World::start_with(|settings| settings.concurrency = 1).await;
-    let blocker = world.agent(&model, json!({ "limits": { "timeout_seconds": 1 } })).await;
+    let blocker = world
+        .agent(&model, json!({ "limits": { "timeout_seconds": 1 } }))
+        .await;
     let agent = world.agent(&model, json!({})).await;
     world.trigger(&blocker, "{}").await;
     let task = world.trigger(&agent, "{}").await;
-    world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id)).send().await.unwrap();
+    world
+        .manage(Method::DELETE, &format!("/api/agents/{}", agent.id))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(world.ended(&task).await["error"]["type"], "invalid_agent");
 }
 
@@ -180,21 +228,39 @@ async fn a_task_whose_agent_is_deleted_before_it_runs_fails() {
 async fn a_prompt_that_fails_on_a_payload_fails_the_task_by_name() {
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
-    let agent = world.agent(&model, json!({ "prompt": "{{ payload.n / payload.zero }}" })).await;
+    let agent = world
+        .agent(
+            &model,
+            json!({ "prompt": "{{ payload.n / payload.zero }}" }),
+        )
+        .await;
     let ended = world.run(&agent, r#"{"n":1,"zero":"x"}"#).await;
     assert_eq!(ended["error"]["type"], "invalid_agent");
-    assert_eq!(ended["result"], "The agent's prompt cannot be rendered over this payload");
+    assert_eq!(
+        ended["result"],
+        "The agent's prompt cannot be rendered over this payload"
+    );
 }
 
 #[tokio::test]
 async fn a_private_address_is_refused_unless_the_operator_allows_it() {
     let model = FakeModel::saying("x").await;
-    for base_url in [model.url.clone(), model.url.replace("127.0.0.1", "localhost")] {
-        let world = World::start_with(|settings| settings.private_hosts = runner::PrivateHosts::none()).await;
-        let agent = world.agent_as(json!({ "model": { "base_url": base_url, "name": "m" } })).await;
+    for base_url in [
+        model.url.clone(),
+        model.url.replace("127.0.0.1", "localhost"),
+    ] {
+        let world =
+            World::start_with(|settings| settings.private_hosts = runner::PrivateHosts::none())
+                .await;
+        let agent = world
+            .agent_as(json!({ "model": { "base_url": base_url, "name": "m" } }))
+            .await;
         let ended = world.run(&agent, "{}").await;
         assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
-        assert_eq!(ended["result"], "The address of the agent's model is not allowed here");
+        assert_eq!(
+            ended["result"],
+            "The address of the agent's model is not allowed here"
+        );
     }
     assert!(model.asked().is_empty());
 }
@@ -202,13 +268,19 @@ async fn a_private_address_is_refused_unless_the_operator_allows_it() {
 #[tokio::test]
 async fn a_run_that_panics_ends_its_task_and_the_server_continues() {
     use std::sync::atomic::{AtomicBool, Ordering};
-    let (panics, sprung) =
-        (std::sync::Arc::new(AtomicBool::new(false)), std::sync::Arc::new(AtomicBool::new(false)));
-    let (armed, once) = (std::sync::Arc::clone(&panics), std::sync::Arc::clone(&sprung));
+    let (panics, sprung) = (
+        std::sync::Arc::new(AtomicBool::new(false)),
+        std::sync::Arc::new(AtomicBool::new(false)),
+    );
+    let (armed, once) = (
+        std::sync::Arc::clone(&panics),
+        std::sync::Arc::clone(&sprung),
+    );
     // The clock is the only dependency of a test that a run calls in the middle.
     let clock = Clock::new(move || {
-        let in_a_run =
-            std::backtrace::Backtrace::force_capture().to_string().contains("runner::drive::attempt");
+        let in_a_run = std::backtrace::Backtrace::force_capture()
+            .to_string()
+            .contains("runner::drive::attempt");
         if armed.load(Ordering::SeqCst) && in_a_run && !once.swap(true, Ordering::SeqCst) {
             panic!("on purpose");
         }
@@ -225,8 +297,14 @@ async fn a_run_that_panics_ends_its_task_and_the_server_continues() {
 
 #[tokio::test]
 async fn a_stopping_server_waits_a_moment_for_runs_and_resumes_the_rest_after_the_restart() {
-    let model =
-        FakeModel::start(|call, _| if call == 0 { Reply::Never } else { Reply::Text("resumed") }).await;
+    let model = FakeModel::start(|call, _| {
+        if call == 0 {
+            Reply::Never
+        } else {
+            Reply::Text("resumed")
+        }
+    })
+    .await;
     let world = World::start().await;
     let agent = world.agent(&model, json!({})).await;
     let task = world.trigger(&agent, "{}").await;

@@ -62,10 +62,24 @@ async fn a_query_or_a_form_is_an_object_of_strings() {
     let (world, agent, model) = world().await;
     let expected = r#"{"a":["1","2"],"b":"x y&ü","c":""}"#;
     let query = "a=1&b=x+y%26%C3%BC&a=2&c";
-    let task = accepted(world.http.get(format!("{}?{query}", agent.url)).send().await.unwrap()).await;
+    let task = accepted(
+        world
+            .http
+            .get(format!("{}?{query}", agent.url))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     world.ended(&task).await;
     assert_eq!(model.asked().last().unwrap().user(), expected);
-    let response = post(&world, &agent, Some("application/x-www-form-urlencoded"), query).await;
+    let response = post(
+        &world,
+        &agent,
+        Some("application/x-www-form-urlencoded"),
+        query,
+    )
+    .await;
     world.ended(&accepted(response).await).await;
     assert_eq!(model.asked().last().unwrap().user(), expected);
     let task = accepted(world.http.get(&agent.url).send().await.unwrap()).await;
@@ -92,11 +106,17 @@ async fn every_json_content_type_is_accepted_and_others_are_refused_by_name() {
         "multipart/form-data; boundary=x",
         "application/json; charset=utf-16",
     ] {
-        let (message, code) = refused(post(&world, &agent, Some(content_type), "{}").await, 415).await;
+        let (message, code) =
+            refused(post(&world, &agent, Some(content_type), "{}").await, 415).await;
         assert!(message.contains("send application/json"), "{message}");
         assert_eq!(code, "unsupported_media_type");
     }
-    let compressed = world.post(&agent, "{}").header("content-encoding", "gzip").send().await.unwrap();
+    let compressed = world
+        .post(&agent, "{}")
+        .header("content-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
     let (message, _) = refused(compressed, 415).await;
     assert!(message.contains("uncompressed"), "{message}");
 }
@@ -112,7 +132,11 @@ async fn an_invalid_payload_is_refused_with_the_reason() {
         (b"\"\xff\"".to_vec(), "not UTF-8"),
         (deep.into_bytes(), "128 levels"),
     ] {
-        let (message, code) = refused(post(&world, &agent, Some("application/json"), body).await, 400).await;
+        let (message, code) = refused(
+            post(&world, &agent, Some("application/json"), body).await,
+            400,
+        )
+        .await;
         assert!(message.contains(says), "{message}");
         assert_eq!(code, "invalid_payload");
     }
@@ -126,7 +150,9 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_arrives_complete(
     let mut seed = 1_u64;
     let mut letters = String::new();
     while letters.len() < 1024 * 1024 - 2 {
-        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         letters.push(char::from(b'!' + u8::try_from(seed >> 58).unwrap_or(0)).to_ascii_lowercase());
     }
     let body = json!(letters.replace(['"', '\\'], "x")).to_string();
@@ -142,9 +168,21 @@ async fn a_body_over_the_limit_is_refused_and_one_at_the_limit_arrives_complete(
 async fn an_unknown_malformed_disabled_or_deleted_token_is_an_unknown_agent() {
     let (world, agent, _) = world().await;
     let base = format!("{}/api/webhooks/agents", world.url);
-    for token in ["nope", "0123456789abcdef0123456789abcdef01234567", "a%00b", "%FF%FE", "%C3%A9"] {
+    for token in [
+        "nope",
+        "0123456789abcdef0123456789abcdef01234567",
+        "a%00b",
+        "%FF%FE",
+        "%C3%A9",
+    ] {
         // The body is invalid as well, but it is not read.
-        let response = world.http.post(format!("{base}/{token}")).body("{bad").send().await.unwrap();
+        let response = world
+            .http
+            .post(format!("{base}/{token}"))
+            .body("{bad")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(
             refused(response, 404).await,
             ("Agent not found".into(), "agent_not_found".into()),
@@ -152,9 +190,19 @@ async fn an_unknown_malformed_disabled_or_deleted_token_is_an_unknown_agent() {
         );
     }
     let path = format!("/api/agents/{}", agent.id);
-    world.manage(Method::PATCH, &path).json(&json!({ "enabled": false })).send().await.unwrap();
+    world
+        .manage(Method::PATCH, &path)
+        .json(&json!({ "enabled": false }))
+        .send()
+        .await
+        .unwrap();
     refused(world.post(&agent, "{}").send().await.unwrap(), 404).await;
-    world.manage(Method::PATCH, &path).json(&json!({ "enabled": true })).send().await.unwrap();
+    world
+        .manage(Method::PATCH, &path)
+        .json(&json!({ "enabled": true }))
+        .send()
+        .await
+        .unwrap();
     world.trigger(&agent, "{}").await;
     world.manage(Method::DELETE, &path).send().await.unwrap();
     refused(world.post(&agent, "{}").send().await.unwrap(), 404).await;
@@ -164,9 +212,18 @@ async fn an_unknown_malformed_disabled_or_deleted_token_is_an_unknown_agent() {
 async fn other_methods_do_not_run_the_agent_and_get_the_allowed_methods() {
     let (world, agent, model) = world().await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD] {
-        let response = world.http.request(method.clone(), &agent.url).send().await.unwrap();
+        let response = world
+            .http
+            .request(method.clone(), &agent.url)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 405, "{method}");
-        assert_eq!(response.headers()["allow"], "GET, POST, OPTIONS", "{method}");
+        assert_eq!(
+            response.headers()["allow"],
+            "GET, POST, OPTIONS",
+            "{method}"
+        );
     }
     // A task that is triggered after them runs, and is the only one.
     world.run(&agent, "{}").await;
@@ -181,30 +238,71 @@ async fn any_page_may_trigger_and_send_a_key() {
         .request(Method::OPTIONS, &agent.url)
         .header("origin", "https://example.com")
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "content-type,idempotency-key")
+        .header(
+            "access-control-request-headers",
+            "content-type,idempotency-key",
+        )
         .send()
         .await
         .unwrap();
     assert_eq!(preflight.status(), 200);
     assert_eq!(preflight.headers()["access-control-allow-origin"], "*");
-    assert_eq!(preflight.headers()["access-control-allow-methods"], "GET,POST");
+    assert_eq!(
+        preflight.headers()["access-control-allow-methods"],
+        "GET,POST"
+    );
     assert_eq!(
         preflight.headers()["access-control-allow-headers"],
         "content-type,authorization,idempotency-key"
     );
-    let response = world.post(&agent, "{}").header("origin", "https://example.com").send().await.unwrap();
+    let response = world
+        .post(&agent, "{}")
+        .header("origin", "https://example.com")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
 }
 
 #[tokio::test]
 async fn an_unknown_address_is_refused_in_json() {
     let (world, agent, _) = world().await;
-    for path in ["/x", "/api", "/API/task_status", "/api/task_status/", "/api/webhooks/agents/"] {
-        let response = world.http.get(format!("{}{path}", world.url)).send().await.unwrap();
+    for path in [
+        "/x",
+        "/api",
+        "/API/task_status",
+        "/api/task_status/",
+        "/api/webhooks/agents/",
+    ] {
+        let response = world
+            .http
+            .get(format!("{}{path}", world.url))
+            .send()
+            .await
+            .unwrap();
         refused(response, 404).await;
     }
-    refused(world.http.post(format!("{}/", agent.url)).send().await.unwrap(), 404).await;
-    let health: Value =
-        world.http.get(format!("{}/api/health", world.url)).send().await.unwrap().json().await.unwrap();
-    assert_eq!(health, json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }));
+    refused(
+        world
+            .http
+            .post(format!("{}/", agent.url))
+            .send()
+            .await
+            .unwrap(),
+        404,
+    )
+    .await;
+    let health: Value = world
+        .http
+        .get(format!("{}/api/health", world.url))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        health,
+        json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") })
+    );
 }

@@ -13,6 +13,7 @@
 //! so with two such servers an agent delays a quarter of the agents and no others. A
 //! connection that another agent reuses stays with the group that opened it.
 
+mod addresses;
 mod private_hosts;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -69,8 +70,14 @@ struct Clocks {
 
 impl Egress {
     pub(crate) fn new(private_hosts: PrivateHosts) -> Result<Self, reqwest::Error> {
-        let current = Current { client: build(&private_hosts)?, built_at: Clocks::now() };
-        Ok(Self { current: Arc::new(Mutex::new(current)), private_hosts })
+        let current = Current {
+            client: build(&private_hosts)?,
+            built_at: Clocks::now(),
+        };
+        Ok(Self {
+            current: Arc::new(Mutex::new(current)),
+            private_hosts,
+        })
     }
 
     /// Returns a client for a call of this URL, without connections from before a freeze.
@@ -85,7 +92,12 @@ impl Egress {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.built_at.was_frozen_until(now) {
             match build(&self.private_hosts) {
-                Ok(client) => *current = Current { client, built_at: now },
+                Ok(client) => {
+                    *current = Current {
+                        client,
+                        built_at: now,
+                    }
+                }
                 Err(error) => tracing::error!(%error, "HTTP client not replaced after a freeze"),
             }
         }
@@ -95,7 +107,10 @@ impl Egress {
 
 impl Clocks {
     fn now() -> Self {
-        Self { wall: SystemTime::now(), monotonic: Instant::now() }
+        Self {
+            wall: SystemTime::now(),
+            monotonic: Instant::now(),
+        }
     }
 
     fn was_frozen_until(self, now: Self) -> bool {
@@ -134,7 +149,9 @@ pub(crate) async fn on_connection_threads<T: Send + 'static>(
     let [byte, ..] = hasher.finish().to_ne_bytes();
     let group = GROUPS.iter().cycle().nth(usize::from(byte));
     let threads = group.and_then(|group| group.get_or_init(start_threads).as_ref());
-    let Some(threads) = threads else { return request.await };
+    let Some(threads) = threads else {
+        return request.await;
+    };
     match AbortOnDropHandle::new(threads.spawn(request)).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
@@ -153,7 +170,9 @@ fn tls() -> ClientConfig {
         // Fails if it is already installed, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let certificates = sdk_http::trusted_certificates();
-        let mut config = ClientConfig::builder().with_root_certificates(certificates).with_no_client_auth();
+        let mut config = ClientConfig::builder()
+            .with_root_certificates(certificates)
+            .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config
     };
@@ -162,7 +181,11 @@ fn tls() -> ClientConfig {
 
 fn start_threads() -> Option<Runtime> {
     let mut threads = Builder::new_multi_thread();
-    threads.worker_threads(THREADS_OF_A_GROUP).thread_name("connections").enable_io().enable_time();
+    threads
+        .worker_threads(THREADS_OF_A_GROUP)
+        .thread_name("connections")
+        .enable_io()
+        .enable_time();
     // On other systems this would set the priority of the whole process.
     #[cfg(target_os = "linux")]
     threads.on_thread_start(|| {
@@ -170,7 +193,9 @@ fn start_threads() -> Option<Runtime> {
         let _ = rustix::process::setpriority_process(None, CONNECTION_NICENESS);
     });
     let started = threads.build();
-    started.inspect_err(|error| tracing::error!(%error, "connection threads not started")).ok()
+    started
+        .inspect_err(|error| tracing::error!(%error, "connection threads not started"))
+        .ok()
 }
 
 #[cfg(test)]
@@ -201,7 +226,10 @@ mod tests {
         assert!(before.was_frozen_until(before.after(600, 590)));
         assert!(!before.was_frozen_until(before.after(600, 600)));
         assert!(!before.was_frozen_until(before.after(1, 0)), "clocks drift");
-        assert!(!before.after(600, 0).was_frozen_until(before.after(0, 1)), "the clock was set back");
+        assert!(
+            !before.after(600, 0).was_frozen_until(before.after(0, 1)),
+            "the clock was set back"
+        );
     }
 
     /// A server that counts its connections and answers every request on them.
@@ -217,7 +245,9 @@ mod tests {
                     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
                     while let Some(Ok(line)) = lines.next() {
                         if line.is_empty() {
-                            (&stream).write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                            (&stream)
+                                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                                .unwrap();
                         }
                     }
                 });
@@ -231,7 +261,14 @@ mod tests {
         let (url, connections) = server();
         let egress = Egress::new(PrivateHosts::any()).unwrap();
         let now = Clocks::now();
-        let moments = [(0, 0, 1), (1, 1, 1), (600, 2, 2), (601, 3, 2), (603, 3, 2), (605, 3, 3)];
+        let moments = [
+            (0, 0, 1),
+            (1, 1, 1),
+            (600, 2, 2),
+            (601, 3, 2),
+            (603, 3, 2),
+            (605, 3, 3),
+        ];
         for (wall, monotonic, opened) in moments {
             let at = now.after(wall, monotonic);
             egress.client_at(at).get(&url).send().await.unwrap();
@@ -242,8 +279,8 @@ mod tests {
     #[tokio::test]
     async fn the_calls_of_an_agent_share_a_quarter_of_the_threads_for_connections() {
         let threads = async |agent| {
-            let calls =
-                (0..100).map(|_| on_connection_threads(Some(agent), async { thread::current().id() }));
+            let calls = (0..100)
+                .map(|_| on_connection_threads(Some(agent), async { thread::current().id() }));
             join_all(calls).await.into_iter().collect::<HashSet<_>>()
         };
         let mut all = HashSet::new();
@@ -252,6 +289,9 @@ mod tests {
             assert!(of_agent.len() <= THREADS_OF_A_GROUP);
             all.extend(of_agent);
         }
-        assert!((CONNECTION_GROUPS..=CONNECTION_GROUPS * THREADS_OF_A_GROUP).contains(&all.len()), "{all:?}");
+        assert!(
+            (CONNECTION_GROUPS..=CONNECTION_GROUPS * THREADS_OF_A_GROUP).contains(&all.len()),
+            "{all:?}"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The Anthropic Messages API (<https://docs.claude.com/en/api/messages>).
 
-use domain::{ChatMessage, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec};
+use domain::{
+    ChatMessage, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -39,7 +41,10 @@ fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
     // Some owners include the version in the URL, as for other providers.
     let url = endpoint(base.strip_suffix("/v1").unwrap_or(base), "v1/messages")?;
     let mut request = Request::json(url, &request_body(model_call));
-    request.headers.insert("anthropic-version", reqwest::header::HeaderValue::from_static(VERSION));
+    request.headers.insert(
+        "anthropic-version",
+        reqwest::header::HeaderValue::from_static(VERSION),
+    );
     match model_call.api_key {
         Some(key) => request.with_secret("x-api-key", key),
         None => Ok(request),
@@ -58,7 +63,10 @@ fn request_body(model_call: &ModelCall<'_>) -> Value {
         requested => (None, requested),
     };
     if let Some(schema) = enforced {
-        set("output_config", json!({ "format": { "type": "json_schema", "schema": schema } }));
+        set(
+            "output_config",
+            json!({ "format": { "type": "json_schema", "schema": schema } }),
+        );
     }
     // The API refuses blank text.
     let system = model_call.system_with(requested);
@@ -75,24 +83,35 @@ fn request_body(model_call: &ModelCall<'_>) -> Value {
 /// Whether the API accepts this schema as the format of answers. It refuses all others
 /// (<https://docs.claude.com/en/docs/build-with-claude/structured-outputs>).
 fn can_enforce(schema: &Value) -> bool {
-    let Some(fields) = schema.as_object() else { return false };
-    let is_object = fields.contains_key("properties") || fields.get("type") == Some(&"object".into());
+    let Some(fields) = schema.as_object() else {
+        return false;
+    };
+    let is_object =
+        fields.contains_key("properties") || fields.get("type") == Some(&"object".into());
     let is_closed = fields.get("additionalProperties") == Some(&Value::Bool(false));
     let each_can = |(keyword, value): (&String, &Value)| match keyword.as_str() {
-        "type" | "enum" | "const" | "required" | "title" | "description" | "default" | "$ref" => true,
+        "type" | "enum" | "const" | "required" | "title" | "description" | "default" | "$ref" => {
+            true
+        }
         "additionalProperties" => is_closed,
         "items" => can_enforce(value),
-        "properties" | "$defs" | "definitions" => {
-            value.as_object().is_some_and(|schemas| schemas.values().all(can_enforce))
-        }
-        "anyOf" | "allOf" => value.as_array().is_some_and(|schemas| schemas.iter().all(can_enforce)),
+        "properties" | "$defs" | "definitions" => value
+            .as_object()
+            .is_some_and(|schemas| schemas.values().all(can_enforce)),
+        "anyOf" | "allOf" => value
+            .as_array()
+            .is_some_and(|schemas| schemas.iter().all(can_enforce)),
         _ => false,
     };
     (is_closed || !is_object) && fields.iter().all(each_can)
 }
 
 fn tool_json(spec: &ToolSpec) -> Value {
-    let ToolSpec { name, description, parameters } = spec;
+    let ToolSpec {
+        name,
+        description,
+        parameters,
+    } = spec;
     json!({ "name": name, "description": description, "input_schema": parameters })
 }
 
@@ -112,18 +131,30 @@ fn message_json(message: &ChatMessage) -> Value {
 fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
     let text = (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }));
     let call = |call: &ToolCall| {
-        let ToolCall { id, name, arguments } = call;
+        let ToolCall {
+            id,
+            name,
+            arguments,
+        } = call;
         json!({ "type": "tool_use", "id": id, "name": name, "input": as_object(arguments) })
     };
     text.into_iter().chain(calls.iter().map(call)).collect()
 }
 
 fn call_id(block: &mut Value) -> Option<&mut Value> {
-    block.get("type").is_some_and(|kind| kind == "tool_use").then(|| block.get_mut("id"))?
+    block
+        .get("type")
+        .is_some_and(|kind| kind == "tool_use")
+        .then(|| block.get_mut("id"))?
 }
 
 fn tool_result_json(result: &ToolResult) -> Value {
-    let ToolResult { id, content, is_error, .. } = result;
+    let ToolResult {
+        id,
+        content,
+        is_error,
+        ..
+    } = result;
     json!({ "type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error })
 }
 
@@ -167,7 +198,12 @@ struct TokenCounts {
 }
 
 fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
-    let Reply { model, content, stop_reason, usage } = serde_json::from_slice(body)?;
+    let Reply {
+        model,
+        content,
+        stop_reason,
+        usage,
+    } = serde_json::from_slice(body)?;
     let content = content.into_items("content blocks")?;
     let mut reply = ModelReply {
         model,
@@ -204,7 +240,11 @@ impl Block<'_> {
                 let Some((id, name)) = parse_string(self.id).zip(parse_string(self.name)) else {
                     return Ok(None);
                 };
-                reply.calls.push(ToolCall { id, name, arguments: parse_arguments(self.input)? });
+                reply.calls.push(ToolCall {
+                    id,
+                    name,
+                    arguments: parse_arguments(self.input)?,
+                });
                 return Ok(Some(()));
             }
             // Blocks of tools that run at the provider, which we never offer, and redacted
@@ -228,9 +268,12 @@ fn parse_stop_reason(reason: Option<&str>) -> StopReason {
 
 impl TokenCounts {
     fn total_input(&self) -> u64 {
-        [self.cache_creation_input_tokens, self.cache_read_input_tokens]
-            .into_iter()
-            .flatten()
-            .fold(self.input_tokens, u64::saturating_add)
+        [
+            self.cache_creation_input_tokens,
+            self.cache_read_input_tokens,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.input_tokens, u64::saturating_add)
     }
 }

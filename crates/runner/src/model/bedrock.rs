@@ -16,9 +16,18 @@ use super::http::{Request, advise_on_fields};
 use super::{ModelCall, Models, Protocol, as_object, echoed_blocks, endpoint};
 
 /// All but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
-pub(super) const PROTOCOL: Protocol = Protocol { request, parse_reply, error_codes: ERROR_CODES, advice };
+pub(super) const PROTOCOL: Protocol = Protocol {
+    request,
+    parse_reply,
+    error_codes: ERROR_CODES,
+    advice,
+};
 
 /// The codes of Converse
 /// (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>)
@@ -78,10 +87,15 @@ fn request(models: &Models, model_call: &ModelCall<'_>) -> Result<Request, Fault
 fn sign(bedrock: &Bedrock, mut request: Request) -> Result<Request, Fault> {
     let headers = request.headers.iter();
     let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let signed = bedrock.sign(request.url.as_str(), headers, &request.body).map_err(|error| {
-        tracing::error!(error = error_chain(&error), "request to Bedrock not signed");
-        Fault::permanent(ErrorType::Internal, "The request to Bedrock could not be signed")
-    })?;
+    let signed = bedrock
+        .sign(request.url.as_str(), headers, &request.body)
+        .map_err(|error| {
+            tracing::error!(error = error_chain(&error), "request to Bedrock not signed");
+            Fault::permanent(
+                ErrorType::Internal,
+                "The request to Bedrock could not be signed",
+            )
+        })?;
     for (name, value) in signed {
         request = request.with_secret(name, &value)?;
     }
@@ -89,7 +103,8 @@ fn sign(bedrock: &Bedrock, mut request: Request) -> Result<Request, Fault> {
 }
 
 fn request_body(model_call: &ModelCall<'_>) -> Value {
-    let mut messages = vec![json!({ "role": "user", "content": [{ "text": model_call.payload.as_json() }] })];
+    let mut messages =
+        vec![json!({ "role": "user", "content": [{ "text": model_call.payload.as_json() }] })];
     messages.extend(model_call.messages.iter().map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
@@ -101,15 +116,25 @@ fn request_body(model_call: &ModelCall<'_>) -> Value {
         set("system", json!([{ "text": system }]));
     }
     set("messages", messages.into());
-    set("inferenceConfig", json!({ "maxTokens": model_call.max_output_tokens }));
+    set(
+        "inferenceConfig",
+        json!({ "maxTokens": model_call.max_output_tokens }),
+    );
     if !model_call.tools.is_empty() {
-        set("toolConfig", json!({ "tools": model_call.tools.iter().map(tool_json).collect::<Vec<_>>() }));
+        set(
+            "toolConfig",
+            json!({ "tools": model_call.tools.iter().map(tool_json).collect::<Vec<_>>() }),
+        );
     }
     body.into()
 }
 
 fn tool_json(spec: &ToolSpec) -> Value {
-    let ToolSpec { name, description, parameters } = spec;
+    let ToolSpec {
+        name,
+        description,
+        parameters,
+    } = spec;
     json!({ "toolSpec": { "name": name, "description": description, "inputSchema": { "json": parameters } } })
 }
 
@@ -129,7 +154,11 @@ fn message_json(message: &ChatMessage) -> Value {
 fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
     let text = (!text.trim().is_empty()).then(|| json!({ "text": text }));
     let call = |call: &ToolCall| {
-        let ToolCall { id, name, arguments } = call;
+        let ToolCall {
+            id,
+            name,
+            arguments,
+        } = call;
         json!({ "toolUse": { "toolUseId": id, "name": name, "input": as_object(arguments) } })
     };
     text.into_iter().chain(calls.iter().map(call)).collect()
@@ -141,7 +170,11 @@ fn call_id(block: &mut Value) -> Option<&mut Value> {
 
 /// Not every model accepts a status, so only failures have one.
 fn tool_result_json(result: &ToolResult) -> Value {
-    let text = if result.content.trim().is_empty() { "(nothing)" } else { &result.content };
+    let text = if result.content.trim().is_empty() {
+        "(nothing)"
+    } else {
+        &result.content
+    };
     let mut json = json!({ "toolUseId": result.id, "content": [{ "text": text }] });
     if let (true, Some(fields)) = (result.is_error, json.as_object_mut()) {
         fields.insert("status".to_owned(), "error".into());
@@ -215,11 +248,21 @@ struct TokenCounts {
 
 /// The reply does not contain the name of the model.
 fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
-    let Reply { output, stop_reason, usage } = serde_json::from_slice(body)?;
-    let cached = [usage.cache_read_input_tokens, usage.cache_write_input_tokens];
+    let Reply {
+        output,
+        stop_reason,
+        usage,
+    } = serde_json::from_slice(body)?;
+    let cached = [
+        usage.cache_read_input_tokens,
+        usage.cache_write_input_tokens,
+    ];
     let mut reply = ModelReply {
         stop: parse_stop_reason(stop_reason.as_deref()),
-        input_tokens: cached.into_iter().flatten().fold(usage.input_tokens, u64::saturating_add),
+        input_tokens: cached
+            .into_iter()
+            .flatten()
+            .fold(usage.input_tokens, u64::saturating_add),
         output_tokens: usage.output_tokens,
         ..ModelReply::default()
     };
@@ -242,12 +285,27 @@ fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
 
 impl Block<'_> {
     fn add_to(self, reply: &mut ModelReply) -> Result<(), ReplyError> {
-        let Self { text, tool_use, reasoning_content } = self;
+        let Self {
+            text,
+            tool_use,
+            reasoning_content,
+        } = self;
         reply.text.push_str(text.as_deref().unwrap_or_default());
         let reasoning = reasoning_content.and_then(|reasoning| reasoning.reasoning_text);
-        reply.thought.extend(reasoning.map(|reasoning| reasoning.text));
-        if let Some(ToolUse { tool_use_id, name, input }) = tool_use {
-            reply.calls.push(ToolCall { id: tool_use_id, name, arguments: parse_arguments(input)? });
+        reply
+            .thought
+            .extend(reasoning.map(|reasoning| reasoning.text));
+        if let Some(ToolUse {
+            tool_use_id,
+            name,
+            input,
+        }) = tool_use
+        {
+            reply.calls.push(ToolCall {
+                id: tool_use_id,
+                name,
+                arguments: parse_arguments(input)?,
+            });
         }
         Ok(())
     }

@@ -49,7 +49,10 @@ impl<T, const MOST: usize> AtMost<T, MOST> {
 
 impl<T, const MOST: usize> Default for AtMost<T, MOST> {
     fn default() -> Self {
-        Self { items: Vec::new(), has_more: false }
+        Self {
+            items: Vec::new(),
+            has_more: false,
+        }
     }
 }
 
@@ -73,7 +76,12 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for FirstItems<T,
         while items.len() < MOST {
             match list.next_element()? {
                 Some(item) => items.push(item),
-                None => return Ok(AtMost { items, has_more: false }),
+                None => {
+                    return Ok(AtMost {
+                        items,
+                        has_more: false,
+                    });
+                }
             }
         }
         let mut has_more = false;
@@ -91,7 +99,9 @@ pub(super) fn parse_string(field: Option<&RawValue>) -> Option<String> {
 /// The arguments of a call as text. Most servers send a string that contains JSON, some send
 /// the JSON itself. They are parsed when the call is made.
 pub(super) fn parse_arguments(field: Option<&RawValue>) -> Result<String, ReplyError> {
-    let Some(field) = field else { return Ok(String::new()) };
+    let Some(field) = field else {
+        return Ok(String::new());
+    };
     let text = parse_string(Some(field)).unwrap_or_else(|| field.get().to_owned());
     match count_json_values(text.as_bytes()) > MAX_JSON_VALUES {
         true => Err(too_many_values("the arguments of a tool call")),
@@ -102,12 +112,22 @@ pub(super) fn parse_arguments(field: Option<&RawValue>) -> Result<String, ReplyE
 /// JSON that goes back to the provider unchanged.
 pub(super) fn parse_echo(parts: &[&RawValue]) -> Result<Vec<Value>, ReplyError> {
     if parts.iter().map(|part| part.get().len()).sum::<usize>() > MAX_ECHO_BYTES {
-        return Err(ReplyError::MoreThan("4 MiB in a message that it signs".to_owned()));
+        return Err(ReplyError::MoreThan(
+            "4 MiB in a message that it signs".to_owned(),
+        ));
     }
-    if parts.iter().map(|part| count_json_values(part.get().as_bytes())).sum::<usize>() > MAX_JSON_VALUES {
+    if parts
+        .iter()
+        .map(|part| count_json_values(part.get().as_bytes()))
+        .sum::<usize>()
+        > MAX_JSON_VALUES
+    {
         return Err(too_many_values("a message that it signs"));
     }
-    Ok(parts.iter().map(|part| serde_json::from_str(part.get())).collect::<Result<_, _>>()?)
+    Ok(parts
+        .iter()
+        .map(|part| serde_json::from_str(part.get()))
+        .collect::<Result<_, _>>()?)
 }
 
 fn too_many_values(place: &str) -> ReplyError {
@@ -138,10 +158,16 @@ mod tests {
         assert_eq!(read("null"), "");
         let long = serde_json::value::to_raw_value(&"x".repeat(3_000_000)).unwrap();
         assert_eq!(parse_arguments(Some(&long)).unwrap().len(), 3_000_000);
-        for many in [vec!["[0]"; 10_001].join(","), vec![r"\u005b0]"; 10_001].join(",")] {
+        for many in [
+            vec!["[0]"; 10_001].join(","),
+            vec![r"\u005b0]"; 10_001].join(","),
+        ] {
             for json in [format!("[{many}]"), format!("\"[{many}]\"")] {
                 if let Ok(raw) = serde_json::from_str::<&RawValue>(&json) {
-                    assert!(matches!(parse_arguments(Some(raw)), Err(ReplyError::MoreThan(_))));
+                    assert!(matches!(
+                        parse_arguments(Some(raw)),
+                        Err(ReplyError::MoreThan(_))
+                    ));
                 }
             }
         }
@@ -152,9 +178,15 @@ mod tests {
         let part = |json: String| RawValue::from_string(json).unwrap();
         let text = part(format!("\"{}\"", "x".repeat(3 * 1024 * 1024)));
         assert_eq!(parse_echo(&[&text]).unwrap().len(), 1);
-        assert!(matches!(parse_echo(&[&text, &text]), Err(ReplyError::MoreThan(_))));
+        assert!(matches!(
+            parse_echo(&[&text, &text]),
+            Err(ReplyError::MoreThan(_))
+        ));
         let many = part(format!("[{}0]", "0,".repeat(12_000)));
         assert_eq!(parse_echo(&[&many]).unwrap().len(), 1);
-        assert!(matches!(parse_echo(&[&many, &many]), Err(ReplyError::MoreThan(_))));
+        assert!(matches!(
+            parse_echo(&[&many, &many]),
+            Err(ReplyError::MoreThan(_))
+        ));
     }
 }

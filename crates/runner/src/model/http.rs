@@ -23,7 +23,13 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where OpenAI, Anthropic, AWS and Google put the error code. A proxy may use the form of
 /// another provider.
-const ERROR_FIELDS: [&str; 5] = ["/error/code", "/error/type", "/__type", "/code", "/error/status"];
+const ERROR_FIELDS: [&str; 5] = [
+    "/error/code",
+    "/error/type",
+    "/__type",
+    "/code",
+    "/error/status",
+];
 
 pub(super) struct Request {
     pub(super) url: Url,
@@ -33,8 +39,13 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn json(url: Url, body: &Value) -> Self {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        Self { url, headers, body: write_json(body) }
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Self {
+            url,
+            headers,
+            body: write_json(body),
+        }
     }
 
     /// Adds a header that is not shown in logs.
@@ -77,9 +88,15 @@ impl io::Write for ByteCounter {
 
 /// Sends a request once and returns the body of a 2xx response. The caller decides on
 /// retries.
-pub(super) async fn post(egress: &Egress, protocol: &Protocol, request: Request) -> Result<Vec<u8>, Fault> {
+pub(super) async fn post(
+    egress: &Egress,
+    protocol: &Protocol,
+    request: Request,
+) -> Result<Vec<u8>, Fault> {
     let Request { url, headers, body } = request;
-    let client = egress.client_for(&url).map_err(|refused| address_fault(&refused))?;
+    let client = egress
+        .client_for(&url)
+        .map_err(|refused| address_fault(&refused))?;
     let request = client.post(url).headers(headers).body(body);
     let response = on_connection_threads(RunMemory::current().agent(), request.send()).await;
     let response = response.map_err(connection_fault)?;
@@ -113,7 +130,10 @@ async fn read_body(mut response: Response, most: usize) -> Result<Vec<u8>, Fault
 /// The address is logged, but not shown in the task.
 fn address_fault(refused: &RefusedAddress) -> Fault {
     tracing::error!(%refused, "call to a model refused");
-    Fault::permanent(ErrorType::InvalidAgent, "The address of the agent's model is not allowed here")
+    Fault::permanent(
+        ErrorType::InvalidAgent,
+        "The address of the agent's model is not allowed here",
+    )
 }
 
 /// Connection errors are transient, unless the address is refused.
@@ -123,7 +143,11 @@ fn connection_fault(error: reqwest::Error) -> Fault {
     }
     let server = error.url().map(|url| url.origin().ascii_serialization());
     let is_connect = error.is_connect();
-    tracing::warn!(server, error = error_chain(&error.without_url()), "call to a model failed");
+    tracing::warn!(
+        server,
+        error = error_chain(&error.without_url()),
+        "call to a model failed"
+    );
     let message = match is_connect {
         true => "The model provider could not be reached",
         false => "The connection to the model provider broke",
@@ -138,7 +162,12 @@ async fn read_refusal(protocol: &Protocol, response: Response) -> Fault {
     let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
     let reason = error_code(&headers, &body);
     let listed = reason.as_deref().map(loggable_code);
-    tracing::warn!(server, status = status.as_u16(), reason = listed, "model provider returned an error");
+    tracing::warn!(
+        server,
+        status = status.as_u16(),
+        reason = listed,
+        "model provider returned an error"
+    );
     refusal_fault(protocol, status, &headers, reason.as_deref())
 }
 
@@ -163,10 +192,15 @@ fn refusal_fault(
     ) || status.is_server_error();
     if is_transient {
         let failure = Failure::transient(ErrorType::ModelError, message).logged_as(logged);
-        return Fault::Transient { failure, retry_after: retry_after(headers) };
+        return Fault::Transient {
+            failure,
+            retry_after: retry_after(headers),
+        };
     }
     let advice = (protocol.advice)(status, code);
-    Fault::Permanent(Failure::permanent(ErrorType::ModelError, message + advice).logged_as(logged + advice))
+    Fault::Permanent(
+        Failure::permanent(ErrorType::ModelError, message + advice).logged_as(logged + advice),
+    )
 }
 
 /// The advice for a provider that is called at `base_url` with `api_key`.
@@ -180,20 +214,32 @@ pub(super) const fn advise_on_fields(status: StatusCode, _: &str) -> &'static st
 
 /// Whole seconds (RFC 9110 section 10.2.3). The form with a date is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds))
 }
 
 /// The provider's error code, which consists of letters. Never its error message, which may
 /// quote the prompt or the payload.
 fn error_code(headers: &HeaderMap, body: &[u8]) -> Option<String> {
-    let header = headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    let header = headers
+        .get("x-amzn-errortype")
+        .and_then(|value| value.to_str().ok());
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let in_body = ERROR_FIELDS.iter().find_map(|field| body.pointer(field).and_then(Value::as_str));
+    let in_body = ERROR_FIELDS
+        .iter()
+        .find_map(|field| body.pointer(field).and_then(Value::as_str));
     // AWS may wrap the code: `namespace#Code:url`.
     let code = header.or(in_body)?.rsplit('#').next()?.split(':').next()?;
-    let is_code =
-        (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let is_code = (1..=64).contains(&code.len())
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     is_code.then(|| code.to_owned())
 }
 
@@ -222,18 +268,33 @@ mod tests {
                 r#"{"error":{"code":429,"message":"secret","status":"RESOURCE_EXHAUSTED"}}"#,
                 "RESOURCE_EXHAUSTED",
             ),
-            (r#"{"__type":"com.amazon.coral#ThrottlingException:http://x/"}"#, "ThrottlingException"),
+            (
+                r#"{"__type":"com.amazon.coral#ThrottlingException:http://x/"}"#,
+                "ThrottlingException",
+            ),
         ] {
-            assert_eq!(error_code(&none, body.as_bytes()).as_deref(), Some(code), "{body}");
+            assert_eq!(
+                error_code(&none, body.as_bytes()).as_deref(),
+                Some(code),
+                "{body}"
+            );
         }
-        for body in [r#"{"error":{"code":"your prompt is bad"}}"#, r#"{"error":"x"}"#, "<html>", ""] {
+        for body in [
+            r#"{"error":{"code":"your prompt is bad"}}"#,
+            r#"{"error":"x"}"#,
+            "<html>",
+            "",
+        ] {
             assert_eq!(error_code(&none, body.as_bytes()), None, "{body}");
         }
         let headers = HeaderMap::from_iter([(
             reqwest::header::HeaderName::from_static("x-amzn-errortype"),
             HeaderValue::from_static("AccessDeniedException:http://internal/"),
         )]);
-        assert_eq!(error_code(&headers, b"").as_deref(), Some("AccessDeniedException"));
+        assert_eq!(
+            error_code(&headers, b"").as_deref(),
+            Some("AccessDeniedException")
+        );
     }
 
     #[test]
@@ -261,9 +322,16 @@ mod tests {
             Fault::Permanent(failure) => failure.message,
             Fault::Transient { .. } => panic!("a transient error"),
         };
-        for status in [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST] {
+        for status in [
+            StatusCode::FORBIDDEN,
+            StatusCode::NOT_FOUND,
+            StatusCode::BAD_REQUEST,
+        ] {
             let advice = message(&bedrock::PROTOCOL, status);
-            assert!(!advice.contains("api_key") && !advice.contains("base_url"), "{advice}");
+            assert!(
+                !advice.contains("api_key") && !advice.contains("base_url"),
+                "{advice}"
+            );
             assert!(advice.contains(": check"), "{advice}");
         }
         assert!(message(&openai::PROTOCOL, StatusCode::FORBIDDEN).contains("api_key"));

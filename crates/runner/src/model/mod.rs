@@ -10,8 +10,8 @@ mod openai;
 use std::borrow::Cow;
 
 use domain::{
-    ChatMessage, ErrorType, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload, Provider, ToolCall,
-    ToolSpec, Usage, count_json_values, parse_foreign_json,
+    ChatMessage, ErrorType, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload, Provider,
+    ToolCall, ToolSpec, Usage, count_json_values, parse_foreign_json,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -81,7 +81,11 @@ pub(crate) struct ModelCall<'a> {
 impl ModelCall<'_> {
     fn base_url(&self) -> &str {
         let default = self.model.provider.info().default_base_url;
-        self.model.base_url.as_deref().or(default).unwrap_or_default()
+        self.model
+            .base_url
+            .as_deref()
+            .or(default)
+            .unwrap_or_default()
     }
 
     /// The system message, with a request to match this schema. For providers that cannot
@@ -101,7 +105,11 @@ impl Models {
     /// Clients that reach public hosts and these private hosts.
     pub fn new(private_hosts: PrivateHosts) -> Result<Self, ModelsError> {
         let egress = Egress::new(private_hosts)?;
-        Ok(Self { egress, bedrock: None, memory: MemoryBudget::local() })
+        Ok(Self {
+            egress,
+            bedrock: None,
+            memory: MemoryBudget::local(),
+        })
     }
 
     /// Replaces the memory budget of the local server.
@@ -141,7 +149,10 @@ impl Models {
     pub(crate) async fn call_model(&self, model_call: &ModelCall<'_>) -> Result<ModelReply, Fault> {
         let provider = model_call.model.provider;
         let Some(protocol) = protocol(provider) else {
-            return Err(Fault::permanent(ErrorType::InvalidAgent, "The agent has no model"));
+            return Err(Fault::permanent(
+                ErrorType::InvalidAgent,
+                "The agent has no model",
+            ));
         };
         let request = (protocol.request)(self, model_call)?;
         let body = http::post(&self.egress, protocol, request).await?;
@@ -150,7 +161,9 @@ impl Models {
             reply.model = model_call.model.name.clone().unwrap_or_default();
         }
         // The name is stored in records and shown in lists.
-        reply.model.truncate(reply.model.floor_char_boundary(Usage::LONGEST_NAME));
+        reply
+            .model
+            .truncate(reply.model.floor_char_boundary(Usage::LONGEST_NAME));
         Ok(reply)
     }
 }
@@ -159,10 +172,15 @@ impl Models {
 async fn parse_within_budget(provider: Provider, body: Vec<u8>) -> Result<ModelReply, Fault> {
     let memory = RunMemory::current();
     let bytes = body.len();
-    let counted = memory.off_workers(bytes, move || (count_json_values(&body), body)).await;
+    let counted = memory
+        .off_workers(bytes, move || (count_json_values(&body), body))
+        .await;
     let (values, body) = counted.map_err(not_parsed)?;
     memory.before_storing(bytes, values).await;
-    memory.off_workers(bytes, move || parse_reply(provider, &body)).await.map_err(not_parsed)?
+    memory
+        .off_workers(bytes, move || parse_reply(provider, &body))
+        .await
+        .map_err(not_parsed)?
 }
 
 /// An error in our own code.
@@ -174,11 +192,14 @@ fn not_parsed(error: JoinError) -> Fault {
 /// Parses a model's reply, the body of a 200 response. It may be any bytes. Only known fields
 /// are stored, each within its limit.
 pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault> {
-    let parsed =
-        protocol(provider).ok_or(ReplyError::NotAReply).and_then(|protocol| (protocol.parse_reply)(body));
+    let parsed = protocol(provider)
+        .ok_or(ReplyError::NotAReply)
+        .and_then(|protocol| (protocol.parse_reply)(body));
     parsed.map_err(|error| {
         let message = match error {
-            ReplyError::NotAReply => "The model provider returned an unexpected response".to_owned(),
+            ReplyError::NotAReply => {
+                "The model provider returned an unexpected response".to_owned()
+            }
             ReplyError::MoreThan(bound) => format!("The model provider returned more than {bound}"),
         };
         Fault::permanent(ErrorType::ModelError, message)
@@ -187,8 +208,12 @@ pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault>
 
 /// `path` below the agent's base URL.
 fn endpoint(base: &str, path: &str) -> Result<Url, Fault> {
-    Url::parse(&format!("{}/{path}", base.trim_end_matches('/')))
-        .map_err(|_| Fault::permanent(ErrorType::InvalidAgent, "The agent's model.base_url is not a URL"))
+    Url::parse(&format!("{}/{path}", base.trim_end_matches('/'))).map_err(|_| {
+        Fault::permanent(
+            ErrorType::InvalidAgent,
+            "The agent's model.base_url is not a URL",
+        )
+    })
 }
 
 /// The arguments as the object that some protocols require. Invalid arguments become an empty
@@ -223,7 +248,9 @@ mod tests {
 
     fn refusal(provider: Provider, body: &str) -> String {
         match parse_reply(provider, body.as_bytes()) {
-            Err(Fault::Permanent(failure)) if failure.kind == ErrorType::ModelError => failure.message,
+            Err(Fault::Permanent(failure)) if failure.kind == ErrorType::ModelError => {
+                failure.message
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -233,20 +260,29 @@ mod tests {
         let arrays = format!("[{}0]", "[0],".repeat(MAX_JSON_VALUES / 2));
         let openai = |message: String| format!(r#"{{"choices":[{{"message":{message}}}]}}"#);
         let anthropic = |block: String| format!(r#"{{"content":[{block}]}}"#);
-        let bedrock = |block: String| format!(r#"{{"output":{{"message":{{"content":[{block}]}}}}}}"#);
+        let bedrock =
+            |block: String| format!(r#"{{"output":{{"message":{{"content":[{block}]}}}}}}"#);
         let arguments = "20000 JSON values in the arguments of a tool call";
         let signed = "20000 JSON values in a message that it signs";
         let blocks = || format!("{}{{}}", "{},".repeat(4096));
         for (provider, body, bound) in [
             (
                 Provider::Openai,
-                openai(format!(r#"{{"tool_calls":[{{"function":{{"name":"t","arguments":{arrays}}}}}]}}"#)),
+                openai(format!(
+                    r#"{{"tool_calls":[{{"function":{{"name":"t","arguments":{arrays}}}}}]}}"#
+                )),
                 arguments,
             ),
-            (Provider::Openai, openai(format!(r#"{{"reasoning_details":{arrays}}}"#)), signed),
+            (
+                Provider::Openai,
+                openai(format!(r#"{{"reasoning_details":{arrays}}}"#)),
+                signed,
+            ),
             (
                 Provider::Anthropic,
-                anthropic(format!(r#"{{"type":"tool_use","id":"i","name":"t","input":{arrays}}}"#)),
+                anthropic(format!(
+                    r#"{{"type":"tool_use","id":"i","name":"t","input":{arrays}}}"#
+                )),
                 arguments,
             ),
             (
@@ -254,16 +290,29 @@ mod tests {
                 anthropic(format!(r#"{{"type":"redacted_thinking","data":{arrays}}}"#)),
                 signed,
             ),
-            (Provider::Anthropic, anthropic(blocks()), "4096 content blocks"),
+            (
+                Provider::Anthropic,
+                anthropic(blocks()),
+                "4096 content blocks",
+            ),
             (
                 Provider::Bedrock,
-                bedrock(format!(r#"{{"toolUse":{{"toolUseId":"i","name":"t","input":{arrays}}}}}"#)),
+                bedrock(format!(
+                    r#"{{"toolUse":{{"toolUseId":"i","name":"t","input":{arrays}}}}}"#
+                )),
                 arguments,
             ),
-            (Provider::Bedrock, bedrock(format!(r#"{{"reasoningContent":{{"data":{arrays}}}}}"#)), signed),
+            (
+                Provider::Bedrock,
+                bedrock(format!(r#"{{"reasoningContent":{{"data":{arrays}}}}}"#)),
+                signed,
+            ),
             (Provider::Bedrock, bedrock(blocks()), "4096 content blocks"),
         ] {
-            assert_eq!(refusal(provider, &body), format!("The model provider returned more than {bound}"));
+            assert_eq!(
+                refusal(provider, &body),
+                format!("The model provider returned more than {bound}")
+            );
         }
     }
 
@@ -289,18 +338,26 @@ mod tests {
             ),
         ] {
             let reply = parse_reply(provider, body.as_bytes()).unwrap();
-            assert_eq!((reply.text.as_str(), reply.stop), ("A.", domain::StopReason::Stop), "{provider:?}");
+            assert_eq!(
+                (reply.text.as_str(), reply.stop),
+                ("A.", domain::StopReason::Stop),
+                "{provider:?}"
+            );
             assert_eq!(reply.echo, None, "{provider:?}");
         }
     }
 
     #[test]
     fn what_a_provider_signs_is_stored_unchanged() {
-        let thinking = json!({ "type": "thinking", "thinking": "Hm.", "signature": "s", "zz": [1.50] });
+        let thinking =
+            json!({ "type": "thinking", "thinking": "Hm.", "signature": "s", "zz": [1.50] });
         let call = json!({ "type": "tool_use", "id": "i", "name": "t", "input": null });
         let body = json!({ "content": [thinking, call] }).to_string();
         let reply = parse_reply(Provider::Anthropic, body.as_bytes()).unwrap();
         assert_eq!(reply.echo, Some(json!({ "anthropic": [thinking, call] })));
-        assert_eq!((reply.thought.as_str(), reply.calls[0].arguments.as_str()), ("Hm.", ""));
+        assert_eq!(
+            (reply.thought.as_str(), reply.calls[0].arguments.as_str()),
+            ("Hm.", "")
+        );
     }
 }

@@ -120,13 +120,20 @@ fn request_body(url: &Url, model_call: &ModelCall<'_>) -> Value {
     }
     if let Some(schema) = model_call.schema {
         let schema = json!({ "name": "answer", "schema": schema });
-        set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
+        set(
+            "response_format",
+            json!({ "type": "json_schema", "json_schema": schema }),
+        );
     }
     body.into()
 }
 
 fn tool_json(spec: &ToolSpec) -> Value {
-    let ToolSpec { name, description, parameters } = spec;
+    let ToolSpec {
+        name,
+        description,
+        parameters,
+    } = spec;
     json!({
         "type": "function",
         "function": { "name": name, "description": description, "parameters": parameters },
@@ -175,7 +182,10 @@ fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     };
     match completion.choices.items.into_iter().next() {
         Some(choice) => choice.into_reply(reply),
-        None => Ok(ModelReply { stop: StopReason::Broken, ..reply }),
+        None => Ok(ModelReply {
+            stop: StopReason::Broken,
+            ..reply
+        }),
     }
 }
 
@@ -253,10 +263,24 @@ impl Choice<'_> {
             _ => StopReason::Stop,
         };
         let echo = message.echo()?;
-        let thought = parse_string(message.reasoning_content).or(message.reasoning).unwrap_or_default();
-        let calls = message.tool_calls.unwrap_or_default().items.into_iter().map(ToolCall::into_call);
+        let thought = parse_string(message.reasoning_content)
+            .or(message.reasoning)
+            .unwrap_or_default();
+        let calls = message
+            .tool_calls
+            .unwrap_or_default()
+            .items
+            .into_iter()
+            .map(ToolCall::into_call);
         let calls = calls.collect::<Result<_, _>>()?;
-        Ok(ModelReply { text: message.content.unwrap_or_default(), thought, calls, echo, stop, ..reply })
+        Ok(ModelReply {
+            text: message.content.unwrap_or_default(),
+            thought,
+            calls,
+            echo,
+            stop,
+            ..reply
+        })
     }
 }
 
@@ -264,10 +288,14 @@ impl Message<'_> {
     /// The fields that must go back to the server with the tool calls of a message. DeepSeek
     /// requires the reasoning, OpenRouter the reasoning with signatures.
     fn echo(&self) -> Result<Option<Value>, ReplyError> {
-        let fields =
-            [("reasoning_content", self.reasoning_content), ("reasoning_details", self.reasoning_details)];
-        let (names, values): (Vec<_>, Vec<_>) =
-            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).unzip();
+        let fields = [
+            ("reasoning_content", self.reasoning_content),
+            ("reasoning_details", self.reasoning_details),
+        ];
+        let (names, values): (Vec<_>, Vec<_>) = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .unzip();
         if names.is_empty() {
             return Ok(None);
         }
@@ -278,7 +306,14 @@ impl Message<'_> {
 
 impl ToolCall<'_> {
     fn into_call(self) -> Result<domain::ToolCall, ReplyError> {
-        let Function { name, arguments: written } = self.function;
-        Ok(domain::ToolCall { id: self.id.unwrap_or_default(), name, arguments: parse_arguments(written)? })
+        let Function {
+            name,
+            arguments: written,
+        } = self.function;
+        Ok(domain::ToolCall {
+            id: self.id.unwrap_or_default(),
+            name,
+            arguments: parse_arguments(written)?,
+        })
     }
 }

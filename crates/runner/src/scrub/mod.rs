@@ -9,6 +9,7 @@
 //! in two parts.
 
 mod reply;
+mod search;
 mod units;
 
 #[cfg(test)]
@@ -19,7 +20,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use units::{UnitReader, begins_escape};
+use search::{MatchResult, Search};
+use units::begins_escape;
 
 /// Replaces a secret.
 const MARK: &str = "[secret]";
@@ -29,15 +31,14 @@ const SHORTEST_SECRET: usize = 6;
 const SHORTEST_WORD: usize = 12;
 /// A shorter beginning of a secret, where a text was cut, reveals nothing.
 const SHORTEST_PREFIX: usize = 4;
-/// Most interpretations of a text that are followed at a time.
-const MAX_PLACES: usize = 64;
-/// An escape at the end of a text that was cut may lack this many bytes.
-const LONGEST_ESCAPE: usize = 64;
 
 /// Local model servers accept any key, and their documentation suggests words such as `ollama`
 /// or `lm-studio`. Removing such a word would garble answers that mention it.
 fn is_placeholder(secret: &[u8]) -> bool {
-    secret.len() < SHORTEST_WORD && secret.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
+    secret.len() < SHORTEST_WORD
+        && secret
+            .iter()
+            .all(|byte| byte.is_ascii_alphabetic() || *byte == b'-')
 }
 
 /// What can begin at a byte.
@@ -58,7 +59,9 @@ pub struct SecretScrubber {
 /// Does not show the secrets.
 impl fmt::Debug for SecretScrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretScrubber").field("secrets", &self.secrets.len()).finish()
+        f.debug_struct("SecretScrubber")
+            .field("secrets", &self.secrets.len())
+            .finish()
     }
 }
 
@@ -76,20 +79,13 @@ pub(crate) enum TextEnd {
     Cut,
 }
 
-/// How far a text matches a secret. The longest match is the greatest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum MatchResult {
-    NotFound,
-    /// The text ended after this many bytes of the secret.
-    RanOut(usize),
-    /// The whole secret, which ends here.
-    Found(usize),
-}
-
 impl SecretScrubber {
     /// A scrubber for these values. For `Bearer x` it also removes `x` alone.
     pub fn new<'s>(values: impl IntoIterator<Item = &'s str>) -> Self {
-        let mut scrubber = Self { secrets: Vec::new(), classes: [NOTHING; 256] };
+        let mut scrubber = Self {
+            secrets: Vec::new(),
+            classes: [NOTHING; 256],
+        };
         for value in values {
             scrubber.add(value);
         }
@@ -105,7 +101,9 @@ impl SecretScrubber {
         let value = value.trim();
         self.add_whole(value);
         if let Some((scheme, credentials)) = value.split_once(' ')
-            && scheme.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
             && !credentials.contains(' ')
         {
             self.add_whole(credentials);
@@ -113,8 +111,14 @@ impl SecretScrubber {
     }
 
     fn add_whole(&mut self, secret: &str) {
-        let secret: Box<[u8]> = secret.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
-        let is_in_mark = MARK.as_bytes().windows(secret.len().max(1)).any(|part| *part == *secret);
+        let secret: Box<[u8]> = secret
+            .bytes()
+            .map(|byte| byte.to_ascii_lowercase())
+            .collect();
+        let is_in_mark = MARK
+            .as_bytes()
+            .windows(secret.len().max(1))
+            .any(|part| *part == *secret);
         if secret.len() < SHORTEST_SECRET
             || is_placeholder(&secret)
             || is_in_mark
@@ -127,7 +131,11 @@ impl SecretScrubber {
             if let Some(class) = self.classes.get_mut(usize::from(byte)) {
                 *class |= if begins_secret { SECRET } else { NOTHING };
                 // A plus is a space in a form, and secrets do not begin with a space.
-                *class |= if begins_escape(byte) && byte != b'+' { ESCAPE } else { NOTHING };
+                *class |= if begins_escape(byte) && byte != b'+' {
+                    ESCAPE
+                } else {
+                    NOTHING
+                };
             }
         }
         self.secrets.push(secret);
@@ -167,7 +175,11 @@ impl SecretScrubber {
         let mut shown = text.len();
         let mut search = Search::new(text);
         for (start, &byte) in text.iter().enumerate() {
-            let class = self.classes.get(usize::from(byte)).copied().unwrap_or_default();
+            let class = self
+                .classes
+                .get(usize::from(byte))
+                .copied()
+                .unwrap_or_default();
             if class == NOTHING {
                 continue;
             }
@@ -176,7 +188,9 @@ impl SecretScrubber {
                     Some(last) if last.end > start => last.end = last.end.max(found),
                     _ => spans.push(start..found),
                 },
-                MatchResult::RanOut(matched) if end == TextEnd::Cut && matched >= SHORTEST_PREFIX => {
+                MatchResult::RanOut(matched)
+                    if end == TextEnd::Cut && matched >= SHORTEST_PREFIX =>
+                {
                     shown = shown.min(start);
                 }
                 MatchResult::RanOut(_) | MatchResult::NotFound => {}
@@ -194,11 +208,19 @@ impl SecretScrubber {
     }
 
     /// The longest match that begins here.
-    fn longest_at(&self, search: &mut Search<'_>, start: usize, byte: u8, class: u8) -> MatchResult {
+    fn longest_at(
+        &self,
+        search: &mut Search<'_>,
+        start: usize,
+        byte: u8,
+        class: u8,
+    ) -> MatchResult {
         let mut longest = MatchResult::NotFound;
         let mut try_unit = |search: &mut Search<'_>, byte: u8, end: usize| {
             for secret in &self.secrets {
-                let Some((first, rest)) = secret.split_first() else { continue };
+                let Some((first, rest)) = secret.split_first() else {
+                    continue;
+                };
                 if *first == byte {
                     longest = longest.max(search.follow(end, rest));
                 }
@@ -208,77 +230,11 @@ impl SecretScrubber {
             try_unit(search, byte.to_ascii_lowercase(), start + 1);
         } else {
             let units = search.reader.read_units(start);
-            units.iter().for_each(|unit| try_unit(search, unit.byte, unit.end(start)));
+            units
+                .iter()
+                .for_each(|unit| try_unit(search, unit.byte, unit.end(start)));
         }
         longest
-    }
-}
-
-/// The search of one text, with the positions that are followed.
-struct Search<'t> {
-    reader: UnitReader<'t>,
-    places: Vec<usize>,
-    next: Vec<usize>,
-}
-
-impl<'t> Search<'t> {
-    const fn new(text: &'t [u8]) -> Self {
-        Self { reader: UnitReader::new(text), places: Vec::new(), next: Vec::new() }
-    }
-
-    /// Matches the text from here with the rest of a secret, whose first byte has been found.
-    fn follow(&mut self, mut at: usize, rest: &[u8]) -> MatchResult {
-        // Most candidates fail at their second byte.
-        let mut matched = 0;
-        for secret_byte in rest {
-            match self.reader.text.get(at) {
-                Some(byte) if begins_escape(*byte) => break,
-                Some(byte) if byte.to_ascii_lowercase() == *secret_byte => {}
-                Some(_) => return MatchResult::NotFound,
-                None => return MatchResult::RanOut(matched + 1),
-            }
-            matched += 1;
-            at += 1;
-        }
-        match rest.get(matched..) {
-            None | Some([]) => MatchResult::Found(at),
-            Some(rest) => self.follow_escapes(at, rest, matched + 1),
-        }
-    }
-
-    /// The same for every interpretation of the text.
-    fn follow_escapes(&mut self, at: usize, rest: &[u8], mut matched: usize) -> MatchResult {
-        self.places.clear();
-        self.places.push(at);
-        for secret_byte in rest {
-            self.next.clear();
-            for &place in &self.places {
-                for unit in self.reader.read_units(place).iter().filter(|unit| unit.byte == *secret_byte) {
-                    let end = unit.end(place);
-                    if self.next.len() < MAX_PLACES && !self.next.contains(&end) {
-                        self.next.push(end);
-                    }
-                }
-            }
-            if self.next.is_empty() {
-                return match self.places.iter().any(|place| self.is_cut_off(*place)) {
-                    true => MatchResult::RanOut(matched),
-                    false => MatchResult::NotFound,
-                };
-            }
-            std::mem::swap(&mut self.places, &mut self.next);
-            matched += 1;
-        }
-        self.places.iter().max().map_or(MatchResult::NotFound, |end| MatchResult::Found(*end))
-    }
-
-    /// Whether the text ends here, or possibly within an escape.
-    fn is_cut_off(&self, place: usize) -> bool {
-        match self.reader.text.get(place..) {
-            None | Some([]) => true,
-            Some([first, ..]) if !begins_escape(*first) => false,
-            Some(rest) => rest.len() < LONGEST_ESCAPE && rest.iter().all(u8::is_ascii_graphic),
-        }
     }
 }
 

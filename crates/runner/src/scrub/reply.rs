@@ -19,7 +19,9 @@ impl SecretScrubber {
         value: T,
         scrub: impl FnOnce(&Self, T) -> S + Send + 'static,
     ) -> Result<S, JoinError> {
-        RunMemory::current().off_workers(bytes, move || scrub(&self, value)).await
+        RunMemory::current()
+            .off_workers(bytes, move || scrub(&self, value))
+            .await
     }
 
     /// Removes secrets from a text in place.
@@ -48,18 +50,24 @@ impl SecretScrubber {
     }
 
     fn scrub_fields(&self, fields: &mut Map<String, Value>) {
-        let has_secret_key = fields.keys().any(|key| matches!(self.scrub(key), Cow::Owned(_)));
+        let has_secret_key = fields
+            .keys()
+            .any(|key| matches!(self.scrub(key), Cow::Owned(_)));
         fields.values_mut().for_each(|value| self.scrub_json(value));
         if has_secret_key {
             let entries = std::mem::take(fields);
-            *fields =
-                entries.into_iter().map(|(key, value)| (self.scrub(&key).into_owned(), value)).collect();
+            *fields = entries
+                .into_iter()
+                .map(|(key, value)| (self.scrub(&key).into_owned(), value))
+                .collect();
         }
     }
 
     /// Removes secrets from a text that is JSON. It stays JSON if possible.
     fn scrub_json_text(&self, text: &mut String) {
-        let Cow::Owned(scrubbed) = self.scrub(text) else { return };
+        let Cow::Owned(scrubbed) = self.scrub(text) else {
+            return;
+        };
         let rewritten = serde_json::from_str(text).ok().map(|mut value: Value| {
             self.scrub_json(&mut value);
             value.to_string()
@@ -78,11 +86,20 @@ impl SecretScrubber {
         }
         // A long name has already been cut, between two characters.
         let is_whole = reply.model.len() + char::MAX_LEN_UTF8 <= Usage::LONGEST_NAME;
-        let end = if is_whole { TextEnd::Whole } else { TextEnd::Cut };
+        let end = if is_whole {
+            TextEnd::Whole
+        } else {
+            TextEnd::Cut
+        };
         reply.model = self.scrub_part(&reply.model, end).into_owned();
         self.scrub_text(&mut reply.text);
         self.scrub_text(&mut reply.thought);
-        for ToolCall { id, name, arguments } in &mut reply.calls {
+        for ToolCall {
+            id,
+            name,
+            arguments,
+        } in &mut reply.calls
+        {
             self.scrub_text(id);
             self.scrub_text(name);
             self.scrub_json_text(arguments);
@@ -96,8 +113,15 @@ impl SecretScrubber {
     /// Removes secrets from the result of a tool call.
     pub(crate) fn scrub_called(&self, mut called: CallReport) -> CallReport {
         self.scrub_text(&mut called.content);
-        for Passage { title, text, source } in &mut called.passages {
-            [title, text, source].into_iter().for_each(|part| self.scrub_text(part));
+        for Passage {
+            title,
+            text,
+            source,
+        } in &mut called.passages
+        {
+            [title, text, source]
+                .into_iter()
+                .for_each(|part| self.scrub_text(part));
         }
         called
     }

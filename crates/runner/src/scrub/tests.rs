@@ -25,14 +25,18 @@ fn escape(text: &str, escape: Escape, choices: &mut impl Iterator<Item = u8>) ->
             (Escape::Json, '"' | '\\' | '\t') => escaped.push_str(&format!("\\u{code:04X}")),
             (Escape::Json, _) if is_chosen => escaped.push_str(&format!("\\u{code:04x}")),
             (Escape::Url, ' ') if choice % 2 == 0 => escaped.push('+'),
-            (Escape::Url, '%' | '+' | '&' | ' ' | '\t') => escaped.push_str(&format!("%{code:02X}")),
+            (Escape::Url, '%' | '+' | '&' | ' ' | '\t') => {
+                escaped.push_str(&format!("%{code:02X}"))
+            }
             (Escape::Url, _) if is_chosen => escaped.push_str(&format!("%{code:02x}")),
             (Escape::Html, '&') if choice % 2 == 0 => escaped.push_str("&amp;"),
             (Escape::Html, '<') if choice % 2 == 0 => escaped.push_str("&lt;"),
             (Escape::Html, '>') if choice % 2 == 0 => escaped.push_str("&gt;"),
             (Escape::Html, '"') if choice % 2 == 0 => escaped.push_str("&quot;"),
             (Escape::Html, '\'') if choice % 2 == 0 => escaped.push_str("&apos;"),
-            (Escape::Html, '&' | '<' | '>' | '"' | '\'') => escaped.push_str(&format!("&#x{code:X};")),
+            (Escape::Html, '&' | '<' | '>' | '"' | '\'') => {
+                escaped.push_str(&format!("&#x{code:X};"))
+            }
             (Escape::Html, _) if is_chosen => escaped.push_str(&format!("&#{code:03};")),
             (Escape::Case, _) if is_chosen && character.is_ascii_lowercase() => {
                 escaped.push(character.to_ascii_uppercase());
@@ -51,7 +55,9 @@ fn secret() -> impl Strategy<Value = String> {
     characters
         .prop_map(|characters| characters.into_iter().collect::<String>().trim().to_owned())
         .prop_filter("no secret", |secret| {
-            secret.len() >= SHORTEST_SECRET && !is_placeholder(secret.as_bytes()) && !secret.contains('[')
+            secret.len() >= SHORTEST_SECRET
+                && !is_placeholder(secret.as_bytes())
+                && !secret.contains('[')
         })
 }
 
@@ -63,8 +69,8 @@ fn surroundings() -> impl Strategy<Value = String> {
 fn levels() -> impl Strategy<Value = Vec<Escape>> {
     use Escape::{Case, Html, Json, Url};
     let level = prop::sample::select(vec![Json, Json, Url, Html]);
-    let level =
-        (level, prop::bool::ANY).prop_map(|(level, case)| if case { vec![level, Case] } else { vec![level] });
+    let level = (level, prop::bool::ANY)
+        .prop_map(|(level, case)| if case { vec![level, Case] } else { vec![level] });
     prop::collection::vec(level, 0..=3).prop_map(|levels| levels.concat())
 }
 
@@ -122,8 +128,13 @@ proptest! {
 
 #[test]
 fn secrets_that_overlap_or_begin_with_one_another_leave_nothing() {
-    let scrubber =
-        SecretScrubber::new(["token-1", "token-123456", "456-and-more", "short", "  spaced-out-1  "]);
+    let scrubber = SecretScrubber::new([
+        "token-1",
+        "token-123456",
+        "456-and-more",
+        "short",
+        "  spaced-out-1  ",
+    ]);
     for (text, scrubbed) in [
         ("a token-123456 b", "a [secret] b"),
         ("a token-12345 b", "a [secret]2345 b"),
@@ -137,7 +148,11 @@ fn secrets_that_overlap_or_begin_with_one_another_leave_nothing() {
 
 #[test]
 fn the_token_of_an_authorization_is_found_without_its_scheme() {
-    let scrubber = SecretScrubber::new(["Bearer abcdef-123", "two words-of-a-secret", "three short words"]);
+    let scrubber = SecretScrubber::new([
+        "Bearer abcdef-123",
+        "two words-of-a-secret",
+        "three short words",
+    ]);
     assert_eq!(scrubber.scrub("It is Abcdef-123."), "It is [secret].");
     assert_eq!(scrubber.scrub("bearer abcdef-123"), "[secret]");
     assert_eq!(scrubber.scrub("words-of-a-secret"), "[secret]");
@@ -162,8 +177,7 @@ fn a_secret_at_the_cut_is_removed_with_what_is_found_before_it() {
 #[test]
 fn json_stays_json_without_secrets_in_strings_keys_and_numbers() {
     let scrubber = SecretScrubber::new(["k\"ey\\-1", "12345678"]);
-    let mut value =
-        serde_json::json!({ "k\"ey\\-1": ["say k\"ey\\-1", 12_345_678, 1, null], "b": { "12345678": 1 } });
+    let mut value = serde_json::json!({ "k\"ey\\-1": ["say k\"ey\\-1", 12_345_678, 1, null], "b": { "12345678": 1 } });
     scrubber.scrub_json(&mut value);
     assert_eq!(
         value,
@@ -174,7 +188,10 @@ fn json_stays_json_without_secrets_in_strings_keys_and_numbers() {
 #[test]
 fn a_placeholder_key_is_not_removed_from_answers_that_mention_it() {
     let scrubber = SecretScrubber::new(["ollama", "lm-studio", "Bearer ollama", "sk-live1"]);
-    assert_eq!(scrubber.scrub("Ollama and LM-Studio, not sk-live1"), "Ollama and LM-Studio, not [secret]");
+    assert_eq!(
+        scrubber.scrub("Ollama and LM-Studio, not sk-live1"),
+        "Ollama and LM-Studio, not [secret]"
+    );
 }
 
 #[test]
@@ -182,6 +199,9 @@ fn without_secrets_no_text_is_changed() {
     let scrubber = SecretScrubber::default();
     assert!(scrubber.is_empty());
     assert_eq!(scrubber.scrub_part("any text", TextEnd::Cut), "any text");
-    assert!(SecretScrubber::new(["", "short", "secret"]).is_empty(), "too common, or in the mark");
+    assert!(
+        SecretScrubber::new(["", "short", "secret"]).is_empty(),
+        "too common, or in the mark"
+    );
     assert!(!format!("{:?}", SecretScrubber::new(["the-secret-1"])).contains("the-secret"));
 }

@@ -67,7 +67,11 @@ pub(super) struct Unit {
 impl Unit {
     /// An unescaped byte.
     const fn plain(byte: u8) -> Self {
-        Self { byte: byte.to_ascii_lowercase(), level: 0, length: 1 }
+        Self {
+            byte: byte.to_ascii_lowercase(),
+            level: 0,
+            length: 1,
+        }
     }
 
     /// The position after the character.
@@ -122,7 +126,10 @@ pub(super) struct UnitReader<'t> {
 
 impl<'t> UnitReader<'t> {
     pub(super) const fn new(text: &'t [u8]) -> Self {
-        Self { text, memo: Vec::new() }
+        Self {
+            text,
+            memo: Vec::new(),
+        }
     }
 
     /// Every interpretation of the text at this position. The first one is the byte itself.
@@ -132,7 +139,9 @@ impl<'t> UnitReader<'t> {
 
     fn read_levels(&mut self, at: usize, levels: u8) -> Units {
         let mut units = Units::default();
-        let Some(&byte) = self.text.get(at) else { return units };
+        let Some(&byte) = self.text.get(at) else {
+            return units;
+        };
         units.push(Unit::plain(byte));
         if levels == 0 || !begins_escape(byte) {
             return units;
@@ -141,7 +150,10 @@ impl<'t> UnitReader<'t> {
         match self.memo.get(slot) {
             Some((place, known)) if *place == at => return *known,
             Some(_) => {}
-            None => self.memo.resize((usize::from(MAX_LEVELS) + 1) * MEMO_PLACES, (usize::MAX, units)),
+            None => self.memo.resize(
+                (usize::from(MAX_LEVELS) + 1) * MEMO_PLACES,
+                (usize::MAX, units),
+            ),
         }
         let mut place = 0;
         while let Some(unit) = units.get(place) {
@@ -167,7 +179,11 @@ impl<'t> UnitReader<'t> {
                 && byte.is_ascii()
                 && let Ok(length) = u16::try_from(end - start)
             {
-                units.push(Unit { level: level.max(first.level) + 1, length, ..Unit::plain(byte) });
+                units.push(Unit {
+                    level: level.max(first.level) + 1,
+                    length,
+                    ..Unit::plain(byte)
+                });
             }
         };
         match first.byte {
@@ -222,7 +238,9 @@ impl<'t> UnitReader<'t> {
         let (mut level, inner) = levels;
         let mut code = 0;
         for digits in 0..=MAX_DIGITS {
-            let next = self.read_byte(at, inner, |byte| byte == b';' || char::from(byte).is_digit(radix))?;
+            let next = self.read_byte(at, inner, |byte| {
+                byte == b';' || char::from(byte).is_digit(radix)
+            })?;
             (at, level) = (next.end(at), level.max(next.level));
             if next.byte == b';' {
                 return (digits > 0).then_some((code, at, level));
@@ -235,7 +253,8 @@ impl<'t> UnitReader<'t> {
     fn read_name(&mut self, mut at: usize, inner: u8) -> Option<Part> {
         let (mut name, mut level) = ([0; LONGEST_NAME], 0);
         for letters in 0..=LONGEST_NAME {
-            let next = self.read_byte(at, inner, |byte| byte == b';' || byte.is_ascii_alphabetic())?;
+            let next =
+                self.read_byte(at, inner, |byte| byte == b';' || byte.is_ascii_alphabetic())?;
             (at, level) = (next.end(at), level.max(next.level));
             if next.byte == b';' {
                 let name = name.get(..letters)?;
@@ -252,7 +271,10 @@ impl<'t> UnitReader<'t> {
         let plain = Unit::plain(*self.text.get(at)?);
         match begins_escape(plain.byte) {
             false => accept(plain.byte).then_some(plain),
-            true => self.read_levels(at, levels).iter().find(|unit| accept(unit.byte)),
+            true => self
+                .read_levels(at, levels)
+                .iter()
+                .find(|unit| accept(unit.byte)),
         }
     }
 }

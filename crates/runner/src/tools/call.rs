@@ -27,8 +27,13 @@ pub(super) struct CallError(pub(super) String);
 impl Arguments {
     pub(super) async fn parse(text: &str) -> Result<Self, CallError> {
         let (text, bytes) = (text.to_owned(), text.len());
-        let parsed = RunMemory::current().off_workers(bytes, move || parse_arguments(&text)).await;
-        Ok(Self { fields: parsed.map_err(|error| not_parsed(&error))??, bytes })
+        let parsed = RunMemory::current()
+            .off_workers(bytes, move || parse_arguments(&text))
+            .await;
+        Ok(Self {
+            fields: parsed.map_err(|error| not_parsed(&error))??,
+            bytes,
+        })
     }
 }
 
@@ -42,7 +47,9 @@ fn parse_arguments(text: &str) -> Result<Map<String, Value>, CallError> {
             ForeignJsonError::TooManyValues(most) => {
                 format!("The arguments have more than {most} JSON values.")
             }
-            ForeignJsonError::Invalid(error) => format!("The arguments are not a JSON object: {error}."),
+            ForeignJsonError::Invalid(error) => {
+                format!("The arguments are not a JSON object: {error}.")
+            }
         })
     })
 }

@@ -19,7 +19,11 @@ pub(super) fn connection_failed(error: reqwest::Error) -> CallError {
     }
     let server = error.url().map(|url| url.origin().ascii_serialization());
     let is_connect = error.is_connect();
-    tracing::warn!(server, error = error_chain(&error.without_url()), "call of a tool failed");
+    tracing::warn!(
+        server,
+        error = error_chain(&error.without_url()),
+        "call of a tool failed"
+    );
     CallError(match is_connect {
         true => "The server could not be reached.".to_owned(),
         false => "The connection to the server broke.".to_owned(),

@@ -30,7 +30,8 @@ impl ToolHeaders {
                 HeaderSource::Plain(value) => value.clone(),
                 HeaderSource::Stored(source) => {
                     let missing = "A secret of the agent's tools is missing";
-                    let secret = stored_secret(context.secret_store, &source.secret, missing).await?;
+                    let secret =
+                        stored_secret(context.secret_store, &source.secret, missing).await?;
                     let value = format!("{}{secret}", source.prefix);
                     stored.push((source.secret.clone(), secret));
                     value
@@ -39,7 +40,9 @@ impl ToolHeaders {
             let (name, value) = sensitive_header(name, &value).ok_or_else(unsendable)?;
             map.insert(name, value);
         }
-        context.run_secrets.add(stored.iter().map(|(_, secret)| secret.as_str()));
+        context
+            .run_secrets
+            .add(stored.iter().map(|(_, secret)| secret.as_str()));
         Ok(Self { map, stored })
     }
 
@@ -53,9 +56,16 @@ impl ToolHeaders {
     ) -> Option<Self> {
         let mut is_replaced = false;
         for (name, sent) in &self.stored {
-            is_replaced |= matches!(context.secret_store.get_if_replaced(name, sent).await, Ok(Some(_)));
+            is_replaced |= matches!(
+                context.secret_store.get_if_replaced(name, sent).await,
+                Ok(Some(_))
+            );
         }
-        if is_replaced { Self::load(context, sources).await.ok() } else { None }
+        if is_replaced {
+            Self::load(context, sources).await.ok()
+        } else {
+            None
+        }
     }
 }
 

@@ -30,8 +30,16 @@ pub(super) struct HttpOperation<'a> {
 }
 
 impl<'a> HttpServer<'a> {
-    pub(super) fn new(context: ToolContext<'a>, tool: &'a HttpTool, headers: ToolHeaders) -> Arc<Self> {
-        Arc::new(Self { context, tool, headers: Mutex::new(Arc::new(headers)) })
+    pub(super) fn new(
+        context: ToolContext<'a>,
+        tool: &'a HttpTool,
+        headers: ToolHeaders,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            tool,
+            headers: Mutex::new(Arc::new(headers)),
+        })
     }
 
     fn headers(&self) -> Arc<ToolHeaders> {
@@ -50,9 +58,18 @@ impl<'a> HttpServer<'a> {
 impl HttpOperation<'_> {
     /// The description for the model.
     pub(super) fn spec(&self) -> ToolSpec {
-        let Operation { name, description, approval, .. } = self.operation;
+        let Operation {
+            name,
+            description,
+            approval,
+            ..
+        } = self.operation;
         let description = describe_tool(description, *approval);
-        ToolSpec { name: name.clone(), description, parameters: self.operation.schema() }
+        ToolSpec {
+            name: name.clone(),
+            description,
+            parameters: self.operation.schema(),
+        }
     }
 
     pub(super) const fn needs_approval(&self) -> bool {
@@ -60,24 +77,42 @@ impl HttpOperation<'_> {
     }
 
     /// Makes one call. The model decides whether to call again after a failure.
-    pub(super) async fn call(&self, arguments: Arguments, key: &str) -> Result<ToolOutput, CallError> {
+    pub(super) async fn call(
+        &self,
+        arguments: Arguments,
+        key: &str,
+    ) -> Result<ToolOutput, CallError> {
         let tool = self.server.tool;
         let request = self.build_request(arguments).await?;
         let server = request.url.origin().ascii_serialization();
         let response = tokio::time::timeout(tool.timeout(), self.exchange(&request, key)).await;
         let response = response.unwrap_or_else(|_| {
             tracing::warn!(server, "tool server did not answer in time");
-            Err(CallError(format!("The server did not answer within {} seconds.", tool.timeout_seconds)))
+            Err(CallError(format!(
+                "The server did not answer within {} seconds.",
+                tool.timeout_seconds
+            )))
         });
-        response.map(|content| ToolOutput { content, ..ToolOutput::default() })
+        response.map(|content| ToolOutput {
+            content,
+            ..ToolOutput::default()
+        })
     }
 
     async fn build_request(&self, arguments: Arguments) -> Result<ToolRequest, CallError> {
-        let checked = self.checked().await?.map_err(|wrong| CallError(wrong.to_string()))?;
-        let (cost, base_url) = (checked.cost(arguments.bytes), self.server.tool.base_url.clone());
+        let checked = self
+            .checked()
+            .await?
+            .map_err(|wrong| CallError(wrong.to_string()))?;
+        let (cost, base_url) = (
+            checked.cost(arguments.bytes),
+            self.server.tool.base_url.clone(),
+        );
         let request = move || checked.request(&base_url, &arguments.fields);
         let request = RunMemory::current().off_workers(cost, request).await;
-        request.map_err(|error| not_parsed(&error))?.map_err(|wrong| CallError(wrong.to_string()))
+        request
+            .map_err(|error| not_parsed(&error))?
+            .map_err(|wrong| CallError(wrong.to_string()))
     }
 
     async fn checked(&self) -> Result<Result<Arc<CheckedOperation>, ArgumentError>, CallError> {
@@ -86,7 +121,9 @@ impl HttpOperation<'_> {
         }
         let operation = self.operation.clone();
         let build = move || operation.checked().map(Arc::new);
-        let built = RunMemory::current().off_workers(self.operation.compilation_cost(), build).await;
+        let built = RunMemory::current()
+            .off_workers(self.operation.compilation_cost(), build)
+            .await;
         let built = built.map_err(|error| not_parsed(&error))?;
         Ok(self.checked.get_or_init(|| built).clone())
     }
@@ -101,10 +138,19 @@ impl HttpOperation<'_> {
             && let Some(renewed) = headers.renewed(*context, &tool.headers).await
         {
             let renewed = Arc::new(renewed);
-            *self.server.headers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
+            *self
+                .server
+                .headers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
             response = self.send(request, key, &renewed).await?;
         }
-        response::read_tool_response(response, tool.max_response_bytes, context.run_secrets.scrubber()).await
+        response::read_tool_response(
+            response,
+            tool.max_response_bytes,
+            context.run_secrets.scrubber(),
+        )
+        .await
     }
 
     async fn send(
@@ -116,7 +162,11 @@ impl HttpOperation<'_> {
         let client = self.server.context.egress.client_for(&request.url);
         let client = client.map_err(|refused| address_refused(&refused))?;
         let mut headers = sent.map.clone();
-        for (name, value) in request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())) {
+        for (name, value) in request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+        {
             let (name, value) = sensitive_header(name, value)
                 .ok_or_else(|| CallError(format!("`{name}` cannot be sent.")))?;
             // The model cannot override a header of the agent's owner.
@@ -132,6 +182,8 @@ impl HttpOperation<'_> {
         if let Some(body) = &request.body {
             call = call.json(body);
         }
-        on_connection_threads(RunMemory::current().agent(), call.send()).await.map_err(connection_failed)
+        on_connection_threads(RunMemory::current().agent(), call.send())
+            .await
+            .map_err(connection_failed)
     }
 }

@@ -49,13 +49,20 @@ impl<'a> OpenTool<'a> {
         match tool {
             Tool::SearchSources {} => {
                 let search = Callable::SearchSources(SearchSources::new(context));
-                Ok(Self { callables: vec![(search::search_spec(), search)], connection: None })
+                Ok(Self {
+                    callables: vec![(search::search_spec(), search)],
+                    connection: None,
+                })
             }
             Tool::Http(tool) => {
                 let server = HttpServer::new(context, tool, headers);
                 let operations = server.operations();
-                let callables = operations.map(|operation| (operation.spec(), Callable::Http(operation)));
-                Ok(Self { callables: callables.collect(), connection: None })
+                let callables =
+                    operations.map(|operation| (operation.spec(), Callable::Http(operation)));
+                Ok(Self {
+                    callables: callables.collect(),
+                    connection: None,
+                })
             }
             Tool::Mcp(tool) => {
                 let server = Box::pin(McpServer::open(context, tool, headers)).await?;
@@ -63,7 +70,10 @@ impl<'a> OpenTool<'a> {
                     let name = names.exposed_name(&tool.name, operation.name());
                     (operation.spec(name), Callable::Mcp(operation))
                 });
-                Ok(Self { callables: callables.collect(), connection: Some(server) })
+                Ok(Self {
+                    callables: callables.collect(),
+                    connection: Some(server),
+                })
             }
         }
     }

@@ -23,18 +23,26 @@ pub(super) async fn read_tool_response(
 ) -> Result<String, CallError> {
     let status = response.status();
     if status.is_redirection() {
-        return Err(CallError(format!("The server answered {status}: a redirect, which is not followed.")));
+        return Err(CallError(format!(
+            "The server answered {status}: a redirect, which is not followed."
+        )));
     }
     let kind = content_type(response.headers(), &scrubber);
     if status.is_success() {
         return read_body(response, status, &kind, most, scrubber).await;
     }
     let server = response.url().origin().ascii_serialization();
-    tracing::warn!(server, status = status.as_u16(), "tool server returned an error");
-    Err(match read_body(response, status, &kind, MAX_ERROR_BYTES.min(most), scrubber).await? {
-        text if text.is_empty() => CallError(format!("The server answered {status}.")),
-        text => CallError(format!("The server answered {status}: {text}")),
-    })
+    tracing::warn!(
+        server,
+        status = status.as_u16(),
+        "tool server returned an error"
+    );
+    Err(
+        match read_body(response, status, &kind, MAX_ERROR_BYTES.min(most), scrubber).await? {
+            text if text.is_empty() => CallError(format!("The server answered {status}.")),
+            text => CallError(format!("The server answered {status}: {text}")),
+        },
+    )
 }
 
 async fn read_body(
@@ -45,13 +53,19 @@ async fn read_body(
     scrubber: Arc<SecretScrubber>,
 ) -> Result<String, CallError> {
     if !is_text(kind) {
-        let length =
-            response.content_length().map(|length| format!(" of {length} bytes")).unwrap_or_default();
-        return Ok(format!("The server answered {status} with {kind}{length}, which is not text."));
+        let length = response
+            .content_length()
+            .map(|length| format!(" of {length} bytes"))
+            .unwrap_or_default();
+        return Ok(format!(
+            "The server answered {status} with {kind}{length}, which is not text."
+        ));
     }
     let (body, end) = read_beginning(response, most).await?;
     if kind.is_empty() && body.contains(&0) {
-        return Ok(format!("The server answered {status} with content that is not text."));
+        return Ok(format!(
+            "The server answered {status} with content that is not text."
+        ));
     }
     if end == TextEnd::Whole && body.is_empty() && status.is_success() {
         return Ok(format!("The server answered {status} without a body."));
@@ -66,21 +80,33 @@ async fn read_body(
         with_cut_mark(&scrubber.scrub_part(text, TextEnd::Cut), most)
     };
     let bytes = body.len();
-    scrubber.scrub_off_workers(bytes, body, scrub).await.map_err(|error| not_scrubbed(&error))
+    scrubber
+        .scrub_off_workers(bytes, body, scrub)
+        .await
+        .map_err(|error| not_scrubbed(&error))
 }
 
 /// Cuts the text at `most` bytes and marks the cut. Secrets must have been removed before.
 pub(super) fn cut_at(text: String, most: usize) -> String {
-    if text.len() <= most { text } else { with_cut_mark(&text, most) }
+    if text.len() <= most {
+        text
+    } else {
+        with_cut_mark(&text, most)
+    }
 }
 
 fn with_cut_mark(text: &str, most: usize) -> String {
-    let beginning = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+    let beginning = text
+        .get(..text.floor_char_boundary(most))
+        .unwrap_or_default();
     format!("{beginning}… [cut at {most} bytes]")
 }
 
 /// Up to `most` bytes of the body.
-async fn read_beginning(mut response: Response, most: usize) -> Result<(Vec<u8>, TextEnd), CallError> {
+async fn read_beginning(
+    mut response: Response,
+    most: usize,
+) -> Result<(Vec<u8>, TextEnd), CallError> {
     let memory = RunMemory::current();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(connection_failed)? {
@@ -96,8 +122,15 @@ async fn read_beginning(mut response: Response, most: usize) -> Result<(Vec<u8>,
 
 /// Type and subtype in lower case. Empty without a `Content-Type`.
 fn content_type(headers: &HeaderMap, scrubber: &SecretScrubber) -> String {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    cut(&scrubber.scrub(value.split(';').next().unwrap_or_default().trim()), 100).to_lowercase()
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    cut(
+        &scrubber.scrub(value.split(';').next().unwrap_or_default().trim()),
+        100,
+    )
+    .to_lowercase()
 }
 
 fn is_text(kind: &str) -> bool {
@@ -113,5 +146,7 @@ fn is_text(kind: &str) -> bool {
     ];
     kind.starts_with("text/")
         || TEXTS.contains(&kind)
-        || ["+json", "+xml", "+yaml"].iter().any(|suffix| kind.ends_with(suffix))
+        || ["+json", "+xml", "+yaml"]
+            .iter()
+            .any(|suffix| kind.ends_with(suffix))
 }

@@ -27,7 +27,12 @@ impl<'a> Toolbox<'a> {
     /// Reads the secrets and opens the connections that the agent's tools need.
     pub(crate) async fn open(context: ToolContext<'a>, tools: &'a [Tool]) -> Result<Self, Fault> {
         let secrets = context.run_secrets;
-        let mut toolbox = Self { specs: Vec::new(), tools: HashMap::new(), connections: Vec::new(), secrets };
+        let mut toolbox = Self {
+            specs: Vec::new(),
+            tools: HashMap::new(),
+            connections: Vec::new(),
+            secrets,
+        };
         match toolbox.fill(context, tools).await {
             Ok(()) => Ok(toolbox),
             Err(fault) => {
@@ -49,7 +54,10 @@ impl<'a> Toolbox<'a> {
             opening.push((tool, headers));
         }
         for (tool, headers) in opening {
-            let OpenTool { callables, connection } = OpenTool::open(tool, context, &names, headers).await?;
+            let OpenTool {
+                callables,
+                connection,
+            } = OpenTool::open(tool, context, &names, headers).await?;
             self.connections.extend(connection);
             for (spec, callable) in callables {
                 self.add(spec, callable);
@@ -86,7 +94,10 @@ impl<'a> Toolbox<'a> {
                     false => self.call(call, &turn.idempotency_key(task, place)).await,
                 }
             };
-            let name = self.tools.get_key_value(&call.name).map_or(UNKNOWN_TOOL, |(name, _)| name);
+            let name = self
+                .tools
+                .get_key_value(&call.name)
+                .map_or(UNKNOWN_TOOL, |(name, _)| name);
             traced::execute_tool(name, (turn.number, place), called).await
         });
         join_all(calls).await
@@ -103,26 +114,39 @@ impl<'a> Toolbox<'a> {
                 took,
                 passages: output.passages,
             },
-            Err(CallError(why)) => CallReport { took, ..CallReport::error(why) },
+            Err(CallError(why)) => CallReport {
+                took,
+                ..CallReport::error(why)
+            },
         };
         // Taken after the call, because the call may have sent a renewed secret.
         let bytes = called.content.len();
         let scrubber = self.secrets.scrubber();
-        let scrubbed = scrubber.scrub_off_workers(bytes, called, SecretScrubber::scrub_called).await;
+        let scrubbed = scrubber
+            .scrub_off_workers(bytes, called, SecretScrubber::scrub_called)
+            .await;
         scrubbed.unwrap_or_else(|error| {
             let CallError(why) = not_scrubbed(&error);
-            CallReport { took, ..CallReport::error(why) }
+            CallReport {
+                took,
+                ..CallReport::error(why)
+            }
         })
     }
 
     async fn attempt(&self, call: &ToolCall, key: &str) -> Result<ToolOutput, CallError> {
-        let callable = self.tools.get(&call.name).ok_or_else(|| self.unknown_tool(&call.name))?;
+        let callable = self
+            .tools
+            .get(&call.name)
+            .ok_or_else(|| self.unknown_tool(&call.name))?;
         let arguments = Arguments::parse(&call.arguments).await?;
         callable.call(arguments, key).await
     }
 
     fn needs_approval(&self, call: &ToolCall) -> bool {
-        self.tools.get(&call.name).is_some_and(Callable::needs_approval)
+        self.tools
+            .get(&call.name)
+            .is_some_and(Callable::needs_approval)
     }
 
     fn report_withheld(&self, call: &ToolCall) -> CallReport {
@@ -131,15 +155,18 @@ impl<'a> Toolbox<'a> {
                 outcome: CallOutcome::Refused,
                 ..CallReport::error("Not called: it needs a person's approval.")
             },
-            false => {
-                CallReport::error("Not called, because another call of this turn needs a person's approval.")
-            }
+            false => CallReport::error(
+                "Not called, because another call of this turn needs a person's approval.",
+            ),
         }
     }
 
     fn unknown_tool(&self, name: &str) -> CallError {
         let known: Vec<&str> = self.specs.iter().map(|spec| spec.name.as_str()).collect();
         let name = domain::cut(name, 64);
-        CallError(format!("Unknown tool `{name}`. Available tools: {}.", known.join(", ")))
+        CallError(format!(
+            "Unknown tool `{name}`. Available tools: {}.",
+            known.join(", ")
+        ))
     }
 }

@@ -16,8 +16,8 @@ use super::DocumentText;
 
 /// Elements whose content is not text for readers.
 const SKIPPED: [&str; 12] = [
-    "script", "style", "template", "svg", "math", "nav", "noscript", "iframe", "object", "select", "noembed",
-    "noframes",
+    "script", "style", "template", "svg", "math", "nav", "noscript", "iframe", "object", "select",
+    "noembed", "noframes",
 ];
 /// Elements that start and end a paragraph.
 const BLOCKS: [&str; 26] = [
@@ -169,15 +169,28 @@ impl MarkdownWriter {
     }
 
     fn heading(&mut self, name: &str, opens: bool) {
-        let level = name.bytes().last().map_or(1, |digit| usize::from(digit.saturating_sub(b'0')));
-        self.start("\n\n", if opens { "######".get(..level).unwrap_or("#") } else { "" });
+        let level = name
+            .bytes()
+            .last()
+            .map_or(1, |digit| usize::from(digit.saturating_sub(b'0')));
+        self.start(
+            "\n\n",
+            if opens {
+                "######".get(..level).unwrap_or("#")
+            } else {
+                ""
+            },
+        );
         if opens {
             self.text.push(' ');
         }
     }
 
     fn fence(&mut self, opens: bool) {
-        self.start(if opens { "\n\n" } else { "\n" }, if opens { "```\n" } else { "```\n\n" });
+        self.start(
+            if opens { "\n\n" } else { "\n" },
+            if opens { "```\n" } else { "```\n\n" },
+        );
         self.verbatim = opens;
     }
 
@@ -192,8 +205,13 @@ impl MarkdownWriter {
     }
 
     fn finish(self) -> DocumentText {
-        let title = self.title.map(|title| title.split_whitespace().collect::<Vec<_>>().join(" "));
-        DocumentText { title: title.filter(|title| !title.is_empty()), text: self.text.trim().to_owned() }
+        let title = self
+            .title
+            .map(|title| title.split_whitespace().collect::<Vec<_>>().join(" "));
+        DocumentText {
+            title: title.filter(|title| !title.is_empty()),
+            text: self.text.trim().to_owned(),
+        }
     }
 }
 
@@ -219,8 +237,17 @@ mod tests {
 
     #[test]
     fn any_nesting_depth_is_possible_and_the_text_is_not_longer_than_the_page() {
-        for unit in ["<div>", "<b><p>", "<table><tr><td>", "<nav>", "<svg><title>", "<pre>", "<", "&", "<!--"]
-        {
+        for unit in [
+            "<div>",
+            "<b><p>",
+            "<table><tr><td>",
+            "<nav>",
+            "<svg><title>",
+            "<pre>",
+            "<",
+            "&",
+            "<!--",
+        ] {
             let document = html_to_text(&unit.repeat(200_000));
             assert!(document.text.len() <= 2 * unit.len() * 200_000, "{unit}");
         }

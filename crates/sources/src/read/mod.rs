@@ -33,11 +33,15 @@ pub enum DocumentFormat {
 /// Why a document cannot be read. The texts are for the agent's owner.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ReadError {
-    #[error("The document is not valid {0}; save it as UTF-8, or specify its charset in Content-Type")]
+    #[error(
+        "The document is not valid {0}; save it as UTF-8, or specify its charset in Content-Type"
+    )]
     Encoding(String),
     #[error("The document's charset is unknown; save it as UTF-8")]
     UnknownCharset,
-    #[error("The document contains no text; apply text recognition (OCR) to a scanned document first")]
+    #[error(
+        "The document contains no text; apply text recognition (OCR) to a scanned document first"
+    )]
     NoText,
     /// Not a PDF, or a damaged one.
     #[error("The document is not a readable PDF; open it and save it again, or send its text")]
@@ -65,7 +69,9 @@ impl DocumentFormat {
         };
         let charset = parameters.split(';').find_map(|parameter| {
             let (name, value) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+            name.trim()
+                .eq_ignore_ascii_case("charset")
+                .then(|| value.trim().trim_matches('"'))
         });
         Some((format, charset))
     }
@@ -80,9 +86,10 @@ pub fn read_document(
 ) -> Result<DocumentText, ReadError> {
     let document = match format {
         DocumentFormat::Text => plain(&decoded(bytes, charset)?),
-        DocumentFormat::Html => {
-            html::html_to_text(&decoded(bytes, charset.or_else(|| declared_charset(bytes)))?)
-        }
+        DocumentFormat::Html => html::html_to_text(&decoded(
+            bytes,
+            charset.or_else(|| declared_charset(bytes)),
+        )?),
         DocumentFormat::Pdf => pdf::pdf_to_text(bytes)?,
     };
     if document.text.trim().is_empty() {
@@ -97,8 +104,13 @@ pub fn read_document(
 /// Plain text is unchanged. Its title is its first line, if that is a heading.
 fn plain(text: &str) -> DocumentText {
     let first = text.lines().find(|line| !line.trim().is_empty());
-    let title = first.and_then(|line| line.strip_prefix("# ")).map(|title| title.trim().to_owned());
-    DocumentText { title: title.filter(|title| !title.is_empty()), text: text.to_owned() }
+    let title = first
+        .and_then(|line| line.strip_prefix("# "))
+        .map(|title| title.trim().to_owned());
+    DocumentText {
+        title: title.filter(|title| !title.is_empty()),
+        text: text.to_owned(),
+    }
 }
 
 /// The encoding is that of the byte-order mark, else of the sender's charset, else UTF-8.
@@ -108,18 +120,31 @@ fn decoded(bytes: &[u8], charset: Option<&str>) -> Result<String, ReadError> {
         None => UTF_8,
     };
     let (text, encoding, malformed) = declared.decode(bytes);
-    if malformed { Err(ReadError::Encoding(encoding.name().to_owned())) } else { Ok(text.into_owned()) }
+    if malformed {
+        Err(ReadError::Encoding(encoding.name().to_owned()))
+    } else {
+        Ok(text.into_owned())
+    }
 }
 
 /// The `charset=…` in a page's `meta` element.
 fn declared_charset(page: &[u8]) -> Option<&str> {
     let start = page.get(..CHARSET_SEARCH_BYTES.min(page.len()))?;
     let name = b"charset=";
-    let at = start.windows(name.len()).position(|window| window.eq_ignore_ascii_case(name))?;
+    let at = start
+        .windows(name.len())
+        .position(|window| window.eq_ignore_ascii_case(name))?;
     let label = start.get(at + name.len()..)?.trim_ascii_start();
-    let label = label.strip_prefix(b"\"").or_else(|| label.strip_prefix(b"'")).unwrap_or(label);
-    let end = label.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte))?;
-    str::from_utf8(label.get(..end)?).ok().filter(|label| !label.is_empty())
+    let label = label
+        .strip_prefix(b"\"")
+        .or_else(|| label.strip_prefix(b"'"))
+        .unwrap_or(label);
+    let end = label
+        .iter()
+        .position(|byte| !byte.is_ascii_alphanumeric() && !b"-_:".contains(byte))?;
+    str::from_utf8(label.get(..end)?)
+        .ok()
+        .filter(|label| !label.is_empty())
 }
 
 #[cfg(test)]
@@ -128,13 +153,24 @@ mod tests {
 
     #[test]
     fn a_content_type_has_a_format_and_optionally_a_charset() {
-        assert_eq!(DocumentFormat::from_content_type("text/plain"), Some((DocumentFormat::Text, None)));
+        assert_eq!(
+            DocumentFormat::from_content_type("text/plain"),
+            Some((DocumentFormat::Text, None))
+        );
         assert_eq!(
             DocumentFormat::from_content_type("Text/HTML; Charset=\"ISO-8859-1\""),
             Some((DocumentFormat::Html, Some("ISO-8859-1")))
         );
-        assert_eq!(DocumentFormat::from_content_type("application/pdf;x"), Some((DocumentFormat::Pdf, None)));
-        for other in ["", "text/csv", "application/json", "application/x-www-form-urlencoded"] {
+        assert_eq!(
+            DocumentFormat::from_content_type("application/pdf;x"),
+            Some((DocumentFormat::Pdf, None))
+        );
+        for other in [
+            "",
+            "text/csv",
+            "application/json",
+            "application/x-www-form-urlencoded",
+        ] {
             assert_eq!(DocumentFormat::from_content_type(other), None, "{other}");
         }
     }
@@ -144,25 +180,50 @@ mod tests {
         let text = |bytes: &[u8], format, charset| {
             read_document(bytes, format, charset).map(|document| document.text)
         };
-        assert_eq!(text("für".as_bytes(), DocumentFormat::Text, None).unwrap(), "für");
-        assert_eq!(text(b"f\xfcr", DocumentFormat::Text, Some("latin1")).unwrap(), "für");
-        assert_eq!(text(b"f\xfcr", DocumentFormat::Text, None), Err(ReadError::Encoding("UTF-8".to_owned())));
-        assert_eq!(text(b"f", DocumentFormat::Text, Some("klingon")), Err(ReadError::UnknownCharset));
-        assert_eq!(text(b"\xff\xfef\0", DocumentFormat::Text, None).unwrap(), "f");
+        assert_eq!(
+            text("für".as_bytes(), DocumentFormat::Text, None).unwrap(),
+            "für"
+        );
+        assert_eq!(
+            text(b"f\xfcr", DocumentFormat::Text, Some("latin1")).unwrap(),
+            "für"
+        );
+        assert_eq!(
+            text(b"f\xfcr", DocumentFormat::Text, None),
+            Err(ReadError::Encoding("UTF-8".to_owned()))
+        );
+        assert_eq!(
+            text(b"f", DocumentFormat::Text, Some("klingon")),
+            Err(ReadError::UnknownCharset)
+        );
+        assert_eq!(
+            text(b"\xff\xfef\0", DocumentFormat::Text, None).unwrap(),
+            "f"
+        );
         let page = b"<meta charset='iso-8859-1'>f\xfcr";
         assert_eq!(text(page, DocumentFormat::Html, None).unwrap(), "für");
     }
 
     #[test]
     fn a_document_without_text_is_refused() {
-        assert_eq!(read_document(b" \n", DocumentFormat::Text, None), Err(ReadError::NoText));
+        assert_eq!(
+            read_document(b" \n", DocumentFormat::Text, None),
+            Err(ReadError::NoText)
+        );
         let page = b"<title>a</title><script>b</script>";
-        assert_eq!(read_document(page, DocumentFormat::Html, None), Err(ReadError::NoText));
+        assert_eq!(
+            read_document(page, DocumentFormat::Html, None),
+            Err(ReadError::NoText)
+        );
     }
 
     #[test]
     fn the_title_of_a_text_is_the_heading_at_its_start() {
-        let title = |text: &str| read_document(text.as_bytes(), DocumentFormat::Text, None).unwrap().title;
+        let title = |text: &str| {
+            read_document(text.as_bytes(), DocumentFormat::Text, None)
+                .unwrap()
+                .title
+        };
         assert_eq!(title("\n# Returns\n\nx").as_deref(), Some("Returns"));
         assert_eq!(title("Returns\n# x"), None);
     }

@@ -21,7 +21,9 @@ pub(super) fn pdf_to_text(bytes: &[u8]) -> Result<DocumentText, ReadError> {
     let mut text = String::new();
     for page in document.get_pages().into_keys() {
         // Skip unreadable pages.
-        let words = document.extract_text_with_limit(&[page], MAX_STREAM_BYTES).unwrap_or_default();
+        let words = document
+            .extract_text_with_limit(&[page], MAX_STREAM_BYTES)
+            .unwrap_or_default();
         if !words.trim().is_empty() {
             text.push_str(&format!("# Page {page}\n\n{}\n\n", words.trim()));
         }
@@ -29,14 +31,23 @@ pub(super) fn pdf_to_text(bytes: &[u8]) -> Result<DocumentText, ReadError> {
             return Err(ReadError::TooMuchText);
         }
     }
-    Ok(DocumentText { title: title(&document), text })
+    Ok(DocumentText {
+        title: title(&document),
+        text,
+    })
 }
 
 /// Drops pictures, which are often most of a file and contain no text. The library retains the
 /// changed stream, and for other objects the returned one.
 fn without_pictures(id: (u32, u16), object: &mut Object) -> Option<((u32, u16), Object)> {
-    let Object::Stream(stream) = object else { return Some((id, object.clone())) };
-    if stream.dict.get(b"Subtype").is_ok_and(|kind| kind.as_name().is_ok_and(|name| name == b"Image")) {
+    let Object::Stream(stream) = object else {
+        return Some((id, object.clone()));
+    };
+    if stream
+        .dict
+        .get(b"Subtype")
+        .is_ok_and(|kind| kind.as_name().is_ok_and(|name| name == b"Image"))
+    {
         stream.content = Vec::new();
     }
     Some((id, Object::Null))
@@ -52,7 +63,9 @@ fn title(document: &Document) -> Option<String> {
 fn refusal(error: Error) -> ReadError {
     match error {
         Error::Decompress(DecompressError::MemoryLimitExceeded { .. }) => ReadError::TooLarge,
-        Error::Decryption(_) | Error::InvalidPassword | Error::AlreadyEncrypted => ReadError::Locked,
+        Error::Decryption(_) | Error::InvalidPassword | Error::AlreadyEncrypted => {
+            ReadError::Locked
+        }
         _ => ReadError::NotPdf,
     }
 }

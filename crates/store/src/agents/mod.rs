@@ -6,12 +6,13 @@
 pub(crate) mod attributes;
 mod record;
 mod secret_names;
+mod stored_agent;
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
-use domain::{Agent, AgentId, Catalogue, Moment, Salt, TokenHash};
+use domain::{AgentId, Moment, TokenHash};
 
 use crate::StoreError;
 use crate::aws::Aws;
@@ -20,8 +21,11 @@ use crate::conditions::{is_transaction_conflict, is_transaction_refused};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
-use attributes::{AGENT_PREFIX, HASH, ID, absent_condition, own_token_condition, unchanged_condition};
+use attributes::{
+    AGENT_PREFIX, HASH, ID, absent_condition, own_token_condition, unchanged_condition,
+};
 use record::{agent_item, agent_key, agent_record, token_item, token_key, token_record};
+pub use stored_agent::{StoredAgent, TokenRecord, Webhook};
 
 /// The agents table, with a cache of agents and tokens.
 #[derive(Debug)]
@@ -32,64 +36,6 @@ pub struct Agents {
     pub(crate) audit_turn: tokio::sync::Mutex<()>,
     by_token: Cache<String, TokenRecord>,
     by_id: Cache<String, StoredAgent>,
-}
-
-#[derive(Clone, Debug)]
-pub struct StoredAgent {
-    pub agent: Agent,
-    /// Task keys are hashes of this salt and the caller's idempotency key.
-    pub salt: Salt,
-    pub webhook: Webhook,
-    /// The list of its documents.
-    pub catalogue: Catalogue,
-    pub created_at: Moment,
-    pub updated_at: Moment,
-    /// Counts updates, so that concurrent updates cannot overwrite each other.
-    pub revision: u64,
-}
-
-/// The tokens of an agent's webhook.
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Counts rotations; a derived token depends on it.
-    pub version: u32,
-    /// The token was imported from another system, so it cannot be derived.
-    pub imported: bool,
-    pub current: TokenHash,
-    /// Earlier tokens, each with the time until which it is valid.
-    pub previous: Vec<(TokenHash, Moment)>,
-}
-
-impl Webhook {
-    /// Excludes expired tokens, because another agent may have imported one since.
-    fn valid_at(&self, now: Moment) -> impl Iterator<Item = &TokenHash> {
-        let previous = self.previous.iter().filter(move |(_, until)| now < *until);
-        previous.map(|(hash, _)| hash).chain([&self.current])
-    }
-
-    fn hashes(&self) -> impl Iterator<Item = &TokenHash> {
-        self.previous.iter().map(|(hash, _)| hash).chain([&self.current])
-    }
-}
-
-/// What a trigger needs to know about a token.
-#[derive(Clone, Debug)]
-pub struct TokenRecord {
-    pub agent_id: AgentId,
-    /// Task keys are hashes of this salt and the caller's idempotency key.
-    pub salt: Salt,
-    /// Whether the agent accepts triggers.
-    pub enabled: bool,
-    /// When a rotated token expires.
-    pub until: Option<Moment>,
-    /// `None` means no limit.
-    pub triggers_per_minute: Option<u32>,
-}
-
-impl TokenRecord {
-    fn is_valid_at(&self, now: Moment) -> bool {
-        self.enabled && self.until.is_none_or(|until| now < until)
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -132,14 +78,20 @@ impl Agents {
     ///
     /// Only valid tokens are cached. A token that is disabled or expired costs a read each
     /// time, like an unknown one. Otherwise the response time would reveal which tokens exist.
-    pub async fn by_token(&self, hash: &TokenHash, now: Moment) -> Result<Option<TokenRecord>, StoreError> {
+    pub async fn by_token(
+        &self,
+        hash: &TokenHash,
+        now: Moment,
+    ) -> Result<Option<TokenRecord>, StoreError> {
         let key = hash.as_str().to_owned();
         if let Some(record) = self.by_token.get(&key)
             && record.is_valid_at(now)
         {
             return Ok(Some(record));
         }
-        let Some(found) = self.read_item(token_key(hash)).await? else { return Ok(None) };
+        let Some(found) = self.read_item(token_key(hash)).await? else {
+            return Ok(None);
+        };
         let reader = ItemReader(&found);
         if TokenHash::from_stored(reader.text(HASH)?.to_owned()) != *hash {
             return Err(reader.damaged(HASH));
@@ -179,7 +131,10 @@ impl Agents {
     /// management requests list them.
     pub async fn list(&self) -> Result<Vec<StoredAgent>, StoreError> {
         let found = self.scan(AGENT_PREFIX, "scan the agents").await?;
-        let mut agents = found.iter().map(agent_record).collect::<Result<Vec<_>, _>>()?;
+        let mut agents = found
+            .iter()
+            .map(agent_record)
+            .collect::<Result<Vec<_>, _>>()?;
         agents.sort_by_key(|record| (record.created_at, record.agent.id().to_string()));
         Ok(agents)
     }
@@ -204,31 +159,55 @@ impl Agents {
     }
 
     pub async fn create(&self, record: &StoredAgent) -> Result<(), CreateError> {
-        let agent = self.put(agent_item(record)?).condition_expression(absent_condition());
+        let agent = self
+            .put(agent_item(record)?)
+            .condition_expression(absent_condition());
         let token = self
             .put(token_item(record, &record.webhook.current, None))
             .condition_expression(absent_condition());
         let writes = vec![
-            TransactWriteItem::builder().put(agent.build().attempt("prepare the agent")?).build(),
-            TransactWriteItem::builder().put(token.build().attempt("prepare the token")?).build(),
+            TransactWriteItem::builder()
+                .put(agent.build().attempt("prepare the agent")?)
+                .build(),
+            TransactWriteItem::builder()
+                .put(token.build().attempt("prepare the token")?)
+                .build(),
         ];
-        match self.db.transact_write_items().set_transact_items(Some(writes)).send().await {
+        match self
+            .db
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) if is_transaction_refused(&error) => Err(CreateError::TokenTaken),
-            Err(error) => Err(error).attempt("store the agent").map_err(CreateError::Store),
+            Err(error) => Err(error)
+                .attempt("store the agent")
+                .map_err(CreateError::Store),
         }
     }
 
     /// Replaces an agent and its tokens, unless it was updated since `read`.
-    pub async fn update(&self, read: &StoredAgent, record: &StoredAgent) -> Result<(), UpdateError> {
+    pub async fn update(
+        &self,
+        read: &StoredAgent,
+        record: &StoredAgent,
+    ) -> Result<(), UpdateError> {
         let agent = self
             .put(agent_item(record)?)
             .condition_expression(unchanged_condition())
             .expression_attribute_values(":read", item::number(read.revision));
-        let mut writes =
-            vec![TransactWriteItem::builder().put(agent.build().attempt("prepare the agent")?).build()];
+        let mut writes = vec![
+            TransactWriteItem::builder()
+                .put(agent.build().attempt("prepare the agent")?)
+                .build(),
+        ];
         let webhook = &record.webhook;
-        let previous = webhook.previous.iter().map(|(hash, until)| (hash, Some(*until)));
+        let previous = webhook
+            .previous
+            .iter()
+            .map(|(hash, until)| (hash, Some(*until)));
         for (hash, until) in previous.chain([(&webhook.current, None)]) {
             let token = self
                 .put(token_item(record, hash, until))
@@ -238,7 +217,11 @@ impl Agents {
             writes.push(TransactWriteItem::builder().put(token).build());
         }
         let now = record.updated_at;
-        for hash in read.webhook.valid_at(now).filter(|hash| !webhook.hashes().any(|new| new == *hash)) {
+        for hash in read
+            .webhook
+            .valid_at(now)
+            .filter(|hash| !webhook.hashes().any(|new| new == *hash))
+        {
             writes.push(self.token_removal(hash, read.agent.id())?);
         }
         self.change(writes, "update the agent").await
@@ -250,15 +233,22 @@ impl Agents {
             .removal(agent_key(read.agent.id()))
             .condition_expression(unchanged_condition())
             .expression_attribute_values(":read", item::number(read.revision));
-        let mut writes =
-            vec![TransactWriteItem::builder().delete(agent.build().attempt("prepare the agent")?).build()];
+        let mut writes = vec![
+            TransactWriteItem::builder()
+                .delete(agent.build().attempt("prepare the agent")?)
+                .build(),
+        ];
         for hash in read.webhook.valid_at(now) {
             writes.push(self.token_removal(hash, read.agent.id())?);
         }
         self.change(writes, "delete the agent").await
     }
 
-    fn token_removal(&self, hash: &TokenHash, agent: AgentId) -> Result<TransactWriteItem, StoreError> {
+    fn token_removal(
+        &self,
+        hash: &TokenHash,
+        agent: AgentId,
+    ) -> Result<TransactWriteItem, StoreError> {
         let token = self
             .removal(token_key(hash))
             .condition_expression(own_token_condition())
@@ -268,8 +258,17 @@ impl Agents {
         Ok(TransactWriteItem::builder().delete(token).build())
     }
 
-    async fn change(&self, writes: Vec<TransactWriteItem>, attempt: &'static str) -> Result<(), UpdateError> {
-        let result = self.db.transact_write_items().set_transact_items(Some(writes)).send().await;
+    async fn change(
+        &self,
+        writes: Vec<TransactWriteItem>,
+        attempt: &'static str,
+    ) -> Result<(), UpdateError> {
+        let result = self
+            .db
+            .transact_write_items()
+            .set_transact_items(Some(writes))
+            .send()
+            .await;
         self.by_token.clear();
         self.by_id.clear();
         match result {
@@ -282,8 +281,16 @@ impl Agents {
     }
 
     pub(crate) async fn read_item(&self, key: String) -> Result<Option<Item>, StoreError> {
-        let get = self.db.get_item().table_name(&self.table).key(ID, item::text(key));
-        let found = get.consistent_read(true).send().await.attempt("read the agents table")?;
+        let get = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key(ID, item::text(key));
+        let found = get
+            .consistent_read(true)
+            .send()
+            .await
+            .attempt("read the agents table")?;
         Ok(found.item)
     }
 
@@ -292,6 +299,8 @@ impl Agents {
     }
 
     fn removal(&self, key: String) -> aws_sdk_dynamodb::types::builders::DeleteBuilder {
-        Delete::builder().table_name(&self.table).set_key(Some(item::key(key)))
+        Delete::builder()
+            .table_name(&self.table)
+            .set_key(Some(item::key(key)))
     }
 }

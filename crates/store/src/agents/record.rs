@@ -4,10 +4,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{Agent, AgentId, Catalogue, Definition, Moment, Provider, Salt, TokenHash};
 
 use super::attributes::{
-    AGENT_ID, AGENT_PREFIX, CATALOGUE, CREATED_AT, DRAFT, ENABLED, EXPIRES_AT, HASH, ID, IMPORTED, PREVIOUS,
-    REVISION, SALT, TOKEN_PREFIX, TRIGGERS_PER_MINUTE, UNTIL, UPDATED_AT, VERSION, WEBHOOK_VERSION,
+    AGENT_ID, AGENT_PREFIX, CATALOGUE, CREATED_AT, DRAFT, ENABLED, EXPIRES_AT, HASH, ID, IMPORTED,
+    PREVIOUS, REVISION, SALT, TOKEN_PREFIX, TRIGGERS_PER_MINUTE, UNTIL, UPDATED_AT, VERSION,
+    WEBHOOK_VERSION,
 };
-use super::{StoredAgent, TokenRecord, Webhook};
+use super::stored_agent::{StoredAgent, TokenRecord, Webhook};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
@@ -47,7 +48,8 @@ pub(super) fn token_key(hash: &TokenHash) -> String {
 }
 
 pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
-    let definition = serde_json::to_vec(record.agent.definition()).attempt("serialize the agent")?;
+    let definition =
+        serde_json::to_vec(record.agent.definition()).attempt("serialize the agent")?;
     let webhook = &record.webhook;
     let previous = webhook
         .previous
@@ -77,7 +79,8 @@ pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
         .map(|(name, value)| (name.to_owned(), value)),
     );
     if !record.catalogue.is_empty() {
-        let catalogue = serde_json::to_vec(&record.catalogue).attempt("serialize the list of documents")?;
+        let catalogue =
+            serde_json::to_vec(&record.catalogue).attempt("serialize the list of documents")?;
         fields.insert(CATALOGUE.to_owned(), item::bytes(blob::pack(&catalogue)));
     }
     Ok(fields)
@@ -86,7 +89,8 @@ pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
 pub(super) fn agent_record(found: &Item) -> Result<StoredAgent, StoreError> {
     let reader = ItemReader(found).require_version(AGENT_VERSION)?;
     let json = blob::unpack(reader.bytes(DRAFT)?).ok_or_else(|| reader.damaged(DRAFT))?;
-    let definition: Definition = serde_json::from_slice(&json).map_err(|_| reader.damaged(DRAFT))?;
+    let definition: Definition =
+        serde_json::from_slice(&json).map_err(|_| reader.damaged(DRAFT))?;
     Ok(StoredAgent {
         agent: Agent::from_stored(agent_id(reader)?, definition),
         salt: salt(reader)?,
@@ -118,7 +122,10 @@ fn previous(reader: ItemReader<'_>) -> Result<Vec<(TokenHash, Moment)>, StoreErr
         .iter()
         .map(|entry| {
             let entry = ItemReader(entry.as_m().map_err(|_| reader.damaged(PREVIOUS))?);
-            Ok((TokenHash::from_stored(entry.text(HASH)?.to_owned()), entry.moment(UNTIL)?))
+            Ok((
+                TokenHash::from_stored(entry.text(HASH)?.to_owned()),
+                entry.moment(UNTIL)?,
+            ))
         })
         .collect()
 }
@@ -131,7 +138,10 @@ pub(super) fn token_item(record: &StoredAgent, hash: &TokenHash, until: Option<M
             (HASH, item::text(hash.as_str())),
             (AGENT_ID, item::text(record.agent.id().to_string())),
             (SALT, item::bytes(record.salt.bytes().as_slice())),
-            (ENABLED, AttributeValue::Bool(record.agent.definition().enabled)),
+            (
+                ENABLED,
+                AttributeValue::Bool(record.agent.definition().enabled),
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );

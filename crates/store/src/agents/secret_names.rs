@@ -27,13 +27,28 @@ impl Agents {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
-        let put = self.db.put_item().table_name(&self.table).set_item(Some(item));
-        put.send().await.attempt("store the name of a secret").map(|_| ())
+        let put = self
+            .db
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item));
+        put.send()
+            .await
+            .attempt("store the name of a secret")
+            .map(|_| ())
     }
 
     pub async fn delete_secret_name(&self, name: &str) -> Result<(), StoreError> {
-        let delete = self.db.delete_item().table_name(&self.table).set_key(Some(item::key(key(name))));
-        delete.send().await.attempt("delete the name of a secret").map(|_| ())
+        let delete = self
+            .db
+            .delete_item()
+            .table_name(&self.table)
+            .set_key(Some(item::key(key(name))));
+        delete
+            .send()
+            .await
+            .attempt("delete the name of a secret")
+            .map(|_| ())
     }
 
     pub async fn has_secret_name(&self, name: &str) -> Result<bool, StoreError> {
@@ -43,7 +58,10 @@ impl Agents {
     /// Returns the names of all secrets, sorted.
     pub async fn secret_names(&self) -> Result<Vec<String>, StoreError> {
         let mut names = Vec::new();
-        for found in self.scan(SECRET_PREFIX, "scan the names of the secrets").await? {
+        for found in self
+            .scan(SECRET_PREFIX, "scan the names of the secrets")
+            .await?
+        {
             names.push(ItemReader(&found).text(NAME)?.to_owned());
         }
         names.sort();

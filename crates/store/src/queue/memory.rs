@@ -54,11 +54,21 @@ impl MemoryQueue {
     /// `visibility` is the visibility timeout. A message that is received more often than
     /// `max_receives` is a dead letter.
     pub fn new(visibility: Duration, max_receives: u32) -> Self {
-        Self { visibility, max_receives, state: Mutex::default(), arrival: Notify::new() }
+        Self {
+            visibility,
+            max_receives,
+            state: Mutex::default(),
+            arrival: Notify::new(),
+        }
     }
 
     pub fn send(&self, task: TaskId, agent: AgentId) {
-        self.state().push(QueuedTask { task, agent, receives: 0, visible_at: Instant::now() });
+        self.state().push(QueuedTask {
+            task,
+            agent,
+            receives: 0,
+            visible_at: Instant::now(),
+        });
         self.arrival.notify_one();
     }
 
@@ -67,7 +77,15 @@ impl MemoryQueue {
         let mut state = self.state();
         let receipt = state.next_receipt;
         state.next_receipt += 1;
-        state.hide(receipt, QueuedTask { task, agent, receives: 0, visible_at: Instant::now() + delay });
+        state.hide(
+            receipt,
+            QueuedTask {
+                task,
+                agent,
+                receives: 0,
+                visible_at: Instant::now() + delay,
+            },
+        );
         drop(state);
         self.arrival.notify_one();
     }

@@ -35,7 +35,12 @@ impl Queue {
     }
 
     /// Sends a task that becomes visible after `delay`. Its receive count starts again.
-    pub async fn send_later(&self, task: TaskId, agent: AgentId, delay: Duration) -> Result<(), StoreError> {
+    pub async fn send_later(
+        &self,
+        task: TaskId,
+        agent: AgentId,
+        delay: Duration,
+    ) -> Result<(), StoreError> {
         match self {
             Self::Sqs(queue) => queue.send_later(task, agent, delay).await,
             Self::Memory(queue) => {

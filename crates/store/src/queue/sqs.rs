@@ -24,7 +24,10 @@ pub struct SqsQueue {
 
 impl SqsQueue {
     pub fn new(aws: &Aws, url: impl Into<String>) -> Self {
-        Self { client: aws.sqs(), url: url.into() }
+        Self {
+            client: aws.sqs(),
+            url: url.into(),
+        }
     }
 
     pub(super) async fn send(&self, task: TaskId, agent: AgentId) -> Result<(), StoreError> {

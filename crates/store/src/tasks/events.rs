@@ -15,7 +15,10 @@ pub(super) fn add_event() -> String {
 }
 
 /// The values of [`add_event`].
-pub(super) fn with_event(update: UpdateItemFluentBuilder, event: AttributeValue) -> UpdateItemFluentBuilder {
+pub(super) fn with_event(
+    update: UpdateItemFluentBuilder,
+    event: AttributeValue,
+) -> UpdateItemFluentBuilder {
     update
         .expression_attribute_values(":no_events", AttributeValue::L(Vec::new()))
         .expression_attribute_values(":event", AttributeValue::L(vec![event]))
@@ -25,11 +28,18 @@ pub(super) fn claim_event(at: Moment) -> AttributeValue {
     item::moment(at)
 }
 
-pub(super) fn release_event(at: Moment, why: Option<&Failure>, not_before: Option<Moment>) -> AttributeValue {
+pub(super) fn release_event(
+    at: Moment,
+    why: Option<&Failure>,
+    not_before: Option<Moment>,
+) -> AttributeValue {
     let mut event = Item::from([(EVENT_AT.to_owned(), item::moment(at))]);
     if let Some(why) = why {
         event.insert(EVENT_TYPE.to_owned(), item::text(why.kind.as_str()));
-        event.insert(EVENT_MESSAGE.to_owned(), item::text(cut(&why.message, MAX_EVENT_MESSAGE_BYTES)));
+        event.insert(
+            EVENT_MESSAGE.to_owned(),
+            item::text(cut(&why.message, MAX_EVENT_MESSAGE_BYTES)),
+        );
     }
     if let Some(not_before) = not_before.filter(|not_before| at < *not_before) {
         event.insert(EVENT_RESUMES_AT.to_owned(), item::moment(not_before));
@@ -38,7 +48,10 @@ pub(super) fn release_event(at: Moment, why: Option<&Failure>, not_before: Optio
 }
 
 pub(super) fn count_events(found: &Item) -> usize {
-    found.get(EVENTS).and_then(|events| events.as_l().ok()).map_or(0, Vec::len)
+    found
+        .get(EVENTS)
+        .and_then(|events| events.as_l().ok())
+        .map_or(0, Vec::len)
 }
 
 pub(super) fn parse_events(found: &Item) -> Result<Vec<(HistoryEventKind, Moment)>, StoreError> {
@@ -47,7 +60,11 @@ pub(super) fn parse_events(found: &Item) -> Result<Vec<(HistoryEventKind, Moment
         None => return Ok(Vec::new()),
         Some(events) => events.as_l().map_err(|_| reader.damaged(EVENTS))?,
     };
-    events.iter().map(parse_event).collect::<Result<_, StoreError>>().map_err(|_| reader.damaged(EVENTS))
+    events
+        .iter()
+        .map(parse_event)
+        .collect::<Result<_, StoreError>>()
+        .map_err(|_| reader.damaged(EVENTS))
 }
 
 fn parse_event(value: &AttributeValue) -> Result<(HistoryEventKind, Moment), StoreError> {
@@ -55,15 +72,21 @@ fn parse_event(value: &AttributeValue) -> Result<(HistoryEventKind, Moment), Sto
         let reader = ItemReader(released);
         let fault = match released.contains_key(EVENT_TYPE) {
             true => {
-                let kind =
-                    ErrorType::parse(reader.text(EVENT_TYPE)?).ok_or_else(|| reader.damaged(EVENT_TYPE))?;
+                let kind = ErrorType::parse(reader.text(EVENT_TYPE)?)
+                    .ok_or_else(|| reader.damaged(EVENT_TYPE))?;
                 Some((kind, reader.text(EVENT_MESSAGE)?.to_owned()))
             }
             false => None,
         };
         let resumes_at = reader.optional_moment(EVENT_RESUMES_AT)?;
-        return Ok((HistoryEventKind::Released { fault, resumes_at }, reader.moment(EVENT_AT)?));
+        return Ok((
+            HistoryEventKind::Released { fault, resumes_at },
+            reader.moment(EVENT_AT)?,
+        ));
     }
     let claimed = Item::from([(EVENT_AT.to_owned(), value.clone())]);
-    Ok((HistoryEventKind::Claimed, ItemReader(&claimed).moment(EVENT_AT)?))
+    Ok((
+        HistoryEventKind::Claimed,
+        ItemReader(&claimed).moment(EVENT_AT)?,
+    ))
 }

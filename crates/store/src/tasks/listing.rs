@@ -12,8 +12,8 @@ use domain::{AgentId, ListPage, ListRange, TaskBrief, TaskEntry, TaskId, TaskKey
 
 use super::Tasks;
 use super::attributes::{
-    AGENT_ID, ATTEMPT, CREATED_AT, EXPIRES_AT, FAILED, FINISHED_AT, ID, LEASE_UNTIL, LISTED, OUTCOME,
-    SPENT_MS, STARTED_AT, STATUS, TASK_ID, VERSION,
+    AGENT_ID, ATTEMPT, CREATED_AT, EXPIRES_AT, FAILED, FINISHED_AT, ID, LEASE_UNTIL, LISTED,
+    OUTCOME, SPENT_MS, STARTED_AT, STATUS, TASK_ID, VERSION,
 };
 use crate::StoreError;
 use crate::error::StoreAttempt;
@@ -74,7 +74,9 @@ impl Tasks {
         filter: FailureFilter,
         limit: u16,
     ) -> Result<ListPage, StoreError> {
-        let before = range.before.map_or_else(|| AFTER_ALL_IDS.to_owned(), TaskId::preceding);
+        let before = range
+            .before
+            .map_or_else(|| AFTER_ALL_IDS.to_owned(), TaskId::preceding);
         if before < TaskId::floor(range.from) {
             return Ok(ListPage::default());
         }
@@ -83,7 +85,9 @@ impl Tasks {
             .query()
             .table_name(&self.table)
             .index_name(TASKS_INDEX)
-            .key_condition_expression(format!("{LISTED} = :part AND {TASK_ID} BETWEEN :from AND :before"))
+            .key_condition_expression(format!(
+                "{LISTED} = :part AND {TASK_ID} BETWEEN :from AND :before"
+            ))
             .set_filter_expression(filter.expression())
             .projection_expression(format!("{TASK_ID}, {FAILED}"))
             .expression_attribute_values(":part", item::text(list_key(agent, shard)))
@@ -92,14 +96,24 @@ impl Tasks {
             .scan_index_forward(false)
             .limit(limit.into());
         let found = query.send().await.attempt("list the tasks")?;
-        let entries = found.items().iter().map(parse_entry).collect::<Result<_, _>>()?;
-        let reached = found.last_evaluated_key().map(|key| task_id(ItemReader(key))).transpose()?;
+        let entries = found
+            .items()
+            .iter()
+            .map(parse_entry)
+            .collect::<Result<_, _>>()?;
+        let reached = found
+            .last_evaluated_key()
+            .map(|key| task_id(ItemReader(key)))
+            .transpose()?;
         Ok(ListPage { entries, reached })
     }
 
     /// Reads the summaries of these tasks, in no order. Expired tasks are left out. A record
     /// that cannot be read is returned as an error and does not affect the others.
-    pub async fn briefs(&self, ids: &[TaskId]) -> Result<Vec<Result<TaskBrief, StoreError>>, StoreError> {
+    pub async fn briefs(
+        &self,
+        ids: &[TaskId],
+    ) -> Result<Vec<Result<TaskBrief, StoreError>>, StoreError> {
         let mut briefs = Vec::with_capacity(ids.len());
         for ids in ids.chunks(BATCH) {
             for found in self.read_batch(ids).await? {
@@ -124,13 +138,21 @@ impl Tasks {
             .expression_attribute_names("#status", STATUS);
         let mut unprocessed = Some(HashMap::from([(
             self.table.clone(),
-            wanted.build().attempt("prepare the request for the tasks")?,
+            wanted
+                .build()
+                .attempt("prepare the request for the tasks")?,
         )]));
         let (mut found, mut pauses) = (Vec::with_capacity(ids.len()), BATCH_PAUSES.into_iter());
         while let Some(wanted) = unprocessed.take().filter(|keys| !keys.is_empty()) {
             let get = self.db.batch_get_item().set_request_items(Some(wanted));
             let response = get.send().await.attempt("read the tasks")?;
-            found.extend(response.responses.unwrap_or_default().remove(&self.table).unwrap_or_default());
+            found.extend(
+                response
+                    .responses
+                    .unwrap_or_default()
+                    .remove(&self.table)
+                    .unwrap_or_default(),
+            );
             unprocessed = response.unprocessed_keys;
             if unprocessed.as_ref().is_some_and(|keys| !keys.is_empty()) {
                 let Some(pause) = pauses.next() else {
@@ -157,7 +179,10 @@ impl FailureFilter {
 
 fn parse_entry(found: &Item) -> Result<TaskEntry, StoreError> {
     let failed = matches!(found.get(FAILED), Some(AttributeValue::Bool(true)));
-    Ok(TaskEntry { id: task_id(ItemReader(found))?, failed })
+    Ok(TaskEntry {
+        id: task_id(ItemReader(found))?,
+        failed,
+    })
 }
 
 fn task_id(reader: ItemReader<'_>) -> Result<TaskId, StoreError> {

@@ -34,8 +34,8 @@ use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
 use attributes::{
-    AGENT_ID, ATTEMPT, CREATED_AT, EVENTS, EXPIRES_AT, ID, LISTED, PAYLOAD, SPENT_MS, STATUS, TASK_ID,
-    VERSION, WAITS_UNTIL, WORKER_LOST,
+    AGENT_ID, ATTEMPT, CREATED_AT, EVENTS, EXPIRES_AT, ID, LISTED, PAYLOAD, SPENT_MS, STATUS,
+    TASK_ID, VERSION, WAITS_UNTIL, WORKER_LOST,
 };
 pub use listing::FailureFilter;
 pub(crate) use listing::TASKS_INDEX;
@@ -125,7 +125,10 @@ pub struct Unfinished {
 
 impl Tasks {
     pub fn new(aws: &crate::aws::Aws, table: impl Into<String>) -> Self {
-        Self { db: aws.dynamodb(), table: table.into() }
+        Self {
+            db: aws.dynamodb(),
+            table: table.into(),
+        }
     }
 
     /// Stores a new PENDING task. If the key has a task that is less than 24 hours old or has
@@ -138,8 +141,13 @@ impl Tasks {
     ) -> Result<Admission, StoreError> {
         let created_at = id.created_at();
         let expires_at = Task::initial_expiry(created_at);
-        let payload =
-            blob::store_content(&self.db, &self.table, payload.as_json().as_bytes(), expires_at).await?;
+        let payload = blob::store_content(
+            &self.db,
+            &self.table,
+            payload.as_json().as_bytes(),
+            expires_at,
+        )
+        .await?;
         let put = self
             .db
             .put_item()
@@ -185,16 +193,25 @@ impl Tasks {
     /// Returns the earlier task of the key, as [`Self::admit`] would, without storing a task.
     /// Sends a put whose condition always fails, because the webhook function has permission
     /// to put tasks but not to read them.
-    pub async fn find_by_key(&self, key: TaskKey, now: Moment) -> Result<Option<Admission>, StoreError> {
+    pub async fn find_by_key(
+        &self,
+        key: TaskKey,
+        now: Moment,
+    ) -> Result<Option<Admission>, StoreError> {
         let put = self
             .db
             .put_item()
             .table_name(&self.table)
             .item(ID, item::text(key.as_hex()))
-            .condition_expression(format!("attribute_exists({ID}) AND attribute_not_exists({ID})"))
+            .condition_expression(format!(
+                "attribute_exists({ID}) AND attribute_not_exists({ID})"
+            ))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let Err(error) = put.send().await else {
-            return Err(StoreError::Damaged { id: key.as_hex(), attribute: "condition" });
+            return Err(StoreError::Damaged {
+                id: key.as_hex(),
+                attribute: "condition",
+            });
         };
         let found = match refused_item(&error) {
             Some(Some(found)) => found,
@@ -202,7 +219,10 @@ impl Tasks {
             None => return Err(error).attempt("look up the task of the idempotency key"),
         };
         let reader = ItemReader(found).require_version(RECORD_VERSION)?;
-        let window_over = task_id(reader)?.created_at().plus(domain::IDEMPOTENCY_WINDOW) <= now;
+        let window_over = task_id(reader)?
+            .created_at()
+            .plus(domain::IDEMPOTENCY_WINDOW)
+            <= now;
         match status(reader)?.has_ended() && window_over {
             true => Ok(None),
             false => repeated_admission(found, now).map(Some),
@@ -212,12 +232,23 @@ impl Tasks {
     /// Returns the id of the task's agent.
     pub async fn owner(&self, id: TaskId) -> Result<Option<AgentId>, StoreError> {
         let found = self.read_item(id.key()).await?;
-        found.as_ref().map(|found| agent_id(ItemReader(found))).transpose()
+        found
+            .as_ref()
+            .map(|found| agent_id(ItemReader(found)))
+            .transpose()
     }
 
     async fn read_item(&self, key: TaskKey) -> Result<Option<Item>, StoreError> {
-        let get = self.db.get_item().table_name(&self.table).key(ID, item::text(key.as_hex()));
-        let found = get.consistent_read(true).send().await.attempt("read the task")?;
+        let get = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key(ID, item::text(key.as_hex()));
+        let found = get
+            .consistent_read(true)
+            .send()
+            .await
+            .attempt("read the task")?;
         Ok(found.item)
     }
 
@@ -230,7 +261,9 @@ impl Tasks {
             .scan()
             .table_name(&self.table)
             .consistent_read(true)
-            .filter_expression(format!("#status IN (:pending, :started) OR begins_with({ID}, :slots)"))
+            .filter_expression(format!(
+                "#status IN (:pending, :started) OR begins_with({ID}, :slots)"
+            ))
             .projection_expression(format!(
                 "{ID}, {VERSION}, #status, {AGENT_ID}, {CREATED_AT}, {EVENTS}, {WORKER_LOST}"
             ))
@@ -244,7 +277,11 @@ impl Tasks {
         let mut unfinished = Unfinished::default();
         while let Some(found) = pages.next().await {
             let found = found.attempt("scan the tasks")?;
-            match ItemReader(&found).text(ID)?.strip_prefix(slots::ID_PREFIX).and_then(AgentId::parse) {
+            match ItemReader(&found)
+                .text(ID)?
+                .strip_prefix(slots::ID_PREFIX)
+                .and_then(AgentId::parse)
+            {
                 Some(agent) => unfinished.slots.push(agent),
                 None => unfinished.tasks.push(unfinished_task(&found)),
             }
@@ -269,6 +306,8 @@ fn repeated_admission(found: &Item, now: Moment) -> Result<Admission, StoreError
     Ok(Admission::Repeated {
         id: task_id(reader)?,
         status: status(reader)?,
-        waits: reader.optional_moment(WAITS_UNTIL)?.is_some_and(|until| now < until),
+        waits: reader
+            .optional_moment(WAITS_UNTIL)?
+            .is_some_and(|until| now < until),
     })
 }

@@ -29,7 +29,12 @@ pub enum Rate {
 impl Tasks {
     /// Counts a trigger in the minute of `now`, unless its count has reached `limit`. If a
     /// response is lost, the retry may count the trigger twice.
-    pub async fn count_trigger(&self, agent: AgentId, limit: u32, now: Moment) -> Result<Rate, StoreError> {
+    pub async fn count_trigger(
+        &self,
+        agent: AgentId,
+        limit: u32,
+        now: Moment,
+    ) -> Result<Rate, StoreError> {
         let minute = now.millis() / 60_000;
         let ends_at = Moment::from_millis((minute + 1) * 60_000);
         let counted = self
@@ -37,19 +42,26 @@ impl Tasks {
             .update_item()
             .table_name(&self.table)
             .key(ID, item::text(format!("rate#{agent}#{minute}")))
-            .update_expression(format!("SET {EXPIRES_AT} = :expires_at ADD {TRIGGERS} :one"))
-            .condition_expression(format!("attribute_not_exists({TRIGGERS}) OR {TRIGGERS} < :limit"))
+            .update_expression(format!(
+                "SET {EXPIRES_AT} = :expires_at ADD {TRIGGERS} :one"
+            ))
+            .condition_expression(format!(
+                "attribute_not_exists({TRIGGERS}) OR {TRIGGERS} < :limit"
+            ))
             .expression_attribute_values(":one", item::number(1_u64))
             .expression_attribute_values(":limit", item::number(limit))
             // A process with a slow clock may still count in the previous minute.
-            .expression_attribute_values(":expires_at", item::number(ends_at.plus(MINUTE).ttl_seconds()))
+            .expression_attribute_values(
+                ":expires_at",
+                item::number(ends_at.plus(MINUTE).ttl_seconds()),
+            )
             .send()
             .await;
         match counted {
             Ok(_) => Ok(Rate::Within),
-            Err(error) if is_condition_failed(&error) => {
-                Ok(Rate::Exceeded { retry_after: ends_at.since(now) })
-            }
+            Err(error) if is_condition_failed(&error) => Ok(Rate::Exceeded {
+                retry_after: ends_at.since(now),
+            }),
             Err(error) => Err(error).attempt("count the trigger"),
         }
     }

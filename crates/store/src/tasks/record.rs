@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{AgentId, Ended, Moment, Payload, Status, Task, TaskBrief, TaskId, TaskKey};
 
 use super::attributes::{
-    AGENT_ID, ATTEMPT, CREATED_AT, EXPIRES_AT, FINISHED_AT, ID, LEASE_UNTIL, OUTCOME, OUTCOME_BRIEF, PAYLOAD,
-    SPENT_MS, STARTED_AT, STATUS, WORKER_LOST,
+    AGENT_ID, ATTEMPT, CREATED_AT, EXPIRES_AT, FINISHED_AT, ID, LEASE_UNTIL, OUTCOME,
+    OUTCOME_BRIEF, PAYLOAD, SPENT_MS, STARTED_AT, STATUS, WORKER_LOST,
 };
 use super::{Claimed, RECORD_VERSION, Tasks};
 use crate::item::{Item, ItemReader};
@@ -20,7 +20,9 @@ impl Tasks {
 
     pub(super) async fn payload_in(&self, found: &Item) -> Result<Payload, StoreError> {
         let json = blob::load_content(&self.db, &self.table, found, PAYLOAD).await?;
-        String::from_utf8(json).map(Payload::from_stored).map_err(|_| ItemReader(found).damaged(PAYLOAD))
+        String::from_utf8(json)
+            .map(Payload::from_stored)
+            .map_err(|_| ItemReader(found).damaged(PAYLOAD))
     }
 
     /// Parses the summary, without reading the items of a spilled outcome.
@@ -30,7 +32,10 @@ impl Tasks {
         {
             let mut found = found.clone();
             found.insert(OUTCOME.to_owned(), brief.clone());
-            return self.task_ending(&found, |_, _| true).await.map(TaskBrief::from_task);
+            return self
+                .task_ending(&found, |_, _| true)
+                .await
+                .map(TaskBrief::from_task);
         }
         self.task(found).await.map(TaskBrief::from_task)
     }

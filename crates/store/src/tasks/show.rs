@@ -19,7 +19,9 @@ pub struct TaskDetails {
 
 impl Tasks {
     pub async fn show(&self, id: TaskId) -> Result<Option<TaskDetails>, StoreError> {
-        let Some(found) = self.read_item(id.key()).await? else { return Ok(None) };
+        let Some(found) = self.read_item(id.key()).await? else {
+            return Ok(None);
+        };
         let task = self.task(&found).await?;
         if task.id != id {
             return Ok(None);

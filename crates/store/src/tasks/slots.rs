@@ -54,7 +54,12 @@ pub enum Wait {
 impl Tasks {
     /// Records that a task waits for a slot and tries again at `until`. Until then, the queue
     /// has a message for it. A task whose worker was lost is PENDING again and will run alone.
-    pub async fn wait_for_slot(&self, id: TaskId, now: Moment, until: Moment) -> Result<Wait, StoreError> {
+    pub async fn wait_for_slot(
+        &self,
+        id: TaskId,
+        now: Moment,
+        until: Moment,
+    ) -> Result<Wait, StoreError> {
         let waits = with_wait(self.update(id), now, until)
             .update_expression(set_waits())
             .condition_expression(format!(
@@ -118,12 +123,27 @@ impl Tasks {
         let lease = lease(lease_until, &random_name("")?);
         let mut wanted = Some(random % slots);
         for _ in 0..TRIES {
-            let Some(slot) = wanted.map(slot_name) else { break };
-            match self.try_slot(agent, &slot, now, lease_until, &lease).await? {
-                None => return Ok(SlotAnswer::Taken(Slot { agent, name: slot, lease })),
+            let Some(slot) = wanted.map(slot_name) else {
+                break;
+            };
+            match self
+                .try_slot(agent, &slot, now, lease_until, &lease)
+                .await?
+            {
+                None => {
+                    return Ok(SlotAnswer::Taken(Slot {
+                        agent,
+                        name: slot,
+                        lease,
+                    }));
+                }
                 // The response to an earlier try was lost.
                 Some(found) if leased_as(&found, &slot) == Some(lease.as_str()) => {
-                    return Ok(SlotAnswer::Taken(Slot { agent, name: slot, lease }));
+                    return Ok(SlotAnswer::Taken(Slot {
+                        agent,
+                        name: slot,
+                        lease,
+                    }));
                 }
                 Some(found) => wanted = find_free_slot(&found, slots, random, now),
             }
@@ -152,7 +172,11 @@ impl Tasks {
 
     /// Deletes the slots of an agent. Call it only when none of its runs is in progress.
     pub async fn forget_slots(&self, agent: AgentId) -> Result<(), StoreError> {
-        let delete = self.db.delete_item().table_name(&self.table).key(ID, item::text(slots_id(agent)));
+        let delete = self
+            .db
+            .delete_item()
+            .table_name(&self.table)
+            .key(ID, item::text(slots_id(agent)));
         delete.send().await.attempt("delete the run slots")?;
         Ok(())
     }
@@ -205,7 +229,11 @@ fn set_waits() -> String {
 }
 
 /// The values of [`set_waits`]. The update returns the record.
-fn with_wait(update: UpdateItemFluentBuilder, now: Moment, until: Moment) -> UpdateItemFluentBuilder {
+fn with_wait(
+    update: UpdateItemFluentBuilder,
+    now: Moment,
+    until: Moment,
+) -> UpdateItemFluentBuilder {
     update
         .expression_attribute_values(":pending", item::text(Status::Pending.as_str()))
         .expression_attribute_values(":until", item::moment(until))
@@ -220,7 +248,10 @@ fn lease(until: Moment, holder: &str) -> String {
 }
 
 fn leased_as<'a>(found: &'a Item, slot: &str) -> Option<&'a str> {
-    found.get(slot).and_then(|value: &AttributeValue| value.as_s().ok()).map(String::as_str)
+    found
+        .get(slot)
+        .and_then(|value: &AttributeValue| value.as_s().ok())
+        .map(String::as_str)
 }
 
 /// Returns the first free slot, starting at `from`.

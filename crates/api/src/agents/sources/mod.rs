@@ -12,7 +12,9 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use domain::{AuditEntry, AuditEvent, Catalogue, CatalogueError, DocumentContent, ListedDocument, Moment};
+use domain::{
+    AuditEntry, AuditEvent, Catalogue, CatalogueError, DocumentContent, ListedDocument, Moment,
+};
 use serde::Serialize;
 use sources::{IndexError, MAX_FILE_BYTES, ReadError};
 use store::{StoredAgent, error_chain};
@@ -94,7 +96,14 @@ pub(crate) async fn list(
     id: AgentPath,
 ) -> Result<Json<DocumentList>, Problem> {
     let record = management.find(id).await?;
-    Ok(Json(DocumentList { sources: record.catalogue.documents().iter().map(DocumentView::from).collect() }))
+    Ok(Json(DocumentList {
+        sources: record
+            .catalogue
+            .documents()
+            .iter()
+            .map(DocumentView::from)
+            .collect(),
+    }))
 }
 
 /// Deletes a document.
@@ -106,16 +115,28 @@ pub(crate) async fn delete(
     Extension(actor): Extension<Actor>,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Ok(Path((id, source))) = path else { return Err(ManageError::NotFound.into()) };
+    let Ok(Path((id, source))) = path else {
+        return Err(ManageError::NotFound.into());
+    };
     let record = management.find(Ok(Path(id))).await?;
     // First delete what an interrupted call left: that call may have deleted this document.
     let record = management.delete_leftovers(record).await?;
     if record.catalogue.find(&source).is_none() {
         return Err(ManageError::from(SourceError::NotFound).into());
     }
-    let record = management.change_catalogue(record, |catalogue| Ok(catalogue.without(&source))).await?;
+    let record = management
+        .change_catalogue(record, |catalogue| Ok(catalogue.without(&source)))
+        .await?;
     let entry = audit_entry(AuditEvent::DocumentDeleted, &record);
-    management.record(&actor, AuditEntry { source_id: Some(source), ..entry }).await;
+    management
+        .record(
+            &actor,
+            AuditEntry {
+                source_id: Some(source),
+                ..entry
+            },
+        )
+        .await;
     management.delete_leftovers(record).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -143,7 +164,16 @@ impl Management {
         for conflicts in 0..MOST_CONFLICTS {
             tokio::time::sleep(pause_after(conflicts)).await;
             let catalogue = change(record.catalogue.clone()).map_err(SourceError::Catalogue)?;
-            match self.replace(&record, StoredAgent { catalogue, ..record.clone() }).await {
+            match self
+                .replace(
+                    &record,
+                    StoredAgent {
+                        catalogue,
+                        ..record.clone()
+                    },
+                )
+                .await
+            {
                 Err(ManageError::Conflict) => {
                     let now = self.agents.get(record.agent.id()).await?;
                     record = now.ok_or(ManageError::NotFound)?;
@@ -155,13 +185,17 @@ impl Management {
     }
 
     /// Deletes contents that no document of the agent has, then removes them from its record.
-    pub(crate) async fn delete_leftovers(&self, record: StoredAgent) -> Result<StoredAgent, ManageError> {
+    pub(crate) async fn delete_leftovers(
+        &self,
+        record: StoredAgent,
+    ) -> Result<StoredAgent, ManageError> {
         let left = record.catalogue.deletable(self.clock.now());
         if left.is_empty() {
             return Ok(record);
         }
         self.delete_contents(&record, &left).await?;
-        self.change_catalogue(record, |catalogue| Ok(catalogue.forgotten(&left))).await
+        self.change_catalogue(record, |catalogue| Ok(catalogue.forgotten(&left)))
+            .await
     }
 
     async fn delete_contents(
@@ -170,19 +204,28 @@ impl Management {
         contents: &[DocumentContent],
     ) -> Result<(), ManageError> {
         for content in contents {
-            self.document_importer.documents.delete(record.agent.id(), content).await?;
+            self.document_importer
+                .documents
+                .delete(record.agent.id(), content)
+                .await?;
         }
         Ok(())
     }
 
     /// Deletes all documents of an agent. Call it before the agent is deleted, because only the
     /// agent's record lists the contents.
-    pub(crate) async fn delete_documents(&self, record: StoredAgent) -> Result<StoredAgent, ManageError> {
+    pub(crate) async fn delete_documents(
+        &self,
+        record: StoredAgent,
+    ) -> Result<StoredAgent, ManageError> {
         if record.catalogue.is_empty() {
             return Ok(record);
         }
-        let record = self.change_catalogue(record, |catalogue| Ok(catalogue.emptied())).await?;
-        self.delete_contents(&record, &record.catalogue.deletable(self.clock.now())).await?;
+        let record = self
+            .change_catalogue(record, |catalogue| Ok(catalogue.emptied()))
+            .await?;
+        self.delete_contents(&record, &record.catalogue.deletable(self.clock.now()))
+            .await?;
         Ok(record)
     }
 }
@@ -219,19 +262,25 @@ impl From<SourceError> for Problem {
             SourceError::TooLarge => {
                 Self::client_error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
             }
-            SourceError::MediaType(_) => {
-                Self::client_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
-            }
-            SourceError::Encoded => {
-                Self::client_error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message)
-            }
+            SourceError::MediaType(_) => Self::client_error(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                message,
+            ),
+            SourceError::Encoded => Self::client_error(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_encoding",
+                message,
+            ),
             SourceError::UnknownParameter(_) => Self::bad_request("invalid_request", message),
             SourceError::Unreadable(ReadError::TooMuchText) => {
                 Self::client_error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
             }
-            SourceError::Unreadable(_) => {
-                Self::client_error(StatusCode::UNPROCESSABLE_ENTITY, "unreadable_document", message)
-            }
+            SourceError::Unreadable(_) => Self::client_error(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unreadable_document",
+                message,
+            ),
             SourceError::Catalogue(CatalogueError::TooLate) => {
                 Self::client_error(StatusCode::CONFLICT, "conflict", message)
             }
@@ -239,9 +288,9 @@ impl From<SourceError> for Problem {
                 Self::bad_request("invalid_request", message)
             }
             SourceError::Catalogue(_) => Self::bad_request("sources_full", message),
-            SourceError::Index(_) | SourceError::ReaderUnavailable(_) | SourceError::Interrupted(_) => {
-                Self::internal(error)
-            }
+            SourceError::Index(_)
+            | SourceError::ReaderUnavailable(_)
+            | SourceError::Interrupted(_) => Self::internal(error),
         }
     }
 }
@@ -249,5 +298,8 @@ impl From<SourceError> for Problem {
 /// Logs a failed deletion that does not fail the request. The next change to the agent's
 /// documents tries it again.
 fn log_leftover(error: &ManageError) {
-    tracing::warn!(error = error_chain(error), "a replaced document is not deleted yet");
+    tracing::warn!(
+        error = error_chain(error),
+        "a replaced document is not deleted yet"
+    );
 }

@@ -70,7 +70,9 @@ pub(crate) async fn upload(
     let file = UploadedFile::from_request(&headers, body)?;
     let entry = audit_entry(AuditEvent::DocumentAdded, &record);
     let (status, document) = management.import_document(record, names, file).await?;
-    management.record(&actor, document_entry(entry, &document)).await;
+    management
+        .record(&actor, document_entry(entry, &document))
+        .await;
     Ok((status, Json(DocumentView::from(&document))))
 }
 
@@ -103,7 +105,9 @@ impl UploadNames {
     fn source(&self, title: Option<&str>, bytes: &[u8]) -> String {
         let name = self.title.as_deref().or(title);
         let unnamed = || format!("document-{:08x}", sources::checksum(bytes));
-        self.source.clone().unwrap_or_else(|| name.map_or_else(unnamed, truncated_name))
+        self.source
+            .clone()
+            .unwrap_or_else(|| name.map_or_else(unnamed, truncated_name))
     }
 }
 
@@ -114,13 +118,19 @@ impl UploadedFile {
         if headers.get_all(CONTENT_ENCODING).iter().any(is_encoded) {
             return Err(SourceError::Encoded.into());
         }
-        let content_type = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let content_type = headers
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
         let content_type = content_type.unwrap_or_default();
         let Some((format, charset)) = DocumentFormat::from_content_type(&content_type) else {
             return Err(SourceError::MediaType(content_type.into_owned()).into());
         };
         let bytes = body.map_err(body_error)?;
-        Ok(Self { bytes, format, charset: charset.map(ToOwned::to_owned) })
+        Ok(Self {
+            bytes,
+            format,
+            charset: charset.map(ToOwned::to_owned),
+        })
     }
 }
 
@@ -142,7 +152,11 @@ impl Management {
         let permit = self.document_importer.permits.acquire().await.ok();
         let size = file.bytes.len() as u64;
         let bytes = file.bytes.clone();
-        let UploadedFile { bytes: file, format, charset } = file;
+        let UploadedFile {
+            bytes: file,
+            format,
+            charset,
+        } = file;
         let extracted = self.subprocesses.read_document(file, format, charset).await;
         let extracted = extracted.map_err(SourceError::from)?;
         let source = names.source(extracted.title.as_deref(), &bytes);
@@ -161,9 +175,18 @@ impl Management {
             created_at: self.clock.now().millis(),
             content: indexed.packed.content().clone(),
         };
-        let is_new = self.store_document(record, &document, &indexed.packed).await?;
+        let is_new = self
+            .store_document(record, &document, &indexed.packed)
+            .await?;
         drop(permit);
-        Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, document))
+        Ok((
+            if is_new {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            },
+            document,
+        ))
     }
 
     /// Announces a document in the agent's record, writes its content and lists it. Returns
@@ -174,18 +197,31 @@ impl Management {
         document: &ListedDocument,
         packed: &PackedDocument,
     ) -> Result<bool, ManageError> {
-        record.catalogue.check_room(document).map_err(SourceError::Catalogue)?;
-        let (agent, is_new) = (record.agent.id(), record.catalogue.find(&document.id()).is_none());
+        record
+            .catalogue
+            .check_room(document)
+            .map_err(SourceError::Catalogue)?;
+        let (agent, is_new) = (
+            record.agent.id(),
+            record.catalogue.find(&document.id()).is_none(),
+        );
         let record = self.delete_leftovers(record).await?;
         let now = self.clock.now();
-        let announce = |catalogue: domain::Catalogue| Ok(catalogue.announced(document.content.clone(), now));
+        let announce =
+            |catalogue: domain::Catalogue| Ok(catalogue.announced(document.content.clone(), now));
         let record = self.change_catalogue(record, announce).await?;
-        self.document_importer.documents.write(agent, packed).await?;
+        self.document_importer
+            .documents
+            .write(agent, packed)
+            .await?;
         let list = |catalogue: domain::Catalogue| catalogue.with(document.clone());
         let listed = match self.change_catalogue(record, list).await {
             Err(error @ ManageError::NotFound) => {
                 // The agent was deleted in the meantime, so no record lists this content.
-                self.document_importer.documents.delete(agent, packed.content()).await?;
+                self.document_importer
+                    .documents
+                    .delete(agent, packed.content())
+                    .await?;
                 return Err(error);
             }
             listed => listed?,
@@ -201,12 +237,19 @@ fn index_document(title: String, text: &str) -> Result<IndexedUpload, ManageErro
     let document = Document::new(&title, text).map_err(SourceError::Index)?;
     let passages = u32::try_from(document.passages()).unwrap_or(u32::MAX);
     let packed = PackedDocument::new(&document.to_bytes(&title))?;
-    Ok(IndexedUpload { title, text_bytes: text.len() as u64, passages, packed })
+    Ok(IndexedUpload {
+        title,
+        text_bytes: text.len() as u64,
+        passages,
+        packed,
+    })
 }
 
 /// A document's own title without control characters, cut at [`NAME_BYTES`].
 fn truncated_name(name: &str) -> String {
-    let end = (0..=NAME_BYTES.min(name.len())).rev().find(|end| name.is_char_boundary(*end));
+    let end = (0..=NAME_BYTES.min(name.len()))
+        .rev()
+        .find(|end| name.is_char_boundary(*end));
     let beginning = name.get(..end.unwrap_or_default()).unwrap_or_default();
     beginning.chars().filter(|c| !c.is_control()).collect()
 }

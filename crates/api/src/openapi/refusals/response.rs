@@ -13,17 +13,27 @@ use crate::Problem;
 
 /// Every problem and its header become examples.
 pub(super) fn response(problems: &[Problem]) -> Response {
-    let descriptions: Vec<String> =
-        problems.iter().map(|problem| format!("- `{}`: {}", problem.code, problem.message)).collect();
+    let descriptions: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("- `{}`: {}", problem.code, problem.message))
+        .collect();
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("Problem")))
         .examples_from_iter(examples(problems))
         .build();
-    let mut response =
-        ResponseBuilder::new().description(descriptions.join("\n")).content("application/json", content);
+    let mut response = ResponseBuilder::new()
+        .description(descriptions.join("\n"))
+        .content("application/json", content);
     // The first header with a name wins. The `Retry-After` of an overload is random, so it must not be used.
-    for (name, value) in problems.iter().rev().filter_map(|problem| problem.header.as_ref()) {
-        response = response.header(canonical_name(name), header(name, value.to_str().unwrap_or_default()));
+    for (name, value) in problems
+        .iter()
+        .rev()
+        .filter_map(|problem| problem.header.as_ref())
+    {
+        response = response.header(
+            canonical_name(name),
+            header(name, value.to_str().unwrap_or_default()),
+        );
     }
     response.build()
 }
@@ -32,18 +42,26 @@ pub(super) fn response(problems: &[Problem]) -> Response {
 fn examples(problems: &[Problem]) -> BTreeMap<String, Example> {
     let mut examples = BTreeMap::new();
     for problem in problems {
-        let reference = problem.is_server_error().then(|| "9f86d081884c7d65".to_owned());
-        let example =
-            ExampleBuilder::new().summary(&*problem.message).value(Some(json!(problem.body(reference))));
-        let name =
-            (1..).map(|number| numbered(problem.code, number)).find(|name| !examples.contains_key(name));
+        let reference = problem
+            .is_server_error()
+            .then(|| "9f86d081884c7d65".to_owned());
+        let example = ExampleBuilder::new()
+            .summary(&*problem.message)
+            .value(Some(json!(problem.body(reference))));
+        let name = (1..)
+            .map(|number| numbered(problem.code, number))
+            .find(|name| !examples.contains_key(name));
         examples.insert(name.unwrap_or_default(), example.build());
     }
     examples
 }
 
 fn numbered(code: &str, number: u32) -> String {
-    if number == 1 { code.to_owned() } else { format!("{code}_{number}") }
+    if number == 1 {
+        code.to_owned()
+    } else {
+        format!("{code}_{number}")
+    }
 }
 
 fn header(name: &HeaderName, value: &str) -> Header {
@@ -54,16 +72,27 @@ fn header(name: &HeaderName, value: &str) -> Header {
         CONNECTION => (Type::String, "The connection closes after this response."),
         _ => (Type::String, ""),
     };
-    let example = value.parse().map_or_else(|_| json!(value), |seconds: u32| json!(seconds));
+    let example = value
+        .parse()
+        .map_or_else(|_| json!(value), |seconds: u32| json!(seconds));
     let schema = ObjectBuilder::new().schema_type(kind).build();
-    HeaderBuilder::new().schema(Some(schema)).description(Some(description)).example(Some(example)).build()
+    HeaderBuilder::new()
+        .schema(Some(schema))
+        .description(Some(description))
+        .example(Some(example))
+        .build()
 }
 
 /// The name with the capital letters that RFCs use.
 fn canonical_name(name: &HeaderName) -> String {
     match *name {
         WWW_AUTHENTICATE => "WWW-Authenticate".to_owned(),
-        _ => name.as_str().split('-').map(capitalized).collect::<Vec<_>>().join("-"),
+        _ => name
+            .as_str()
+            .split('-')
+            .map(capitalized)
+            .collect::<Vec<_>>()
+            .join("-"),
     }
 }
 

@@ -68,17 +68,22 @@ impl CommonResponse {
 
     pub(super) fn problems(self) -> Vec<Problem> {
         match self {
-            Self::Unauthorized => {
-                [AuthError::NoCredentials, AuthError::WrongToken, AuthError::SessionExpired]
-                    .map(Problem::from)
-                    .into()
-            }
+            Self::Unauthorized => [
+                AuthError::NoCredentials,
+                AuthError::WrongToken,
+                AuthError::SessionExpired,
+            ]
+            .map(Problem::from)
+            .into(),
             Self::CrossOrigin => vec![AuthError::CrossOrigin.into()],
             Self::TooManyRequests => vec![AuthError::TooManyGuesses { seconds: 42 }.into()],
             Self::MethodNotAllowed => vec![Problem::method_not_allowed(Some("GET, POST"))],
             Self::RequestTimeout => vec![Problem::body_too_slow()],
             Self::Internal => vec![Problem::internal(fmt::Error)],
-            Self::Unavailable => vec![Problem::unavailable(fmt::Error), Problem::overloaded(fmt::Error)],
+            Self::Unavailable => vec![
+                Problem::unavailable(fmt::Error),
+                Problem::overloaded(fmt::Error),
+            ],
         }
     }
 }

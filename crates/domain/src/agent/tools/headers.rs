@@ -48,16 +48,22 @@ pub struct StoredHeader {
     pub prefix: String,
 }
 
-pub(super) fn check_headers(tool: &str, headers: &BTreeMap<String, HeaderSource>) -> Result<(), ToolError> {
+pub(super) fn check_headers(
+    tool: &str,
+    headers: &BTreeMap<String, HeaderSource>,
+) -> Result<(), ToolError> {
     if headers.len() > MAX_HEADERS {
         return Err(ToolError::TooManyHeaders(tool.to_owned()));
     }
-    headers.iter().try_for_each(|(header, source)| check_header(tool, header, source))
+    headers
+        .iter()
+        .try_for_each(|(header, source)| check_header(tool, header, source))
 }
 
 fn check_header(tool: &str, header: &str, source: &HeaderSource) -> Result<(), ToolError> {
     let (tool, name) = (tool.to_owned(), crate::cut(header, 64));
-    let printable = |text: &str| text.len() <= 2048 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let printable =
+        |text: &str| text.len() <= 2048 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     let text = match source {
         HeaderSource::Plain(value) => value,
         HeaderSource::Stored(stored) => &stored.prefix,
@@ -72,7 +78,10 @@ fn check_header(tool: &str, header: &str, source: &HeaderSource) -> Result<(), T
         HeaderSource::Stored(stored)
             if !is_secret_name(&stored.secret) || stored.secret.starts_with(AGENTS_SECRETS) =>
         {
-            Err(ToolError::Secret { tool, secret: crate::cut(&stored.secret, 64) })
+            Err(ToolError::Secret {
+                tool,
+                secret: crate::cut(&stored.secret, 64),
+            })
         }
         _ => Ok(()),
     }

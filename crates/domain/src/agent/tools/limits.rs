@@ -12,10 +12,18 @@ pub(super) fn check_limits(
 ) -> Result<(), ToolError> {
     for (field, value, max) in [
         ("timeout_seconds", timeout_seconds, MAX_TIMEOUT_SECONDS),
-        ("max_response_bytes", max_response_bytes as u64, MAX_RESPONSE_BYTES as u64),
+        (
+            "max_response_bytes",
+            max_response_bytes as u64,
+            MAX_RESPONSE_BYTES as u64,
+        ),
     ] {
         if !(1..=max).contains(&value) {
-            return Err(ToolError::Limit { tool: tool.to_owned(), field, max });
+            return Err(ToolError::Limit {
+                tool: tool.to_owned(),
+                field,
+                max,
+            });
         }
     }
     Ok(())

@@ -71,12 +71,20 @@ impl McpTool {
 
     /// Checks the server, and adds its name and those of its tools. `exposed` are the names of
     /// all tools of the agent.
-    pub(super) fn check(&self, exposed: &ExposedNames, names: &mut ToolNames) -> Result<(), ToolError> {
+    pub(super) fn check(
+        &self,
+        exposed: &ExposedNames,
+        names: &mut ToolNames,
+    ) -> Result<(), ToolError> {
         names.add_set(&self.name)?;
         if self.allow.is_empty() {
             return Err(ToolError::Empty(self.name.clone()));
         }
-        if let Some(name) = self.allow.iter().find(|name| name.is_empty() || name.len() > 128) {
+        if let Some(name) = self
+            .allow
+            .iter()
+            .find(|name| name.is_empty() || name.len() > 128)
+        {
             return Err(ToolError::Name(crate::cut(name, 64)));
         }
         if let Some(name) = self.approval.iter().find(|name| !self.allow.contains(name)) {
@@ -86,7 +94,9 @@ impl McpTool {
         self.check_url()?;
         check_limits(&self.name, self.timeout_seconds, self.max_response_bytes)?;
         check_headers(&self.name, &self.headers)?;
-        self.allow.iter().try_for_each(|allowed| names.add(&exposed.exposed_name(&self.name, allowed)))
+        self.allow
+            .iter()
+            .try_for_each(|allowed| names.add(&exposed.exposed_name(&self.name, allowed)))
     }
 
     /// The query of an endpoint may have parameters except credentials.
@@ -94,7 +104,12 @@ impl McpTool {
         let name = || self.name.clone();
         let url = plain_url(&self.url).ok_or_else(|| McpToolError::Url(name()))?;
         let credential = credential_in_url(&url);
-        credential.map_or(Ok(()), |parameter| Err(McpToolError::UrlCredential { tool: name(), parameter }))
+        credential.map_or(Ok(()), |parameter| {
+            Err(McpToolError::UrlCredential {
+                tool: name(),
+                parameter,
+            })
+        })
     }
 
     /// The names of its tools if no other tool has them.
@@ -123,14 +138,26 @@ mod tests {
         let named: Vec<String> = tools
             .iter()
             .filter_map(|tool| match tool {
-                Tool::Mcp(server) => {
-                    Some(server.allow.iter().map(|tool| names.exposed_name(&server.name, tool)))
-                }
+                Tool::Mcp(server) => Some(
+                    server
+                        .allow
+                        .iter()
+                        .map(|tool| names.exposed_name(&server.name, tool)),
+                ),
                 _ => None,
             })
             .flatten()
             .collect();
-        assert_eq!(named, ["shop_get", "orders_list", "shop_search_sources", "wiki_get", "page_read"]);
+        assert_eq!(
+            named,
+            [
+                "shop_get",
+                "orders_list",
+                "shop_search_sources",
+                "wiki_get",
+                "page_read"
+            ]
+        );
     }
 
     fn check(tools: serde_json::Value) -> Result<(), String> {
@@ -144,21 +171,44 @@ mod tests {
             (json!({ "allow": [] }), "its `allow` is empty"),
             (json!({ "allow": [""] }), "the name ``"),
             (json!({ "allow": ["a", "a"] }), "`wiki_a` is given twice"),
-            (json!({ "approval": ["b"] }), "contains `b`, which is not in its `allow`"),
+            (
+                json!({ "approval": ["b"] }),
+                "contains `b`, which is not in its `allow`",
+            ),
             (json!({ "url": "stdio:server" }), "`url` of the tool `wiki`"),
-            (json!({ "url": "https://u@mcp.example" }), "without credentials"),
-            (json!({ "url": "https://mcp.example/?apiKey=1" }), "credentials such as `apiKey`"),
-            (json!({ "url": "https://mcp.example/?code=1" }), "credentials such as `code`"),
-            (json!({ "url": "https://mcp.example/?a=1;pwd=1" }), "credentials such as `pwd`"),
-            (json!({ "headers": { "X-Pass": "x" } }), "agent-webhooks secret set NAME"),
-            (json!({ "headers": { "Authorization": "x" } }), "agent-webhooks secret set NAME"),
+            (
+                json!({ "url": "https://u@mcp.example" }),
+                "without credentials",
+            ),
+            (
+                json!({ "url": "https://mcp.example/?apiKey=1" }),
+                "credentials such as `apiKey`",
+            ),
+            (
+                json!({ "url": "https://mcp.example/?code=1" }),
+                "credentials such as `code`",
+            ),
+            (
+                json!({ "url": "https://mcp.example/?a=1;pwd=1" }),
+                "credentials such as `pwd`",
+            ),
+            (
+                json!({ "headers": { "X-Pass": "x" } }),
+                "agent-webhooks secret set NAME",
+            ),
+            (
+                json!({ "headers": { "Authorization": "x" } }),
+                "agent-webhooks secret set NAME",
+            ),
             (json!({ "timeout_seconds": 301 }), "from 1 to 300"),
         ] {
             let mut tool = json!({
                 "type": "mcp", "name": "wiki", "url": "https://mcp.example/mcp?profile=a", "allow": ["a"],
             });
             assert_eq!(check(json!([tool])), Ok(()));
-            tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            tool.as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
             let message = check(json!([tool])).unwrap_err();
             assert!(message.contains(says), "{fields}: {message}");
         }

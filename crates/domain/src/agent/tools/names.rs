@@ -32,11 +32,17 @@ impl ToolNames {
 
 fn check_name(name: &str, seen: &mut HashSet<String>) -> Result<(), ToolError> {
     let well_formed = (1..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if !well_formed {
         return Err(ToolError::Name(crate::cut(name, 64)));
     }
-    if seen.insert(name.to_owned()) { Ok(()) } else { Err(ToolError::Twice(name.to_owned())) }
+    if seen.insert(name.to_owned()) {
+        Ok(())
+    } else {
+        Err(ToolError::Twice(name.to_owned()))
+    }
 }
 
 /// The names of MCP tools as the model sees them: the server's names, in the characters that
@@ -67,7 +73,12 @@ impl ExposedNames {
 
 /// Replaces characters that models do not accept, and cuts the name to 64 characters.
 pub(super) fn plain(name: &str) -> String {
-    let character =
-        |character: char| if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' };
+    let character = |character: char| {
+        if character.is_ascii_alphanumeric() || character == '-' {
+            character
+        } else {
+            '_'
+        }
+    };
     name.chars().take(64).map(character).collect()
 }

@@ -24,7 +24,10 @@ pub(super) struct CallWorker<C> {
 
 impl<C> Default for CallQueue<C> {
     fn default() -> Self {
-        Self(Mutex::new(CallQueueState { waiting: VecDeque::new(), has_worker: false }))
+        Self(Mutex::new(CallQueueState {
+            waiting: VecDeque::new(),
+            has_worker: false,
+        }))
     }
 }
 
@@ -35,7 +38,10 @@ impl<C> CallQueue<C> {
         let mut state = self.state();
         state.waiting.push_back(call);
         let had_worker = std::mem::replace(&mut state.has_worker, true);
-        (!had_worker).then(|| CallWorker { queue: Arc::clone(self), is_finished: false })
+        (!had_worker).then(|| CallWorker {
+            queue: Arc::clone(self),
+            is_finished: false,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, CallQueueState<C>> {
@@ -79,6 +85,9 @@ mod tests {
         assert!(calls.push_call(5).is_none());
         drop(another);
         let mut third = calls.push_call(6).unwrap();
-        assert_eq!((third.next_call(), third.next_call(), third.next_call()), (Some(4), Some(5), Some(6)));
+        assert_eq!(
+            (third.next_call(), third.next_call(), third.next_call()),
+            (Some(4), Some(5), Some(6))
+        );
     }
 }

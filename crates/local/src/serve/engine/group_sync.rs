@@ -43,7 +43,14 @@ enum ResponseRelease<R> {
 
 impl<R> Default for SyncLedger<R> {
     fn default() -> Self {
-        Self { open_changes: 0, ended: 0, synced: 0, sync: None, waiting: Vec::new(), failed: false }
+        Self {
+            open_changes: 0,
+            ended: 0,
+            synced: 0,
+            sync: None,
+            waiting: Vec::new(),
+            failed: false,
+        }
     }
 }
 
@@ -85,7 +92,9 @@ impl<R> SyncLedger<R> {
 
     /// Returns the responses to send; after a failure, all of them, to be sent as errors.
     fn end_sync(&mut self, succeeded: bool) -> Vec<R> {
-        let Some((covered, mut responses)) = self.sync.take() else { return Vec::new() };
+        let Some((covered, mut responses)) = self.sync.take() else {
+            return Vec::new();
+        };
         if succeeded {
             self.synced = covered;
         } else {
@@ -121,7 +130,10 @@ pub(super) struct Change<'a> {
 impl GroupSync {
     /// `sync_disk` returns once all earlier commits are on disk.
     pub(super) fn new(sync_disk: impl Fn() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
-        Self { ledger: Mutex::default(), sync_disk: Box::new(sync_disk) }
+        Self {
+            ledger: Mutex::default(),
+            sync_disk: Box::new(sync_disk),
+        }
     }
 
     /// Whether a sync has failed. No call may run after that, because none could be
@@ -133,7 +145,10 @@ impl GroupSync {
     /// Call it before anything is changed.
     pub(super) fn begin_change(&self) -> Change<'_> {
         self.ledger().begin_change();
-        Change { sync: self, may_have_written: true }
+        Change {
+            sync: self,
+            may_have_written: true,
+        }
     }
 
     /// Calls `send`, here or in the thread that syncs, once all present commits are on
@@ -243,7 +258,9 @@ mod tests {
         }
 
         fn end_sync(&mut self, succeeded: bool) -> Result<(), TestCaseError> {
-            let Some((committed, ended)) = self.in_sync.take() else { return Ok(()) };
+            let Some((committed, ended)) = self.in_sync.take() else {
+                return Ok(());
+            };
             self.is_broken |= !succeeded;
             if succeeded {
                 (self.on_disk, self.settled) = (committed, ended);
@@ -343,14 +360,18 @@ mod tests {
     fn after_a_failed_sync_no_call_succeeds() {
         let disk_is_sound = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let sound = std::sync::Arc::clone(&disk_is_sound);
-        let sync = GroupSync::new(move || match sound.load(std::sync::atomic::Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err(std::io::ErrorKind::Other.into()),
-        });
+        let sync = GroupSync::new(
+            move || match sound.load(std::sync::atomic::Ordering::Relaxed) {
+                true => Ok(()),
+                false => Err(std::io::ErrorKind::Other.into()),
+            },
+        );
         let succeeds = || {
             let (sender, receiver) = std::sync::mpsc::channel();
             drop(sync.begin_change());
-            sync.respond(Box::new(move |outcome| sender.send(outcome.is_ok()).unwrap()));
+            sync.respond(Box::new(move |outcome| {
+                sender.send(outcome.is_ok()).unwrap()
+            }));
             receiver.recv().unwrap()
         };
         assert!(!succeeds());

@@ -57,10 +57,18 @@ struct ConnectionReset;
 
 impl RequestAdmission {
     pub(super) fn new(limits: HttpLimits, connections: Arc<Connections>) -> Self {
-        let HttpLimits { max_requests, max_large_transfers, .. } = limits;
+        let HttpLimits {
+            max_requests,
+            max_large_transfers,
+            ..
+        } = limits;
         let semaphore = |total, per_route| {
             let waiting_per_route = limits.max_waiting_per_route;
-            FairSemaphore::new(Shares { total, per_route, waiting_per_route })
+            FairSemaphore::new(Shares {
+                total,
+                per_route,
+                waiting_per_route,
+            })
         };
         Self {
             limits,
@@ -90,14 +98,23 @@ impl RequestAdmission {
         } else {
             request.extensions_mut().insert(Caller(socket.address));
             let key = ShareKey::new(request.uri().path(), connection.network, &self.hasher);
-            AdmittedRequest { admission: self, connection, socket, key }.process(request, app).await
+            AdmittedRequest {
+                admission: self,
+                connection,
+                socket,
+                key,
+            }
+            .process(request, app)
+            .await
         };
         let mut response = response.unwrap_or_else(|problem| {
             connection.begin(Activity::Idle);
             problem.into_response()
         });
         if are_scarce {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -105,18 +122,21 @@ impl RequestAdmission {
 
 impl AdmittedRequest<'_> {
     async fn process(self, request: Request, app: Router) -> Result<Response, Problem> {
-        let HttpLimits { idle_timeout, body_timeout, large_bytes, .. } = self.admission.limits;
+        let limits = &self.admission.limits;
         let is_get = request.method() == Method::GET;
         let (parts, body) = request.into_parts();
-        let transfer = Transfer::start(self.admission.limits.pace(), CancellationToken::new());
-        self.connection.begin(Activity::Receiving(Arc::clone(&transfer)));
+        let transfer = Transfer::start(limits.pace(), CancellationToken::new());
+        let receiving = Activity::Receiving(Arc::clone(&transfer));
+        self.connection.begin(receiving);
         // A body with a large Content-Length is passed to its route at once, which may refuse
         // it before it is sent.
-        let is_declared_large = body.size_hint().upper().is_some_and(|bytes| bytes > large_bytes as u64);
-        let body = limit_time(body, idle_timeout, body_timeout, Arc::clone(&transfer));
+        let declared = body.size_hint().upper();
+        let is_declared_large = declared.is_some_and(|bytes| bytes > limits.large_bytes as u64);
+        let (idle, total) = (limits.idle_timeout, limits.body_timeout);
+        let body = limit_time(body, idle, total, Arc::clone(&transfer));
         let body = match is_declared_large {
             true => BufferedBody::Large(body),
-            false => buffer_body(body, large_bytes).await,
+            false => buffer_body(body, limits.large_bytes).await,
         };
         if transfer.is_late() {
             return Err(Problem::body_too_slow());
@@ -126,7 +146,9 @@ impl AdmittedRequest<'_> {
         let (body, large_permit) = match body {
             BufferedBody::Small(body) => (body, None),
             BufferedBody::Large(body) => {
-                (body, Some(self.acquire_permit(&self.admission.large_bodies, Some(&transfer)).await?))
+                let large_bodies = &self.admission.large_bodies;
+                let permit = self.acquire_permit(large_bodies, Some(&transfer)).await?;
+                (body, Some(permit))
             }
         };
         let permit = self.acquire_permit(&self.admission.requests, None).await?;
@@ -138,7 +160,9 @@ impl AdmittedRequest<'_> {
             Some(_) => Activity::Receiving(Arc::clone(&transfer)),
             None => Activity::Working,
         };
-        self.connection.begin_work(activity).map_err(Problem::overloaded)?;
+        self.connection
+            .begin_work(activity)
+            .map_err(Problem::overloaded)?;
         // A separate task, so that the request is completed even if its caller disconnects.
         // Otherwise a task could be stored and never queued.
         let work = tokio::spawn(async move {
@@ -163,8 +187,14 @@ impl AdmittedRequest<'_> {
         semaphore: &Arc<FairSemaphore>,
         transfer: Option<&Arc<Transfer>>,
     ) -> Result<Permit, Problem> {
-        let holder = Holder { key: self.key, transfer: transfer.cloned() };
-        semaphore.acquire(holder, self.admission.limits.permit_timeout).await.map_err(Problem::overloaded)
+        let holder = Holder {
+            key: self.key,
+            transfer: transfer.cloned(),
+        };
+        semaphore
+            .acquire(holder, self.admission.limits.permit_timeout)
+            .await
+            .map_err(Problem::overloaded)
     }
 
     /// Gives a large response a permit until it is passed to the connection, unless all readers
@@ -174,13 +204,19 @@ impl AdmittedRequest<'_> {
             return Ok(response);
         }
         // If other requests wait, the connection of a slow reader is closed.
-        let transfer = Transfer::start(self.admission.limits.pace(), self.connection.closing().clone());
+        let transfer = Transfer::start(
+            self.admission.limits.pace(),
+            self.connection.closing().clone(),
+        );
         let permit = match response.extensions().get::<pages::StaticBody>() {
             Some(_) => None,
             None => {
                 self.connection.begin(Activity::Waiting);
                 transfer.pause();
-                Some(self.acquire_permit(&self.admission.large_responses, Some(&transfer)).await?)
+                Some(
+                    self.acquire_permit(&self.admission.large_responses, Some(&transfer))
+                        .await?,
+                )
             }
         };
         transfer.resume();
@@ -189,8 +225,11 @@ impl AdmittedRequest<'_> {
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, length.into());
         }
-        let sending =
-            ResponseTransfer { _permit: permit, transfer, _response: self.connection.begin_response() };
+        let sending = ResponseTransfer {
+            _permit: permit,
+            transfer,
+            _response: self.connection.begin_response(),
+        };
         let body = split_body(body, sending).await.map_err(Problem::internal)?;
         Ok(Response::from_parts(parts, body))
     }
@@ -247,7 +286,14 @@ mod tests {
             let app = Router::new().route("/", post(work));
             let admission = Arc::new(RequestAdmission::new(limits, Arc::clone(&connections)));
             let callers = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            Self { admission, connections, app, processed, end, callers }
+            Self {
+                admission,
+                connections,
+                app,
+                processed,
+                end,
+                callers,
+            }
         }
 
         /// Opens a connection from 192.0.2.`network`.
@@ -264,11 +310,19 @@ mod tests {
         ) -> tokio::task::JoinHandle<StatusCode> {
             let (admission, app) = (Arc::clone(&self.admission), self.app.clone());
             let connection = Arc::clone(&tracked.connection);
-            let stream = TcpStream::connect(self.callers.local_addr().unwrap()).await.unwrap();
+            let stream = TcpStream::connect(self.callers.local_addr().unwrap())
+                .await
+                .unwrap();
             let socket = CallerSocket::new(stream, [192, 0, 2, network].into());
-            let request = Request::post("/").header("host", "x").body(Body::from(vec![b'x'; bytes])).unwrap();
+            let request = Request::post("/")
+                .header("host", "x")
+                .body(Body::from(vec![b'x'; bytes]))
+                .unwrap();
             let status = tokio::spawn(async move {
-                admission.handle_request(request, app, &connection, &socket).await.status()
+                admission
+                    .handle_request(request, app, &connection, &socket)
+                    .await
+                    .status()
             });
             tokio::time::sleep(Duration::from_millis(1)).await;
             status

@@ -29,16 +29,24 @@ pub(super) enum BufferedBody {
 
 /// Whether the body has more than `bytes` bytes or an unknown length.
 pub(super) fn is_large(body: &Body, bytes: usize) -> bool {
-    body.size_hint().upper().is_none_or(|upper| upper > bytes as u64)
+    body.size_hint()
+        .upper()
+        .is_none_or(|upper| upper > bytes as u64)
 }
 
 /// Ends the body with an error after a pause longer than `pause`, if it is not complete
 /// after `total`, or when `transfer` is interrupted.
-pub(super) fn limit_time(body: Body, pause: Duration, total: Duration, transfer: Arc<Transfer>) -> Body {
+pub(super) fn limit_time(
+    body: Body,
+    pause: Duration,
+    total: Duration,
+    transfer: Arc<Transfer>,
+) -> Body {
     let state = (body.into_data_stream(), transfer);
     let end = Instant::now() + total;
-    let chunks =
-        stream::unfold(state, move |(mut chunks, transfer): (BodyDataStream, Arc<Transfer>)| async move {
+    let chunks = stream::unfold(
+        state,
+        move |(mut chunks, transfer): (BodyDataStream, Arc<Transfer>)| async move {
             let next = timeout_at(end.min(Instant::now() + pause), chunks.next());
             let chunk = tokio::select! {
                 biased;
@@ -55,7 +63,8 @@ pub(super) fn limit_time(body: Body, pause: Duration, total: Duration, transfer:
             };
             transfer.add(chunk.as_ref().map_or(0, Bytes::len));
             Some((chunk, (chunks, transfer)))
-        });
+        },
+    );
     Body::from_stream(chunks)
 }
 
@@ -67,7 +76,9 @@ pub(super) async fn buffer_body(body: Body, bytes: usize) -> BufferedBody {
         match chunk {
             Ok(chunk) => arrived.extend_from_slice(&chunk),
             Err(error) => {
-                return BufferedBody::Small(Body::from_stream(stream::iter([Err::<Bytes, _>(error)])));
+                return BufferedBody::Small(Body::from_stream(stream::iter([Err::<Bytes, _>(
+                    error,
+                )])));
             }
         }
         if arrived.len() > bytes {

@@ -18,7 +18,10 @@ pub(super) struct CallerSocket {
 
 impl CallerSocket {
     pub(super) fn new(stream: TcpStream, address: IpAddr) -> Self {
-        Self { address, stream: Arc::new(Mutex::new(stream)) }
+        Self {
+            address,
+            stream: Arc::new(Mutex::new(stream)),
+        }
     }
 
     /// Whether the caller reset the connection, so that no response can reach it. A closed
@@ -44,7 +47,11 @@ impl AsyncRead for CallerSocket {
 }
 
 impl AsyncWrite for CallerSocket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.lock()).poll_write(context, bytes)
     }
 

@@ -74,7 +74,11 @@ pub(super) struct ResponseInProgress(Arc<Connection>);
 
 impl Connections {
     pub(super) fn new(limits: &HttpLimits) -> Arc<Self> {
-        Arc::new(Self { limit: limits.max_connections, grace: limits.grace, open: Mutex::default() })
+        Arc::new(Self {
+            limit: limits.max_connections,
+            grace: limits.grace,
+            open: Mutex::default(),
+        })
     }
 
     /// Adds a connection from `address`, and closes others if there are too many.
@@ -92,12 +96,20 @@ impl Connections {
             let number = (self.limit / CLOSED_FRACTION).max(1);
             for id in connections_to_close(&open.by_id, Instant::now(), self.grace, number) {
                 // Its request may have begun to have an effect in the meantime.
-                if open.by_id.get(&id).is_some_and(|chosen| chosen.close_unless_working()) {
+                if open
+                    .by_id
+                    .get(&id)
+                    .is_some_and(|chosen| chosen.close_unless_working())
+                {
                     open.by_id.remove(&id);
                 }
             }
         }
-        TrackedConnection { connections: Arc::clone(self), id, connection }
+        TrackedConnection {
+            connections: Arc::clone(self),
+            id,
+            connection,
+        }
     }
 
     /// Whether fewer than a quarter of the connections are free. Connections are then closed
@@ -110,7 +122,12 @@ impl Connections {
 
 impl Drop for TrackedConnection {
     fn drop(&mut self) {
-        self.connections.open.lock().unwrap_or_else(PoisonError::into_inner).by_id.remove(&self.id);
+        self.connections
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .remove(&self.id);
     }
 }
 
@@ -201,15 +218,22 @@ fn connections_to_close(
     grace: Duration,
     number: usize,
 ) -> Vec<u64> {
-    let open: Vec<_> = open.iter().map(|(id, open)| (*id, open.network, open.activity())).collect();
+    let open: Vec<_> = open
+        .iter()
+        .map(|(id, open)| (*id, open.network, open.activity()))
+        .collect();
     let mut by_network: HashMap<Network, usize> = HashMap::new();
     let mut by_activity: HashMap<(Network, Discriminant<Activity>), usize> = HashMap::new();
     for (_, network, (activity, _)) in &open {
         *by_network.entry(*network).or_default() += 1;
-        *by_activity.entry((*network, discriminant(activity))).or_default() += 1;
+        *by_activity
+            .entry((*network, discriminant(activity)))
+            .or_default() += 1;
     }
     let fewer = |number: Option<&usize>| usize::MAX - number.copied().unwrap_or_default();
-    let closable = open.iter().filter(|(.., (activity, _))| !activity.is_working());
+    let closable = open
+        .iter()
+        .filter(|(.., (activity, _))| !activity.is_working());
     let mut closable: Vec<(Urgency, usize, Instant, u64)> = closable
         .map(|(id, network, (activity, since))| {
             let fewer_of_network = fewer(by_network.get(network));
@@ -218,12 +242,19 @@ fn connections_to_close(
                 Activity::Idle => Urgency::Idle { fewer_of_network },
                 _ => Urgency::InUse { fewer_of_network },
             };
-            (urgency, fewer(by_activity.get(&(*network, discriminant(activity)))), *since, *id)
+            (
+                urgency,
+                fewer(by_activity.get(&(*network, discriminant(activity)))),
+                *since,
+                *id,
+            )
         })
         .collect();
     closable.sort_unstable();
     let most_urgent = closable.first().map(|(urgency, ..)| *urgency);
-    let chosen = closable.into_iter().take_while(|(urgency, ..)| Some(*urgency) == most_urgent);
+    let chosen = closable
+        .into_iter()
+        .take_while(|(urgency, ..)| Some(*urgency) == most_urgent);
     chosen.take(number).map(|(.., id)| id).collect()
 }
 
@@ -245,10 +276,16 @@ mod tests {
     use super::super::transfer::Pace;
     use super::*;
 
-    const PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second: 1000 };
+    const PACE: Pace = Pace {
+        grace: Duration::from_secs(1),
+        bytes_per_second: 1000,
+    };
 
     fn connections(limit: usize) -> Arc<Connections> {
-        Connections::new(&HttpLimits { max_connections: limit, ..HttpLimits::default() })
+        Connections::new(&HttpLimits {
+            max_connections: limit,
+            ..HttpLimits::default()
+        })
     }
 
     /// Opens a connection from 192.0.2.`network` with this activity.
@@ -262,7 +299,11 @@ mod tests {
     fn closed(connections: &Arc<Connections>, open: &[TrackedConnection]) -> Vec<usize> {
         let _newcomer = connections.track([192, 0, 2, 9].into());
         let closing = |(number, tracked): (usize, &TrackedConnection)| {
-            tracked.connection.closing().is_cancelled().then_some(number)
+            tracked
+                .connection
+                .closing()
+                .is_cancelled()
+                .then_some(number)
         };
         open.iter().enumerate().filter_map(closing).collect()
     }
@@ -287,7 +328,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_network_loses_its_oldest_connection_with_the_most_frequent_activity() {
-        for alike in [Activity::Waiting, Activity::Responding, Activity::Connecting] {
+        for alike in [
+            Activity::Waiting,
+            Activity::Responding,
+            Activity::Connecting,
+        ] {
             let connections = connections(3);
             let transfer = Transfer::start(PACE, CancellationToken::new());
             let mut tracked = Vec::new();
@@ -332,12 +377,18 @@ mod tests {
     async fn a_request_has_no_effect_once_its_connection_is_chosen_for_closing() {
         let connections = connections(2);
         let transfer = Transfer::start(PACE, CancellationToken::new());
-        for activity in [Activity::Waiting, Activity::Receiving(Arc::clone(&transfer))] {
+        for activity in [
+            Activity::Waiting,
+            Activity::Receiving(Arc::clone(&transfer)),
+        ] {
             let chosen = open(&connections, 1, activity);
             let working = open(&connections, 2, Activity::Working);
             let _newcomer = connections.track([192, 0, 2, 9].into());
             assert!(chosen.connection.closing().is_cancelled());
-            assert_eq!(chosen.connection.begin_work(Activity::Working), Err(ConnectionClosing));
+            assert_eq!(
+                chosen.connection.begin_work(Activity::Working),
+                Err(ConnectionClosing)
+            );
             assert_eq!(working.connection.begin_work(Activity::Working), Ok(()));
         }
         assert!(!transfer.complete());
@@ -361,10 +412,16 @@ mod tests {
         let connections = connections(2);
         let complete = Transfer::start(PACE, CancellationToken::new());
         complete.complete();
-        let tracked =
-            [open(&connections, 1, Activity::Working), open(&connections, 1, Activity::Receiving(complete))];
+        let tracked = [
+            open(&connections, 1, Activity::Working),
+            open(&connections, 1, Activity::Receiving(complete)),
+        ];
         let newcomer = connections.track([192, 0, 2, 9].into());
         assert!(newcomer.connection.closing().is_cancelled());
-        assert!(tracked.iter().all(|tracked| !tracked.connection.closing().is_cancelled()));
+        assert!(
+            tracked
+                .iter()
+                .all(|tracked| !tracked.connection.closing().is_cancelled())
+        );
     }
 }

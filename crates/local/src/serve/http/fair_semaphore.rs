@@ -81,7 +81,10 @@ struct HeldPermits {
 
 impl FairSemaphore {
     pub(super) fn new(shares: Shares) -> Arc<Self> {
-        Arc::new(Self { shares, state: Mutex::default() })
+        Arc::new(Self {
+            shares,
+            state: Mutex::default(),
+        })
     }
 
     /// Waits at most `wait` for a permit.
@@ -98,7 +101,11 @@ impl FairSemaphore {
         permit.ok().flatten().ok_or(PermitError::TimedOut)
     }
 
-    async fn wait_for_permit(&self, mut permit: oneshot::Receiver<Permit>, key: ShareKey) -> Option<Permit> {
+    async fn wait_for_permit(
+        &self,
+        mut permit: oneshot::Receiver<Permit>,
+        key: ShareKey,
+    ) -> Option<Permit> {
         let mut pause = Duration::ZERO;
         loop {
             match timeout(pause, &mut permit).await {
@@ -112,9 +119,14 @@ impl FairSemaphore {
     /// Interrupts one transfer, unless enough transfers are interrupted already.
     fn interrupt_for(&self, key: ShareKey) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let interrupted = state.holders.values().filter(|holder| holder.is_interrupted()).count();
+        let interrupted = state
+            .holders
+            .values()
+            .filter(|holder| holder.is_interrupted())
+            .count();
         if interrupted < state.queue.len()
-            && let Some(transfer) = holder_to_interrupt(&state.holders, key, self.shares, Instant::now())
+            && let Some(transfer) =
+                holder_to_interrupt(&state.holders, key, self.shares, Instant::now())
         {
             transfer.interrupt();
         }
@@ -133,8 +145,10 @@ impl FairSemaphore {
         while !granted.is_empty() {
             // Permits of waiters that gave up go to the next waiters. This is a loop and not a
             // recursion, because there may be very many of them.
-            let unclaimed: Vec<u64> =
-                granted.into_iter().filter_map(|(waiter, id)| self.send_permit(waiter, id).err()).collect();
+            let unclaimed: Vec<u64> = granted
+                .into_iter()
+                .filter_map(|(waiter, id)| self.send_permit(waiter, id).err())
+                .collect();
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.holders.retain(|id, _| !unclaimed.contains(id));
             granted = state.grant(self.shares);
@@ -144,7 +158,10 @@ impl FairSemaphore {
 
     /// Returns the permit's id as an error if the waiter gave up.
     fn send_permit(self: &Arc<Self>, waiter: oneshot::Sender<Permit>, id: u64) -> Result<(), u64> {
-        let Err(mut unclaimed) = waiter.send(Permit { semaphore: Arc::clone(self), id: Some(id) }) else {
+        let Err(mut unclaimed) = waiter.send(Permit {
+            semaphore: Arc::clone(self),
+            id: Some(id),
+        }) else {
             return Ok(());
         };
         unclaimed.id = None;
@@ -164,7 +181,13 @@ impl SemaphoreState {
     fn enqueue(&mut self, waiter: Waiter, waiting_per_route: usize) -> Result<(), PermitError> {
         self.queue.retain(|waiter| !waiter.granted.is_closed());
         let route = waiter.holder.key.route;
-        if self.queue.iter().filter(|waiter| waiter.holder.key.route == route).count() >= waiting_per_route {
+        if self
+            .queue
+            .iter()
+            .filter(|waiter| waiter.holder.key.route == route)
+            .count()
+            >= waiting_per_route
+        {
             return Err(PermitError::QueueFull);
         }
         self.queue.push_back(waiter);
@@ -176,7 +199,9 @@ impl SemaphoreState {
         let mut granted = Vec::new();
         while self.holders.len() < shares.total {
             let next = next_waiter(&self.queue, &self.holders, shares.per_route);
-            let Some(waiter) = next.and_then(|position| self.queue.remove(position)) else { break };
+            let Some(waiter) = next.and_then(|position| self.queue.remove(position)) else {
+                break;
+            };
             self.next_id += 1;
             self.holders.insert(self.next_id, waiter.holder);
             granted.push((waiter.granted, self.next_id));
@@ -187,13 +212,18 @@ impl SemaphoreState {
 
 impl Holder {
     fn is_interrupted(&self) -> bool {
-        self.transfer.as_ref().is_some_and(|transfer| transfer.is_interrupted())
+        self.transfer
+            .as_ref()
+            .is_some_and(|transfer| transfer.is_interrupted())
     }
 }
 
 impl HeldPermits {
     fn from_holders<'a>(holders: impl Iterator<Item = &'a Holder>) -> Self {
-        let mut held = Self { by_network: HashMap::new(), by_route: HashMap::new() };
+        let mut held = Self {
+            by_network: HashMap::new(),
+            by_route: HashMap::new(),
+        };
         for Holder { key, .. } in holders {
             *held.by_network.entry(key.network).or_default() += 1;
             *held.by_route.entry(key.route).or_default() += 1;
@@ -202,7 +232,10 @@ impl HeldPermits {
     }
 
     fn count_of_network(&self, key: ShareKey) -> usize {
-        self.by_network.get(&key.network).copied().unwrap_or_default()
+        self.by_network
+            .get(&key.network)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn count_of_route(&self, key: ShareKey) -> usize {
@@ -211,7 +244,11 @@ impl HeldPermits {
 }
 
 /// The position in the queue of the waiter that gets the next permit.
-fn next_waiter(queue: &WaitQueue, holders: &HashMap<u64, Holder>, per_route: usize) -> Option<usize> {
+fn next_waiter(
+    queue: &WaitQueue,
+    holders: &HashMap<u64, Holder>,
+    per_route: usize,
+) -> Option<usize> {
     if queue.is_empty() {
         return None;
     }
@@ -219,7 +256,13 @@ fn next_waiter(queue: &WaitQueue, holders: &HashMap<u64, Holder>, per_route: usi
     let waiting = queue.iter().map(|waiter| waiter.holder.key).enumerate();
     let entitled = waiting.filter(|(_, key)| held.count_of_route(*key) < per_route);
     entitled
-        .min_by_key(|(position, key)| (held.count_of_network(*key), held.count_of_route(*key), *position))
+        .min_by_key(|(position, key)| {
+            (
+                held.count_of_network(*key),
+                held.count_of_route(*key),
+                *position,
+            )
+        })
         .map(first)
 }
 
@@ -246,12 +289,22 @@ fn holder_to_interrupt(
         .filter(|(_, transfer)| transfer.is_interruptible(now))
         .collect();
     let slowest = |is_eligible: &dyn Fn(ShareKey, &Transfer) -> bool| {
-        let eligible = interruptible.iter().filter(|(key, transfer)| is_eligible(*key, transfer));
-        eligible.map(|(_, transfer)| *transfer).min_by_key(|transfer| transfer.due())
+        let eligible = interruptible
+            .iter()
+            .filter(|(key, transfer)| is_eligible(*key, transfer));
+        eligible
+            .map(|(_, transfer)| *transfer)
+            .min_by_key(|transfer| transfer.due())
     };
     let most = |held: &dyn Fn(ShareKey) -> usize| {
-        let most = interruptible.iter().map(|(key, _)| held(*key)).max().unwrap_or_default();
-        (most > held(waiter) + 1).then(|| slowest(&|key, _| held(key) == most)).flatten()
+        let most = interruptible
+            .iter()
+            .map(|(key, _)| held(*key))
+            .max()
+            .unwrap_or_default();
+        (most > held(waiter) + 1)
+            .then(|| slowest(&|key, _| held(key) == most))
+            .flatten()
     };
     slowest(&|_, transfer| transfer.is_slow(now))
         .or_else(|| most(&|key| held.count_of_network(key)))
@@ -267,21 +320,37 @@ mod tests {
     use super::*;
 
     const SOON: Duration = Duration::from_secs(3);
-    const PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second: 1000 };
+    const PACE: Pace = Pace {
+        grace: Duration::from_secs(1),
+        bytes_per_second: 1000,
+    };
 
     fn semaphore(total: usize, per_route: usize, waiting_per_route: usize) -> Arc<FairSemaphore> {
-        FairSemaphore::new(Shares { total, per_route, waiting_per_route })
+        FairSemaphore::new(Shares {
+            total,
+            per_route,
+            waiting_per_route,
+        })
     }
 
     /// A request of the network 192.0.2.`network`.
     fn request(network: u8, route: u64) -> Holder {
         let network = Network::from_address([192, 0, 2, network].into());
-        Holder { key: ShareKey { route, network }, transfer: None }
+        Holder {
+            key: ShareKey { route, network },
+            transfer: None,
+        }
     }
 
     fn transferring(network: u8, route: u64) -> (Holder, Arc<Transfer>) {
         let transfer = Transfer::start(PACE, CancellationToken::new());
-        (Holder { transfer: Some(Arc::clone(&transfer)), ..request(network, route) }, transfer)
+        (
+            Holder {
+                transfer: Some(Arc::clone(&transfer)),
+                ..request(network, route)
+            },
+            transfer,
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -289,8 +358,14 @@ mod tests {
         let semaphore = semaphore(4, 2, 1);
         let _one = semaphore.acquire(request(1, 1), SOON).await.unwrap();
         let _two = semaphore.acquire(request(1, 1), SOON).await.unwrap();
-        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), PermitError::TimedOut);
-        semaphore.acquire(request(1, 2), Duration::ZERO).await.unwrap();
+        assert_eq!(
+            semaphore.acquire(request(1, 1), SOON).await.unwrap_err(),
+            PermitError::TimedOut
+        );
+        semaphore
+            .acquire(request(1, 2), Duration::ZERO)
+            .await
+            .unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -302,7 +377,10 @@ mod tests {
             async move { semaphore.acquire(request(1, 1), SOON).await.is_ok() }
         });
         tokio::task::yield_now().await;
-        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), PermitError::QueueFull);
+        assert_eq!(
+            semaphore.acquire(request(1, 1), SOON).await.unwrap_err(),
+            PermitError::QueueFull
+        );
         drop(held);
         assert!(waiting.await.unwrap(), "the waiter got the permit");
     }
@@ -311,28 +389,60 @@ mod tests {
     async fn a_waiter_that_gives_up_holds_no_permit() {
         let semaphore = semaphore(1, 1, 8);
         let held = semaphore.acquire(request(1, 1), SOON).await.unwrap();
-        assert_eq!(semaphore.acquire(request(1, 2), SOON).await.unwrap_err(), PermitError::TimedOut);
-        assert_eq!(semaphore.acquire(request(1, 1), SOON).await.unwrap_err(), PermitError::TimedOut);
+        assert_eq!(
+            semaphore.acquire(request(1, 2), SOON).await.unwrap_err(),
+            PermitError::TimedOut
+        );
+        assert_eq!(
+            semaphore.acquire(request(1, 1), SOON).await.unwrap_err(),
+            PermitError::TimedOut
+        );
         drop(held);
-        semaphore.acquire(request(1, 2), Duration::ZERO).await.unwrap();
-        semaphore.acquire(request(1, 1), Duration::ZERO).await.unwrap();
+        semaphore
+            .acquire(request(1, 2), Duration::ZERO)
+            .await
+            .unwrap();
+        semaphore
+            .acquire(request(1, 1), Duration::ZERO)
+            .await
+            .unwrap();
     }
 
     #[test]
     fn very_many_waiters_that_give_up_at_once_do_not_overflow_the_stack() {
         let test = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
             let _context = runtime.enter();
             let semaphore = semaphore(1, 1, usize::MAX);
-            let held = semaphore.acquire(request(1, 1), SOON).now_or_never().unwrap().unwrap();
+            let held = semaphore
+                .acquire(request(1, 1), SOON)
+                .now_or_never()
+                .unwrap()
+                .unwrap();
             let acquire = |_| Box::pin(semaphore.acquire(request(1, 1), SOON));
             let mut waiting: Vec<_> = (0..2000).map(acquire).collect();
-            assert!(waiting.iter_mut().all(|waiter| waiter.now_or_never().is_none()));
+            assert!(
+                waiting
+                    .iter_mut()
+                    .all(|waiter| waiter.now_or_never().is_none())
+            );
             drop(waiting);
             drop(held);
-            semaphore.acquire(request(1, 1), SOON).now_or_never().unwrap().unwrap();
+            semaphore
+                .acquire(request(1, 1), SOON)
+                .now_or_never()
+                .unwrap()
+                .unwrap();
         };
-        std::thread::Builder::new().stack_size(256 * 1024).spawn(test).unwrap().join().unwrap();
+        std::thread::Builder::new()
+            .stack_size(256 * 1024)
+            .spawn(test)
+            .unwrap()
+            .join()
+            .unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -397,11 +507,25 @@ mod tests {
                 }
             }
         });
-        let interrupted = || transfers.iter().map(|transfer| transfer.is_interrupted()).collect::<Vec<_>>();
-        assert!(semaphore.acquire(request(3, 4), Duration::from_millis(900)).await.is_err());
+        let interrupted = || {
+            transfers
+                .iter()
+                .map(|transfer| transfer.is_interrupted())
+                .collect::<Vec<_>>()
+        };
+        assert!(
+            semaphore
+                .acquire(request(3, 4), Duration::from_millis(900))
+                .await
+                .is_err()
+        );
         assert_eq!(interrupted(), [false; 3], "none has had its grace");
         assert!(semaphore.acquire(request(2, 4), SOON).await.is_err());
-        assert_eq!(interrupted(), [false; 3], "it would hold as many afterwards");
+        assert_eq!(
+            interrupted(),
+            [false; 3],
+            "it would hold as many afterwards"
+        );
         assert!(semaphore.acquire(request(3, 4), SOON).await.is_err());
         let one_of_the_first_network = interrupted();
         assert!(one_of_the_first_network[0] != one_of_the_first_network[1]);
@@ -414,8 +538,10 @@ mod tests {
         let semaphore = semaphore(4, 1, 8);
         let (elsewhere, other) = transferring(1, 1);
         let (here, same) = transferring(1, 2);
-        let _held =
-            (semaphore.acquire(elsewhere, SOON).await.unwrap(), semaphore.acquire(here, SOON).await.unwrap());
+        let _held = (
+            semaphore.acquire(elsewhere, SOON).await.unwrap(),
+            semaphore.acquire(here, SOON).await.unwrap(),
+        );
         assert!(semaphore.acquire(request(2, 2), SOON).await.is_err());
         assert!(same.is_interrupted() && !other.is_interrupted());
     }
@@ -429,7 +555,12 @@ mod tests {
         assert!(semaphore.acquire(request(2, 2), SOON).await.is_err());
         assert!(!transfer.is_interrupted());
         transfer.resume();
-        assert!(semaphore.acquire(request(2, 2), Duration::from_millis(900)).await.is_err());
+        assert!(
+            semaphore
+                .acquire(request(2, 2), Duration::from_millis(900))
+                .await
+                .is_err()
+        );
         assert!(!transfer.is_interrupted(), "its grace starts again");
         assert!(semaphore.acquire(request(2, 2), SOON).await.is_err());
         assert!(transfer.is_interrupted());

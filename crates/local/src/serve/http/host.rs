@@ -20,7 +20,9 @@ pub(super) fn is_host_valid(version: Version, headers: &HeaderMap) -> bool {
 fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(literal) => {
-            let Some((address, rest)) = literal.split_once(']') else { return false };
+            let Some((address, rest)) = literal.split_once(']') else {
+                return false;
+            };
             if address.parse::<Ipv6Addr>().is_err() {
                 return false;
             }
@@ -56,9 +58,16 @@ mod tests {
 
     #[test]
     fn a_name_or_an_address_with_or_without_a_port_is_valid() {
-        for host in
-            ["x", "localhost:7091", "127.0.0.1:80", "a.example", "a.example:", "[::1]", "[::1]:80", "%61"]
-        {
+        for host in [
+            "x",
+            "localhost:7091",
+            "127.0.0.1:80",
+            "a.example",
+            "a.example:",
+            "[::1]",
+            "[::1]:80",
+            "%61",
+        ] {
             assert!(is_authority(host), "{host}");
         }
     }
@@ -66,8 +75,8 @@ mod tests {
     #[test]
     fn any_other_host_is_not_valid() {
         for host in [
-            "", ":80", "a b", "a, b", "a/b", "user@a", "a:b", "a:80:80", "a:65536", "a:-1", "a?b", "a#b",
-            "[::1", "[::1]80", "[a]", "[]", "::1", "a\\b", "<a>", "\u{e9}",
+            "", ":80", "a b", "a, b", "a/b", "user@a", "a:b", "a:80:80", "a:65536", "a:-1", "a?b",
+            "a#b", "[::1", "[::1]80", "[a]", "[]", "::1", "a\\b", "<a>", "\u{e9}",
         ] {
             assert!(!is_authority(host), "{host:?}");
         }

@@ -77,24 +77,45 @@ impl Default for HttpLimits {
 
 impl HttpLimits {
     pub(super) const fn pace(&self) -> Pace {
-        Pace { grace: self.grace, bytes_per_second: self.min_bytes_per_second }
+        Pace {
+            grace: self.grace,
+            bytes_per_second: self.min_bytes_per_second,
+        }
     }
 
     /// Lowers the number of connections to what the limit of open files allows beside
     /// `runs` concurrent runs. Raises the process's limit to the maximum first.
     pub(crate) fn fit_to_open_files(self, runs: usize) -> Self {
         let files = raise_file_limit();
-        let fitting = files.saturating_sub(OTHER_FILES + 2 * runs).max(MIN_CONNECTIONS);
+        let fitting = files
+            .saturating_sub(OTHER_FILES + 2 * runs)
+            .max(MIN_CONNECTIONS);
         if fitting < self.max_connections {
-            tracing::warn!(files, connections = fitting, "the limit of open files allows fewer connections");
+            tracing::warn!(
+                files,
+                connections = fitting,
+                "the limit of open files allows fewer connections"
+            );
         }
-        Self { max_connections: self.max_connections.min(fitting), ..self }
+        Self {
+            max_connections: self.max_connections.min(fitting),
+            ..self
+        }
     }
 }
 
 fn raise_file_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let raised = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    )
+    .is_ok();
     let allowed = if raised { maximum } else { current };
-    allowed.and_then(|files| files.try_into().ok()).unwrap_or(usize::MAX)
+    allowed
+        .and_then(|files| files.try_into().ok())
+        .unwrap_or(usize::MAX)
 }

@@ -64,7 +64,11 @@ const BACKLOG: u32 = 4096;
 pub(super) async fn bind(address: &str) -> std::io::Result<TcpListener> {
     let mut last_error = Error::from(ErrorKind::AddrNotAvailable);
     for address in tokio::net::lookup_host(address).await? {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         // Lets a restarted server reuse its address at once.
         socket.set_reuseaddr(true)?;
         match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
@@ -93,11 +97,18 @@ pub(super) async fn serve_requests(
         stop,
     };
     let open = TaskTracker::new();
-    while let Some((stream, address, socket)) =
-        context.stop.run_until_cancelled(accept_connection(&listener, &sockets)).await
+    while let Some((stream, address, socket)) = context
+        .stop
+        .run_until_cancelled(accept_connection(&listener, &sockets))
+        .await
     {
         let tracked = connections.track(address);
-        let serving = serve_connection(context.clone(), stream, address, Arc::clone(&tracked.connection));
+        let serving = serve_connection(
+            context.clone(),
+            stream,
+            address,
+            Arc::clone(&tracked.connection),
+        );
         open.spawn(async move {
             serving.await;
             drop((tracked, socket));
@@ -167,7 +178,13 @@ async fn serve_connection(
     address: IpAddr,
     tracked: Arc<Connection>,
 ) {
-    let ConnectionContext { protocol, app, admission, idle_timeout, stop } = context;
+    let ConnectionContext {
+        protocol,
+        app,
+        admission,
+        idle_timeout,
+        stop,
+    } = context;
     // Headers and body are two writes. Without TCP_NODELAY the second would wait for an
     // acknowledgement.
     let _ = stream.set_nodelay(true);
@@ -180,7 +197,11 @@ async fn serve_connection(
         let socket = socket.clone();
         async move {
             let request = request.map(Body::new);
-            Ok::<_, Infallible>(admission.handle_request(request, app, &tracked, &socket).await)
+            Ok::<_, Infallible>(
+                admission
+                    .handle_request(request, app, &tracked, &socket)
+                    .await,
+            )
         }
     });
     let mut connection = pin!(protocol.serve_connection(io, service));

@@ -32,14 +32,19 @@ impl Network {
 impl ShareKey {
     /// `hasher` has a random key, so that callers cannot construct paths that collide.
     pub(super) fn new(path: &str, network: Network, hasher: &RandomState) -> Self {
-        Self { route: hasher.hash_one(normalized_route(path)), network }
+        Self {
+            route: hasher.hash_one(normalized_route(path)),
+            network,
+        }
     }
 }
 
 /// The path as the router and the token's parser see it: percent-decoded once and in lower
 /// case. So all spellings of a webhook URL are one route.
 fn normalized_route(path: &str) -> String {
-    percent_decode_str(path).decode_utf8_lossy().to_ascii_lowercase()
+    percent_decode_str(path)
+        .decode_utf8_lossy()
+        .to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -49,9 +54,11 @@ mod tests {
     #[test]
     fn every_spelling_of_a_webhook_is_one_route() {
         let plain = "/api/webhooks/agents/ab";
-        for spelling in
-            ["/api/webhooks/agents/AB", "/api/webhooks/agents/%61b", "/api/webhooks/agents/%41%42"]
-        {
+        for spelling in [
+            "/api/webhooks/agents/AB",
+            "/api/webhooks/agents/%61b",
+            "/api/webhooks/agents/%41%42",
+        ] {
             assert_eq!(normalized_route(spelling), plain);
         }
         assert_ne!(normalized_route("/api/webhooks/agents/ac"), plain);

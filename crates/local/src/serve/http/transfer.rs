@@ -44,8 +44,16 @@ impl Transfer {
     /// `interrupt` ends the transfer.
     pub(super) fn start(pace: Pace, interrupt: CancellationToken) -> Arc<Self> {
         let now = Instant::now();
-        let progress = Progress { since: now, due: now + pace.grace, state: TransferState::InProgress };
-        Arc::new(Self { pace, progress: Mutex::new(progress), interrupt })
+        let progress = Progress {
+            since: now,
+            due: now + pace.grace,
+            state: TransferState::InProgress,
+        };
+        Arc::new(Self {
+            pace,
+            progress: Mutex::new(progress),
+            interrupt,
+        })
     }
 
     /// Its pace does not count until [`Self::resume`].
@@ -63,7 +71,11 @@ impl Transfer {
         self.update(|progress| {
             if progress.state == TransferState::Paused {
                 let due = now + self.pace.grace;
-                *progress = Progress { since: now, due, state: TransferState::InProgress };
+                *progress = Progress {
+                    since: now,
+                    due,
+                    state: TransferState::InProgress,
+                };
             }
         });
     }
@@ -71,14 +83,20 @@ impl Transfer {
     pub(super) fn add(&self, bytes: usize) {
         let now = Instant::now();
         let extension = Duration::from_secs(bytes as u64) / self.pace.bytes_per_second.max(1);
-        self.update(|progress| progress.due = (progress.due.max(now) + extension).min(now + self.pace.grace));
+        self.update(|progress| {
+            progress.due = (progress.due.max(now) + extension).min(now + self.pace.grace)
+        });
     }
 
     /// Marks it as complete. Returns false if it was interrupted before.
     pub(super) fn complete(&self) -> bool {
         self.update(|progress| {
             let is_complete = !self.is_interrupted();
-            progress.state = if is_complete { TransferState::Complete } else { TransferState::Late };
+            progress.state = if is_complete {
+                TransferState::Complete
+            } else {
+                TransferState::Late
+            };
             is_complete
         })
     }
@@ -150,7 +168,10 @@ impl Transfer {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { grace: Duration::from_secs(1), bytes_per_second: 1000 };
+    const PACE: Pace = Pace {
+        grace: Duration::from_secs(1),
+        bytes_per_second: 1000,
+    };
 
     /// Adds `bytes` every `millis` for ten seconds, and returns whether it was ever slow.
     async fn is_ever_slow(first: usize, bytes: usize, millis: u64) -> bool {

@@ -23,7 +23,10 @@ const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[TaskSeen]) {
     assert_eq!(world.wire.sqs.next_visible(), None, "the queue is empty");
     for end in ends.iter().filter(|end| end.has_ended()) {
-        assert!(later.contains(end), "an end changed: {end:?}\nlater {later:?}");
+        assert!(
+            later.contains(end),
+            "an end changed: {end:?}\nlater {later:?}"
+        );
     }
     for task in later {
         match task.has_ended() {
@@ -43,23 +46,61 @@ pub(crate) async fn all(world: &World, flow: &Flow, ends: &[TaskSeen], later: &[
 }
 
 fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
-    let runs: Vec<Run> = world.provider.runs().into_iter().filter(|run| run.task == task.id).collect();
+    let runs: Vec<Run> = world
+        .provider
+        .runs()
+        .into_iter()
+        .filter(|run| run.task == task.id)
+        .collect();
     let seen = || format!("{}\nruns {runs:?}", task.status);
     let attempts = task.status["attempt"].as_u64().unwrap();
-    assert!(attempts <= u64::from(flow.max_attempts), "too many attempts: {}", seen());
+    assert!(
+        attempts <= u64::from(flow.max_attempts),
+        "too many attempts: {}",
+        seen()
+    );
     let turns: BTreeSet<(u64, usize)> = runs.iter().map(|run| (run.attempt, run.turn)).collect();
     assert_eq!(turns.len(), runs.len(), "an attempt ran twice: {}", seen());
     let by_attempt: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
-    assert!(by_attempt.last().is_none_or(|last| *last <= attempts), "a run without an attempt: {}", seen());
-    assert!(runs.iter().all(|run| run.held), "a run that did not hold its task: {}", seen());
+    assert!(
+        by_attempt.last().is_none_or(|last| *last <= attempts),
+        "a run without an attempt: {}",
+        seen()
+    );
+    assert!(
+        runs.iter().all(|run| run.held),
+        "a run that did not hold its task: {}",
+        seen()
+    );
     let paid = runs.iter().filter(|run| run.answer.is_some()).count();
-    assert!(paid <= 1 + world.wire.plan.faults(), "the model was asked again without a reason: {}", seen());
-    assert!(runs.iter().all(|run| is_its_payload(world, task, run)), "another payload ran: {}", seen());
-    assert!(lived_for(task) <= LONGEST_LIFE, "it took {:?}: {}", lived_for(task), seen());
+    assert!(
+        paid <= 1 + world.wire.plan.faults(),
+        "the model was asked again without a reason: {}",
+        seen()
+    );
+    assert!(
+        runs.iter().all(|run| is_its_payload(world, task, run)),
+        "another payload ran: {}",
+        seen()
+    );
+    assert!(
+        lived_for(task) <= LONGEST_LIFE,
+        "it took {:?}: {}",
+        lived_for(task),
+        seen()
+    );
     match task.status["status"] == "SUCCESS" {
-        true => assert!(is_an_answer_given(task, &runs), "the model did not give this answer: {}", seen()),
+        true => assert!(
+            is_an_answer_given(task, &runs),
+            "the model did not give this answer: {}",
+            seen()
+        ),
         false => {
-            assert!(is_a_true_failure(world, flow, task, &runs), "this failure has no cause: {}", seen())
+            assert!(
+                is_a_true_failure(world, flow, task, &runs),
+                "this failure has no cause: {}",
+                seen()
+            )
         }
     }
 }
@@ -68,11 +109,18 @@ fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
 /// sequential calls, where it is known which call the SDK retried.
 fn no_attempt_was_wasted(world: &World, flow: &Flow, task: &TaskSeen) {
     let agent_gone = task.status["error"]["type"] == "invalid_agent";
-    if world.wire.plan.was_retried_by_the_sdk() && (flow.model)(0) != Act::AnswerSlowly && !agent_gone {
+    if world.wire.plan.was_retried_by_the_sdk()
+        && (flow.model)(0) != Act::AnswerSlowly
+        && !agent_gone
+    {
         let runs = world.provider.runs();
         let status = &task.status;
         let attempts: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
-        assert_eq!(status["attempt"], attempts.len(), "an attempt was wasted: {status}\nruns {runs:?}");
+        assert_eq!(
+            status["attempt"],
+            attempts.len(),
+            "an attempt was wasted: {status}\nruns {runs:?}"
+        );
     }
 }
 
@@ -81,15 +129,25 @@ fn no_attempt_was_wasted(world: &World, flow: &Flow, task: &TaskSeen) {
 fn a_key_of_a_tool_call_stands_for_one_call(world: &World) {
     let mut by_key = BTreeMap::new();
     for call in world.provider.tool_calls() {
-        let first = by_key.entry(call.key.clone()).or_insert_with(|| call.arguments.clone());
-        assert_eq!(*first, call.arguments, "two calls under the key {}", call.key);
+        let first = by_key
+            .entry(call.key.clone())
+            .or_insert_with(|| call.arguments.clone());
+        assert_eq!(
+            *first, call.arguments,
+            "two calls under the key {}",
+            call.key
+        );
     }
 }
 
 /// The payload must be that of the first trigger, not of a repeat of the key.
 fn is_its_payload(world: &World, task: &TaskSeen, run: &Run) -> bool {
     let seen = world.seen.lock().unwrap();
-    match seen.accepted.iter().find(|accepted| accepted.task == task.id) {
+    match seen
+        .accepted
+        .iter()
+        .find(|accepted| accepted.task == task.id)
+    {
         Some(accepted) => accepted.payload == run.payload,
         None => seen.payloads.contains(&run.payload),
     }
@@ -129,7 +187,10 @@ fn is_a_true_failure(world: &World, flow: &Flow, task: &TaskSeen, runs: &[Run]) 
 }
 
 fn is_death(fault: Fault) -> bool {
-    matches!(fault, Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_))
+    matches!(
+        fault,
+        Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_)
+    )
 }
 
 /// A task that has not ended was never accepted or queued: its caller got an error,
@@ -137,17 +198,26 @@ fn is_death(fault: Fault) -> bool {
 fn was_never_promised(world: &World, task: &TaskSeen) {
     let seen = world.seen.lock().unwrap();
     assert!(
-        !seen.accepted.iter().any(|accepted| accepted.task == task.id),
+        !seen
+            .accepted
+            .iter()
+            .any(|accepted| accepted.task == task.id),
         "accepted, and never ended: {task:?}"
     );
-    assert!(!world.wire.sqs.was_sent(&task.id), "sent, and never ended: {task:?}");
+    assert!(
+        !world.wire.sqs.was_sent(&task.id),
+        "sent, and never ended: {task:?}"
+    );
 }
 
 fn accepted_tasks_exist_and_have_one_id_a_key(world: &World, tasks: &[TaskSeen]) {
     let seen = world.seen.lock().unwrap();
     let mut by_key = BTreeMap::new();
     for accepted in &seen.accepted {
-        assert!(tasks.iter().any(|task| task.id == accepted.task), "lost: {accepted:?}");
+        assert!(
+            tasks.iter().any(|task| task.id == accepted.task),
+            "lost: {accepted:?}"
+        );
         if let Some(key) = &accepted.key {
             let first = by_key.entry(key).or_insert(&accepted.task);
             assert_eq!(*first, &accepted.task, "two ids of the key {key}");
@@ -160,14 +230,21 @@ fn a_reported_end_is_final(world: &World, tasks: &[TaskSeen]) {
     for (id, reported) in &world.seen.lock().unwrap().statuses {
         let stands = tasks.iter().find(|task| task.id == *id);
         if reported["status"] == "SUCCESS" || reported["status"] == "FAILURE" {
-            assert_eq!(stands.map(|task| &task.status), Some(reported), "a reported end changed");
+            assert_eq!(
+                stands.map(|task| &task.status),
+                Some(reported),
+                "a reported end changed"
+            );
         }
     }
 }
 
 /// The audit log can be read, and a lost response did not store an entry twice.
 async fn audit_entries_are_unique(world: &World) {
-    let page = world.manage(Method::GET, "/api/audit?limit=100", &json!({})).await.body;
+    let page = world
+        .manage(Method::GET, "/api/audit?limit=100", &json!({}))
+        .await
+        .body;
     let entries = page["entries"].as_array().unwrap();
     let ids: BTreeSet<String> = entries.iter().map(|entry| string(&entry["id"])).collect();
     assert_eq!(ids.len(), entries.len(), "an entry twice: {entries:?}");
@@ -177,7 +254,11 @@ async fn audit_entries_are_unique(world: &World) {
 async fn agents_are_whole(world: &World) {
     let now = world.time.clock().now();
     let items = world.items("agents").await;
-    let named = |prefix: &'static str| items.iter().filter(move |item| id_of(item).starts_with(prefix));
+    let named = |prefix: &'static str| {
+        items
+            .iter()
+            .filter(move |item| id_of(item).starts_with(prefix))
+    };
     let mut wanted: BTreeMap<String, (String, Option<Moment>)> = BTreeMap::new();
     for agent in named("agent#") {
         let owner = attribute(agent, "agent_id");
@@ -191,7 +272,10 @@ async fn agents_are_whole(world: &World) {
         let (owner, until) = (attribute(token, "agent_id"), millis(&token["until"]));
         let expired = until.is_some_and(|until| until <= now);
         let entry = wanted.remove(&attribute(token, "hash"));
-        assert!(expired || entry == Some((owner, until)), "a token without an agent: {token}\n{entry:?}");
+        assert!(
+            expired || entry == Some((owner, until)),
+            "a token without an agent: {token}\n{entry:?}"
+        );
     }
     assert!(wanted.is_empty(), "agents without their tokens: {wanted:?}");
     secrets_are_whole(world).await;
@@ -199,10 +283,17 @@ async fn agents_are_whole(world: &World) {
 
 async fn secrets_are_whole(world: &World) {
     let unclear = world.seen.lock().unwrap().unclear;
-    let listed = world.manage(Method::GET, "/api/agents", &json!({})).await.body;
+    let listed = world
+        .manage(Method::GET, "/api/agents", &json!({}))
+        .await
+        .body;
     let mut wanted = BTreeSet::new();
     for agent in listed["agents"].as_array().unwrap() {
-        wanted.extend(agent["model"]["api_key"]["secret"].as_str().map(|name| format!("test/{name}")));
+        wanted.extend(
+            agent["model"]["api_key"]["secret"]
+                .as_str()
+                .map(|name| format!("test/{name}")),
+        );
     }
     let named: BTreeSet<String> = world
         .items("agents")
@@ -211,20 +302,36 @@ async fn secrets_are_whole(world: &World) {
         .filter(|item| id_of(item).starts_with("secret#"))
         .map(|item| format!("test/{}", attribute(item, "name")))
         .collect();
-    for agent in world.items("agents").await.iter().filter(|item| item["imported"]["BOOL"] == true) {
-        wanted.insert(format!("test/agents/{}/webhook-token", attribute(agent, "agent_id")));
+    for agent in world
+        .items("agents")
+        .await
+        .iter()
+        .filter(|item| item["imported"]["BOOL"] == true)
+    {
+        wanted.insert(format!(
+            "test/agents/{}/webhook-token",
+            attribute(agent, "agent_id")
+        ));
     }
     let stored: BTreeSet<String> = world.wire.secrets.names().into_iter().collect();
-    assert!(wanted.is_subset(&stored), "missing secrets: {wanted:?} of {stored:?}");
+    assert!(
+        wanted.is_subset(&stored),
+        "missing secrets: {wanted:?} of {stored:?}"
+    );
     // After a change with an unclear outcome, secrets may remain.
     let own = |name: &&String| !named.contains(*name);
     assert!(
         unclear || wanted.iter().filter(own).eq(stored.iter().filter(own)),
         "secrets without an agent: {stored:?}"
     );
-    let foreign = stored.iter().filter(|name| !name.starts_with("test/agents/"));
+    let foreign = stored
+        .iter()
+        .filter(|name| !name.starts_with("test/agents/"));
     for name in foreign {
-        assert!(named.contains(name), "stored without its name record: {name} of {named:?}");
+        assert!(
+            named.contains(name),
+            "stored without its name record: {name} of {named:?}"
+        );
     }
 }
 

@@ -51,7 +51,9 @@ const fn deadly_at_first(run: usize) -> Act {
 
 /// All flows. Each provider has a run, OpenAI in [`OWN_FLOWS`].
 pub(crate) static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
-    let others = Format::ALL.into_iter().filter(|format| *format != Format::OPENAI);
+    let others = Format::ALL
+        .into_iter()
+        .filter(|format| *format != Format::OPENAI);
     let others = others.map(|format| Flow {
         name: format!("run with {}", format.provider()).leak(),
         life: |world| Box::pin(run(world)),
@@ -62,41 +64,90 @@ pub(crate) static FLOWS: LazyLock<Vec<Flow>> = LazyLock::new(|| {
 });
 
 const OWN_FLOWS: &[Flow] = &[
-    Flow { name: "trigger", life: |world| Box::pin(trigger(world)), ..PLAIN },
-    Flow { name: "trigger with a key", life: |world| Box::pin(keyed(world)), ..PLAIN },
-    Flow { name: "three at once with one key", life: |world| Box::pin(concurrent(world)), ..PLAIN },
+    Flow {
+        name: "trigger",
+        life: |world| Box::pin(trigger(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "trigger with a key",
+        life: |world| Box::pin(keyed(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "three at once with one key",
+        life: |world| Box::pin(concurrent(world)),
+        ..PLAIN
+    },
     Flow {
         name: "repeat while started",
         life: |world| Box::pin(repeat_started(world)),
         model: deadly_at_first,
         ..PLAIN
     },
-    Flow { name: "repeat after the end", life: |world| Box::pin(repeat_ended(world)), ..PLAIN },
-    Flow { name: "status", life: |world| Box::pin(status(world)), ..PLAIN },
-    Flow { name: "look at tasks", life: |world| Box::pin(look_at_tasks(world)), ..PLAIN },
-    Flow { name: "run", life: |world| Box::pin(run(world)), ..PLAIN },
+    Flow {
+        name: "repeat after the end",
+        life: |world| Box::pin(repeat_ended(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "status",
+        life: |world| Box::pin(status(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "look at tasks",
+        life: |world| Box::pin(look_at_tasks(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "run",
+        life: |world| Box::pin(run(world)),
+        ..PLAIN
+    },
     Flow {
         name: "run with a tool",
         life: |world| Box::pin(use_tool(world)),
         model: |_| Act::UseTool,
         ..PLAIN
     },
-    Flow { name: "run two at once", life: |world| Box::pin(batch(world)), ..PLAIN },
+    Flow {
+        name: "run two at once",
+        life: |world| Box::pin(batch(world)),
+        ..PLAIN
+    },
     Flow {
         name: "run delivered twice at once",
         life: |world| Box::pin(twins(world)),
         model: |_| Act::AnswerSlowly,
         ..PLAIN
     },
-    Flow { name: "large payload and result", life: |world| Box::pin(large(world)), ..PLAIN },
-    Flow { name: "run after throttling", life: |world| Box::pin(throttled(world)), ..PLAIN },
-    Flow { name: "run two with one slot", life: |world| Box::pin(limited(world)), ..PLAIN },
+    Flow {
+        name: "large payload and result",
+        life: |world| Box::pin(large(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "run after throttling",
+        life: |world| Box::pin(throttled(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "run two with one slot",
+        life: |world| Box::pin(limited(world)),
+        ..PLAIN
+    },
     Flow {
         name: "wait for a slot with many receives",
         life: |world| Box::pin(limited_for_long(world)),
         ..PLAIN
     },
-    Flow { name: "retry", life: |world| Box::pin(run(world)), model: busy_at_first, ..PLAIN },
+    Flow {
+        name: "retry",
+        life: |world| Box::pin(run(world)),
+        model: busy_at_first,
+        ..PLAIN
+    },
     Flow {
         name: "lose two at once, which then run alone",
         life: |world| Box::pin(batch(world)),
@@ -120,22 +171,62 @@ const OWN_FLOWS: &[Flow] = &[
         ends: &["worker_lost"],
         ..PLAIN
     },
-    Flow { name: "create an agent", life: |world| Box::pin(create(world)), ..PLAIN },
-    Flow { name: "import a token", life: |world| Box::pin(import(world)), ..PLAIN },
-    Flow { name: "update an agent", life: |world| Box::pin(update(world)), ..PLAIN },
-    Flow { name: "rotate with an overlap", life: |world| Box::pin(rotate(world)), ..PLAIN },
-    Flow { name: "store a secret", life: |world| Box::pin(store_secret(world)), ..PLAIN },
-    Flow { name: "replace and delete a secret", life: |world| Box::pin(delete_secret(world)), ..PLAIN },
+    Flow {
+        name: "create an agent",
+        life: |world| Box::pin(create(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "import a token",
+        life: |world| Box::pin(import(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "update an agent",
+        life: |world| Box::pin(update(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "rotate with an overlap",
+        life: |world| Box::pin(rotate(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "store a secret",
+        life: |world| Box::pin(store_secret(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "replace and delete a secret",
+        life: |world| Box::pin(delete_secret(world)),
+        ..PLAIN
+    },
     Flow {
         name: "delete an agent with a task",
         life: |world| Box::pin(delete(world)),
         ends: &["invalid_agent"],
         ..PLAIN
     },
-    Flow { name: "upload a document and run", life: |world| Box::pin(documents::upload(world)), ..PLAIN },
-    Flow { name: "replace a document", life: |world| Box::pin(documents::replace(world)), ..PLAIN },
-    Flow { name: "two uploads at once", life: |world| Box::pin(documents::two(world)), ..PLAIN },
-    Flow { name: "delete a document", life: |world| Box::pin(documents::delete(world)), ..PLAIN },
+    Flow {
+        name: "upload a document and run",
+        life: |world| Box::pin(documents::upload(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "replace a document",
+        life: |world| Box::pin(documents::replace(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "two uploads at once",
+        life: |world| Box::pin(documents::two(world)),
+        ..PLAIN
+    },
+    Flow {
+        name: "delete a document",
+        life: |world| Box::pin(documents::delete(world)),
+        ..PLAIN
+    },
     Flow {
         name: "delete an agent with documents",
         life: |world| Box::pin(documents::delete_agent(world)),
@@ -188,7 +279,10 @@ async fn status(world: &World) {
     world.faults_from_here();
     assert_eq!(world.status(&ended).await.unwrap()["status"], "SUCCESS");
     assert_eq!(world.status(&pending).await.unwrap()["status"], "PENDING");
-    assert_eq!(world.status("018f3f3e-0000-7abc-8def-0123456789ab").await, None);
+    assert_eq!(
+        world.status("018f3f3e-0000-7abc-8def-0123456789ab").await,
+        None
+    );
 }
 
 async fn look_at_tasks(world: &World) {
@@ -205,9 +299,15 @@ async fn look_at_tasks(world: &World) {
     let listed = get("/api/tasks").await;
     assert_eq!(listed["tasks"][0]["task_id"], json!(pending), "{listed}");
     assert_eq!(listed["tasks"][1]["task_id"], json!(ended), "{listed}");
-    assert_eq!(get("/api/tasks?status=SUCCESS").await["tasks"][0], listed["tasks"][1]);
+    assert_eq!(
+        get("/api/tasks?status=SUCCESS").await["tasks"][0],
+        listed["tasks"][1]
+    );
     let shown = get(&format!("/api/tasks/{ended}")).await;
-    assert_eq!((&shown["status"], &shown["payload"]), (&json!("SUCCESS"), &json!({ "order": 1 })));
+    assert_eq!(
+        (&shown["status"], &shown["payload"]),
+        (&json!("SUCCESS"), &json!({ "order": 1 }))
+    );
     let figures = get("/api/stats").await;
     let expected = json!({ "PENDING": 1, "STARTED": 0, "SUCCESS": 1, "FAILURE": 0 });
     assert_eq!(figures["by_status"], expected, "{figures}");
@@ -221,7 +321,9 @@ async fn run(world: &World) {
 }
 
 async fn use_tool(world: &World) {
-    let agent = world.agent(json!({ "tools": [world.provider.tool()] })).await;
+    let agent = world
+        .agent(json!({ "tools": [world.provider.tool()] }))
+        .await;
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.faults_from_here();
     world.drain().await;
@@ -238,7 +340,9 @@ async fn lost(world: &World) {
 async fn batch(world: &World) {
     let agent = world.agent(json!({})).await;
     for order in 0..2 {
-        world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
+        world
+            .trigger(&agent.url, None, &json!({ "order": order }).to_string())
+            .await;
     }
     world.faults_from_here();
     world.drain().await;
@@ -255,9 +359,13 @@ async fn limited(world: &World) {
 
 /// The messages were received so often that the next wait replaces them.
 async fn limited_for_long(world: &World) {
-    let agent = world.agent(json!({ "limits": { "max_concurrent_runs": 1 } })).await;
+    let agent = world
+        .agent(json!({ "limits": { "max_concurrent_runs": 1 } }))
+        .await;
     for order in 0..2 {
-        world.trigger(&agent.url, None, &json!({ "order": order }).to_string()).await;
+        world
+            .trigger(&agent.url, None, &json!({ "order": order }).to_string())
+            .await;
     }
     world.wire.sqs.wear_out(runner::RECEIVES_BEFORE_RESEND - 1);
     world.faults_from_here();
@@ -286,7 +394,13 @@ async fn twins(world: &World) {
 async fn large(world: &World) {
     let agent = world.agent(json!({})).await;
     world.faults_from_here();
-    world.trigger(&agent.url, Some("k"), &json!({ "order": noise(12_000) }).to_string()).await;
+    world
+        .trigger(
+            &agent.url,
+            Some("k"),
+            &json!({ "order": noise(12_000) }).to_string(),
+        )
+        .await;
     world.drain().await;
 }
 
@@ -306,8 +420,14 @@ async fn import(world: &World) {
         // The first request created it, and its response was lost.
         _ => {
             assert_eq!(made.body["code"], "token_taken", "{}", made.body);
-            assert!(world.seen.lock().unwrap().unclear, "the token is taken without a reason");
-            let listed = world.manage(Method::GET, "/api/agents", &json!({})).await.body;
+            assert!(
+                world.seen.lock().unwrap().unclear,
+                "the token is taken without a reason"
+            );
+            let listed = world
+                .manage(Method::GET, "/api/agents", &json!({}))
+                .await
+                .body;
             string(&listed["agents"][0]["webhook_url"])
         }
     };
@@ -321,7 +441,10 @@ async fn update(world: &World) {
     let path = format!("/api/agents/{}", agent.id);
     let patch = json!({ "name": "renamed", "model": { "api_key": "sk-2" } });
     let updated = world.manage(Method::PATCH, &path, &patch).await;
-    assert_eq!((updated.status, &updated.body["name"]), (200, &json!("renamed")));
+    assert_eq!(
+        (updated.status, &updated.body["name"]),
+        (200, &json!("renamed"))
+    );
     run_with_key(world, &agent, "Bearer sk-2").await;
 }
 
@@ -329,13 +452,18 @@ async fn rotate(world: &World) {
     let agent = world.agent(json!({})).await;
     world.faults_from_here();
     let path = format!("/api/agents/{}/webhook/rotate", agent.id);
-    let rotated = world.manage(Method::POST, &path, &json!({ "overlap_seconds": 60 })).await;
+    let rotated = world
+        .manage(Method::POST, &path, &json!({ "overlap_seconds": 60 }))
+        .await;
     let url = string(&rotated.body["webhook_url"]);
     world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
     world.trigger(&url, Some("k"), r#"{"order":1}"#).await;
     world.time.forward(Duration::from_secs(90));
     let old = agent.url.rsplit_once("/api").unwrap().1;
-    if let Some(answer) = world.send(Method::POST, &format!("/api{old}"), &[], "{}").await {
+    if let Some(answer) = world
+        .send(Method::POST, &format!("/api{old}"), &[], "{}")
+        .await
+    {
         assert!(answer.status == 404 || answer.status == 503, "{answer:?}");
     }
     world.trigger(&url, Some("k2"), r#"{"order":2}"#).await;
@@ -345,38 +473,69 @@ async fn delete(world: &World) {
     let agent = world.agent(json!({ "model": { "api_key": "sk-1" } })).await;
     world.trigger(&agent.url, Some("k"), r#"{"order":1}"#).await;
     world.faults_from_here();
-    let deleted = world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id), &json!({})).await;
+    let deleted = world
+        .manage(
+            Method::DELETE,
+            &format!("/api/agents/{}", agent.id),
+            &json!({}),
+        )
+        .await;
     let unclear = world.seen.lock().unwrap().unclear;
-    assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
+    assert!(
+        deleted.status == 204 || deleted.status == 404 && unclear,
+        "{deleted:?}"
+    );
     world.drain().await;
     let items = world.items("agents").await;
     let is_audit = |item: &Value| string(&item["id"]["S"]).starts_with("audit#");
-    assert!(items.iter().all(is_audit), "the agent and its token are gone");
+    assert!(
+        items.iter().all(is_audit),
+        "the agent and its token are gone"
+    );
 }
 
 async fn store_secret(world: &World) {
     world.faults_from_here();
     put_secret(world, "sk-1").await;
-    let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
+    let agent = world
+        .agent(json!({ "model": { "api_key": { "secret": "crm" } } }))
+        .await;
     run_with_key(world, &agent, "Bearer sk-1").await;
 }
 
 async fn delete_secret(world: &World) {
     put_secret(world, "sk-1").await;
-    let agent = world.agent(json!({ "model": { "api_key": { "secret": "crm" } } })).await;
+    let agent = world
+        .agent(json!({ "model": { "api_key": { "secret": "crm" } } }))
+        .await;
     world.faults_from_here();
     put_secret(world, "sk-2").await;
     run_with_key(world, &agent, "Bearer sk-2").await;
-    let refused = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
+    let refused = world
+        .manage(Method::DELETE, "/api/secrets/crm", &json!({}))
+        .await;
     assert_eq!(refused.body["code"], "secret_in_use", "{refused:?}");
-    world.manage(Method::DELETE, &format!("/api/agents/{}", agent.id), &json!({})).await;
-    let deleted = world.manage(Method::DELETE, "/api/secrets/crm", &json!({})).await;
+    world
+        .manage(
+            Method::DELETE,
+            &format!("/api/agents/{}", agent.id),
+            &json!({}),
+        )
+        .await;
+    let deleted = world
+        .manage(Method::DELETE, "/api/secrets/crm", &json!({}))
+        .await;
     let unclear = world.seen.lock().unwrap().unclear;
-    assert!(deleted.status == 204 || deleted.status == 404 && unclear, "{deleted:?}");
+    assert!(
+        deleted.status == 204 || deleted.status == 404 && unclear,
+        "{deleted:?}"
+    );
 }
 
 async fn put_secret(world: &World, value: &str) {
-    let stored = world.manage(Method::PUT, "/api/secrets/crm", &json!({ "value": value })).await;
+    let stored = world
+        .manage(Method::PUT, "/api/secrets/crm", &json!({ "value": value }))
+        .await;
     assert_eq!(stored.status, 204, "{}", stored.body);
 }
 
@@ -384,7 +543,11 @@ async fn run_with_key(world: &World, agent: &Agent, authorization: &str) {
     world.trigger(&agent.url, None, r#"{"order":1}"#).await;
     world.drain().await;
     let runs = world.provider.runs();
-    assert!(runs.iter().all(|run| run.authorization.as_deref() == Some(authorization)), "{runs:?}");
+    assert!(
+        runs.iter()
+            .all(|run| run.authorization.as_deref() == Some(authorization)),
+        "{runs:?}"
+    );
 }
 
 /// Text that does not compress.

@@ -94,7 +94,16 @@ impl Provider {
         let origin = origin(&listener);
         let (wire, time) = (wire.clone(), time.clone());
         let (runs, tool_calls) = (Mutex::default(), Mutex::default());
-        let shared = Shared { origin, script, impatient, wire, time, callers, runs, tool_calls };
+        let shared = Shared {
+            origin,
+            script,
+            impatient,
+            wire,
+            time,
+            callers,
+            runs,
+            tool_calls,
+        };
         let provider = Self(Arc::new(shared));
         let served = provider.clone();
         tokio::spawn(async move {
@@ -120,7 +129,8 @@ impl Provider {
     /// The definition of the tool that the model calls.
     pub(crate) fn tool(&self) -> Value {
         let parameters = json!({ "properties": { "asked_for_by": {} } });
-        let operation = json!({ "name": "act", "method": "POST", "path": "/tool", "parameters": parameters });
+        let operation =
+            json!({ "name": "act", "method": "POST", "path": "/tool", "parameters": parameters });
         json!({
             "type": "http", "name": "acts", "base_url": format!("{}/v1", self.origin()), "timeout_seconds": 1, "operations": [operation],
         })
@@ -128,7 +138,9 @@ impl Provider {
 
     /// Serves one request per connection.
     async fn serve(self, mut stream: TcpStream) {
-        let Some((headers, body)) = read_request(&mut stream).await else { return };
+        let Some((headers, body)) = read_request(&mut stream).await else {
+            return;
+        };
         let (format, reply) = match headers.starts_with("POST /v1/tool") {
             true => (Format::OPENAI, self.call_tool(&headers, body)),
             false => {
@@ -171,17 +183,28 @@ impl Provider {
 
     async fn reply(&self, format: Format, headers: &str, body: &Value) -> Reply {
         let prompt = format.system(body);
-        let (task, asked_at) = prompt.split_once(' ').expect("the prompt is the task's id and the time");
+        let (task, asked_at) = prompt
+            .split_once(' ')
+            .expect("the prompt is the task's id and the time");
         let (task, asked_at) = (task.to_owned(), asked_at.to_owned());
         let (attempt, held) = self.held(&task).await;
-        if !self.0.callers.iter().any(|machine| machine.lives_since(&asked_at)) {
+        if !self
+            .0
+            .callers
+            .iter()
+            .any(|machine| machine.lives_since(&asked_at))
+        {
             // It was in transit when its process died.
             return Reply::Close;
         }
         let (_, fault) = self.0.wire.plan.next("model");
         let (number, act, answer) = self.note(Run {
             payload: format.user(body).to_owned(),
-            turn: format.messages(body).iter().filter(|said| said["role"] == format.roles().0).count(),
+            turn: format
+                .messages(body)
+                .iter()
+                .filter(|said| said["role"] == format.roles().0)
+                .count(),
             authorization: header(headers, "authorization"),
             task,
             attempt,
@@ -203,7 +226,11 @@ impl Provider {
     fn call_tool(&self, headers: &str, arguments: Value) -> Reply {
         let key = header(headers, "idempotency-key").expect("a call has a key");
         let (_, fault) = self.0.wire.plan.next("tool");
-        self.0.tool_calls.lock().unwrap().push(ToolCall { key, arguments });
+        self.0
+            .tool_calls
+            .lock()
+            .unwrap()
+            .push(ToolCall { key, arguments });
         match fault {
             Some(Fault::Stalled | Fault::Late) => Reply::Never,
             Some(fault) => self.strike(fault, "done".to_owned()),
@@ -214,9 +241,14 @@ impl Provider {
     /// The attempt in the task's record, and whether its lease is valid.
     async fn held(&self, task: &str) -> (u64, bool) {
         let key = TaskId::parse(task).expect("a task's id").key().as_hex();
-        let get = json!({ "TableName": "tasks", "Key": { "id": { "S": key } }, "ConsistentRead": true });
+        let get =
+            json!({ "TableName": "tasks", "Key": { "id": { "S": key } }, "ConsistentRead": true });
         let item = &self.0.wire.call_dynamodb("GetItem", get).await["Item"];
-        let number = |name: &str| item[name]["N"].as_str().and_then(|digits| digits.parse().ok());
+        let number = |name: &str| {
+            item[name]["N"]
+                .as_str()
+                .and_then(|digits| digits.parse().ok())
+        };
         let lease = Moment::from_millis(number("lease_until").unwrap_or_default());
         let held = item["status"]["S"] == "STARTED" && self.0.time.clock().now() < lease;
         (number("attempt").unwrap_or_default(), held)
@@ -225,12 +257,18 @@ impl Provider {
     /// Records the run. Returns its number, its action by the script and its answer.
     fn note(&self, mut run: Run) -> (usize, Act, String) {
         let mut runs = self.0.runs.lock().unwrap();
-        let nth = runs.iter().filter(|earlier| earlier.task == run.task).count();
+        let nth = runs
+            .iter()
+            .filter(|earlier| earlier.task == run.task)
+            .count();
         run.act = match (self.0.script)(nth) {
             Act::UseTool if run.turn > 0 => Act::Answer,
             act => act,
         };
-        let (act, answer) = (run.act, format!("run {nth} of {}: {}", run.task, run.payload));
+        let (act, answer) = (
+            run.act,
+            format!("run {nth} of {}: {}", run.task, run.payload),
+        );
         runs.push(run);
         (runs.len() - 1, act, answer)
     }
@@ -275,7 +313,12 @@ pub(crate) fn origin(listener: &TcpListener) -> String {
 }
 
 fn chat(format: Format, text: String) -> String {
-    format.reply(&Says { text: text.into(), ..Says::default() }).to_string()
+    format
+        .reply(&Says {
+            text: text.into(),
+            ..Says::default()
+        })
+        .to_string()
 }
 
 async fn read_request(stream: &mut TcpStream) -> Option<(String, Value)> {
@@ -304,8 +347,10 @@ fn header(headers: &str, name: &str) -> Option<String> {
 }
 
 fn wants_tool(arguments: &str) -> String {
-    let call =
-        json!({ "id": "c", "type": "function", "function": { "name": "act", "arguments": arguments } });
-    completion(json!({ "role": "assistant", "content": null, "tool_calls": [call] }), "tool_calls")
-        .to_string()
+    let call = json!({ "id": "c", "type": "function", "function": { "name": "act", "arguments": arguments } });
+    completion(
+        json!({ "role": "assistant", "content": null, "tool_calls": [call] }),
+        "tool_calls",
+    )
+    .to_string()
 }

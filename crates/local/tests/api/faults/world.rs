@@ -96,16 +96,32 @@ pub(crate) struct Machine {
 impl Machine {
     fn new(wire: &Wire, clock: &Clock, max_attempts: u32, model: String) -> Self {
         let (wire, clock) = (wire.clone(), clock.clone());
-        Self { wire, clock, max_attempts, model, process: Mutex::default(), started_at: Mutex::default() }
+        Self {
+            wire,
+            clock,
+            max_attempts,
+            model,
+            process: Mutex::default(),
+            started_at: Mutex::default(),
+        }
     }
 
     fn process(&self) -> Arc<Process> {
         let mut process = self.process.lock().unwrap();
-        if let Some(process) = process.as_ref().filter(|process| !process.wire.life.is_cancelled()) {
+        if let Some(process) = process
+            .as_ref()
+            .filter(|process| !process.wire.life.is_cancelled())
+        {
             return Arc::clone(process);
         }
         let wire = self.wire.for_new_process();
-        let started = Arc::new(Process::start(wire, &self.clock, URL, self.max_attempts, &self.model));
+        let started = Arc::new(Process::start(
+            wire,
+            &self.clock,
+            URL,
+            self.max_attempts,
+            &self.model,
+        ));
         *process = Some(Arc::clone(&started));
         *self.started_at.lock().unwrap() = Some(self.clock.now());
         started
@@ -135,14 +151,39 @@ impl World {
         for table in ["tasks", "agents", "documents"] {
             wire.call_dynamodb("CreateTable", table_of(table)).await;
         }
-        index_tasks(&Aws::embedded(wire.engine.clone()), "tasks").await.unwrap();
+        index_tasks(&Aws::embedded(wire.engine.clone()), "tasks")
+            .await
+            .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let machine = || Arc::new(Machine::new(&wire, &clock, flow.max_attempts, origin(&listener)));
+        let machine = || {
+            Arc::new(Machine::new(
+                &wire,
+                &clock,
+                flow.max_attempts,
+                origin(&listener),
+            ))
+        };
         let machines = [machine(), machine()];
-        let provider = Provider::start(flow.model, impatient, &wire, &time, machines.clone(), listener).await;
+        let provider = Provider::start(
+            flow.model,
+            impatient,
+            &wire,
+            &time,
+            machines.clone(),
+            listener,
+        )
+        .await;
         let timeout_seconds = if impatient { SHORT_LIMIT } else { 240 };
         let format = flow.format;
-        Self { wire, time, provider, seen: Mutex::default(), machines, format, timeout_seconds }
+        Self {
+            wire,
+            time,
+            provider,
+            seen: Mutex::default(),
+            machines,
+            format,
+            timeout_seconds,
+        }
     }
 
     pub(crate) fn has_short_limit(&self) -> bool {
@@ -167,7 +208,10 @@ impl World {
         });
         for (name, value) in more.as_object().unwrap() {
             match value.as_object() {
-                Some(fields) => definition[name].as_object_mut().unwrap().extend(fields.clone()),
+                Some(fields) => definition[name]
+                    .as_object_mut()
+                    .unwrap()
+                    .extend(fields.clone()),
                 None => definition[name] = value.clone(),
             }
         }
@@ -175,9 +219,14 @@ impl World {
     }
 
     pub(crate) async fn agent(&self, more: Value) -> Agent {
-        let made = self.manage(Method::POST, "/api/agents", &self.definition(more)).await;
+        let made = self
+            .manage(Method::POST, "/api/agents", &self.definition(more))
+            .await;
         assert_eq!(made.status, 201, "{}", made.body);
-        Agent { id: string(&made.body["agent_id"]), url: string(&made.body["webhook_url"]) }
+        Agent {
+            id: string(&made.body["agent_id"]),
+            url: string(&made.body["webhook_url"]),
+        }
     }
 
     /// Triggers as callers do: with the same key until the response is 200.
@@ -186,11 +235,18 @@ impl World {
         let path = url.strip_prefix(URL).unwrap();
         for _ in 0..MOST_TRIES {
             let headers = key.map(|key| ("idempotency-key", key.to_owned()));
-            match self.send(Method::POST, path, headers.as_slice(), payload).await {
+            match self
+                .send(Method::POST, path, headers.as_slice(), payload)
+                .await
+            {
                 Some(answer) if answer.status == 200 => {
                     let task = string(&answer.body["task_id"]);
                     let (key, payload) = (key.map(str::to_owned), payload.to_owned());
-                    let accepted = Accepted { key, payload, task: task.clone() };
+                    let accepted = Accepted {
+                        key,
+                        payload,
+                        task: task.clone(),
+                    };
                     self.seen.lock().unwrap().accepted.push(accepted);
                     return task;
                 }
@@ -208,7 +264,11 @@ impl World {
         for _ in 0..MOST_TRIES {
             match self.send(Method::GET, &path, &[], "").await {
                 Some(Answer { status: 200, body }) => {
-                    self.seen.lock().unwrap().statuses.push((task.to_owned(), body.clone()));
+                    self.seen
+                        .lock()
+                        .unwrap()
+                        .statuses
+                        .push((task.to_owned(), body.clone()));
                     return Some(body);
                 }
                 Some(Answer { status: 404, .. }) => return None,
@@ -225,9 +285,15 @@ impl World {
     pub(crate) async fn manage(&self, method: Method, path: &str, body: &Value) -> Answer {
         let authorization = [("authorization", format!("Bearer {SMALL_ADMIN_TOKEN}"))];
         for _ in 0..MOST_TRIES {
-            match self.send(method.clone(), path, &authorization, &body.to_string()).await {
+            match self
+                .send(method.clone(), path, &authorization, &body.to_string())
+                .await
+            {
                 Some(answer) if answer.status == 409 && answer.body["code"] == "conflict" => {
-                    assert!(self.seen.lock().unwrap().unclear, "a conflict without an earlier request");
+                    assert!(
+                        self.seen.lock().unwrap().unclear,
+                        "a conflict without an earlier request"
+                    );
                 }
                 Some(answer) if answer.status != 503 => return answer,
                 _ => self.seen.lock().unwrap().unclear = true,
@@ -253,8 +319,13 @@ impl World {
         let answered = async {
             let response = process.app.clone().oneshot(request).await.unwrap();
             let status = response.status().as_u16();
-            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() }
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+                .await
+                .unwrap();
+            Answer {
+                status,
+                body: serde_json::from_slice(&body).unwrap_or_default(),
+            }
         };
         let answer = tokio::select! {
             answer = answered => answer,
@@ -276,11 +347,16 @@ impl World {
 
     async fn drain_by(&self, copies: usize) {
         for _ in 0..MOST_BATCHES {
-            let Some((queue, batch)) = self.batch() else { return };
+            let Some((queue, batch)) = self.batch() else {
+                return;
+            };
             match copies {
                 1 => self.invoke(&self.machines[0], queue, batch).await,
                 _ => {
-                    let twins = batch.iter().map(|message| self.wire.sqs.twin(message)).collect();
+                    let twins = batch
+                        .iter()
+                        .map(|message| self.wire.sqs.twin(message))
+                        .collect();
                     let first = self.invoke(&self.machines[0], queue, batch);
                     tokio::join!(first, self.invoke(&self.machines[1], queue, twins));
                 }
@@ -319,12 +395,20 @@ impl World {
     /// Handles a batch as the agent function's `main` and its mapping do.
     async fn invoke(&self, machine: &Machine, queue: &'static str, batch: Vec<Received>) {
         let process = machine.process();
-        let source = if queue == DEAD { &process.dead_letters } else { &process.queue };
-        let deliveries: Vec<_> = batch.iter().map(|message| delivery(message, queue)).collect();
+        let source = if queue == DEAD {
+            &process.dead_letters
+        } else {
+            &process.queue
+        };
+        let deliveries: Vec<_> = batch
+            .iter()
+            .map(|message| delivery(message, queue))
+            .collect();
         let deadline = self.time.clock().now().plus(INVOCATION);
         let (runner, source) = (Arc::clone(&process.runner), Arc::clone(source));
         let mortal = Mortal::default();
-        let run = mortal.spawn(async move { run_batch(&runner, &source, deliveries, deadline).await });
+        let run =
+            mortal.spawn(async move { run_batch(&runner, &source, deliveries, deadline).await });
         let failed = tokio::select! {
             failed = run => failed.unwrap(),
             () = process.wire.life.cancelled() => return,
@@ -339,7 +423,8 @@ impl World {
         for task in tasks.iter().filter(|task| task.has_ended()) {
             for queue in [LIVE, DEAD] {
                 let group = task.status["agent_id"].clone();
-                let message = json!({ "QueueUrl": queue, "MessageBody": task.id, "MessageGroupId": group });
+                let message =
+                    json!({ "QueueUrl": queue, "MessageBody": task.id, "MessageGroupId": group });
                 assert_eq!(self.wire.sqs.call("SendMessage", &message).0, 200);
             }
         }
@@ -349,7 +434,9 @@ impl World {
     pub(crate) async fn tasks(&self) -> Vec<TaskSeen> {
         let mut tasks = Vec::new();
         for item in self.items("tasks").await {
-            let Some(key) = item["id"]["S"].as_str().and_then(TaskKey::from_hex) else { continue };
+            let Some(key) = item["id"]["S"].as_str().and_then(TaskKey::from_hex) else {
+                continue;
+            };
             let created_at = millis(&item["created_at"]).expect("a task has a creation time");
             let id = TaskId::new(created_at, key).to_string();
             let status = self.status(&id).await.expect("a stored task is found");
@@ -360,9 +447,17 @@ impl World {
     }
 
     pub(crate) async fn items(&self, table: &str) -> Vec<Value> {
-        let scanned =
-            self.wire.call_dynamodb("Scan", json!({ "TableName": table, "ConsistentRead": true })).await;
-        assert!(scanned.get("LastEvaluatedKey").is_none(), "one page holds all");
+        let scanned = self
+            .wire
+            .call_dynamodb(
+                "Scan",
+                json!({ "TableName": table, "ConsistentRead": true }),
+            )
+            .await;
+        assert!(
+            scanned.get("LastEvaluatedKey").is_none(),
+            "one page holds all"
+        );
         scanned["Items"].as_array().unwrap().clone()
     }
 }
@@ -372,14 +467,23 @@ struct Mortal(Option<Runtime>);
 
 impl Default for Mortal {
     fn default() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build();
         Self(Some(runtime.unwrap()))
     }
 }
 
 impl Mortal {
-    fn spawn<T: Send + 'static>(&self, run: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.0.as_ref().expect("it lives until it is dropped").spawn(run)
+    fn spawn<T: Send + 'static>(
+        &self,
+        run: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.0
+            .as_ref()
+            .expect("it lives until it is dropped")
+            .spawn(run)
     }
 }
 
@@ -407,11 +511,18 @@ fn table_of(name: &str) -> Value {
 }
 
 pub(crate) fn millis(attribute: &Value) -> Option<Moment> {
-    attribute["N"].as_str()?.parse().ok().map(Moment::from_millis)
+    attribute["N"]
+        .as_str()?
+        .parse()
+        .ok()
+        .map(Moment::from_millis)
 }
 
 fn delivery(message: &Received, queue: &str) -> Delivery {
-    assert!(!message.group.is_empty(), "a message without its agent's group");
+    assert!(
+        !message.group.is_empty(),
+        "a message without its agent's group"
+    );
     Delivery {
         message_id: message.id.clone(),
         receipt: message.receipt.clone(),

@@ -22,7 +22,11 @@ fn narrow(settings: &mut Settings) {
 
 async fn triggers(site: &Site, number: usize) -> Vec<Response> {
     let sending = (0..number).map(|n| site.world.post(&site.agent, &n.to_string()).send());
-    join_all(sending).await.into_iter().map(Result::unwrap).collect()
+    join_all(sending)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect()
 }
 
 async fn stored_tasks(site: &Site) -> Vec<String> {
@@ -31,8 +35,16 @@ async fn stored_tasks(site: &Site) -> Vec<String> {
         let path = format!("/api/tasks?agent_id={}&limit=100{cursor}", site.agent.id);
         let response = site.world.manage(Method::GET, &path).send().await.unwrap();
         let page: Value = response.json().await.unwrap();
-        tasks.extend(page["tasks"].as_array().unwrap().iter().map(|task| string(&task["task_id"])));
-        let Some(next) = page["next_cursor"].as_str() else { return tasks };
+        tasks.extend(
+            page["tasks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|task| string(&task["task_id"])),
+        );
+        let Some(next) = page["next_cursor"].as_str() else {
+            return tasks;
+        };
         cursor = format!("&cursor={next}");
     }
 }
@@ -46,13 +58,20 @@ async fn a_refused_caller_gets_retry_after_and_every_accepted_task_ends() {
         if response.status() == 200 {
             tasks.push(accepted(response).await);
         } else {
-            let rest: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+            let rest: u64 = response.headers()["retry-after"]
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert!((1..=5).contains(&rest), "{rest}");
             assert_eq!(refused(response, 503).await.1, "overloaded");
             turned_away += 1;
         }
     }
-    assert!(turned_away > 0 && !tasks.is_empty(), "{turned_away} turned away");
+    assert!(
+        turned_away > 0 && !tasks.is_empty(),
+        "{turned_away} turned away"
+    );
     for task in &tasks {
         assert_eq!(site.world.ended(task).await["status"], "SUCCESS");
     }
@@ -66,14 +85,26 @@ async fn a_flood_of_one_agent_delays_neither_health_checks_nor_other_agents() {
         settings.http.max_requests = 2;
     })
     .await;
-    let other = site.world.agent(&site.model, json!({ "name": "other" })).await;
+    let other = site
+        .world
+        .agent(&site.model, json!({ "name": "other" }))
+        .await;
     let flooded = async {
         let answers = triggers(&site, 400).await;
-        answers.iter().filter(|response| response.status() == 200).count()
+        answers
+            .iter()
+            .filter(|response| response.status() == 200)
+            .count()
     };
     let alone = async {
         for _ in 0..20 {
-            let health = site.world.http.get(format!("{}/api/health", site.world.url)).send().await.unwrap();
+            let health = site
+                .world
+                .http
+                .get(format!("{}/api/health", site.world.url))
+                .send()
+                .await
+                .unwrap();
             assert_eq!(health.status(), 200);
             site.world.trigger(&other, "1").await;
         }
@@ -90,7 +121,10 @@ async fn a_stored_task_is_queued_if_its_caller_disconnects_at_any_moment() {
     let site = Site::open().await;
     for n in 0..200 {
         let mut stream = site.connect().await;
-        stream.write_all(site.post("Content-Length: 2\r\n", "{}").as_bytes()).await.unwrap();
+        stream
+            .write_all(site.post("Content-Length: 2\r\n", "{}").as_bytes())
+            .await
+            .unwrap();
         tokio::time::sleep(Duration::from_micros(n * 20)).await;
     }
     site.world.run(&site.agent, "1").await;
@@ -106,13 +140,19 @@ async fn a_request_whose_caller_resets_its_connection_while_it_waits_is_not_run(
     let site = Site::open_unwatched_with(narrow).await;
     // Its body holds the only permit.
     let body = "1".repeat(100_000);
-    let large = site.post(&format!("Connection: close\r\nContent-Length: {}\r\n", body.len()), &body);
+    let large = site.post(
+        &format!("Connection: close\r\nContent-Length: {}\r\n", body.len()),
+        &body,
+    );
     let (begun, rest) = large.split_at(large.len() - 1);
     let mut working = site.connect().await;
     working.write_all(begun.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut waiting = site.connect().await;
-    waiting.write_all(site.post("Content-Length: 2\r\n", "{}").as_bytes()).await.unwrap();
+    waiting
+        .write_all(site.post("Content-Length: 2\r\n", "{}").as_bytes())
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     waiting.set_zero_linger().unwrap();
     drop(waiting);
@@ -140,7 +180,12 @@ async fn connections_beyond_the_limit_close_earlier_ones() {
     let open = latest.iter().filter(|stream| is_open(stream)).count();
     assert_eq!(open, 4, "the latest connections stay");
     // The client of these tests may only notice now that its idle connection was closed, too.
-    let _ = site.world.http.get(format!("{}/api/health", site.world.url)).send().await;
+    let _ = site
+        .world
+        .http
+        .get(format!("{}/api/health", site.world.url))
+        .send()
+        .await;
     site.closes_unharmed(0).await;
 }
 
@@ -155,7 +200,9 @@ async fn when_connections_are_scarce_each_gets_one_response() {
         streams.push(stream);
     }
     let closed = join_all(
-        streams.iter_mut().map(|stream| tokio::time::timeout(Duration::from_secs(2), listen(stream))),
+        streams
+            .iter_mut()
+            .map(|stream| tokio::time::timeout(Duration::from_secs(2), listen(stream))),
     );
     let closed = closed.await.into_iter().filter(Result::is_ok).count();
     assert!(closed >= 1, "no connection was closed");
@@ -175,9 +222,14 @@ async fn large_responses_arrive_complete_and_are_sent_a_few_at_a_time() {
     let agent = site.world.agent(&model, json!({ "name": "wordy" })).await;
     let task = site.world.trigger(&agent, "1").await;
     let ended = site.world.ended(&task).await;
-    assert_eq!(ended["result"]["result"]["answer"].as_str().unwrap().len(), text.len());
+    assert_eq!(
+        ended["result"]["result"]["answer"].as_str().unwrap().len(),
+        text.len()
+    );
 
-    let ask = format!("GET /api/task_status?task_id={task} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let ask = format!(
+        "GET /api/task_status?task_id={task} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    );
     let mut unread = narrow_connection(&site).await;
     unread.write_all(ask.as_bytes()).await.unwrap();
     // The response is being sent once the first byte is here.
@@ -197,13 +249,25 @@ async fn the_limit_of_large_responses_applies_only_to_large_bodies_in_memory() {
     })
     .await;
     for _ in 0..3 {
-        site.world.agent(&site.model, json!({ "prompt": "Be brief. ".repeat(3000) })).await;
+        site.world
+            .agent(&site.model, json!({ "prompt": "Be brief. ".repeat(3000) }))
+            .await;
     }
     for (encoding, status) in [("identity", 503), ("gzip", 200)] {
-        let list = site.world.manage(Method::GET, "/api/agents").header("accept-encoding", encoding);
+        let list = site
+            .world
+            .manage(Method::GET, "/api/agents")
+            .header("accept-encoding", encoding);
         assert_eq!(list.send().await.unwrap().status(), status, "{encoding}");
-        let page = site.world.http.get(format!("{}{}", site.world.url, largest_page(&site).await));
-        let page = page.header("accept-encoding", encoding).send().await.unwrap();
+        let page = site
+            .world
+            .http
+            .get(format!("{}{}", site.world.url, largest_page(&site).await));
+        let page = page
+            .header("accept-encoding", encoding)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(page.status(), 200);
         assert!(page.bytes().await.unwrap().len() > 128 * 1024);
     }
@@ -217,7 +281,9 @@ async fn slow_readers_of_pages_delay_no_response() {
     })
     .await;
     for _ in 0..3 {
-        site.world.agent(&site.model, json!({ "prompt": "Be brief. ".repeat(3000) })).await;
+        site.world
+            .agent(&site.model, json!({ "prompt": "Be brief. ".repeat(3000) }))
+            .await;
     }
     let page = largest_page(&site).await;
     let mut readers = Vec::new();
@@ -233,7 +299,12 @@ async fn slow_readers_of_pages_delay_no_response() {
         reader.readable().await.unwrap();
     }
     for _ in 0..10 {
-        let list = site.world.manage(Method::GET, "/api/agents").send().await.unwrap();
+        let list = site
+            .world
+            .manage(Method::GET, "/api/agents")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(list.status(), 200);
         assert!(list.bytes().await.unwrap().len() > 64 * 1024);
     }
@@ -246,9 +317,16 @@ fn is_open(stream: &TcpStream) -> bool {
 
 /// A script of more than a megabyte, which needs no authentication.
 async fn largest_page(site: &Site) -> String {
-    let docs = site.world.http.get(format!("{}/api/docs", site.world.url)).send().await.unwrap();
+    let docs = site
+        .world
+        .http
+        .get(format!("{}/api/docs", site.world.url))
+        .send()
+        .await
+        .unwrap();
     let docs = docs.text().await.unwrap();
-    let is_largest = |part: &&str| part.starts_with("/api/docs/assets/swagger-ui-") && part.ends_with(".js");
+    let is_largest =
+        |part: &&str| part.starts_with("/api/docs/assets/swagger-ui-") && part.ends_with(".js");
     docs.split('"').find(is_largest).unwrap().to_owned()
 }
 
@@ -256,5 +334,14 @@ async fn largest_page(site: &Site) -> String {
 async fn narrow_connection(site: &Site) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(site.world.url.trim_start_matches("http://").parse().unwrap()).await.unwrap()
+    socket
+        .connect(
+            site.world
+                .url
+                .trim_start_matches("http://")
+                .parse()
+                .unwrap(),
+        )
+        .await
+        .unwrap()
 }

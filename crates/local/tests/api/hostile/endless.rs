@@ -46,23 +46,38 @@ impl EndlessServer {
     /// Asserts that the product closes this many connections within 15 s.
     async fn assert_closed(&self, connections: usize) {
         let mut closed = self.closed.clone();
-        let left =
-            tokio::time::timeout(Duration::from_secs(15), closed.wait_for(|closed| *closed >= connections));
-        assert!(left.await.is_ok(), "{} connections were closed", *self.closed.borrow());
+        let left = tokio::time::timeout(
+            Duration::from_secs(15),
+            closed.wait_for(|closed| *closed >= connections),
+        );
+        assert!(
+            left.await.is_ok(),
+            "{} connections were closed",
+            *self.closed.borrow()
+        );
     }
 }
 
 /// Seconds of processor time that the server has used.
 fn processor_seconds(site: &Site) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", site.pid)).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: f64 = [fields[11], fields[12]].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = [fields[11], fields[12]]
+        .iter()
+        .map(|field| field.parse::<f64>().unwrap())
+        .sum();
     ticks / 100.0
 }
 
 async fn run(site: &Site, agent: &Agent) -> Value {
     let triggered = client().post(&agent.url).body("1").send().await.unwrap();
-    site.ended(&accepted(triggered).await, Duration::from_secs(60)).await
+    site.ended(&accepted(triggered).await, Duration::from_secs(60))
+        .await
 }
 
 async fn ask_once(tool: &'static str) -> FakeModel {
@@ -94,10 +109,16 @@ async fn endless_interim_responses_end_at_the_time_limit_and_delay_no_other_call
     let (began, before) = (Instant::now(), processor_seconds(&site));
     let (tool_ended, model_ended) = tokio::join!(run(&site, &by_tool), run(&site, &by_model));
     let used = processor_seconds(&site) - before;
-    println!("{used:.1} s of processor time in {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "{used:.1} s of processor time in {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     assert_eq!(tool_ended["status"], "SUCCESS", "{tool_ended}");
     let result = &tool_ended["result"]["result"]["tool_calls"][0]["result"];
-    assert_eq!(result, "The server did not answer within 3 seconds.", "{tool_ended}");
+    assert_eq!(
+        result, "The server did not answer within 3 seconds.",
+        "{tool_ended}"
+    );
     assert_eq!(model_ended["error"]["type"], "timeout", "{model_ended}");
     server.assert_closed(2).await;
     watch.finish().await;
@@ -113,10 +134,13 @@ fn comment(call: &Call) -> axum::response::Response {
             "protocolVersion": "2025-11-25", "capabilities": { "tools": {} },
             "serverInfo": { "name": "fake", "version": "1" },
         }),
-        Some("tools/list") => json!({ "tools": [{ "name": "wait", "inputSchema": { "type": "object" } }] }),
+        Some("tools/list") => {
+            json!({ "tools": [{ "name": "wait", "inputSchema": { "type": "object" } }] })
+        }
         Some("tools/call") => {
             let comments = Bytes::from(": keep-alive\n\n".repeat(1000));
-            let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(comments.clone()));
+            let endless =
+                futures::stream::repeat_with(move || Ok::<_, std::io::Error>(comments.clone()));
             return api_response(200, "text/event-stream", Body::from_stream(endless));
         }
         Some("notifications/initialized" | "notifications/cancelled") => {
@@ -130,7 +154,11 @@ fn comment(call: &Call) -> axum::response::Response {
             );
         }
     };
-    api_response(200, "application/json", json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
+    api_response(
+        200,
+        "application/json",
+        json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string(),
+    )
 }
 
 #[tokio::test]
@@ -150,9 +178,15 @@ async fn endless_comments_of_an_event_stream_end_the_call() {
     let (began, before) = (Instant::now(), processor_seconds(&site));
     let ended = run(&site, &agent).await;
     let used = processor_seconds(&site) - before;
-    println!("{used:.1} s of processor time in {:.1} s", began.elapsed().as_secs_f64());
+    println!(
+        "{used:.1} s of processor time in {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
-    assert_eq!(ended["result"]["result"]["tool_calls"][0]["status"], "error", "{ended}");
+    assert_eq!(
+        ended["result"]["result"]["tool_calls"][0]["status"], "error",
+        "{ended}"
+    );
     watch.finish().await;
     site.assert_memory_below(BUDGET);
     site.assert_stops_in_time().await;

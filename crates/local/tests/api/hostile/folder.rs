@@ -22,9 +22,13 @@ fn refusal(folder: &Path) -> String {
 }
 
 fn refusal_of(mut command: Command) -> String {
-    command.env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN").stderr(Stdio::piped());
+    command
+        .env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN")
+        .stderr(Stdio::piped());
     let mut process = command.spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     if let Some(line) = lines.find(|line| line.starts_with("listening on ")) {
         process.kill().unwrap();
         process.wait().unwrap();
@@ -52,7 +56,9 @@ fn is_root() -> bool {
 fn list_agents(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["agent", "list", "--data-dir"]).arg(folder);
-    command.env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN").env_remove("AGENT_WEBHOOKS_URL");
+    command
+        .env_remove("AGENT_WEBHOOKS_ADMIN_TOKEN")
+        .env_remove("AGENT_WEBHOOKS_URL");
     command
 }
 
@@ -72,13 +78,23 @@ fn only_the_owner_can_read_a_new_folder() {
 #[test]
 fn a_folder_that_others_can_write_is_refused_with_the_command_to_fix_it() {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("admin-token"), "planted-by-another-user\n").unwrap();
+    fs::write(
+        folder.path().join("admin-token"),
+        "planted-by-another-user\n",
+    )
+    .unwrap();
     for writable in [0o777, 0o770, 0o707, 0o1777] {
         set_mode(folder.path(), writable);
         let message = refusal(folder.path());
         assert!(message.contains("Other users can write to"), "{message}");
-        assert!(message.contains(&format!("chmod go-w '{}'", folder.path().display())), "{message}");
-        assert!(!folder.path().join("signing-secret").exists(), "no file was created");
+        assert!(
+            message.contains(&format!("chmod go-w '{}'", folder.path().display())),
+            "{message}"
+        );
+        assert!(
+            !folder.path().join("signing-secret").exists(),
+            "no file was created"
+        );
     }
     set_mode(folder.path(), 0o755);
     Killable::start_with(&mut serve(folder.path())).kill();
@@ -93,7 +109,12 @@ fn serve_as_another_user(folder: &Path) -> Command {
 
 /// Only root can, and only if the program is in a folder that other users can read.
 fn can_run_as_another_user() -> bool {
-    is_root() && Command::new(PROGRAM).arg("--version").uid(ANOTHER_USER).output().is_ok()
+    is_root()
+        && Command::new(PROGRAM)
+            .arg("--version")
+            .uid(ANOTHER_USER)
+            .output()
+            .is_ok()
 }
 
 #[test]
@@ -105,7 +126,10 @@ fn a_folder_of_another_user_is_refused() {
     chown(folder.path(), Some(ANOTHER_USER + 1), None).unwrap();
     set_mode(folder.path(), 0o755);
     let message = refusal_of(serve_as_another_user(folder.path()));
-    assert!(message.contains("belongs to user 54322") && message.contains("sudo chown -R"), "{message}");
+    assert!(
+        message.contains("belongs to user 54322") && message.contains("sudo chown -R"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -115,13 +139,22 @@ fn a_file_of_another_user_is_refused() {
     }
     // Created while others could write to the folder.
     let folder = TempDir::new().unwrap();
-    for name in ["admin-token", "signing-secret", "secrets.json", "tables.sqlite", "documents.sqlite-wal"] {
+    for name in [
+        "admin-token",
+        "signing-secret",
+        "secrets.json",
+        "tables.sqlite",
+        "documents.sqlite-wal",
+    ] {
         let planted = folder.path().join(name);
         fs::write(&planted, "planted-by-another-user\n").unwrap();
         set_mode(&planted, 0o600);
         chown(&planted, Some(ANOTHER_USER), None).unwrap();
         let message = refusal(folder.path());
-        assert!(message.contains(name) && message.contains("belongs to user 54321"), "{message}");
+        assert!(
+            message.contains(name) && message.contains("belongs to user 54321"),
+            "{message}"
+        );
         fs::remove_file(&planted).unwrap();
     }
 }
@@ -164,20 +197,36 @@ fn a_file_that_others_can_write_or_that_is_a_link_is_refused() {
     let target = elsewhere.path().join("target");
     fs::write(&target, "planted-by-another-user\n").unwrap();
     set_mode(&target, 0o600);
-    for name in ["admin-token", "signing-secret", "secrets.json", "tables.sqlite", "lock", "url"] {
+    for name in [
+        "admin-token",
+        "signing-secret",
+        "secrets.json",
+        "tables.sqlite",
+        "lock",
+        "url",
+    ] {
         let path = folder.path().join(name);
         fs::write(&path, "planted-by-another-user\n").unwrap();
         set_mode(&path, 0o666);
         let message = refusal(folder.path());
-        assert!(message.contains(&format!("chmod go-w '{}'", path.display())), "{message}");
+        assert!(
+            message.contains(&format!("chmod go-w '{}'", path.display())),
+            "{message}"
+        );
         fs::remove_file(&path).unwrap();
 
         symlink(&target, &path).unwrap();
         let message = refusal(folder.path());
-        assert!(message.contains(name) && message.contains("must be a regular file"), "{message}");
+        assert!(
+            message.contains(name) && message.contains("must be a regular file"),
+            "{message}"
+        );
         fs::remove_file(&path).unwrap();
     }
-    assert_eq!(fs::read_to_string(&target).unwrap(), "planted-by-another-user\n");
+    assert_eq!(
+        fs::read_to_string(&target).unwrap(),
+        "planted-by-another-user\n"
+    );
 }
 
 #[test]
@@ -210,7 +259,10 @@ fn this_server_does_not_start_while_version_0_1_0_runs() {
     let folder = TempDir::new().unwrap();
     Killable::start_with(&mut serve(folder.path())).kill();
     // Version 0.1.0 locks only this.
-    let lock = fs::File::options().write(true).open(folder.path().join("lock")).unwrap();
+    let lock = fs::File::options()
+        .write(true)
+        .open(folder.path().join("lock"))
+        .unwrap();
     lock.lock().unwrap();
     assert!(refusal(folder.path()).contains("another server is running"));
     lock.unlock().unwrap();
@@ -224,19 +276,31 @@ async fn a_missing_database_is_not_silently_replaced() {
     let webhook = agent(&server.url, &model).await;
     server.kill();
     let elsewhere = TempDir::new().unwrap();
-    let moved = |name: &str| fs::rename(folder.path().join(name), elsewhere.path().join(name)).unwrap();
-    let put_back = |name: &str| fs::rename(elsewhere.path().join(name), folder.path().join(name)).unwrap();
+    let moved =
+        |name: &str| fs::rename(folder.path().join(name), elsewhere.path().join(name)).unwrap();
+    let put_back =
+        |name: &str| fs::rename(elsewhere.path().join(name), folder.path().join(name)).unwrap();
     moved("tables.sqlite");
     let message = refusal(folder.path());
-    assert!(message.contains("tables.sqlite is missing") && message.contains("from a backup"), "{message}");
+    assert!(
+        message.contains("tables.sqlite is missing") && message.contains("from a backup"),
+        "{message}"
+    );
     moved("documents.sqlite");
-    assert!(refusal(folder.path()).contains("tables.sqlite is missing"), "`url` is still there");
+    assert!(
+        refusal(folder.path()).contains("tables.sqlite is missing"),
+        "`url` is still there"
+    );
     assert!(!folder.path().join("tables.sqlite").exists());
 
     put_back("tables.sqlite");
     put_back("documents.sqlite");
     let server = Killable::start_with(&mut serve(folder.path()));
-    let triggered = client().get(format!("{}{webhook}", server.url)).send().await.unwrap();
+    let triggered = client()
+        .get(format!("{}{webhook}", server.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(triggered.status(), 200, "nothing was lost");
 }
 
@@ -257,14 +321,30 @@ async fn a_client_command_trusts_no_folder_of_another_user() {
             chown(folder.path(), Some(owner), None).unwrap();
         }
         let mut command = list_agents(folder.path());
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(1) && message.contains(says), "{message}");
+        assert!(
+            output.status.code() == Some(1) && message.contains(says),
+            "{message}"
+        );
         // With the URL of another deployment, the folder is not used.
         let mut command = list_agents(folder.path());
-        command.args(["--url", "http://127.0.0.1:1", "--admin-token", "the-admin-token-of-another"]);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        assert!(String::from_utf8(output.stderr).unwrap().contains("is the server running?"));
+        command.args([
+            "--url",
+            "http://127.0.0.1:1",
+            "--admin-token",
+            "the-admin-token-of-another",
+        ]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap();
+        assert!(
+            String::from_utf8(output.stderr)
+                .unwrap()
+                .contains("is the server running?")
+        );
     }
     assert!(thief.asked().is_empty());
 }

@@ -44,7 +44,11 @@ impl Runs {
     fn reply_after(&self, payload: &str, duration: Duration) -> Reply {
         self.begin(payload);
         block_in_place(|| Handle::current().block_on(tokio::time::sleep(duration)));
-        self.0.lock().unwrap().in_progress.retain(|other| other != payload);
+        self.0
+            .lock()
+            .unwrap()
+            .in_progress
+            .retain(|other| other != payload);
         Reply::Text("x")
     }
 
@@ -52,7 +56,12 @@ impl Runs {
         let mut meetings = self.0.lock().unwrap();
         let others: BTreeSet<String> = meetings.in_progress.iter().cloned().collect();
         for other in &others {
-            let met = meetings.all.iter_mut().rev().find(|(run, _)| run == other).unwrap();
+            let met = meetings
+                .all
+                .iter_mut()
+                .rev()
+                .find(|(run, _)| run == other)
+                .unwrap();
             met.1.insert(payload.to_owned());
         }
         meetings.in_progress.push(payload.to_owned());
@@ -61,18 +70,31 @@ impl Runs {
 
     /// The payloads of all runs, in the order in which they began.
     fn order(&self) -> Vec<String> {
-        self.0.lock().unwrap().all.iter().map(|(run, _)| run.clone()).collect()
+        self.0
+            .lock()
+            .unwrap()
+            .all
+            .iter()
+            .map(|(run, _)| run.clone())
+            .collect()
     }
 
     /// For each run of this payload, the runs that overlapped with it.
     fn met_by(&self, payload: &str) -> Vec<BTreeSet<String>> {
         let meetings = self.0.lock().unwrap();
-        meetings.all.iter().filter(|(run, _)| run == payload).map(|(_, met)| met.clone()).collect()
+        meetings
+            .all
+            .iter()
+            .filter(|(run, _)| run == payload)
+            .map(|(_, met)| met.clone())
+            .collect()
     }
 }
 
 async fn trigger(url: &str, path: &str, payload: u64) -> String {
-    let request = client().post(format!("{url}{path}")).body(payload.to_string());
+    let request = client()
+        .post(format!("{url}{path}"))
+        .body(payload.to_string());
     accepted(request.send().await.unwrap()).await
 }
 
@@ -118,7 +140,11 @@ async fn tasks_that_lost_their_worker_run_alone_after_the_restart_and_new_tasks_
         }
     }
     for payload in 1..=3 {
-        assert_eq!(runs.met_by(&payload.to_string()), [BTreeSet::new()], "task {payload} ran beside others");
+        assert_eq!(
+            runs.met_by(&payload.to_string()),
+            [BTreeSet::new()],
+            "task {payload} ran beside others"
+        );
     }
     // Afterwards, tasks run concurrently again.
     assert!((10..16).any(|payload| !runs.met_by(&payload.to_string())[0].is_empty()));
@@ -141,7 +167,13 @@ async fn a_task_that_always_ends_its_worker_ends_attempts_of_others_once() {
         payload => seen.reply(payload),
     })
     .await;
-    let killed_by = |model: &FakeModel| model.asked().iter().filter(|asked| asked.user() == "1").count();
+    let killed_by = |model: &FakeModel| {
+        model
+            .asked()
+            .iter()
+            .filter(|asked| asked.user() == "1")
+            .count()
+    };
     let (mut others, mut new) = (Vec::new(), Vec::new());
     for payload in 2..=3 {
         let path = agent(&server.url, &model).await;
@@ -196,11 +228,18 @@ async fn a_server_stops_in_time_while_tasks_wait_for_a_task_that_runs_alone() {
     let process = &mut restarted.process;
     let status = block_in_place(|| process.wait().unwrap());
     assert!(status.success() && asked_to_stop.elapsed() < Duration::from_secs(13));
-    assert_eq!(model.asked().len(), 2, "a run was started only to be interrupted");
+    assert_eq!(
+        model.asked().len(),
+        2,
+        "a run was started only to be interrupted"
+    );
 }
 
 /// Four tasks and the batch of their messages. The worker of the first two died.
-async fn lose_two_of_four(functions: &Functions, model: &FakeModel) -> (Vec<String>, Vec<Received>) {
+async fn lose_two_of_four(
+    functions: &Functions,
+    model: &FakeModel,
+) -> (Vec<String>, Vec<Received>) {
     let mut tasks = Vec::new();
     for _ in 0..2 {
         tasks.push(accepted(functions.trigger(None).await).await);
@@ -218,7 +257,10 @@ async fn lose_two_of_four(functions: &Functions, model: &FakeModel) -> (Vec<Stri
     }
     let batch = functions.wire.sqs.receive(LIVE, 10);
     assert_eq!(
-        batch.iter().map(|message| &message.body).collect::<Vec<_>>(),
+        batch
+            .iter()
+            .map(|message| &message.body)
+            .collect::<Vec<_>>(),
         tasks.iter().collect::<Vec<_>>()
     );
     (tasks, batch)
@@ -238,7 +280,10 @@ async fn run_all(functions: &Functions) -> usize {
     let mut batches = 0;
     loop {
         let pause = functions.until_next_message();
-        assert!(pause <= Duration::from_secs(15), "a task is put off for {pause:?}");
+        assert!(
+            pause <= Duration::from_secs(15),
+            "a task is put off for {pause:?}"
+        );
         functions.time.forward(pause);
         if functions.receive_and_run(INVOCATION).await == 0 {
             return batches;
@@ -250,7 +295,11 @@ async fn run_all(functions: &Functions) -> usize {
 async fn assert_ended(functions: &Functions, tasks: &[String], attempts: &[u64]) {
     for (task, attempt) in tasks.iter().zip(attempts) {
         let status: Value = functions.status(task).await.json().await.unwrap();
-        assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(attempt)), "{status}");
+        assert_eq!(
+            (&status["status"], &status["attempt"]),
+            (&json!("SUCCESS"), &json!(attempt)),
+            "{status}"
+        );
     }
 }
 
@@ -276,20 +325,29 @@ async fn functions_and_model_with(
 }
 
 #[tokio::test]
-async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_second_one_is_redelivered() {
+async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_second_one_is_redelivered()
+ {
     let runs = Runs::default();
     let (functions, model) = functions_and_model(&runs).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&batch, INVOCATION).await;
     let order = runs.order();
-    assert_eq!(order.len(), 3, "there is no time for the second one in this invocation");
+    assert_eq!(
+        order.len(),
+        3,
+        "there is no time for the second one in this invocation"
+    );
     assert!(tasks[..2].contains(&order[2]), "the others run first");
     assert_eq!(run_all(&functions).await, 1);
     assert_ended(&functions, &tasks, &[2, 2, 1, 1]).await;
     for lost in &tasks[..2] {
         assert_eq!(runs.met_by(lost), [BTreeSet::new()], "it ran beside others");
     }
-    assert_eq!(runs.met_by(&tasks[2]), [BTreeSet::from([tasks[3].clone()])], "others run side by side");
+    assert_eq!(
+        runs.met_by(&tasks[2]),
+        [BTreeSet::from([tasks[3].clone()])],
+        "others run side by side"
+    );
 }
 
 #[tokio::test]
@@ -304,7 +362,11 @@ async fn a_task_that_must_run_alone_is_redelivered_when_the_invocation_has_too_l
     for lost in &tasks[..2] {
         assert_eq!(runs.met_by(lost).len(), 0, "it was not put off");
         let status: Value = functions.status(lost).await.json().await.unwrap();
-        assert_eq!((&status["status"], &status["attempt"]), (&json!("PENDING"), &json!(1)), "{status}");
+        assert_eq!(
+            (&status["status"], &status["attempt"]),
+            (&json!("PENDING"), &json!(1)),
+            "{status}"
+        );
     }
     run_all(&functions).await;
     assert_ended(&functions, &tasks, &[2, 2, 1, 1]).await;
@@ -325,10 +387,20 @@ async fn a_task_that_must_run_alone_runs_before_its_batch_at_every_tenth_receive
     let runs = Runs::default();
     let (functions, model) = functions_and_model(&runs).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
-    functions.run_received(&received_ten_times(batch), SHORT_INVOCATION).await;
-    assert_eq!(runs.order().len(), 3, "one runs first, and the second one is redelivered");
+    functions
+        .run_received(&received_ten_times(batch), SHORT_INVOCATION)
+        .await;
+    assert_eq!(
+        runs.order().len(),
+        3,
+        "one runs first, and the second one is redelivered"
+    );
     assert_eq!(runs.order()[0], tasks[0]);
-    assert_eq!(runs.met_by(&tasks[0]), [BTreeSet::new()], "it ran beside others");
+    assert_eq!(
+        runs.met_by(&tasks[0]),
+        [BTreeSet::new()],
+        "it ran beside others"
+    );
     assert_ended(&functions, &tasks[2..], &[1, 1]).await;
     assert_ended(&functions, &tasks[..1], &[2]).await;
 }
@@ -340,7 +412,9 @@ async fn the_others_of_a_batch_are_redelivered_if_the_first_task_runs_for_long()
     let duration = |call| Some(if call == 2 { LONG_RUN } else { RUN });
     let (functions, model) = functions_and_model_with(&runs, duration).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
-    functions.run_received(&received_ten_times(batch), SHORT_INVOCATION).await;
+    functions
+        .run_received(&received_ten_times(batch), SHORT_INVOCATION)
+        .await;
     assert_eq!(runs.order(), tasks[..1]);
     let pause = functions.until_next_message();
     assert!((1..=15).contains(&pause.as_secs()), "{pause:?}");
@@ -356,7 +430,10 @@ async fn the_task_of_a_dead_letter_ends_while_another_one_runs_alone() {
         model.asked_at_least(3).await;
         functions.deliver(&[&tasks[1]], true).await;
         let running: Value = functions.status(&tasks[0]).await.json().await.unwrap();
-        assert_eq!(running["status"], "STARTED", "the dead letter waited: {running}");
+        assert_eq!(
+            running["status"], "STARTED",
+            "the dead letter waited: {running}"
+        );
         let ended: Value = functions.status(&tasks[1]).await.json().await.unwrap();
         assert_eq!(ended["error"]["type"], WORKER_LOST, "{ended}");
     };
@@ -367,7 +444,8 @@ async fn the_task_of_a_dead_letter_ends_while_another_one_runs_alone() {
 async fn the_time_of_an_earlier_wait_does_not_count_for_a_later_one() {
     let runs = Runs::default();
     // The fifth call is the second attempt of a task that lost its worker.
-    let (functions, model) = functions_and_model_with(&runs, |call| (call != 4).then_some(RUN)).await;
+    let (functions, model) =
+        functions_and_model_with(&runs, |call| (call != 4).then_some(RUN)).await;
     let (tasks, batch) = lose_two_of_four(&functions, &model).await;
     functions.run_received(&batch, SHORT_INVOCATION).await;
     functions.time.forward(Duration::from_secs(15));
@@ -375,9 +453,15 @@ async fn the_time_of_an_earlier_wait_does_not_count_for_a_later_one() {
     lose_at_call(&functions, &model, &again, 5).await;
     functions.time.forward(Duration::from_secs(24 * 3600));
     functions.trigger(None).await;
-    functions.run_received(&functions.wire.sqs.receive(LIVE, 10), SHORT_INVOCATION).await;
+    functions
+        .run_received(&functions.wire.sqs.receive(LIVE, 10), SHORT_INVOCATION)
+        .await;
     let waits: Value = functions.status(&again[0].body).await.json().await.unwrap();
-    assert_eq!((&waits["status"], &waits["attempt"]), (&json!("PENDING"), &json!(2)), "{waits}");
+    assert_eq!(
+        (&waits["status"], &waits["attempt"]),
+        (&json!("PENDING"), &json!(2)),
+        "{waits}"
+    );
     assert!(tasks.contains(&again[0].body));
 }
 
@@ -394,7 +478,11 @@ async fn a_task_that_cannot_run_alone_for_a_day_ends_as_worker_lost() {
     functions.receive_and_run(SHORT_INVOCATION).await;
     for task in &tasks[..2] {
         let ended: Value = functions.status(task).await.json().await.unwrap();
-        assert_eq!((&ended["error"]["type"], &ended["attempt"]), (&json!(WORKER_LOST), &json!(1)), "{ended}");
+        assert_eq!(
+            (&ended["error"]["type"], &ended["attempt"]),
+            (&json!(WORKER_LOST), &json!(1)),
+            "{ended}"
+        );
         let says = "The task lost its worker and waited 24 hours to run again alone";
         assert_eq!(ended["error"]["message"], says, "{ended}");
     }

@@ -77,16 +77,28 @@ impl Site {
         let world = runtime.run(World::start_with(change)).await;
         let agent = world.agent(&model, json!({})).await;
         let path = agent.url.replace(&world.url, "");
-        Self { world, agent, model, path, others: None, runtime }
+        Self {
+            world,
+            agent,
+            model,
+            path,
+            others: None,
+            runtime,
+        }
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.world.url.trim_start_matches("http://")).await.unwrap()
+        TcpStream::connect(self.world.url.trim_start_matches("http://"))
+            .await
+            .unwrap()
     }
 
     /// A trigger with these header lines, each with its line end, and this body.
     fn post(&self, headers: &str, body: &str) -> String {
-        format!("POST {} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}", self.path)
+        format!(
+            "POST {} HTTP/1.1\r\nHost: x\r\n{headers}\r\n{body}",
+            self.path
+        )
     }
 
     /// Sends `bytes` on a new connection and reads until it is closed.
@@ -109,14 +121,20 @@ impl Site {
         let restarted = self.runtime.run(self.world.restart()).await;
         assert_eq!(restarted.resumed(), 0, "a task was stored and never queued");
         let asked = self.model.asked();
-        let users: Vec<&str> = asked.iter().map(crate::support::model::Asked::user).collect();
+        let users: Vec<&str> = asked
+            .iter()
+            .map(crate::support::model::Asked::user)
+            .collect();
         assert_eq!(users.len(), tasks + 1, "{users:?}");
     }
 }
 
 impl ServerRuntime {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
         Self(Some(runtime.unwrap()))
     }
 
@@ -136,7 +154,10 @@ impl Drop for ServerRuntime {
 impl Heard {
     /// The status of the first response, or 0 if there was none.
     fn status(&self) -> u16 {
-        let first = self.0.strip_prefix("HTTP/1.1 ").or(self.0.strip_prefix("HTTP/1.0 "));
+        let first = self
+            .0
+            .strip_prefix("HTTP/1.1 ")
+            .or(self.0.strip_prefix("HTTP/1.0 "));
         first.map_or(0, |rest| rest[..3].parse().unwrap())
     }
 
@@ -171,7 +192,9 @@ fn bomb(zeros: usize) -> Vec<u8> {
 /// Reads until the server closes the connection.
 async fn listen(stream: &mut TcpStream) -> Heard {
     let mut heard = Vec::new();
-    let ended = timeout(PATIENCE, stream.read_to_end(&mut heard)).await.expect("the server closes");
+    let ended = timeout(PATIENCE, stream.read_to_end(&mut heard))
+        .await
+        .expect("the server closes");
     if let Err(error) = ended {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     }

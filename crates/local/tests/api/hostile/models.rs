@@ -53,7 +53,12 @@ async fn a_compressed_response_is_not_decompressed() {
     }
     // The request does not accept compression either.
     let polite = FakeModel::saying("x").await;
-    site.world.run(&site.world.agent(&polite, json!({ "name": "polite" })).await, "1").await;
+    site.world
+        .run(
+            &site.world.agent(&polite, json!({ "name": "polite" })).await,
+            "1",
+        )
+        .await;
     assert!(!polite.asked()[0].headers.contains_key("accept-encoding"));
     site.closes_unharmed(0).await;
 }
@@ -61,13 +66,23 @@ async fn a_compressed_response_is_not_decompressed() {
 #[tokio::test]
 async fn an_endless_response_ends_at_8_mib_and_its_task_fails() {
     let site = Site::open().await;
-    for framing in ["Transfer-Encoding: chunked", "Content-Length: 1000000000000"] {
+    for framing in [
+        "Transfer-Encoding: chunked",
+        "Content-Length: 1000000000000",
+    ] {
         let piece = format!("10000\r\n{}\r\n", " ".repeat(0x1_0000)).into_bytes();
         let headers = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
         let started = Instant::now();
         let ended = ended(&site, model(headers, piece, usize::MAX).await).await;
-        assert_eq!(ended["result"], "The model provider returned more than 8 MiB", "{ended}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(
+            ended["result"], "The model provider returned more than 8 MiB",
+            "{ended}"
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
     site.closes_unharmed(0).await;
 }
@@ -76,7 +91,11 @@ async fn an_endless_response_ends_at_8_mib_and_its_task_fails() {
 async fn endless_headers_end_the_call_and_its_task() {
     let site = Site::open().await;
     let headers = "HTTP/1.1 200 OK\r\n".to_owned();
-    let ended = ended(&site, model(headers, b"X: y\r\n".to_vec(), usize::MAX).await).await;
+    let ended = ended(
+        &site,
+        model(headers, b"X: y\r\n".to_vec(), usize::MAX).await,
+    )
+    .await;
     assert_eq!(ended["status"], "FAILURE", "{ended}");
     site.closes_unharmed(0).await;
 }

@@ -1,6 +1,9 @@
 //! Other callers while one caller attacks the real server's HTTP front end.
 
-#![expect(clippy::print_stdout, reason = "the figures of a test are part of its output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures of a test are part of its output"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -40,7 +43,10 @@ async fn drip(site: &Site, at_once: Vec<u8>, pause: Duration) -> JoinHandle<()> 
 async fn connect(site: &Site, from: Ipv4Addr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(from.into(), 0)).unwrap();
-    socket.connect(site.url.trim_start_matches("http://").parse().unwrap()).await.unwrap()
+    socket
+        .connect(site.url.trim_start_matches("http://").parse().unwrap())
+        .await
+        .unwrap()
 }
 
 /// `CONNECTIONS` connections of one address that send `bytes` and stay open.
@@ -73,12 +79,17 @@ fn escaped(path: &str) -> String {
 }
 
 async fn attacked_agent(site: &Site) -> Agent {
-    site.agent(json!({ "name": "attacked", "model": site.quiet_model() })).await
+    site.agent(json!({ "name": "attacked", "model": site.quiet_model() }))
+        .await
 }
 
 /// Triggers `agent` with 200 KB from this address, and asserts that it is accepted.
 async fn trigger_large(agent: &Agent, from: Ipv4Addr, is_chunked: bool) -> Duration {
-    let caller = reqwest::Client::builder().no_proxy().local_address(IpAddr::from(from)).build().unwrap();
+    let caller = reqwest::Client::builder()
+        .no_proxy()
+        .local_address(IpAddr::from(from))
+        .build()
+        .unwrap();
     let json = format!("[\"{}\"]", "x".repeat(200_000));
     let body = match is_chunked {
         true => reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(json)])),
@@ -115,12 +126,21 @@ async fn slow_chunked_bodies_to_two_spellings_of_a_webhook_block_no_large_trigge
     let watch = site.watch();
     let path = path(&site, &agent);
     for n in 0..16 {
-        let path = if n % 2 == 0 { path.clone() } else { escaped(&path) };
+        let path = if n % 2 == 0 {
+            path.clone()
+        } else {
+            escaped(&path)
+        };
         let begin = post(&path, "Transfer-Encoding: chunked\r\n", "100000\r\n[");
         drip(&site, begin.into_bytes(), Duration::from_secs(1)).await;
     }
     for from in [ATTACKER, ANOTHER] {
-        for (agent, is_chunked) in [(&agent, false), (&agent, true), (&other, false), (&other, true)] {
+        for (agent, is_chunked) in [
+            (&agent, false),
+            (&agent, true),
+            (&other, false),
+            (&other, true),
+        ] {
             let took = trigger_large(agent, from, is_chunked).await;
             println!("a large trigger took {took:?}");
         }
@@ -140,11 +160,23 @@ async fn large_bodies_that_become_slow_lose_their_permit_to_others() {
     let begun = "1".repeat(100_000);
     for agent in &agents {
         for path in [path(&site, agent), escaped(&path(&site, agent))] {
-            for headers in ["Content-Length: 900000\r\n", "Transfer-Encoding: chunked\r\n"] {
-                let chunk = if headers.starts_with('T') { "100000\r\n" } else { "" };
+            for headers in [
+                "Content-Length: 900000\r\n",
+                "Transfer-Encoding: chunked\r\n",
+            ] {
+                let chunk = if headers.starts_with('T') {
+                    "100000\r\n"
+                } else {
+                    ""
+                };
                 let bytes = post(&path, headers, &format!("{chunk}{begun}"));
                 for _ in 0..4 {
-                    drip(&site, bytes.clone().into_bytes(), Duration::from_millis(200)).await;
+                    drip(
+                        &site,
+                        bytes.clone().into_bytes(),
+                        Duration::from_millis(200),
+                    )
+                    .await;
                 }
             }
         }
@@ -157,7 +189,11 @@ async fn large_bodies_that_become_slow_lose_their_permit_to_others() {
             println!("a large trigger took {took:?}");
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        started.elapsed()
+    );
     watch.finish().await;
     site.assert_memory_below(BUDGET);
     site.assert_stops_in_time().await;
@@ -235,7 +271,10 @@ async fn callers_that_do_not_read_large_responses_lose_their_permit_to_others() 
     let wordy = json!({ "name": "wordy", "model": { "base_url": model.url, "name": "m" } });
     let agent = site.agent(wordy).await;
     let task = accepted(client().post(&agent.url).body("{}").send().await.unwrap()).await;
-    assert_eq!(site.ended(&task, Duration::from_secs(20)).await["status"], "SUCCESS");
+    assert_eq!(
+        site.ended(&task, Duration::from_secs(20)).await["status"],
+        "SUCCESS"
+    );
 
     let watch = site.watch();
     let ask = format!("GET /api/task_status?task_id={task} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -243,14 +282,19 @@ async fn callers_that_do_not_read_large_responses_lose_their_permit_to_others() 
     for _ in 0..8 {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let mut stream =
-            socket.connect(site.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+        let mut stream = socket
+            .connect(site.url.trim_start_matches("http://").parse().unwrap())
+            .await
+            .unwrap();
         stream.write_all(ask.as_bytes()).await.unwrap();
         stream.readable().await.unwrap();
         unread.push(stream);
     }
     let answer = site.ended(&task, Duration::from_secs(5)).await;
-    assert_eq!(answer["result"]["result"]["answer"].as_str().unwrap().len(), text.len());
+    assert_eq!(
+        answer["result"]["result"]["answer"].as_str().unwrap().len(),
+        text.len()
+    );
     tokio::time::sleep(ATTACK).await;
     watch.finish().await;
     site.assert_stops_in_time().await;
@@ -268,7 +312,11 @@ async fn a_caller_that_closes_its_side_after_sending_gets_its_response() {
             let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
             let request = match n % 2 {
                 0 => post(&path(&site, &agent), &length, body),
-                _ => post(&path(&site, &agent), "Transfer-Encoding: chunked\r\n", &chunked),
+                _ => post(
+                    &path(&site, &agent),
+                    "Transfer-Encoding: chunked\r\n",
+                    &chunked,
+                ),
             };
             let mut stream = connect(&site, ATTACKER).await;
             stream.write_all(request.as_bytes()).await.unwrap();

@@ -16,16 +16,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// 383 KB. Testing `m` for truth used to collect all its keys.
 fn many_rows_and_keys() -> String {
     let keys: Vec<String> = (0..40_000).map(|n| format!("\"k{n}\":0")).collect();
-    format!(r#"{{"rows":[{}0],"m":{{{}}}}}"#, "1,".repeat(14_000), keys.join(","))
+    format!(
+        r#"{{"rows":[{}0],"m":{{{}}}}}"#,
+        "1,".repeat(14_000),
+        keys.join(",")
+    )
 }
 
 /// 0.9 MB. Each of 60,000 items uses the fallback.
 fn many_items_and_a_long_text() -> String {
-    format!(r#"{{"items":[{}0],"fallback":"{}"}}"#, "0,".repeat(60_000), "x".repeat(700_000))
+    format!(
+        r#"{{"items":[{}0],"fallback":"{}"}}"#,
+        "0,".repeat(60_000),
+        "x".repeat(700_000)
+    )
 }
 
 /// The engine counts characters without using fuel.
-const ENDLESS: &str = "{% for a in payload.items %}{% if payload.fallback[600000] %}{% endif %}{% endfor %}";
+const ENDLESS: &str =
+    "{% for a in payload.items %}{% if payload.fallback[600000] %}{% endif %}{% endfor %}";
 
 /// Without limits, each would take minutes or gigabytes.
 const MULTIPLYING: [&str; 12] = [
@@ -52,7 +61,12 @@ async fn agent(site: &Site, prompt: &str, timeout_seconds: u32) -> Agent {
 }
 
 async fn trigger(agent: &Agent, payload: &str) -> String {
-    let response = client().post(&agent.url).body(payload.to_owned()).send().await.unwrap();
+    let response = client()
+        .post(&agent.url)
+        .body(payload.to_owned())
+        .send()
+        .await
+        .unwrap();
     let answer: Value = response.json().await.unwrap();
     string(&answer["task_id"])
 }
@@ -100,9 +114,15 @@ async fn a_time_limit_and_sigterm_end_a_prompt_that_is_being_rendered() {
     let limited = agent(&site, ENDLESS, 1).await;
     let watch = site.watch();
     let started = Instant::now();
-    let ended = site.ended(&trigger(&limited, &payload).await, PATIENCE).await;
+    let ended = site
+        .ended(&trigger(&limited, &payload).await, PATIENCE)
+        .await;
     assert_eq!(ended["error"]["type"], "timeout", "{ended}");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
     watch.finish().await;
     let unlimited = agent(&site, ENDLESS, 120).await;
     join_all((0..4).map(|_| trigger(&unlimited, &payload))).await;
@@ -116,8 +136,12 @@ async fn a_preview_that_multiplies_its_payload_is_refused_and_delays_no_other_ag
     let watch = site.watch();
     for prompt in MULTIPLYING.into_iter().step_by(3) {
         let body = json!({ "prompt": prompt, "payload": payload });
-        let response =
-            site.manage(reqwest::Method::POST, "/api/prompt_preview").json(&body).send().await.unwrap();
+        let response = site
+            .manage(reqwest::Method::POST, "/api/prompt_preview")
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         let (status, refusal): (_, Value) = (response.status(), response.json().await.unwrap());
         assert_eq!(status, 400, "{prompt}: {refusal}");
         assert_eq!(refusal["code"], "invalid_prompt", "{prompt}");
@@ -133,15 +157,28 @@ async fn a_page_with_very_many_attributes_is_refused_and_delays_no_other_agent()
     let attributes: String = (0..200_000).map(|n| format!(" a{n}")).collect();
     let upload = |source: &str, kind: &'static str, body: String| {
         let path = format!("/api/agents/{}/sources?source={source}", agent.id);
-        site.manage(reqwest::Method::POST, &path).header("Content-Type", kind).body(body).send()
+        site.manage(reqwest::Method::POST, &path)
+            .header("Content-Type", kind)
+            .body(body)
+            .send()
     };
     let watch = site.watch();
     let pages = (0..2).map(|n| {
-        upload(if n == 0 { "a.html" } else { "b.html" }, "text/html", format!("<p{attributes}>zebra"))
+        upload(
+            if n == 0 { "a.html" } else { "b.html" },
+            "text/html",
+            format!("<p{attributes}>zebra"),
+        )
     });
     let started = Instant::now();
     let (refused, accepted) = tokio::join!(join_all(pages), async {
-        let accepted = upload("c.txt", "text/plain", "The zebra is fed at noon.".to_owned()).await.unwrap();
+        let accepted = upload(
+            "c.txt",
+            "text/plain",
+            "The zebra is fed at noon.".to_owned(),
+        )
+        .await
+        .unwrap();
         (accepted.status(), started.elapsed())
     });
     for page in refused {
@@ -165,7 +202,9 @@ async fn an_agent_whose_prompts_take_long_does_not_delay_the_prompts_of_others()
     let attacker = agent(&site, ENDLESS, 120).await;
     join_all((0..16).map(|_| trigger(&attacker, &payload))).await;
     let other = agent(&site, "{% for x in payload.l %}{{ x }}{% endfor %}", 10).await;
-    let ended = site.ended(&trigger(&other, r#"{"l":[1,2]}"#).await, PATIENCE).await;
+    let ended = site
+        .ended(&trigger(&other, r#"{"l":[1,2]}"#).await, PATIENCE)
+        .await;
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
 }
 

@@ -29,10 +29,19 @@ fn tiny_arrays(bytes: usize) -> String {
 /// A server whose address space is limited to its idle size plus the budget.
 async fn limited_site() -> Site {
     let env = || vec![("MALLOC_ARENA_MAX", "2".to_owned())];
-    let idle = Site::start_with(Start { env: env(), ..Start::default() }).await;
+    let idle = Site::start_with(Start {
+        env: env(),
+        ..Start::default()
+    })
+    .await;
     let size = idle.address_space();
     drop(idle);
-    Site::start_with(Start { env: env(), address_space: Some(size + BUDGET), ..Start::default() }).await
+    Site::start_with(Start {
+        env: env(),
+        address_space: Some(size + BUDGET),
+        ..Start::default()
+    })
+    .await
 }
 
 /// A model that sends these bytes in response to every request.
@@ -51,7 +60,12 @@ async fn agent(site: &Site, name: &str, format: Format, model: &FakeModel, more:
 /// The final statuses of ten tasks that are triggered concurrently.
 async fn run_many(site: &Site, agent: &Agent) -> Vec<Value> {
     let runs = (0..AT_ONCE).map(async |number| {
-        let triggered = client().post(&agent.url).json(&json!({ "n": number })).send().await.unwrap();
+        let triggered = client()
+            .post(&agent.url)
+            .json(&json!({ "n": number }))
+            .send()
+            .await
+            .unwrap();
         site.ended(&accepted(triggered).await, END_WITHIN).await
     });
     join_all(runs).await
@@ -74,18 +88,29 @@ fn anthropic(blocks: &str) -> String {
 async fn replies_of_models_that_grow_in_memory_fail_only_their_own_tasks() {
     let arrays = tiny_arrays(4_000_000);
     let thinking = r#"{"type":"thinking","thinking":"Hm.","signature":"s"}"#;
-    let call = |input: &str| format!(r#"{{"type":"tool_use","id":"c","name":"t","input":{input}}}"#);
+    let call =
+        |input: &str| format!(r#"{{"type":"tool_use","id":"c","name":"t","input":{input}}}"#);
     let in_arguments = "20000 JSON values in the arguments of a tool call";
     let cases = [
-        (Format::OPENAI, openai_call(&format!("\"{arrays}\"")), in_arguments),
+        (
+            Format::OPENAI,
+            openai_call(&format!("\"{arrays}\"")),
+            in_arguments,
+        ),
         (Format::OPENAI, openai_call(&arrays), in_arguments),
         (Format::ANTHROPIC, anthropic(&call(&arrays)), in_arguments),
         (
             Format::ANTHROPIC,
-            anthropic(&format!(r#"{thinking},{{"type":"redacted_thinking","data":{arrays}}}"#)),
+            anthropic(&format!(
+                r#"{thinking},{{"type":"redacted_thinking","data":{arrays}}}"#
+            )),
             "20000 JSON values in a message that it signs",
         ),
-        (Format::ANTHROPIC, anthropic(&format!("{}{{}}", "{},".repeat(1_000_000))), "4096 content blocks"),
+        (
+            Format::ANTHROPIC,
+            anthropic(&format!("{}{{}}", "{},".repeat(1_000_000))),
+            "4096 content blocks",
+        ),
         (
             Format::OPENAI,
             openai(&format!(r#"{{"reasoning_details":{arrays}}}"#)),
@@ -135,7 +160,13 @@ async fn an_answer_of_very_many_values_is_not_validated_against_its_schema() {
     let schema = json!({ "output_schema": { "type": "array" } });
     let agent = agent(&site, "structured", Format::OPENAI, &model, schema).await;
     for ended in run_many(&site, &agent).await {
-        assert!(ended["result"].as_str().unwrap().contains("more than 20000 JSON values"), "{ended}");
+        assert!(
+            ended["result"]
+                .as_str()
+                .unwrap()
+                .contains("more than 20000 JSON values"),
+            "{ended}"
+        );
     }
     site.assert_memory_below(BUDGET);
     site.assert_stops_in_time().await;
@@ -162,7 +193,10 @@ async fn mcp_server(schema: String, result: String, as_events: bool) -> FakeApi 
 }
 
 fn as_answer(call: &Call, result: &str, as_events: bool) -> Response {
-    let message = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.body["id"]);
+    let message = format!(
+        r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#,
+        call.body["id"]
+    );
     match as_events {
         false => api_response(200, "application/json", message),
         true => api_response(
@@ -176,26 +210,44 @@ fn as_answer(call: &Call, result: &str, as_events: bool) -> Response {
 
 /// Calls the tool once, then answers.
 async fn calling_model() -> FakeModel {
-    FakeModel::start(|_, asked: &Asked| match asked.body["messages"].as_array().unwrap().len() {
-        2 => Reply::Bytes(openai_call(r#""{}""#).into_bytes()),
-        _ => Reply::Text("Done."),
-    })
+    FakeModel::start(
+        |_, asked: &Asked| match asked.body["messages"].as_array().unwrap().len() {
+            2 => Reply::Bytes(openai_call(r#""{}""#).into_bytes()),
+            _ => Reply::Text("Done."),
+        },
+    )
     .await
 }
 
 async fn mcp_agent(site: &Site, server: &FakeApi, model: &FakeModel) -> Agent {
-    let tool =
-        json!({ "type": "mcp", "name": "desk", "url": format!("{}/mcp", server.url()), "allow": ["t"] });
-    agent(site, "desk", Format::OPENAI, model, json!({ "tools": [tool] })).await
+    let tool = json!({ "type": "mcp", "name": "desk", "url": format!("{}/mcp", server.url()), "allow": ["t"] });
+    agent(
+        site,
+        "desk",
+        Format::OPENAI,
+        model,
+        json!({ "tools": [tool] }),
+    )
+    .await
 }
 
 #[tokio::test]
 async fn messages_of_mcp_servers_that_grow_in_memory_are_errors_and_large_ones_are_accepted() {
-    let swelling = format!(r#"{{"content":[],"structuredContent":{}}}"#, tiny_arrays(3_900_000));
+    let swelling = format!(
+        r#"{{"content":[],"structuredContent":{}}}"#,
+        tiny_arrays(3_900_000)
+    );
     let image = "QUJD".repeat(750_000);
-    let image = format!(r#"{{"content":[{{"type":"image","data":"{image}","mimeType":"image/png"}}]}}"#);
-    let text = format!(r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#, "A word. ".repeat(450_000));
-    let long = format!(r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#, "A word. ".repeat(600_000));
+    let image =
+        format!(r#"{{"content":[{{"type":"image","data":"{image}","mimeType":"image/png"}}]}}"#);
+    let text = format!(
+        r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#,
+        "A word. ".repeat(450_000)
+    );
+    let long = format!(
+        r#"{{"content":[{{"type":"text","text":"{}"}}]}}"#,
+        "A word. ".repeat(600_000)
+    );
     let cases = [
         (swelling, "the answer has more than 50000 JSON values"),
         (image, "[an image, image/png]"),
@@ -213,8 +265,13 @@ async fn messages_of_mcp_servers_that_grow_in_memory_are_errors_and_large_ones_a
             let agent = mcp_agent(&site, &server, &model).await;
             for ended in run_many(&site, &agent).await {
                 assert_eq!(ended["status"], "SUCCESS", "{ended}");
-                let shown = ended["result"]["result"]["tool_calls"][0]["result"].as_str().unwrap();
-                assert!(shown.contains(says), "{says}, as events: {as_events}: {shown:.200}");
+                let shown = ended["result"]["result"]["tool_calls"][0]["result"]
+                    .as_str()
+                    .unwrap();
+                assert!(
+                    shown.contains(says),
+                    "{says}, as events: {as_events}: {shown:.200}"
+                );
             }
         }
     }
@@ -229,12 +286,17 @@ async fn a_list_of_tools_that_grows_in_memory_fails_its_task_and_is_not_requeste
     let site = limited_site().await;
     let watch = site.watch();
     for as_events in [false, true] {
-        let (server, model) =
-            (mcp_server(schema.clone(), "{}".to_owned(), as_events).await, calling_model().await);
+        let (server, model) = (
+            mcp_server(schema.clone(), "{}".to_owned(), as_events).await,
+            calling_model().await,
+        );
         let agent = mcp_agent(&site, &server, &model).await;
         for ended in run_many(&site, &agent).await {
             assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
-            assert!(ended["result"].as_str().unwrap().contains("JSON values"), "{ended}");
+            assert!(
+                ended["result"].as_str().unwrap().contains("JSON values"),
+                "{ended}"
+            );
             assert_eq!(ended["attempt"], 1, "{ended}");
         }
     }

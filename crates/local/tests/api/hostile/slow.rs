@@ -67,7 +67,10 @@ async fn an_idle_connection_is_closed_in_time_also_after_a_response() {
     for n in 0..300 {
         let mut stream = site.connect().await;
         if n % 2 == 0 {
-            stream.write_all(b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            stream
+                .write_all(b"GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await
+                .unwrap();
         }
         idle.push(stream);
     }
@@ -81,13 +84,24 @@ async fn an_idle_connection_is_closed_in_time_also_after_a_response() {
 #[tokio::test]
 async fn a_body_that_stops_gets_a_408() {
     let site = Site::open_with(impatient).await;
-    for headers in ["Content-Length: 100\r\n", "Content-Length: 500000\r\n", "Transfer-Encoding: chunked\r\n"]
-    {
+    for headers in [
+        "Content-Length: 100\r\n",
+        "Content-Length: 500000\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
         let started = Instant::now();
         let heard = site.hear(site.post(headers, "5\r\n[1,2,")).await;
-        assert_eq!((heard.status(), heard.code().as_str()), (408, "request_timeout"), "{headers}");
+        assert_eq!(
+            (heard.status(), heard.code().as_str()),
+            (408, "request_timeout"),
+            "{headers}"
+        );
         assert!(started.elapsed() > PAUSE / 2 && started.elapsed() < BODY * 5);
-        assert!(heard.0.to_lowercase().contains("connection: close"), "{}", heard.0);
+        assert!(
+            heard.0.to_lowercase().contains("connection: close"),
+            "{}",
+            heard.0
+        );
     }
     site.closes_unharmed(0).await;
 }
@@ -117,7 +131,13 @@ async fn slow_bodies_do_not_block_others() {
     for n in 0..40 {
         let length = if n % 2 == 0 { 1000 } else { 500_000 };
         let mut stream = site.connect().await;
-        stream.write_all(site.post(&format!("Content-Length: {length}\r\n"), "[").as_bytes()).await.unwrap();
+        stream
+            .write_all(
+                site.post(&format!("Content-Length: {length}\r\n"), "[")
+                    .as_bytes(),
+            )
+            .await
+            .unwrap();
         slow.push(stream);
     }
     for _ in 0..10 {
@@ -134,6 +154,8 @@ async fn an_unread_response_ends_its_connection() {
     // More requests than the buffers of the connection have room for responses.
     let many = "GET /api/health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let sending = async { while stream.write_all(many.as_bytes()).await.is_ok() {} };
-    tokio::time::timeout(super::PATIENCE, sending).await.expect("the server closes");
+    tokio::time::timeout(super::PATIENCE, sending)
+        .await
+        .expect("the server closes");
     site.closes_unharmed(0).await;
 }

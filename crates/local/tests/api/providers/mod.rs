@@ -15,7 +15,8 @@ use crate::support::functions::bedrock;
 use crate::support::{Agent, FakeModel, Reply, World};
 
 const PAYLOAD: &str = r#"{"order":4711,"note":"the zebra arrived"}"#;
-const SHOP: &str = "Goods can be returned within 30 days.\n\n# Shipping\n\nOrders ship within two days.";
+const SHOP: &str =
+    "Goods can be returned within 30 days.\n\n# Shipping\n\nOrders ship within two days.";
 
 /// A server whose agents call a model in one format.
 struct Site {
@@ -34,7 +35,11 @@ impl Site {
         let model = FakeModel::start(move |call, _| script(call)).await;
         let bedrock = bedrock(&model.origin);
         let world = World::start_with(|settings| settings.bedrock = bedrock).await;
-        Self { world, format, model }
+        Self {
+            world,
+            format,
+            model,
+        }
     }
 
     async fn agent(&self, mut definition: Value) -> Agent {
@@ -58,11 +63,17 @@ fn searcher() -> Value {
 }
 
 fn says(text: &'static str) -> Says {
-    Says { text: text.into(), ..Says::default() }
+    Says {
+        text: text.into(),
+        ..Says::default()
+    }
 }
 
 fn wants<const N: usize>(calls: [Call; N]) -> Says {
-    Says { calls: calls.into(), ..Says::default() }
+    Says {
+        calls: calls.into(),
+        ..Says::default()
+    }
 }
 
 /// A search, under this id.

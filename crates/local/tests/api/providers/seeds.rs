@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::support::formats::{Call, Format, Says};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/answer");
+const FOLDER: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/fuzz/corpus/answer"
+);
 
 #[test]
 fn the_fuzzer_starts_from_a_reply_of_each_provider() {
@@ -15,7 +18,10 @@ fn the_fuzzer_starts_from_a_reply_of_each_provider() {
         ..Says::default()
     };
     for format in Format::ALL {
-        let (path, reply) = (format!("{FOLDER}/{}-scripted", format.provider()), format.reply(&says));
+        let (path, reply) = (
+            format!("{FOLDER}/{}-scripted", format.provider()),
+            format.reply(&says),
+        );
         if std::env::var_os("UPDATE_SEEDS").is_some() {
             std::fs::write(&path, reply.to_string()).unwrap();
         }

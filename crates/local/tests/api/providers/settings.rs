@@ -12,8 +12,14 @@ use crate::support::{FakeModel, Reply, World, refused};
 async fn a_model_that_its_provider_cannot_use_is_refused_with_what_to_change() {
     let world = World::start().await;
     for (model, says) in [
-        (json!({ "provider": "anthropic" }), "`model.name` is required for the provider `anthropic`"),
-        (json!({ "provider": "bedrock" }), "`model.name` is required for the provider `bedrock`"),
+        (
+            json!({ "provider": "anthropic" }),
+            "`model.name` is required for the provider `anthropic`",
+        ),
+        (
+            json!({ "provider": "bedrock" }),
+            "`model.name` is required for the provider `bedrock`",
+        ),
         (
             json!({ "provider": "anthropic", "name": "m", "base_url": "ftp://h" }),
             "`model.base_url` must be an absolute http or https URL",
@@ -26,10 +32,18 @@ async fn a_model_that_its_provider_cannot_use_is_refused_with_what_to_change() {
             json!({ "provider": "bedrock", "name": "m", "api_key": "k" }),
             "`model.api_key` is not supported for the provider `bedrock`",
         ),
-        (json!({ "provider": "oracle", "name": "m" }), "unknown variant `oracle`"),
+        (
+            json!({ "provider": "oracle", "name": "m" }),
+            "unknown variant `oracle`",
+        ),
     ] {
         let definition = json!({ "name": "a", "model": model });
-        let made = world.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
+        let made = world
+            .manage(Method::POST, "/api/agents")
+            .json(&definition)
+            .send()
+            .await
+            .unwrap();
         let (message, code) = refused(made, 400).await;
         assert_eq!(code, "invalid_agent");
         assert!(message.contains(says), "{message}");
@@ -52,10 +66,15 @@ async fn anthropic_is_called_at_its_own_address_unless_base_url_is_set() {
 #[tokio::test]
 async fn bedrock_needs_the_deployments_region_and_credentials() {
     let world = World::start().await;
-    let agent = world.agent_as(json!({ "model": Format::BEDROCK.model("") })).await;
+    let agent = world
+        .agent_as(json!({ "model": Format::BEDROCK.model("") }))
+        .await;
     let ended = world.run(&agent, "{}").await;
     assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
-    assert!(ended["result"].as_str().unwrap().contains("AWS_REGION"), "{ended}");
+    assert!(
+        ended["result"].as_str().unwrap().contains("AWS_REGION"),
+        "{ended}"
+    );
 }
 
 #[tokio::test]
@@ -65,9 +84,15 @@ async fn the_functions_run_an_agent_of_every_provider() {
         let functions = functions_of(&model, json!({ "model": format.model(&model.origin) })).await;
         let triggered: Value = functions.trigger(None).await.json().await.unwrap();
         let task = triggered["task_id"].as_str().unwrap();
-        assert!(functions.deliver(&[task], false).await.is_empty(), "{format:?}");
+        assert!(
+            functions.deliver(&[task], false).await.is_empty(),
+            "{format:?}"
+        );
         let status: Value = functions.status(task).await.json().await.unwrap();
-        assert_eq!(status["result"]["result"]["answer"], "From the function.", "{format:?}: {status}");
+        assert_eq!(
+            status["result"]["result"]["answer"], "From the function.",
+            "{format:?}: {status}"
+        );
         assert_eq!(model.asked()[0].format(), format);
     }
 }

@@ -9,15 +9,29 @@ use crate::support::{FakeModel, accepted, client, redaction};
 
 async fn upload(functions: &Functions, source: &str, text: &str) -> Response {
     redaction::payload(text.as_bytes());
-    let url = format!("{}/api/agents/{}/sources?source={source}", functions.url, functions.agent);
-    let request = client().post(url).bearer_auth(SMALL_ADMIN_TOKEN).header("content-type", "text/markdown");
+    let url = format!(
+        "{}/api/agents/{}/sources?source={source}",
+        functions.url, functions.agent
+    );
+    let request = client()
+        .post(url)
+        .bearer_auth(SMALL_ADMIN_TOKEN)
+        .header("content-type", "text/markdown");
     request.body(text.to_owned()).send().await.unwrap()
 }
 
 /// The ids of all items in the documents table.
 async fn parts(functions: &Functions) -> Vec<String> {
-    let scanned = functions.wire.call_dynamodb("Scan", json!({ "TableName": "documents" })).await;
-    scanned["Items"].as_array().unwrap().iter().map(|item| item["id"]["S"].as_str().unwrap().into()).collect()
+    let scanned = functions
+        .wire
+        .call_dynamodb("Scan", json!({ "TableName": "documents" }))
+        .await;
+    scanned["Items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["id"]["S"].as_str().unwrap().into())
+        .collect()
 }
 
 async fn run(functions: &Functions) -> Value {
@@ -34,13 +48,22 @@ async fn a_document_costs_a_run_nothing_once_it_is_in_memory() {
     assert_eq!(upload(&functions, "rules.md", ZEBRA).await.status(), 201);
     let upload_calls = functions.wire.calls();
     // The last two calls write its entry in the audit log.
-    let expected = ["GetItem", "TransactWriteItems", "PutItem", "TransactWriteItems", "GetItem", "PutItem"];
+    let expected = [
+        "GetItem",
+        "TransactWriteItems",
+        "PutItem",
+        "TransactWriteItems",
+        "GetItem",
+        "PutItem",
+    ];
     assert_eq!(upload_calls, expected);
     run(&functions).await;
     let first = functions.wire.calls();
     assert_eq!(
         first,
-        ["GetItem", "UpdateItem", "GetItem", "UpdateItem", "GetItem"].map(String::from).as_slice()
+        ["GetItem", "UpdateItem", "GetItem", "UpdateItem", "GetItem"]
+            .map(String::from)
+            .as_slice()
     );
     run(&functions).await;
     let later = functions.wire.calls();
@@ -63,12 +86,18 @@ async fn no_item_remains_of_a_document_that_was_replaced_or_deleted_also_with_it
     let noise = |seed: u64| {
         let mut state = seed;
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             format!("w{:x} ", state >> 20)
         };
         (0..60_000).map(|_| next()).collect::<String>()
     };
-    let large: Value = upload(&functions, "large.md", &noise(1)).await.json().await.unwrap();
+    let large: Value = upload(&functions, "large.md", &noise(1))
+        .await
+        .json()
+        .await
+        .unwrap();
     let many = parts(&functions).await;
     assert!(many.len() > 1, "{many:?}");
     assert_eq!(upload(&functions, "large.md", ZEBRA).await.status(), 200);
@@ -76,10 +105,19 @@ async fn no_item_remains_of_a_document_that_was_replaced_or_deleted_also_with_it
     assert_eq!(one.len(), 1);
     assert!(!many.contains(&one[0]), "a name is never used twice");
 
-    assert_eq!(upload(&functions, "other.md", &noise(2)).await.status(), 201);
+    assert_eq!(
+        upload(&functions, "other.md", &noise(2)).await.status(),
+        201
+    );
     let base = format!("{}/api/agents/{}", functions.url, functions.agent);
-    let delete =
-        async |path: String| client().delete(path).bearer_auth(SMALL_ADMIN_TOKEN).send().await.unwrap();
+    let delete = async |path: String| {
+        client()
+            .delete(path)
+            .bearer_auth(SMALL_ADMIN_TOKEN)
+            .send()
+            .await
+            .unwrap()
+    };
     let deleted = delete(format!("{base}/sources/{}", large["id"].as_str().unwrap())).await;
     assert_eq!(deleted.status(), 204);
     assert!(!parts(&functions).await.contains(&one[0]));
@@ -91,11 +129,29 @@ async fn no_item_remains_of_a_document_that_was_replaced_or_deleted_also_with_it
 async fn a_run_with_a_cached_agent_answers_from_the_current_documents() {
     let model = FakeModel::saying("x").await;
     let functions = functions(&model).await;
-    assert_eq!(upload(&functions, "rules.md", "iban DE89370400440532013000 is blocked").await.status(), 201);
+    assert_eq!(
+        upload(
+            &functions,
+            "rules.md",
+            "iban DE89370400440532013000 is blocked"
+        )
+        .await
+        .status(),
+        201
+    );
     // The agent function caches the agent for ten seconds, but not its document.
-    functions.runner.agents.get_cached(functions.agent).await.unwrap();
+    functions
+        .runner
+        .agents
+        .get_cached(functions.agent)
+        .await
+        .unwrap();
     let newer = "iban DE89370400440532013000 is allowed";
     assert_eq!(upload(&functions, "rules.md", newer).await.status(), 200);
     assert_eq!(run(&functions).await["status"], "SUCCESS");
-    assert!(model.asked()[0].system().contains(newer), "{}", model.asked()[0].system());
+    assert!(
+        model.asked()[0].system().contains(newer),
+        "{}",
+        model.asked()[0].system()
+    );
 }

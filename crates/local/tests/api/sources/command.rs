@@ -9,15 +9,26 @@ use super::{ZEBRA, best_passage};
 use crate::support::{ADMIN_TOKEN, PROGRAM, World, redaction};
 
 async fn run(world: &World, args: &[&str]) -> Output {
-    let (url, args) = (world.url.clone(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+    let (url, args) = (
+        world.url.clone(),
+        args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>(),
+    );
     let mut command = Command::new(PROGRAM);
     command.args(["agent", "source"]).args(args);
-    command.env("AGENT_WEBHOOKS_URL", url).env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    command
+        .env("AGENT_WEBHOOKS_URL", url)
+        .env("AGENT_WEBHOOKS_ADMIN_TOKEN", ADMIN_TOKEN);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
 }
 
 fn said(output: &Output) -> String {
-    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{output:?}");
+    assert_eq!(
+        (output.status.code(), &output.stderr[..]),
+        (Some(0), &b""[..]),
+        "{output:?}"
+    );
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -32,16 +43,34 @@ fn file(folder: &TempDir, name: &str, content: &str) -> String {
 async fn documents_are_added_listed_and_deleted_from_the_command_line() {
     let (world, folder) = (World::start().await, TempDir::new().unwrap());
     let agent = world.agent_as(json!({ "name": "keeper" })).await;
-    let (rules, page) =
-        (file(&folder, "rules.md", ZEBRA), file(&folder, "lion.HTML", "<p>The lion is fed at one."));
+    let (rules, page) = (
+        file(&folder, "rules.md", ZEBRA),
+        file(&folder, "lion.HTML", "<p>The lion is fed at one."),
+    );
     let added = said(&run(&world, &["add", "keeper", &rules, &page]).await);
-    assert!(added.contains("rules.md  2 passages  Zoo") && added.contains("lion.HTML  1 passage"), "{added}");
-    assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "rules.md");
+    assert!(
+        added.contains("rules.md  2 passages  Zoo") && added.contains("lion.HTML  1 passage"),
+        "{added}"
+    );
+    assert_eq!(
+        best_passage(&world, &agent, "zebra").await["source"],
+        "rules.md"
+    );
 
-    let titled = said(&run(&world, &["add", "keeper", &page, "--title", "Lions", "--json"]).await);
+    let titled = said(
+        &run(
+            &world,
+            &["add", "keeper", &page, "--title", "Lions", "--json"],
+        )
+        .await,
+    );
     let titled: Value = serde_json::from_str(&titled).unwrap();
-    assert_eq!((&titled["title"], &titled["source"]), (&json!("Lions"), &json!("lion.HTML")));
-    let all: Value = serde_json::from_str(&said(&run(&world, &["list", "keeper", "--json"]).await)).unwrap();
+    assert_eq!(
+        (&titled["title"], &titled["source"]),
+        (&json!("Lions"), &json!("lion.HTML"))
+    );
+    let all: Value =
+        serde_json::from_str(&said(&run(&world, &["list", "keeper", "--json"]).await)).unwrap();
     assert_eq!(all["sources"].as_array().unwrap().len(), 2);
 
     let id = titled["id"].as_str().unwrap();
@@ -53,19 +82,32 @@ async fn documents_are_added_listed_and_deleted_from_the_command_line() {
 async fn the_text_of_a_file_over_the_limit_is_sent_if_it_fits() {
     let (world, folder) = (World::start().await, TempDir::new().unwrap());
     let agent = world.agent_as(json!({ "name": "keeper" })).await;
-    let styled = format!("<title>Zoo</title><style>{}</style><p>The zebra is fed.", "p{} ".repeat(1_200_000));
+    let styled = format!(
+        "<title>Zoo</title><style>{}</style><p>The zebra is fed.",
+        "p{} ".repeat(1_200_000)
+    );
     let page = file(&folder, "large.html", &styled);
     let added = said(&run(&world, &["add", "keeper", &page]).await);
     assert!(added.contains("large.html  1 passage  Zoo"), "{added}");
-    assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "large.html");
+    assert_eq!(
+        best_passage(&world, &agent, "zebra").await["source"],
+        "large.html"
+    );
 
     for (name, content, says) in [
-        ("large.txt", "word ".repeat(1_000_000), "4194304 bytes of text"),
+        (
+            "large.txt",
+            "word ".repeat(1_000_000),
+            "4194304 bytes of text",
+        ),
         ("table.csv", "a,b".to_owned(), "must end in"),
     ] {
         let refused = run(&world, &["add", "keeper", &file(&folder, name, &content)]).await;
         let message = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(1));
-        assert!(message.contains(name) && message.contains(says), "{message}");
+        assert!(
+            message.contains(name) && message.contains(says),
+            "{message}"
+        );
     }
 }

@@ -26,17 +26,47 @@ async fn a_hostile_pdf_ends_only_its_own_parser() {
         );
         assert_eq!(refused(response, 422).await.1, "unreadable_document");
     }
-    uploaded(&world, &agent, "", "text/plain", b"The zebra is fed at noon.").await;
-    assert_eq!(best_passage(&world, &agent, "zebra").await["text"], "The zebra is fed at noon.");
+    uploaded(
+        &world,
+        &agent,
+        "",
+        "text/plain",
+        b"The zebra is fed at noon.",
+    )
+    .await;
+    assert_eq!(
+        best_passage(&world, &agent, "zebra").await["text"],
+        "The zebra is fed at noon."
+    );
 }
 
 #[tokio::test]
 async fn a_hostile_page_takes_no_more_than_its_length() {
     let world = World::start().await;
     let agent = world.agent_as(json!({})).await;
-    for unit in ["<div>", "<b><p>", "<table><tr>", "<nav>", "<svg><style>", "&amp", "<a href='", "<!--"] {
+    for unit in [
+        "<div>",
+        "<b><p>",
+        "<table><tr>",
+        "<nav>",
+        "<svg><style>",
+        "&amp",
+        "<a href='",
+        "<!--",
+    ] {
         let page = format!("zebra {}", unit.repeat(2_000_000 / unit.len()));
-        uploaded(&world, &agent, "?source=bad.html", "text/html", page.as_bytes()).await;
-        assert_eq!(best_passage(&world, &agent, "zebra").await["source"], "bad.html", "{unit}");
+        uploaded(
+            &world,
+            &agent,
+            "?source=bad.html",
+            "text/html",
+            page.as_bytes(),
+        )
+        .await;
+        assert_eq!(
+            best_passage(&world, &agent, "zebra").await["source"],
+            "bad.html",
+            "{unit}"
+        );
     }
 }

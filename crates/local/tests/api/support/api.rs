@@ -40,7 +40,9 @@ struct Shared {
 
 impl Call {
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn key(&self) -> &str {
@@ -55,7 +57,9 @@ impl FakeApi {
     }
 
     /// Responds by the number of the call (from 0) and its request.
-    pub(crate) async fn start(answer: impl Fn(usize, &Call) -> Response + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        answer: impl Fn(usize, &Call) -> Response + Send + Sync + 'static,
+    ) -> Self {
         Self::start_slow(move |number, call| {
             let response = answer(number, call);
             Box::pin(async { response })
@@ -69,7 +73,10 @@ impl FakeApi {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let calls = Arc::default();
-        let shared = Shared { calls: Arc::clone(&calls), script: Arc::new(script) };
+        let shared = Shared {
+            calls: Arc::clone(&calls),
+            script: Arc::new(script),
+        };
         let app = Router::new().fallback(any(respond)).with_state(shared);
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { host, calls }
@@ -109,5 +116,9 @@ async fn respond(State(shared): State<Shared>, request: Request) -> Response {
 
 /// A response with this status, content type and body.
 pub(crate) fn api_response(status: u16, content_type: &str, body: impl Into<Body>) -> Response {
-    Response::builder().status(status).header("content-type", content_type).body(body.into()).unwrap()
+    Response::builder()
+        .status(status)
+        .header("content-type", content_type)
+        .body(body.into())
+        .unwrap()
 }

@@ -31,11 +31,19 @@ impl Collector {
     /// Responds to every export with this status.
     pub(crate) async fn answering(status: StatusCode) -> Self {
         let (taking, taken) = watch::channel(Vec::new());
-        let take = async move |State(taking): State<watch::Sender<Vec<Export>>>, headers, body: Bytes| {
-            taking.send_modify(|taken| taken.push(Export { headers, body: body.to_vec() }));
-            status
-        };
-        let app = Router::new().route("/v1/traces", post(take)).with_state(taking);
+        let take =
+            async move |State(taking): State<watch::Sender<Vec<Export>>>, headers, body: Bytes| {
+                taking.send_modify(|taken| {
+                    taken.push(Export {
+                        headers,
+                        body: body.to_vec(),
+                    })
+                });
+                status
+            };
+        let app = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(taking);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -45,8 +53,14 @@ impl Collector {
     /// All exports, as soon as they are as wanted. Waits up to 30 seconds.
     pub(crate) async fn until(&self, wanted: impl Fn(&[Export]) -> bool) -> Vec<Export> {
         let mut taken = self.taken.clone();
-        let came = tokio::time::timeout(Duration::from_secs(30), taken.wait_for(|taken| wanted(taken))).await;
-        came.unwrap_or_else(|_| panic!("only {} exports came", self.taken.borrow().len())).unwrap().clone()
+        let came = tokio::time::timeout(
+            Duration::from_secs(30),
+            taken.wait_for(|taken| wanted(taken)),
+        )
+        .await;
+        came.unwrap_or_else(|_| panic!("only {} exports came", self.taken.borrow().len()))
+            .unwrap()
+            .clone()
     }
 }
 
@@ -61,7 +75,13 @@ pub(crate) fn spans(exports: &[Export]) -> Vec<Span> {
 
 /// The resource attributes of these exports.
 pub(crate) fn resource(export: &Export) -> Value {
-    attributes(&request(export).resource_spans[0].resource.as_ref().unwrap().attributes)
+    attributes(
+        &request(export).resource_spans[0]
+            .resource
+            .as_ref()
+            .unwrap()
+            .attributes,
+    )
 }
 
 pub(crate) fn attributes(attributes: &[KeyValue]) -> Value {

@@ -24,7 +24,9 @@ impl Format {
 
     /// The format of this path.
     pub(crate) fn from_path(path: &str) -> Self {
-        let found = Self::ALL.into_iter().find(|format| path.ends_with(format.path_end()));
+        let found = Self::ALL
+            .into_iter()
+            .find(|format| path.ends_with(format.path_end()));
         found.unwrap_or(Self::OPENAI)
     }
 
@@ -132,7 +134,11 @@ pub(crate) struct Says {
 
 /// A tool call: its id, its tool and its arguments, which may be null.
 #[derive(Clone, Debug)]
-pub(crate) struct Call(pub(crate) &'static str, pub(crate) &'static str, pub(crate) Value);
+pub(crate) struct Call(
+    pub(crate) &'static str,
+    pub(crate) &'static str,
+    pub(crate) Value,
+);
 
 /// Why a scripted model stops.
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,12 +169,21 @@ const BEDROCK_NAME: &str = "eu.test-model-v1:0";
 
 fn tools_in<'b>(tools: &'b Value, name: &str, schema: &str) -> Vec<(&'b str, &'b Value)> {
     let all = tools.as_array().into_iter().flatten();
-    all.map(|tool| (tool.pointer(name).unwrap().as_str().unwrap(), tool.pointer(schema).unwrap())).collect()
+    all.map(|tool| {
+        (
+            tool.pointer(name).unwrap().as_str().unwrap(),
+            tool.pointer(schema).unwrap(),
+        )
+    })
+    .collect()
 }
 
 /// The content blocks of the last message.
 fn blocks(messages: &[Value]) -> impl Iterator<Item = &Value> {
-    messages.last().unwrap()["content"].as_array().unwrap().iter()
+    messages.last().unwrap()["content"]
+        .as_array()
+        .unwrap()
+        .iter()
 }
 
 fn text(value: &Value) -> String {
@@ -219,7 +234,11 @@ impl WireFormat for Openai {
     }
 
     fn results(&self, body: &Value) -> Vec<Result> {
-        let results = self.messages(body).iter().rev().take_while(|message| message["role"] == "tool");
+        let results = self
+            .messages(body)
+            .iter()
+            .rev()
+            .take_while(|message| message["role"] == "tool");
         let mut results: Vec<Result> = results
             .map(|result| Result {
                 call: text(&result["tool_call_id"]),
@@ -237,7 +256,10 @@ impl WireFormat for Openai {
 
     fn enforced(&self, schema: &Value) -> Option<(&'static str, Value)> {
         let schema = json!({ "name": "answer", "schema": schema });
-        Some(("/response_format", json!({ "type": "json_schema", "json_schema": schema })))
+        Some((
+            "/response_format",
+            json!({ "type": "json_schema", "json_schema": schema }),
+        ))
     }
 
     fn enforces_every_schema(&self) -> bool {
@@ -250,7 +272,9 @@ impl WireFormat for Openai {
 
     fn reply(&self, says: &Says) -> Value {
         let call = |Call(id, name, arguments): &Call| {
-            let arguments = arguments.as_str().map_or_else(|| arguments.to_string(), str::to_owned);
+            let arguments = arguments
+                .as_str()
+                .map_or_else(|| arguments.to_string(), str::to_owned);
             json!({ "id": id, "type": "function", "function": { "name": name, "arguments": arguments } })
         };
         let mut message = json!({ "role": "assistant", "content": says.text });
@@ -342,7 +366,10 @@ impl WireFormat for Anthropic {
     }
 
     fn enforced(&self, schema: &Value) -> Option<(&'static str, Value)> {
-        Some(("/output_config", json!({ "format": { "type": "json_schema", "schema": schema } })))
+        Some((
+            "/output_config",
+            json!({ "format": { "type": "json_schema", "schema": schema } }),
+        ))
     }
 
     fn key<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
@@ -352,7 +379,9 @@ impl WireFormat for Anthropic {
     fn reply(&self, says: &Says) -> Value {
         let mut content = Vec::new();
         if !says.thought.is_empty() {
-            content.push(json!({ "type": "thinking", "thinking": says.thought, "signature": "c2lnbmVk" }));
+            content.push(
+                json!({ "type": "thinking", "thinking": says.thought, "signature": "c2lnbmVk" }),
+            );
         }
         if !says.text.is_empty() {
             content.push(json!({ "type": "text", "text": says.text }));
@@ -424,7 +453,11 @@ impl WireFormat for Bedrock {
     }
 
     fn tools<'b>(&self, body: &'b Value) -> Vec<(&'b str, &'b Value)> {
-        tools_in(&body["toolConfig"]["tools"], "/toolSpec/name", "/toolSpec/inputSchema/json")
+        tools_in(
+            &body["toolConfig"]["tools"],
+            "/toolSpec/name",
+            "/toolSpec/inputSchema/json",
+        )
     }
 
     fn results(&self, body: &Value) -> Vec<Result> {
@@ -476,10 +509,19 @@ impl WireFormat for Bedrock {
     fn check_request(&self, asked: &Asked) {
         assert_eq!(asked.path, "/model/eu.test-model-v1%3A0/converse");
         let signed = asked.headers["authorization"].to_str().unwrap();
-        assert!(signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIDOFTESTS/"), "{signed}");
-        assert!(signed.contains("/eu-west-1/bedrock/aws4_request"), "{signed}");
+        assert!(
+            signed.starts_with("AWS4-HMAC-SHA256 Credential=AKIDOFTESTS/"),
+            "{signed}"
+        );
+        assert!(
+            signed.contains("/eu-west-1/bedrock/aws4_request"),
+            "{signed}"
+        );
         assert!(signed.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token"));
-        assert_eq!(asked.headers["x-amz-security-token"], "the-session-token-of-tests");
+        assert_eq!(
+            asked.headers["x-amz-security-token"],
+            "the-session-token-of-tests"
+        );
     }
 
     fn check_echo(&self, message: &Value, reply: &Value) {

@@ -12,12 +12,15 @@ use api::{DocumentImporter, Management};
 use axum::Router;
 use domain::{AgentId, NewAgent, TaskId};
 use runner::{
-    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body, run_batch,
+    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body,
+    run_batch,
 };
 use serde_json::{Value, json};
 use store::aws::Aws;
 use store::env::Env;
-use store::{Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables, index_tasks};
+use store::{
+    Agents, Bedrock, Clock, Documents, Queue, Secrets, SqsQueue, Tasks, create_tables, index_tasks,
+};
 use subprocess::Subprocesses;
 
 use super::sqs::{DEAD, LIVE, Received};
@@ -41,7 +44,13 @@ pub(crate) struct Process {
 
 impl Process {
     /// `model` is the address of the server that stands in for Bedrock.
-    pub(crate) fn start(wire: Wire, clock: &Clock, url: &str, max_attempts: u32, model: &str) -> Self {
+    pub(crate) fn start(
+        wire: Wire,
+        clock: &Clock,
+        url: &str,
+        max_attempts: u32,
+        model: &str,
+    ) -> Self {
         let aws = Aws::embedded(wire.clone());
         let clock = clock.clone();
         let tasks = Tasks::new(&aws, "tasks");
@@ -70,12 +79,16 @@ impl Process {
             clock: clock.clone(),
             max_body_bytes: 1024 * 1024,
         };
-        let statuses = Statuses { tasks: tasks.clone(), clock: clock.clone() };
+        let statuses = Statuses {
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+        };
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
             .merge(api::management_routes(management.clone()));
-        let attempts =
-            move |name: &str| (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string());
+        let attempts = move |name: &str| {
+            (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string())
+        };
         let runner = Runner {
             subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
             tasks,
@@ -104,19 +117,27 @@ pub(crate) fn bedrock(origin: &str) -> Option<Bedrock> {
         ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", origin.to_owned()),
         ("AWS_REGION", "eu-west-1".to_owned()),
         ("AWS_ACCESS_KEY_ID", "AKIDOFTESTS".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "the-secret-access-key-of-tests".to_owned()),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            "the-secret-access-key-of-tests".to_owned(),
+        ),
         ("AWS_SESSION_TOKEN", "the-session-token-of-tests".to_owned()),
     ];
     redaction::secret("AWS key", "the-secret-access-key-of-tests");
     Bedrock::from_env(&Env::from_fn(move |name| {
-        variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.clone())
+        variables
+            .iter()
+            .find(|(set, _)| *set == name)
+            .map(|(_, value)| value.clone())
     }))
 }
 
 /// Shared, because its TLS setup is slow and not used.
 fn models() -> Models {
     static MODELS: OnceLock<Models> = OnceLock::new();
-    MODELS.get_or_init(|| Models::new(PrivateHosts::any()).unwrap()).clone()
+    MODELS
+        .get_or_init(|| Models::new(PrivateHosts::any()).unwrap())
+        .clone()
 }
 
 /// The functions as on AWS, on one wire, served over HTTP.
@@ -150,21 +171,38 @@ pub(crate) async fn functions_with(model: &FakeModel, time: Time, more: Value) -
     redaction::payload(PAYLOAD.as_bytes());
     let wire = Wire::new(time.clone());
     let aws = Aws::embedded(wire.clone());
-    create_tables(&aws, &["tasks", "agents", "documents"]).await.unwrap();
+    create_tables(&aws, &["tasks", "agents", "documents"])
+        .await
+        .unwrap();
     index_tasks(&aws, "tasks").await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let process = Process::start(wire.clone(), &time.clock(), &url, 5, &model.origin);
     let mut definition = json!({ "name": "a", "model": { "base_url": model.url, "name": "m" } });
-    definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    definition
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     let new = NewAgent::from_json(definition.to_string().as_bytes()).unwrap();
-    let record = process.management.create(new, &Actor::server()).await.unwrap();
+    let record = process
+        .management
+        .create(new, &Actor::server())
+        .await
+        .unwrap();
     let webhook = process.management.webhook_url(&record).await.unwrap();
     redaction::webhook(&webhook);
     let (app, agent) = (process.app, record.agent.id());
     tokio::spawn(async move { axum::serve(listener, app).await });
     wire.calls();
-    Functions { wire, url, webhook, agent, queue: process.queue, runner: process.runner, time }
+    Functions {
+        wire,
+        url,
+        webhook,
+        agent,
+        queue: process.queue,
+        runner: process.runner,
+        time,
+    }
 }
 
 impl Functions {
@@ -178,7 +216,11 @@ impl Functions {
     }
 
     pub(crate) async fn status(&self, task: &str) -> reqwest::Response {
-        client().get(format!("{}/api/task_status?task_id={task}", self.url)).send().await.unwrap()
+        client()
+            .get(format!("{}/api/task_status?task_id={task}", self.url))
+            .send()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn deliver(&self, bodies: &[&str], dead_lettered: bool) -> Vec<String> {
@@ -186,7 +228,14 @@ impl Functions {
             let message_id = format!("message-{n}");
             let task = parse_message_body(&message_id, body)?;
             let (receipt, agent) = (format!("receipt-{n}"), Some(self.agent));
-            Some(Delivery { message_id, receipt, task, agent, receives: 1, dead_lettered })
+            Some(Delivery {
+                message_id,
+                receipt,
+                task,
+                agent,
+                receives: 1,
+                dead_lettered,
+            })
         });
         let deadline = self.runner.clock.now().plus(Duration::from_secs(60));
         run_batch(&self.runner, &self.queue, deliveries.collect(), deadline).await

@@ -16,7 +16,9 @@ pub(crate) async fn mcp(
     FakeApi::start_slow(move |_, call| match call.body["method"].as_str() {
         Some("tools/call") => {
             let (result, id) = (call_tool(call), call.body["id"].clone());
-            Box::pin(async move { events(&json!({ "jsonrpc": "2.0", "id": id, "result": result.await })) })
+            Box::pin(async move {
+                events(&json!({ "jsonrpc": "2.0", "id": id, "result": result.await }))
+            })
         }
         _ => {
             let response = handshake(call);
@@ -28,7 +30,8 @@ pub(crate) async fn mcp(
 
 fn handshake(call: &Call) -> Response {
     let id = &call.body["id"];
-    let result = |result: Value| axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+    let result =
+        |result: Value| axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
     match (call.method.as_str(), call.body["method"].as_str()) {
         ("DELETE", _) => api_response(200, "application/json", "{}"),
         (_, Some("initialize")) => {
@@ -37,17 +40,23 @@ fn handshake(call: &Call) -> Response {
                 "serverInfo": { "name": "fake", "version": "1" },
             }))
             .into_response();
-            response.headers_mut().insert("mcp-session-id", SESSION.parse().unwrap());
+            response
+                .headers_mut()
+                .insert("mcp-session-id", SESSION.parse().unwrap());
             response
         }
         (_, Some("notifications/initialized" | "notifications/cancelled")) => {
             api_response(202, "text/plain", "")
         }
         (_, Some("tools/list")) => match call.body["params"]["cursor"].as_str() {
-            None => result(json!({ "tools": [tool("add"), tool("delete_all")], "nextCursor": "page-2" }))
-                .into_response(),
+            None => result(
+                json!({ "tools": [tool("add"), tool("delete_all")], "nextCursor": "page-2" }),
+            )
+            .into_response(),
             // There are pages without end.
-            Some(_) => result(json!({ "tools": [tool("look.up")], "nextCursor": "more" })).into_response(),
+            Some(_) => {
+                result(json!({ "tools": [tool("look.up")], "nextCursor": "more" })).into_response()
+            }
         },
         // As a server without support for stateless requests does.
         _ => api_response(

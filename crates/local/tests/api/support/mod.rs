@@ -59,23 +59,34 @@ pub(crate) struct Agent {
 
 impl Default for Time {
     fn default() -> Self {
-        Self { origin: Clock::system(), ahead: Arc::default() }
+        Self {
+            origin: Clock::system(),
+            ahead: Arc::default(),
+        }
     }
 }
 
 impl Time {
     /// Stands still in 1970, so that for the engine every expiry time is in the past.
     pub(crate) fn long_ago() -> Self {
-        Self { origin: Clock::new(|| Moment::from_millis(1_000_000)), ahead: Arc::default() }
+        Self {
+            origin: Clock::new(|| Moment::from_millis(1_000_000)),
+            ahead: Arc::default(),
+        }
     }
 
     pub(crate) fn forward(&self, by: Duration) {
-        self.ahead.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.ahead
+            .fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     pub(crate) fn clock(&self) -> Clock {
         let (ahead, origin) = (Arc::clone(&self.ahead), self.origin.clone());
-        Clock::new(move || origin.now().plus(Duration::from_millis(ahead.load(Ordering::SeqCst))))
+        Clock::new(move || {
+            origin
+                .now()
+                .plus(Duration::from_millis(ahead.load(Ordering::SeqCst)))
+        })
     }
 }
 
@@ -108,7 +119,14 @@ impl World {
         let resumed = server.resume().await.unwrap();
         let signing_secret = std::fs::read_to_string(args.data_dir.join("signing-secret")).unwrap();
         redaction::secret("signing secret", &signing_secret);
-        Self { http: client(), url: server.url.clone(), time, server, resumed, folder }
+        Self {
+            http: client(),
+            url: server.url.clone(),
+            time,
+            server,
+            resumed,
+            folder,
+        }
     }
 
     /// Stops the server and starts another on the same folder.
@@ -128,11 +146,16 @@ impl World {
 
     /// Stores a secret in the server's file.
     pub(crate) async fn store_secret(&self, name: &str, secret: &str) {
-        store::Secrets::file(self.secrets_file()).put(name, secret).await.unwrap();
+        store::Secrets::file(self.secrets_file())
+            .put(name, secret)
+            .await
+            .unwrap();
     }
 
     pub(crate) fn manage(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(ADMIN_TOKEN)
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(ADMIN_TOKEN)
     }
 
     /// An agent that calls `model`, with additional fields.
@@ -145,13 +168,21 @@ impl World {
         if definition.get("name").is_none() {
             definition["name"] = json!("tested");
         }
-        let response = self.manage(Method::POST, "/api/agents").json(&definition).send().await.unwrap();
+        let response = self
+            .manage(Method::POST, "/api/agents")
+            .json(&definition)
+            .send()
+            .await
+            .unwrap();
         let status = response.status();
         let made: Value = response.json().await.unwrap();
         assert_eq!(status, 201, "{made}");
         redaction::definition(&definition);
         redaction::webhook(&string(&made["webhook_url"]));
-        Agent { id: string(&made["agent_id"]), url: string(&made["webhook_url"]) }
+        Agent {
+            id: string(&made["agent_id"]),
+            url: string(&made["webhook_url"]),
+        }
     }
 
     /// Triggers with a JSON body and returns the task's id.
@@ -161,11 +192,18 @@ impl World {
 
     pub(crate) fn post(&self, agent: &Agent, payload: &str) -> RequestBuilder {
         redaction::payload(payload.as_bytes());
-        self.http.post(&agent.url).header("content-type", "application/json").body(payload.to_owned())
+        self.http
+            .post(&agent.url)
+            .header("content-type", "application/json")
+            .body(payload.to_owned())
     }
 
     pub(crate) async fn status_response(&self, task: &str) -> Response {
-        self.http.get(format!("{}/api/task_status?task_id={task}", self.url)).send().await.unwrap()
+        self.http
+            .get(format!("{}/api/task_status?task_id={task}", self.url))
+            .send()
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn status(&self, task: &str) -> Value {
@@ -174,7 +212,8 @@ impl World {
 
     /// The status once the task has ended.
     pub(crate) async fn ended(&self, task: &str) -> Value {
-        self.until(task, |status| status == "SUCCESS" || status == "FAILURE").await
+        self.until(task, |status| status == "SUCCESS" || status == "FAILURE")
+            .await
     }
 
     /// The status once it is as wanted. Waits up to 30 seconds.
@@ -186,7 +225,10 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("{task} did not reach the wanted status: {}", self.status(task).await)
+        panic!(
+            "{task} did not reach the wanted status: {}",
+            self.status(task).await
+        )
     }
 
     /// Triggers and waits for the end.
@@ -214,7 +256,10 @@ pub(crate) async fn refused(response: Response, status: u16) -> (String, String)
 }
 
 pub(crate) fn string(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("not a string: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a string: {value}"))
+        .to_owned()
 }
 
 pub(crate) fn client() -> Client {

@@ -81,12 +81,20 @@ impl FakeModel {
     }
 
     /// Replies by the number of the call (from 0) and its request.
-    pub(crate) async fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let state = Shared { asked: Arc::default(), count: watch::Sender::new(0), answer: Arc::new(answer) };
+    pub(crate) async fn start(
+        answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let state = Shared {
+            asked: Arc::default(),
+            count: watch::Sender::new(0),
+            answer: Arc::new(answer),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let url = format!("{origin}/v1");
-        let app = Router::new().fallback(any(respond)).with_state(state.clone());
+        let app = Router::new()
+            .fallback(any(respond))
+            .with_state(state.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { url, origin, state }
     }
@@ -98,8 +106,13 @@ impl FakeModel {
     /// Waits until there were this many requests. Waits up to 30 seconds.
     pub(crate) async fn asked_at_least(&self, wanted: usize) {
         let mut count = self.state.count.subscribe();
-        let came = tokio::time::timeout(Duration::from_secs(30), count.wait_for(|count| *count >= wanted));
-        came.await.unwrap_or_else(|_| panic!("{} of {wanted} requests came", self.asked().len())).unwrap();
+        let came = tokio::time::timeout(
+            Duration::from_secs(30),
+            count.wait_for(|count| *count >= wanted),
+        );
+        came.await
+            .unwrap_or_else(|_| panic!("{} of {wanted} requests came", self.asked().len()))
+            .unwrap();
     }
 }
 
@@ -120,9 +133,14 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
         all.len() - 1
     };
     match (state.answer)(number, &asked) {
-        Reply::Text(text) => {
-            reply_json(&asked, &Says { text: text.into(), ..Says::default() }).into_response()
-        }
+        Reply::Text(text) => reply_json(
+            &asked,
+            &Says {
+                text: text.into(),
+                ..Says::default()
+            },
+        )
+        .into_response(),
         Reply::Says(says) => reply_json(&asked, &says).into_response(),
         Reply::Cut(says) => partly(&reply_json(&asked, &says).0, None),
         Reply::Drip(says) => partly(&reply_json(&asked, &says).0, Some(DRIP)),
@@ -143,7 +161,10 @@ async fn respond(State(state): State<Shared>, request: Request) -> Response {
 }
 
 fn reply_json(asked: &Asked, says: &Says) -> axum::Json<Value> {
-    for text in [says.text.as_ref(), says.thought].into_iter().filter(|text| !text.trim().is_empty()) {
+    for text in [says.text.as_ref(), says.thought]
+        .into_iter()
+        .filter(|text| !text.trim().is_empty())
+    {
         redaction::secret("answer", text);
     }
     axum::Json(asked.format().reply(says))

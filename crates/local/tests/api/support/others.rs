@@ -25,7 +25,10 @@
 //! To measure another build, set `AGENT_WEBHOOKS_TEST_PROGRAM` to its file. Run a test
 //! with `--show-output` to see the figures.
 
-#![expect(clippy::print_stdout, reason = "the figures of a test are part of its output")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures of a test are part of its output"
+)]
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -147,13 +150,21 @@ impl Site {
         let alone = ONE_AT_A_TIME.lock().await;
         let folder = TempDir::new().unwrap();
         let mut process = command(&start, &folder).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut lines = BufReader::new(process.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
         let url = url.expect("the server prints its address");
         // A full pipe would block the server.
         std::thread::spawn(move || lines.for_each(drop));
         let bystander = Bystander::start_alone(&url, alone).await;
-        Self { url, pid: process.id(), process, bystander, _folder: folder }
+        Self {
+            url,
+            pid: process.id(),
+            process,
+            bystander,
+            _folder: folder,
+        }
     }
 
     /// Another agent, for the attack. `definition` has its own model.
@@ -167,7 +178,9 @@ impl Site {
     }
 
     pub(crate) fn manage(&self, method: Method, path: &str) -> RequestBuilder {
-        client().request(method, format!("{}{path}", self.url)).bearer_auth(ADMIN_TOKEN)
+        client()
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(ADMIN_TOKEN)
     }
 
     /// The status of a task once it has ended.
@@ -190,9 +203,11 @@ impl Site {
         let children = format!("/proc/{0}/task", self.pid);
         let started = Instant::now();
         loop {
-            let threads = std::fs::read_dir(&children).expect("it is running").flatten();
-            let mut lists =
-                threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+            let threads = std::fs::read_dir(&children)
+                .expect("it is running")
+                .flatten();
+            let mut lists = threads
+                .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
             let child = lists.find_map(|list| list.split_whitespace().next()?.parse().ok());
             if let Some(child) = child.and_then(Pid::from_raw) {
                 return child;
@@ -213,15 +228,24 @@ impl Site {
     }
 
     fn memory(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it is running");
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it is running");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .unwrap();
         1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     }
 
     pub(crate) fn assert_memory_below(&self, budget: u64) {
         let peak = self.peak_memory();
         println!("peak memory: {} MiB of {} MiB", peak / MIB, budget / MIB);
-        assert!(peak < budget, "the server held {} MiB of at most {} MiB", peak / MIB, budget / MIB);
+        assert!(
+            peak < budget,
+            "the server held {} MiB of at most {} MiB",
+            peak / MIB,
+            budget / MIB
+        );
     }
 
     /// Asserts that SIGTERM ends the process with success and in time.
@@ -251,8 +275,10 @@ impl Drop for Site {
 impl Watch {
     /// Ends the calls and asserts that others were not affected.
     pub(crate) async fn finish(self) -> Figures {
-        let is_debug = cfg!(debug_assertions) && std::env::var_os("AGENT_WEBHOOKS_TEST_PROGRAM").is_none();
-        self.finish_within(if is_debug { DEBUG_LIMIT } else { LIMIT }).await
+        let is_debug =
+            cfg!(debug_assertions) && std::env::var_os("AGENT_WEBHOOKS_TEST_PROGRAM").is_none();
+        self.finish_within(if is_debug { DEBUG_LIMIT } else { LIMIT })
+            .await
     }
 
     /// The same with another limit.
@@ -263,8 +289,14 @@ impl Watch {
         println!("others during: {figures}");
         let limit = |before: Latency| limit + before.p99.max(CONTROLS * figures.control.p99);
         let (health, trigger) = (limit(quiet.health), limit(quiet.trigger));
-        assert!(figures.health.p99 < health, "health is slow for others (limit {health:?}): {figures}");
-        assert!(figures.trigger.p99 < trigger, "triggers are slow for others (limit {trigger:?}): {figures}");
+        assert!(
+            figures.health.p99 < health,
+            "health is slow for others (limit {health:?}): {figures}"
+        );
+        assert!(
+            figures.trigger.p99 < trigger,
+            "triggers are slow for others (limit {trigger:?}): {figures}"
+        );
         figures
     }
 
@@ -278,12 +310,27 @@ impl Watch {
             trigger: Latency::from_durations(rounds.iter().map(|round| round.trigger)),
             control: Latency::from_durations(rounds.iter().map(|round| round.control)),
         };
-        let unhealthy: Vec<_> = rounds.iter().filter_map(|round| round.healthy.as_ref().err()).collect();
-        assert!(unhealthy.is_empty(), "health was refused to others: {unhealthy:?}; {figures}");
-        let refused: Vec<_> = rounds.iter().filter_map(|round| round.accepted.as_ref().err()).collect();
-        assert!(refused.is_empty(), "triggers of others were refused: {refused:?}; {figures}");
+        let unhealthy: Vec<_> = rounds
+            .iter()
+            .filter_map(|round| round.healthy.as_ref().err())
+            .collect();
+        assert!(
+            unhealthy.is_empty(),
+            "health was refused to others: {unhealthy:?}; {figures}"
+        );
+        let refused: Vec<_> = rounds
+            .iter()
+            .filter_map(|round| round.accepted.as_ref().err())
+            .collect();
+        assert!(
+            refused.is_empty(),
+            "triggers of others were refused: {refused:?}; {figures}"
+        );
         let (http, deadline) = (client(), Instant::now() + TASKS_END_WITHIN);
-        for task in rounds.iter().filter_map(|round| round.accepted.as_ref().ok()) {
+        for task in rounds
+            .iter()
+            .filter_map(|round| round.accepted.as_ref().ok())
+        {
             let ended = ended(&http, &self.url, task, deadline).await;
             assert_eq!(ended["status"], "SUCCESS", "a task of others: {ended}");
         }
@@ -299,15 +346,30 @@ impl Bystander {
     }
 
     async fn start_alone(url: &str, alone: MutexGuard<'static, ()>) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let model = runtime.spawn(FakeModel::saying("Nothing to report.")).await.unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let model = runtime
+            .spawn(FakeModel::saying("Nothing to report."))
+            .await
+            .unwrap();
         let control = runtime.spawn(control_server()).await.unwrap();
-        let definition = json!({ "name": "bystander", "model": { "base_url": model.url, "name": "m" } });
+        let definition =
+            json!({ "name": "bystander", "model": { "base_url": model.url, "name": "m" } });
         let agent = create_agent(url, definition).await;
         let url = url.to_owned();
         let runtime = Some(runtime);
-        let mut bystander = Self { url, agent, model, control, quiet: None, runtime, _alone: alone };
+        let mut bystander = Self {
+            url,
+            agent,
+            model,
+            control,
+            quiet: None,
+            runtime,
+            _alone: alone,
+        };
         let watch = bystander.watch();
         tokio::time::sleep(QUIET).await;
         bystander.quiet = Some(watch.end().await);
@@ -333,8 +395,17 @@ impl Bystander {
             webhook: self.agent.url.clone(),
             control: self.control.clone(),
         };
-        let rounds = self.runtime.as_ref().unwrap().spawn(caller.call_until(stopped));
-        Watch { stop, rounds, url: self.url.clone(), quiet: self.quiet }
+        let rounds = self
+            .runtime
+            .as_ref()
+            .unwrap()
+            .spawn(caller.call_until(stopped));
+        Watch {
+            stop,
+            rounds,
+            url: self.url.clone(),
+            quiet: self.quiet,
+        }
     }
 }
 
@@ -373,12 +444,21 @@ impl Caller {
     async fn call_all(self) -> Round {
         let health = timed(self.client.get(&self.health));
         let trigger = timed(
-            self.client.post(&self.webhook).json(&json!({ "note": "What does the unrelated caller want?" })),
+            self.client
+                .post(&self.webhook)
+                .json(&json!({ "note": "What does the unrelated caller want?" })),
         );
         let control = timed(self.client.get(&self.control));
-        let ((healthy, health), (accepted, trigger), (_, control)) = tokio::join!(health, trigger, control);
+        let ((healthy, health), (accepted, trigger), (_, control)) =
+            tokio::join!(health, trigger, control);
         let accepted = accepted.map(|body| string(&body["task_id"]));
-        Round { health, trigger, control, accepted, healthy: healthy.map(drop) }
+        Round {
+            health,
+            trigger,
+            control,
+            accepted,
+            healthy: healthy.map(drop),
+        }
     }
 }
 
@@ -392,7 +472,10 @@ async fn timed(request: RequestBuilder) -> (Result<Value, String>, Duration) {
 async fn body_of_success(request: RequestBuilder) -> Result<Value, String> {
     let response = request.send().await.map_err(|error| format!("{error:?}"))?;
     let status = response.status();
-    let body = response.text().await.map_err(|error| format!("{error:?}"))?;
+    let body = response
+        .text()
+        .await
+        .map_err(|error| format!("{error:?}"))?;
     match status.as_u16() {
         200 => serde_json::from_str(&body).map_err(|error| format!("{error}: {body}")),
         status => Err(format!("{status}: {body}")),
@@ -406,25 +489,43 @@ impl Latency {
         let calls = sorted.len();
         // Nearest rank: of 100 calls or fewer, p99 is the slowest.
         let within = |percent: usize| sorted[(calls * percent).div_ceil(100).saturating_sub(1)];
-        Self { calls, p50: within(50), p99: within(99), max: within(100) }
+        Self {
+            calls,
+            p50: within(50),
+            p99: within(99),
+            max: within(100),
+        }
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "health {}; trigger {}; control {}", self.health, self.trigger, self.control)
+        write!(
+            f,
+            "health {}; trigger {}; control {}",
+            self.health, self.trigger, self.control
+        )
     }
 }
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, p50, p99, max } = self;
-        write!(f, "p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?} ({calls} calls)")
+        let Self {
+            calls,
+            p50,
+            p99,
+            max,
+        } = self;
+        write!(
+            f,
+            "p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?} ({calls} calls)"
+        )
     }
 }
 
 fn command(start: &Start, folder: &TempDir) -> Command {
-    let program = std::env::var("AGENT_WEBHOOKS_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned());
+    let program =
+        std::env::var("AGENT_WEBHOOKS_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned());
     let mut command = match start.address_space {
         None => Command::new(program),
         Some(bytes) => {
@@ -448,7 +549,10 @@ fn command(start: &Start, folder: &TempDir) -> Command {
 }
 
 async fn create_agent(url: &str, definition: Value) -> Agent {
-    let request = client().post(format!("{url}/api/agents")).bearer_auth(ADMIN_TOKEN).json(&definition);
+    let request = client()
+        .post(format!("{url}/api/agents"))
+        .bearer_auth(ADMIN_TOKEN)
+        .json(&definition);
     let response = request.send().await.unwrap();
     let status = response.status();
     let made: Value = response.json().await.unwrap();
@@ -456,12 +560,16 @@ async fn create_agent(url: &str, definition: Value) -> Agent {
     redaction::secret("admin token", ADMIN_TOKEN);
     redaction::definition(&definition);
     redaction::webhook(&string(&made["webhook_url"]));
-    Agent { id: string(&made["agent_id"]), url: string(&made["webhook_url"]) }
+    Agent {
+        id: string(&made["agent_id"]),
+        url: string(&made["webhook_url"]),
+    }
 }
 
 async fn ended(http: &Client, url: &str, task: &str, deadline: Instant) -> Value {
     loop {
-        let status = body_of_success(http.get(format!("{url}/api/task_status?task_id={task}"))).await;
+        let status =
+            body_of_success(http.get(format!("{url}/api/task_status?task_id={task}"))).await;
         if let Ok(status) = &status
             && status["finished_at"].is_string()
         {

@@ -7,17 +7,37 @@ use flate2::write::ZlibEncoder;
 
 /// A PDF with a page for each text.
 pub(crate) fn pdf(pages: &[&str]) -> Vec<u8> {
-    let kids: Vec<String> = (0..pages.len()).map(|page| format!("{} 0 R", 10 + 2 * page)).collect();
+    let kids: Vec<String> = (0..pages.len())
+        .map(|page| format!("{} 0 R", 10 + 2 * page))
+        .collect();
     let mut objects = vec![
         (1, b"<< /Type /Catalog /Pages 2 0 R >>".to_vec()),
-        (2, format!("<< /Type /Pages /Count {} /Kids [{}] >>", pages.len(), kids.join(" ")).into_bytes()),
-        (3, b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_vec()),
+        (
+            2,
+            format!(
+                "<< /Type /Pages /Count {} /Kids [{}] >>",
+                pages.len(),
+                kids.join(" ")
+            )
+            .into_bytes(),
+        ),
+        (
+            3,
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+                .to_vec(),
+        ),
         (4, b"<< /Title (The zoo's rules) >>".to_vec()),
     ];
     for (page, text) in pages.iter().enumerate() {
-        let (id, content) = (10 + 2 * page, format!("BT /F1 12 Tf 72 720 Td ({text}) Tj ET"));
+        let (id, content) = (
+            10 + 2 * page,
+            format!("BT /F1 12 Tf 72 720 Td ({text}) Tj ET"),
+        );
         let resources = "/Resources << /Font << /F1 3 0 R >> >> /MediaBox [0 0 612 792]";
-        let leaf = format!("<< /Type /Page /Parent 2 0 R {resources} /Contents {} 0 R >>", id + 1);
+        let leaf = format!(
+            "<< /Type /Page /Parent 2 0 R {resources} /Contents {} 0 R >>",
+            id + 1
+        );
         objects.push((id, leaf.into_bytes()));
         objects.push((id + 1, stream("", content.as_bytes())));
     }
@@ -53,7 +73,10 @@ pub(crate) fn bomb(bytes: usize) -> Vec<u8> {
         &[
             (1, b"<< /Type /Catalog /Pages 2 0 R >>".to_vec()),
             (2, b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>".to_vec()),
-            (3, b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R >>".to_vec()),
+            (
+                3,
+                b"<< /Type /Page /Parent 2 0 R /Contents 4 0 R >>".to_vec(),
+            ),
             (4, content),
         ],
         "",
@@ -67,9 +90,18 @@ pub(crate) fn many_objects_in_one() -> Vec<u8> {
     let plain = format!("{index}[{}]", "(abcdefgh)".repeat(100_000));
     let mut zipped = ZlibEncoder::new(Vec::new(), Compression::best());
     zipped.write_all(plain.as_bytes()).unwrap();
-    let named = format!("/Type /ObjStm /N {count} /First {} /Filter /FlateDecode", index.len());
+    let named = format!(
+        "/Type /ObjStm /N {count} /First {} /Filter /FlateDecode",
+        index.len()
+    );
     let objects = stream(&named, &zipped.finish().unwrap());
-    file(&[(1, b"<< /Type /Catalog /Pages 2 0 R >>".to_vec()), (5, objects)], "")
+    file(
+        &[
+            (1, b"<< /Type /Catalog /Pages 2 0 R >>".to_vec()),
+            (5, objects),
+        ],
+        "",
+    )
 }
 
 /// Nested arrays, and page trees that contain themselves.
@@ -80,7 +112,16 @@ pub(crate) fn endless() -> Vec<Vec<u8>> {
     vec![
         file(&[catalog.clone(), (2, nested)], ""),
         file(&[catalog.clone(), (2, dictionaries)], ""),
-        file(&[catalog.clone(), (2, b"<< /Type /Pages /Count 9 /Kids [2 0 R 2 0 R] >>".to_vec())], ""),
+        file(
+            &[
+                catalog.clone(),
+                (
+                    2,
+                    b"<< /Type /Pages /Count 9 /Kids [2 0 R 2 0 R] >>".to_vec(),
+                ),
+            ],
+            "",
+        ),
         file(&[catalog, (2, b"2 0 R".to_vec())], "/Prev 9"),
     ]
 }
@@ -98,7 +139,10 @@ fn file(objects: &[(usize, Vec<u8>)], trailer: &str) -> Vec<u8> {
         file.extend_from_slice(object);
         file.extend_from_slice(b"\nendobj\n");
     }
-    let (start, size) = (file.len(), objects.iter().map(|(id, _)| id + 1).max().unwrap_or(1));
+    let (start, size) = (
+        file.len(),
+        objects.iter().map(|(id, _)| id + 1).max().unwrap_or(1),
+    );
     let end = format!(
         "xref\n0 1\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\nstartxref\n{start}\n%%EOF\n"
     );

@@ -65,7 +65,10 @@ struct State {
 
 impl Plan {
     pub(crate) fn new(strikes: &[Strike]) -> Self {
-        Self(Arc::new(Mutex::new(State { strikes: strikes.to_vec(), ..State::default() })))
+        Self(Arc::new(Mutex::new(State {
+            strikes: strikes.to_vec(),
+            ..State::default()
+        })))
     }
 
     /// Calls are numbered from here on.
@@ -87,7 +90,10 @@ impl Plan {
         }
         state.calls.push(call.to_owned());
         let hit = |strike: &&Strike| (strike.at..strike.at + strike.times).contains(&number);
-        (number, state.strikes.iter().find(hit).map(|strike| strike.fault))
+        (
+            number,
+            state.strikes.iter().find(hit).map(|strike| strike.fault),
+        )
     }
 
     /// The calls made while armed.
@@ -107,7 +113,8 @@ impl Plan {
 
     /// Whether a request may take effect after its caller has gone on.
     pub(crate) fn has_ghosts(&self) -> bool {
-        let is_ghost = |strike: &Strike| matches!(strike.fault, Fault::Ghost(_) | Fault::DiedInFlight(_));
+        let is_ghost =
+            |strike: &Strike| matches!(strike.fault, Fault::Ghost(_) | Fault::DiedInFlight(_));
         self.0.lock().unwrap().strikes.iter().any(is_ghost)
     }
 
@@ -116,15 +123,23 @@ impl Plan {
     /// of all cases, have used up their shared retry budget.
     pub(crate) fn was_retried_by_the_sdk(&self) -> bool {
         let state = self.0.lock().unwrap();
-        let [strike] = state.strikes.as_slice() else { return false };
+        let [strike] = state.strikes.as_slice() else {
+            return false;
+        };
         let again = state.calls.get(strike.at) == state.calls.get(strike.at + 1);
-        let died = matches!(strike.fault, Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_));
+        let died = matches!(
+            strike.fault,
+            Fault::DiedBefore | Fault::DiedAfter | Fault::DiedInFlight(_)
+        );
         again && strike.times == 1 && !died
     }
 
     /// Whether every fault happened at least once.
     pub(crate) fn was_reached(&self) -> bool {
         let state = self.0.lock().unwrap();
-        state.strikes.iter().all(|strike| strike.at < state.calls.len())
+        state
+            .strikes
+            .iter()
+            .all(|strike| strike.at < state.calls.len())
     }
 }

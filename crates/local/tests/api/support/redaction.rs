@@ -22,9 +22,13 @@ pub(crate) fn record_log() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         let levels = logs::levels().with_targets(OUR_CRATES.map(|name| (name, LevelFilter::TRACE)));
-        let lines =
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(Mutex::new(log()));
-        tracing_subscriber::registry().with(lines.with_filter(levels)).init();
+        let lines = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(Mutex::new(log()));
+        tracing_subscriber::registry()
+            .with(lines.with_filter(levels))
+            .init();
     });
 }
 
@@ -41,8 +45,12 @@ pub(crate) fn spawned_log() -> Stdio {
 /// Records that no line of any log may contain `value`.
 pub(crate) fn secret(kind: &str, value: &str) {
     static SECRETS: OnceLock<Mutex<File>> = OnceLock::new();
-    let file =
-        SECRETS.get_or_init(|| Mutex::new(append(&format!("in-process-{}.secrets", std::process::id()))));
+    let file = SECRETS.get_or_init(|| {
+        Mutex::new(append(&format!(
+            "in-process-{}.secrets",
+            std::process::id()
+        )))
+    });
     let line = json!({ "kind": kind, "value": value });
     writeln!(file.lock().unwrap(), "{line}").unwrap();
 }
@@ -51,8 +59,18 @@ pub(crate) fn secret(kind: &str, value: &str) {
 pub(crate) fn payload(sent: &[u8]) {
     const ENOUGH: usize = 300;
     let text: Vec<char> = String::from_utf8_lossy(sent).chars().collect();
-    let ends = [text.get(..ENOUGH), text.get(text.len().saturating_sub(ENOUGH)..)];
-    for part in if text.len() > ENOUGH { ends } else { [Some(text.as_slice()), None] }.into_iter().flatten() {
+    let ends = [
+        text.get(..ENOUGH),
+        text.get(text.len().saturating_sub(ENOUGH)..),
+    ];
+    for part in if text.len() > ENOUGH {
+        ends
+    } else {
+        [Some(text.as_slice()), None]
+    }
+    .into_iter()
+    .flatten()
+    {
         secret("payload", &part.iter().collect::<String>());
     }
 }
@@ -68,16 +86,23 @@ pub(crate) fn tool_call(path: &str, body: &[u8]) {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     match json.get("jsonrpc") {
         // The texts of the protocol itself are not secret.
-        Some(_) => {
-            payload(json.pointer("/params/arguments").map(Value::to_string).unwrap_or_default().as_bytes())
-        }
+        Some(_) => payload(
+            json.pointer("/params/arguments")
+                .map(Value::to_string)
+                .unwrap_or_default()
+                .as_bytes(),
+        ),
         None => payload(body),
     }
 }
 
 /// Records the parts of an agent's definition that no log may contain.
 pub(crate) fn definition(definition: &Value) {
-    let fields = [("webhook token", "/webhook_token"), ("API key", "/model/api_key"), ("prompt", "/prompt")];
+    let fields = [
+        ("webhook token", "/webhook_token"),
+        ("API key", "/model/api_key"),
+        ("prompt", "/prompt"),
+    ];
     for (kind, field) in fields {
         if let Some(value) = definition.pointer(field).and_then(Value::as_str) {
             secret(kind, value);
@@ -95,7 +120,11 @@ fn log_name() -> String {
 
 fn append(name: &str) -> File {
     fs::create_dir_all(folder()).unwrap();
-    OpenOptions::new().create(true).append(true).open(folder().join(name)).unwrap()
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(folder().join(name))
+        .unwrap()
 }
 
 fn folder() -> PathBuf {

@@ -36,7 +36,11 @@ impl SecretsManager {
     /// Handles one request. Returns a status and JSON.
     pub(crate) fn call(&self, operation: &str, request: &Value) -> (u16, Value) {
         let mut secrets = self.0.lock().unwrap();
-        let name = request["Name"].as_str().or(request["SecretId"].as_str()).unwrap_or_default().to_owned();
+        let name = request["Name"]
+            .as_str()
+            .or(request["SecretId"].as_str())
+            .unwrap_or_default()
+            .to_owned();
         let token = request["ClientRequestToken"].clone();
         let written = |unseen| Secret::Live {
             value: request["SecretString"].clone(),
@@ -90,18 +94,27 @@ impl SecretsManager {
 
     /// Deletes a secret as an operator does in the AWS console.
     pub(crate) fn delete_by_hand(&self, name: &str) {
-        self.0.lock().unwrap().insert(name.to_owned(), Secret::Recoverable);
+        self.0
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), Secret::Recoverable);
     }
 
     /// Replaces a value as an operator does in the AWS console.
     pub(crate) fn replace_by_hand(&self, name: &str, value: &str) {
-        let secret = Secret::Live { value: json!(value), token: Value::Null, unseen: 0 };
+        let secret = Secret::Live {
+            value: json!(value),
+            token: Value::Null,
+            unseen: 0,
+        };
         self.0.lock().unwrap().insert(name.to_owned(), secret);
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
         let secrets = self.0.lock().unwrap();
-        let live = secrets.iter().filter(|(_, secret)| matches!(secret, Secret::Live { .. }));
+        let live = secrets
+            .iter()
+            .filter(|(_, secret)| matches!(secret, Secret::Live { .. }));
         live.map(|(name, _)| name.clone()).collect()
     }
 }

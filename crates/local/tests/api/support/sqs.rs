@@ -77,7 +77,10 @@ impl Sqs {
             sent: Vec::new(),
             most_hops: 0,
         };
-        Self { time, state: Arc::new(Mutex::new(state)) }
+        Self {
+            time,
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     pub(crate) fn redrive_after(&self, max_receives: u32) {
@@ -86,8 +89,12 @@ impl Sqs {
 
     /// Handles one request. Returns a status and JSON.
     pub(crate) fn call(&self, operation: &str, request: &Value) -> (u16, Value) {
-        let queue = [LIVE, DEAD].into_iter().find(|url| request["QueueUrl"] == *url);
-        let Some(queue) = queue else { return refusal("QueueDoesNotExist") };
+        let queue = [LIVE, DEAD]
+            .into_iter()
+            .find(|url| request["QueueUrl"] == *url);
+        let Some(queue) = queue else {
+            return refusal("QueueDoesNotExist");
+        };
         let now = self.time.clock().now();
         let mut state = self.state.lock().unwrap();
         match operation {
@@ -108,24 +115,41 @@ impl Sqs {
             .filter(|&at| state.messages[at].queue == queue && state.messages[at].visible_at <= now)
             .take(most)
             .collect();
-        visible.into_iter().map(|at| state.hand_out(at, now)).collect()
+        visible
+            .into_iter()
+            .map(|at| state.hand_out(at, now))
+            .collect()
     }
 
     /// A second copy of a message in flight, which a standard queue may deliver.
     pub(crate) fn twin(&self, of: &Received) -> Received {
         let now = self.time.clock().now();
         let mut state = self.state.lock().unwrap();
-        let at = state.messages.iter().position(|message| message.id == of.id).expect("it is in flight");
+        let at = state
+            .messages
+            .iter()
+            .position(|message| message.id == of.id)
+            .expect("it is in flight");
         state.hand_out(at, now)
     }
 
     pub(crate) fn delete(&self, message: &Received) {
-        self.state.lock().unwrap().messages.retain(|stored| stored.id != message.id);
+        self.state
+            .lock()
+            .unwrap()
+            .messages
+            .retain(|stored| stored.id != message.id);
     }
 
     /// When the next message is visible, or `None` if there is no message.
     pub(crate) fn next_visible(&self) -> Option<Moment> {
-        self.state.lock().unwrap().messages.iter().map(|message| message.visible_at).min()
+        self.state
+            .lock()
+            .unwrap()
+            .messages
+            .iter()
+            .map(|message| message.visible_at)
+            .min()
     }
 
     /// Sets the receive count of every message.
@@ -146,7 +170,12 @@ impl Sqs {
 
     /// Whether a message with this body was ever sent.
     pub(crate) fn was_sent(&self, body: &str) -> bool {
-        self.state.lock().unwrap().sent.iter().any(|sent| sent == body)
+        self.state
+            .lock()
+            .unwrap()
+            .sent
+            .iter()
+            .any(|sent| sent == body)
     }
 }
 
@@ -164,15 +193,23 @@ impl State {
         }
         let id = self.draw("message");
         self.sent.push(body.to_owned());
-        let received =
-            |message: &&Stored| message.body == body && message.receives > 0 && message.visible_at > now;
-        let hops = self.messages.iter().find(received).map_or(0, |message| message.hops + 1);
+        let received = |message: &&Stored| {
+            message.body == body && message.receives > 0 && message.visible_at > now
+        };
+        let hops = self
+            .messages
+            .iter()
+            .find(received)
+            .map_or(0, |message| message.hops + 1);
         self.most_hops = self.most_hops.max(hops);
         self.messages.push(Stored {
             queue,
             id: id.clone(),
             body: body.to_owned(),
-            group: request["MessageGroupId"].as_str().unwrap_or_default().to_owned(),
+            group: request["MessageGroupId"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             receives: 0,
             hops,
             visible_at: now.plus(Duration::from_secs(delay)),
@@ -203,7 +240,10 @@ impl State {
     fn redrive(&mut self, now: Moment) {
         let max_receives = self.max_receives;
         for message in &mut self.messages {
-            if message.queue == LIVE && message.receives >= max_receives && message.visible_at <= now {
+            if message.queue == LIVE
+                && message.receives >= max_receives
+                && message.visible_at <= now
+            {
                 message.queue = DEAD;
             }
         }
@@ -236,5 +276,8 @@ impl State {
 }
 
 fn refusal(code: &str) -> (u16, Value) {
-    (400, json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": code }))
+    (
+        400,
+        json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": code }),
+    )
 }

@@ -60,7 +60,10 @@ impl Wire {
 
     /// The wire of another process with the same services.
     pub(crate) fn for_new_process(&self) -> Self {
-        Self { life: CancellationToken::new(), ..self.clone() }
+        Self {
+            life: CancellationToken::new(),
+            ..self.clone()
+        }
     }
 
     /// The operations that were called since the last time.
@@ -87,7 +90,9 @@ impl Wire {
     pub(crate) async fn call_dynamodb(&self, operation: &str, body: Value) -> Value {
         let mut request = HttpRequest::new(SdkBody::from(body.to_string()));
         request.set_uri("http://embedded.invalid/").unwrap();
-        request.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+        request
+            .headers_mut()
+            .insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
         let response = self.engine.call(request).await.unwrap();
         serde_json::from_slice(response.body().bytes().unwrap()).unwrap()
     }
@@ -150,8 +155,13 @@ impl Wire {
     }
 
     async fn arrive_after(&self, number: usize) {
-        let due: Vec<_> =
-            self.state.lock().unwrap().ghosts.extract_if(.., |(until, _)| *until <= number).collect();
+        let due: Vec<_> = self
+            .state
+            .lock()
+            .unwrap()
+            .ghosts
+            .extract_if(.., |(until, _)| *until <= number)
+            .collect();
         for (_, request) in due {
             self.effect(request).await.ok();
         }
@@ -182,7 +192,11 @@ impl State {
 }
 
 impl HttpClient for Wire {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -201,7 +215,10 @@ fn operation(request: &HttpRequest) -> (String, String) {
 }
 
 fn failed() -> Answered {
-    respond((500, json!({ "__type": "InternalServerError", "message": "broken" })))
+    respond((
+        500,
+        json!({ "__type": "InternalServerError", "message": "broken" }),
+    ))
 }
 
 /// With an error code of the service. Each service has several.
@@ -225,5 +242,8 @@ fn throttled(request: &HttpRequest, otherwise: bool) -> Answered {
 }
 
 fn respond((status, body): (u16, Value)) -> Answered {
-    Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
+    Ok(HttpResponse::new(
+        status.try_into().unwrap(),
+        SdkBody::from(body.to_string()),
+    ))
 }

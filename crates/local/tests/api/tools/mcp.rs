@@ -24,7 +24,11 @@ fn says(text: &str) -> BoxFuture<'static, Value> {
 }
 
 fn of_method(server: &FakeApi, method: &str) -> Vec<Call> {
-    server.calls().into_iter().filter(|call| call.body["method"] == method).collect()
+    server
+        .calls()
+        .into_iter()
+        .filter(|call| call.body["method"] == method)
+        .collect()
 }
 
 #[tokio::test]
@@ -44,24 +48,53 @@ async fn allowed_tools_are_called_in_one_session_that_ends_with_the_run() {
 
     // Only allowed tools are offered, whichever page they are on.
     let tools = &model.asked()[0].body["tools"];
-    let names: Vec<&Value> = tools.as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
+    let names: Vec<&Value> = tools
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| &tool["function"]["name"])
+        .collect();
     assert_eq!(names, ["look_up", "add"]);
     assert_eq!(tools[0]["function"]["description"], "Does look.up");
-    assert_eq!(tools[0]["function"]["parameters"]["properties"]["a"]["type"], "integer");
+    assert_eq!(
+        tools[0]["function"]["parameters"]["properties"]["a"]["type"],
+        "integer"
+    );
 
     let [call] = of_method(&server, "tools/call").try_into().unwrap();
     let key = format!("{task}:1:1");
     assert_eq!(
-        (&call.body["params"]["name"], &call.body["params"]["arguments"]),
+        (
+            &call.body["params"]["name"],
+            &call.body["params"]["arguments"]
+        ),
         (&json!("look.up"), &json!({ "a": 7 }))
     );
-    assert_eq!((call.key(), &call.body["params"]["_meta"]["idempotency-key"]), (&*key, &json!(key)));
-    assert_eq!((call.header("mcp-session-id"), call.header("mcp-protocol-version")), (SESSION, "2025-11-25"));
+    assert_eq!(
+        (call.key(), &call.body["params"]["_meta"]["idempotency-key"]),
+        (&*key, &json!(key))
+    );
+    assert_eq!(
+        (
+            call.header("mcp-session-id"),
+            call.header("mcp-protocol-version")
+        ),
+        (SESSION, "2025-11-25")
+    );
     let all = server.calls();
-    assert!(all.iter().all(|call| call.header("authorization") == format!("Bearer {SECRET}")));
+    assert!(
+        all.iter()
+            .all(|call| call.header("authorization") == format!("Bearer {SECRET}"))
+    );
     let last = all.last().unwrap();
-    assert_eq!((last.method.as_str(), last.header("mcp-session-id")), ("DELETE", SESSION));
-    assert!(all.iter().all(|call| call.method != "GET"), "no stream for messages of the server is opened");
+    assert_eq!(
+        (last.method.as_str(), last.header("mcp-session-id")),
+        ("DELETE", SESSION)
+    );
+    assert!(
+        all.iter().all(|call| call.method != "GET"),
+        "no stream for messages of the server is opened"
+    );
     assert!(!redaction::logged_text().contains(SECRET));
 }
 
@@ -69,7 +102,10 @@ async fn allowed_tools_are_called_in_one_session_that_ends_with_the_run() {
 async fn the_calls_of_one_turn_are_sent_concurrently() {
     let both_there = Arc::new(Barrier::new(2));
     let server = mcp(move |call| {
-        let (both_there, a) = (Arc::clone(&both_there), call.body["params"]["arguments"]["a"].clone());
+        let (both_there, a) = (
+            Arc::clone(&both_there),
+            call.body["params"]["arguments"]["a"].clone(),
+        );
         Box::pin(async move {
             both_there.wait().await;
             json!({ "content": [], "structuredContent": { "a": a } })
@@ -81,9 +117,14 @@ async fn the_calls_of_one_turn_are_sent_concurrently() {
     let ended = run_with(&world, &model, tool(&server, &["add"])).await;
     let results: Vec<&Value> = shown(&ended).iter().map(|call| &call["result"]).collect();
     assert_eq!(results, [r#"{"a":1}"#, r#"{"a":2}"#]);
-    let keys: Vec<String> =
-        of_method(&server, "tools/call").iter().map(|call| call.key()[36..].to_owned()).collect();
-    assert!(keys.contains(&":1:1".to_owned()) && keys.contains(&":1:2".to_owned()), "{keys:?}");
+    let keys: Vec<String> = of_method(&server, "tools/call")
+        .iter()
+        .map(|call| call.key()[36..].to_owned())
+        .collect();
+    assert!(
+        keys.contains(&":1:1".to_owned()) && keys.contains(&":1:2".to_owned()),
+        "{keys:?}"
+    );
 }
 
 #[tokio::test]
@@ -98,18 +139,31 @@ async fn errors_of_a_tool_and_refusals_of_its_server_are_returned_to_the_model()
         _ => Box::pin(std::future::pending()),
     })
     .await;
-    let model = caller(&[("add", r#"{"a":0}"#), ("add", r#"{"a":1}"#), ("add", r#"{"a":2}"#)]).await;
+    let model = caller(&[
+        ("add", r#"{"a":0}"#),
+        ("add", r#"{"a":1}"#),
+        ("add", r#"{"a":2}"#),
+    ])
+    .await;
     let world = World::start().await;
     let mut tool = tool(&server, &["add"]);
     tool["timeout_seconds"] = json!(1);
     tool["max_response_bytes"] = json!(100);
     let ended = run_with(&world, &model, tool).await;
-    let results: Vec<(String, String)> =
-        shown(&ended).iter().map(|call| (string(&call["status"]), string(&call["result"]))).collect();
+    let results: Vec<(String, String)> = shown(&ended)
+        .iter()
+        .map(|call| (string(&call["status"]), string(&call["result"])))
+        .collect();
     let cut = format!("{}… [cut at 100 bytes]", "x".repeat(100));
-    let expected =
-        [("error", "no such desk"), ("ok", &*cut), ("error", "The server did not answer within 1 seconds.")];
-    assert_eq!(results, expected.map(|(status, result)| (status.to_owned(), result.to_owned())));
+    let expected = [
+        ("error", "no such desk"),
+        ("ok", &*cut),
+        ("error", "The server did not answer within 1 seconds."),
+    ];
+    assert_eq!(
+        results,
+        expected.map(|(status, result)| (status.to_owned(), result.to_owned()))
+    );
 }
 
 #[tokio::test]
@@ -129,18 +183,27 @@ async fn a_tool_that_needs_approval_is_not_called() {
 async fn a_run_waits_for_an_unreachable_server_and_calls_no_model_meanwhile() {
     let model = FakeModel::saying("It went on all the same.").await;
     let world = World::start().await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let definition =
-        json!({ "type": "mcp", "name": "desk", "url": format!("http://{gone}/mcp"), "allow": ["add"] });
-    let agent =
-        world.agent(&model, json!({ "tools": [definition], "limits": { "timeout_seconds": 3 } })).await;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let definition = json!({ "type": "mcp", "name": "desk", "url": format!("http://{gone}/mcp"), "allow": ["add"] });
+    let agent = world
+        .agent(
+            &model,
+            json!({ "tools": [definition], "limits": { "timeout_seconds": 3 } }),
+        )
+        .await;
     let ended = world.run(&agent, "{}").await;
     assert_eq!(
         (&ended["error"]["type"], &ended["error"]["retryable"]),
         (&json!("tool_error"), &json!(true)),
         "{ended}"
     );
-    assert!(string(&ended["result"]).contains("MCP server `desk` is not available"), "{ended}");
+    assert!(
+        string(&ended["result"]).contains("MCP server `desk` is not available"),
+        "{ended}"
+    );
     assert!(ended["attempt"].as_u64().unwrap() > 1, "{ended}");
     assert!(model.asked().is_empty());
 }
@@ -151,16 +214,27 @@ async fn an_unusable_server_ends_the_task_with_what_to_change() {
     let server = mcp(|_| says("x")).await;
     let closed = FakeApi::start(|_, _| {
         let mut response = api_response(401, "text/plain", "who are you");
-        response.headers_mut().insert("www-authenticate", "Bearer".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("www-authenticate", "Bearer".parse().unwrap());
         response
     })
     .await;
     let shut = FakeApi::start(|_, _| api_response(403, "application/json", "{}")).await;
     let world = World::start().await;
     for (tool, says) in [
-        (tool(&server, &["add", "magic"]), "The MCP server `desk` has no tool `magic`"),
-        (tool(&closed, &["add"]), "refused the agent: check its `headers`"),
-        (tool(&shut, &["add"]), "refused the agent: check its `headers`"),
+        (
+            tool(&server, &["add", "magic"]),
+            "The MCP server `desk` has no tool `magic`",
+        ),
+        (
+            tool(&closed, &["add"]),
+            "refused the agent: check its `headers`",
+        ),
+        (
+            tool(&shut, &["add"]),
+            "refused the agent: check its `headers`",
+        ),
     ] {
         let ended = run_with(&world, &model, tool).await;
         assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
@@ -179,18 +253,26 @@ async fn an_mcp_server_at_a_private_address_is_not_called_and_a_redirect_to_one_
         let tool = json!({ "type": "mcp", "name": "desk", "url": format!("http://{host}:{port}/mcp"), "allow": ["add"] });
         let ended = run_with(&world, &model, tool).await;
         assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
-        assert!(string(&ended["result"]).contains("`desk` is not allowed here"), "{host}: {ended}");
+        assert!(
+            string(&ended["result"]).contains("`desk` is not allowed here"),
+            "{host}: {ended}"
+        );
     }
     let target = format!("{}/mcp", inner.url());
     let outer = FakeApi::start(move |_, _| {
         let mut response = api_response(307, "text/plain", "");
-        response.headers_mut().insert("location", target.parse().unwrap());
+        response
+            .headers_mut()
+            .insert("location", target.parse().unwrap());
         response
     })
     .await;
     let world = World::start().await;
-    let definition = json!({ "tools": [tool(&outer, &["add"])], "limits": { "timeout_seconds": 1 } });
-    let ended = world.run(&world.agent(&model, definition).await, "{}").await;
+    let definition =
+        json!({ "tools": [tool(&outer, &["add"])], "limits": { "timeout_seconds": 1 } });
+    let ended = world
+        .run(&world.agent(&model, definition).await, "{}")
+        .await;
     assert_eq!(ended["error"]["type"], "tool_error", "{ended}");
     assert!(inner.calls().is_empty());
     assert!(model.asked().is_empty());
@@ -202,13 +284,20 @@ async fn messages_of_an_mcp_server_are_in_no_log() {
     redaction::secret("tool result", &word);
     let text = word.clone();
     let server = FakeApi::start(move |_, _| {
-        api_response(200, "application/json", json!({ "nonsense": text }).to_string())
+        api_response(
+            200,
+            "application/json",
+            json!({ "nonsense": text }).to_string(),
+        )
     })
     .await;
     let model = FakeModel::start(|_, _| Reply::Text("It went on all the same.")).await;
     let world = World::start().await;
-    let definition = json!({ "tools": [tool(&server, &["add"])], "limits": { "timeout_seconds": 1 } });
-    let ended = world.run(&world.agent(&model, definition).await, "{}").await;
+    let definition =
+        json!({ "tools": [tool(&server, &["add"])], "limits": { "timeout_seconds": 1 } });
+    let ended = world
+        .run(&world.agent(&model, definition).await, "{}")
+        .await;
     assert_eq!(ended["error"]["type"], "tool_error", "{ended}");
     assert!(!ended.to_string().contains(&word) && !redaction::logged_text().contains(&word));
 
@@ -227,15 +316,27 @@ async fn messages_of_an_mcp_server_are_in_no_log() {
 #[tokio::test]
 async fn two_servers_may_have_tools_of_the_same_name_and_a_tool_given_twice_is_refused() {
     let model = caller(&[("desk_add", r#"{"a":1}"#), ("shelf_add", r#"{"a":2}"#)]).await;
-    let (desk, shelf) = (mcp(|_| says("of the desk")).await, mcp(|_| says("of the shelf")).await);
+    let (desk, shelf) = (
+        mcp(|_| says("of the desk")).await,
+        mcp(|_| says("of the shelf")).await,
+    );
     let world = World::start().await;
     let mut other = tool(&shelf, &["add"]);
     other["name"] = json!("shelf");
-    let agent = world.agent(&model, json!({ "tools": [tool(&desk, &["add"]), other] })).await;
+    let agent = world
+        .agent(&model, json!({ "tools": [tool(&desk, &["add"]), other] }))
+        .await;
     let ended = world.run(&agent, "{}").await;
     let results: Vec<&Value> = shown(&ended).iter().map(|call| &call["result"]).collect();
     assert_eq!(results, ["of the desk", "of the shelf"]);
     let twice = json!({ "name": "a", "tools": [tool(&desk, &["add", "add"])] });
-    let create = world.manage(reqwest::Method::POST, "/api/agents").json(&twice);
-    assert!(refused(create.send().await.unwrap(), 400).await.0.contains("given twice"));
+    let create = world
+        .manage(reqwest::Method::POST, "/api/agents")
+        .json(&twice);
+    assert!(
+        refused(create.send().await.unwrap(), 400)
+            .await
+            .0
+            .contains("given twice")
+    );
 }

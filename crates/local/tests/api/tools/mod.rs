@@ -32,14 +32,23 @@ async fn agent_with(world: &World, model: &FakeModel, tool: Value) -> Agent {
 
 /// The tool calls in a task's status.
 fn shown(ended: &Value) -> &Vec<Value> {
-    let calls = ended.pointer("/result/result/tool_calls").or_else(|| ended.pointer("/error/tool_calls"));
-    calls.and_then(Value::as_array).unwrap_or_else(|| panic!("no tool calls: {ended}"))
+    let calls = ended
+        .pointer("/result/result/tool_calls")
+        .or_else(|| ended.pointer("/error/tool_calls"));
+    calls
+        .and_then(Value::as_array)
+        .unwrap_or_else(|| panic!("no tool calls: {ended}"))
 }
 
 /// The status and the result of the only call.
 fn only_result(ended: &Value) -> (&str, &str) {
-    let [call] = shown(ended).as_slice() else { panic!("not one call: {ended}") };
-    (call["status"].as_str().unwrap(), call["result"].as_str().unwrap())
+    let [call] = shown(ended).as_slice() else {
+        panic!("not one call: {ended}")
+    };
+    (
+        call["status"].as_str().unwrap(),
+        call["result"].as_str().unwrap(),
+    )
 }
 
 fn get_order() -> Value {

@@ -18,7 +18,10 @@ async fn a_run_that_an_error_stopped_calls_no_tool_twice_and_gives_later_calls_t
     let model = FakeModel::start(|number, _| match number {
         0 => wants(&[("get_order", r#"{"id":"first"}"#)]),
         1 => Reply::Status(503, vec![]),
-        2 => wants(&[("get_order", r#"{"id":"second"}"#), ("get_order", r#"{"id":"third"}"#)]),
+        2 => wants(&[
+            ("get_order", r#"{"id":"second"}"#),
+            ("get_order", r#"{"id":"third"}"#),
+        ]),
         _ => Reply::Text("All three are on their way."),
     })
     .await;
@@ -27,12 +30,22 @@ async fn a_run_that_an_error_stopped_calls_no_tool_twice_and_gives_later_calls_t
     let agent = agent_with(&world, &model, api.tool(get_order())).await;
     let task = world.trigger(&agent, "{}").await;
     let ended = world.ended(&task).await;
-    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("SUCCESS"), &json!(2)), "{ended}");
-    let mut calls: Vec<(String, String)> =
-        api.calls().iter().map(|call| (call.key().to_owned(), call.path.clone())).collect();
+    assert_eq!(
+        (&ended["status"], &ended["attempt"]),
+        (&json!("SUCCESS"), &json!(2)),
+        "{ended}"
+    );
+    let mut calls: Vec<(String, String)> = api
+        .calls()
+        .iter()
+        .map(|call| (call.key().to_owned(), call.path.clone()))
+        .collect();
     calls.sort();
     let expected = [("1:1", "first"), ("2:1", "second"), ("2:2", "third")];
-    assert_eq!(calls, expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}"))));
+    assert_eq!(
+        calls,
+        expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}")))
+    );
     let turns: Vec<&Value> = shown(&ended).iter().map(|call| &call["turn"]).collect();
     assert_eq!(turns, [1, 2, 2]);
 }
@@ -51,15 +64,23 @@ async fn after_a_runner_that_dies_during_tool_calls_the_next_one_makes_the_same_
     })
     .await;
     // A second request would get other calls.
-    let model =
-        FakeModel::start(|number, asked| match (number, asked.body["messages"].as_array().unwrap().len()) {
-            (0, 2) => wants(&[("get_order", r#"{"id":"a"}"#), ("get_order", r#"{"id":"b"}"#)]),
+    let model = FakeModel::start(|number, asked| {
+        match (number, asked.body["messages"].as_array().unwrap().len()) {
+            (0, 2) => wants(&[
+                ("get_order", r#"{"id":"a"}"#),
+                ("get_order", r#"{"id":"b"}"#),
+            ]),
             (_, 2) => wants(&[("get_order", r#"{"id":"other"}"#)]),
             _ => Reply::Text("Both are on their way."),
-        })
-        .await;
-    let functions =
-        functions_with(&model, Time::default(), json!({ "tools": [api.tool(get_order())] })).await;
+        }
+    })
+    .await;
+    let functions = functions_with(
+        &model,
+        Time::default(),
+        json!({ "tools": [api.tool(get_order())] }),
+    )
+    .await;
     let functions = Arc::new(functions);
     let task = accepted(functions.trigger(None).await).await;
     let (dying, held) = (Arc::clone(&functions), task.clone());
@@ -72,33 +93,60 @@ async fn after_a_runner_that_dies_during_tool_calls_the_next_one_makes_the_same_
     functions.time.forward(Duration::from_secs(120));
     assert!(functions.deliver(&[&task], false).await.is_empty());
     let status: Value = functions.status(&task).await.json().await.unwrap();
-    assert_eq!((&status["status"], &status["attempt"]), (&json!("SUCCESS"), &json!(2)), "{status}");
-    assert_eq!(model.asked().len(), 2, "the first turn is not requested twice");
+    assert_eq!(
+        (&status["status"], &status["attempt"]),
+        (&json!("SUCCESS"), &json!(2)),
+        "{status}"
+    );
+    assert_eq!(
+        model.asked().len(),
+        2,
+        "the first turn is not requested twice"
+    );
 
-    let mut calls: Vec<(String, String)> =
-        api.calls().iter().map(|call| (call.key().to_owned(), call.path.clone())).collect();
+    let mut calls: Vec<(String, String)> = api
+        .calls()
+        .iter()
+        .map(|call| (call.key().to_owned(), call.path.clone()))
+        .collect();
     calls.sort();
     let expected = [("1:1", "a"), ("1:1", "a"), ("1:2", "b"), ("1:2", "b")];
-    assert_eq!(calls, expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}"))));
+    assert_eq!(
+        calls,
+        expected.map(|(key, id)| (format!("{task}:{key}"), format!("/the-orders/{id}")))
+    );
 }
 
 #[tokio::test]
 async fn a_turn_with_tools_costs_one_more_write_and_older_versions_do_not_run_the_agent() {
     let api = FakeApi::saying(json!({})).await;
     let model = FakeModel::start(|number, _| match number {
-        0 => wants(&[("get_order", r#"{"id":"a"}"#), ("get_order", r#"{"id":"b"}"#)]),
+        0 => wants(&[
+            ("get_order", r#"{"id":"a"}"#),
+            ("get_order", r#"{"id":"b"}"#),
+        ]),
         _ => Reply::Text("Both are on their way."),
     })
     .await;
-    let functions =
-        functions_with(&model, Time::default(), json!({ "tools": [api.tool(get_order())] })).await;
+    let functions = functions_with(
+        &model,
+        Time::default(),
+        json!({ "tools": [api.tool(get_order())] }),
+    )
+    .await;
     let task = accepted(functions.trigger(None).await).await;
     functions.wire.calls();
     assert!(functions.deliver(&[&task], false).await.is_empty());
-    assert_eq!(functions.wire.calls(), ["GetItem", "UpdateItem", "UpdateItem", "UpdateItem"]);
+    assert_eq!(
+        functions.wire.calls(),
+        ["GetItem", "UpdateItem", "UpdateItem", "UpdateItem"]
+    );
 
     let id = format!("agent#{}", functions.agent);
     let get = json!({ "TableName": "agents", "Key": { "id": { "S": id } } });
     let item = functions.wire.call_dynamodb("GetItem", get).await;
-    assert_eq!(item["Item"]["v"]["N"], "2", "0.1.0 reads 1, and would run it without its tools");
+    assert_eq!(
+        item["Item"]["v"]["N"], "2",
+        "0.1.0 reads 1, and would run it without its tools"
+    );
 }

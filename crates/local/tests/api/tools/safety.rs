@@ -17,9 +17,15 @@ const SECRET: &str = "the-shop-key-0123456789";
 
 /// A server whose tools can call no private host except the model's.
 pub(super) async fn strict_world(model: &FakeModel) -> World {
-    let host = model.url.strip_prefix("http://").unwrap().trim_end_matches("/v1").to_owned();
-    let env =
-        Env::from_fn(move |name| (name == "AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS").then(|| host.clone()));
+    let host = model
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .trim_end_matches("/v1")
+        .to_owned();
+    let env = Env::from_fn(move |name| {
+        (name == "AGENT_WEBHOOKS_ALLOWED_PRIVATE_HOSTS").then(|| host.clone())
+    });
     let hosts = PrivateHosts::from_env(&env, PrivateHosts::none()).unwrap();
     World::start_with(move |settings| settings.private_hosts = hosts).await
 }
@@ -50,13 +56,20 @@ async fn a_tool_reaches_no_private_address_however_it_is_written() {
             "type": "http", "name": "api", "base_url": format!("http://{host}:{port}"), "operations": get_order(),
         });
         let ended = run_with(&world, &model, tool).await;
-        assert_eq!(only_result(&ended), ("error", "The address of this tool is not allowed here."), "{host}");
+        assert_eq!(
+            only_result(&ended),
+            ("error", "The address of this tool is not allowed here."),
+            "{host}"
+        );
     }
     assert!(api.calls().is_empty());
     assert!(redaction::logged_text().contains("call of a tool refused"));
     // The same server is reachable if it is allowed.
     let world = World::start().await;
-    assert_eq!(only_result(&run_with(&world, &model, api.tool(get_order())).await).0, "ok");
+    assert_eq!(
+        only_result(&run_with(&world, &model, api.tool(get_order())).await).0,
+        "ok"
+    );
 }
 
 #[tokio::test]
@@ -66,7 +79,9 @@ async fn a_redirect_is_reported_and_not_followed() {
         let target = format!("{}/inner", inner.url());
         let api = FakeApi::start(move |_, _| {
             let mut response = api_response(status, "text/plain", "see there");
-            response.headers_mut().insert("location", target.parse().unwrap());
+            response
+                .headers_mut()
+                .insert("location", target.parse().unwrap());
             response
         })
         .await;
@@ -74,7 +89,10 @@ async fn a_redirect_is_reported_and_not_followed() {
         let world = World::start().await;
         let ended = run_with(&world, &model, api.tool(get_order())).await;
         let (outcome, result) = only_result(&ended);
-        assert!(outcome == "error" && result.contains("a redirect, which is not followed"), "{result}");
+        assert!(
+            outcome == "error" && result.contains("a redirect, which is not followed"),
+            "{result}"
+        );
         assert!(!result.contains("inner"), "{result}");
     }
     assert!(inner.calls().is_empty());
@@ -92,10 +110,14 @@ async fn a_base_url_with_credentials_or_of_another_scheme_is_refused() {
         "//shop",
     ] {
         let tool = json!({ "type": "http", "name": "api", "base_url": base_url, "operations": get_order() });
-        let create =
-            world.manage(reqwest::Method::POST, "/api/agents").json(&json!({ "name": "a", "tools": [tool] }));
+        let create = world
+            .manage(reqwest::Method::POST, "/api/agents")
+            .json(&json!({ "name": "a", "tools": [tool] }));
         let (message, _) = refused(create.send().await.unwrap(), 400).await;
-        assert!(message.contains("`base_url` of the tool `api`"), "{message}");
+        assert!(
+            message.contains("`base_url` of the tool `api`"),
+            "{message}"
+        );
     }
 }
 
@@ -123,17 +145,33 @@ async fn a_secret_reaches_only_the_server_of_its_tool() {
     let agent = world.agent(&model, json!({ "tools": [tool] })).await;
     let ended = world.run(&agent, "{}").await;
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
-    assert_eq!(api.calls()[0].header("authorization"), format!("Bearer {SECRET}"));
-    let results: Vec<String> = shown(&ended).iter().map(|call| string(&call["result"])).collect();
+    assert_eq!(
+        api.calls()[0].header("authorization"),
+        format!("Bearer {SECRET}")
+    );
+    let results: Vec<String> = shown(&ended)
+        .iter()
+        .map(|call| string(&call["result"]))
+        .collect();
     assert_eq!(
         results,
-        [r#"{"seen":"Bearer [secret]"}"#, "The server answered 401 Unauthorized: Bearer [secret]"]
+        [
+            r#"{"seen":"Bearer [secret]"}"#,
+            "The server answered 401 Unauthorized: Bearer [secret]"
+        ]
     );
     let asked: Vec<Value> = model.asked().into_iter().map(|asked| asked.body).collect();
-    let read = world.manage(reqwest::Method::GET, &format!("/api/agents/{}", agent.id)).send().await.unwrap();
-    for text in
-        [ended.to_string(), json!(asked).to_string(), read.text().await.unwrap(), redaction::logged_text()]
-    {
+    let read = world
+        .manage(reqwest::Method::GET, &format!("/api/agents/{}", agent.id))
+        .send()
+        .await
+        .unwrap();
+    for text in [
+        ended.to_string(),
+        json!(asked).to_string(),
+        read.text().await.unwrap(),
+        redaction::logged_text(),
+    ] {
         assert!(!text.contains(SECRET));
     }
 }
@@ -150,7 +188,10 @@ async fn a_replaced_secret_is_read_again_and_no_call_shows_the_old_one() {
     world.store_secret("api", OLD).await;
     let (secrets, renewed) = (world.secrets_file(), Arc::new(Notify::new()));
     let api = FakeApi::start_slow(move |_, call| {
-        let (sent, is_slow) = (call.header("x-api-key").to_owned(), call.path.ends_with("slow"));
+        let (sent, is_slow) = (
+            call.header("x-api-key").to_owned(),
+            call.path.ends_with("slow"),
+        );
         let (secrets, renewed) = (secrets.clone(), Arc::clone(&renewed));
         Box::pin(async move {
             match (is_slow, sent == NEW) {
@@ -165,14 +206,25 @@ async fn a_replaced_secret_is_read_again_and_no_call_shows_the_old_one() {
         })
     })
     .await;
-    let model = caller(&[("get_order", r#"{"id":"slow"}"#), ("get_order", r#"{"id":"quick"}"#)]).await;
+    let model = caller(&[
+        ("get_order", r#"{"id":"slow"}"#),
+        ("get_order", r#"{"id":"quick"}"#),
+    ])
+    .await;
     let mut tool = api.tool(get_order());
     tool["headers"] = json!({ "X-Api-Key": { "secret": "api" } });
     let ended = run_with(&world, &model, tool).await;
     for call in shown(&ended) {
-        assert_eq!((&call["status"], &call["result"]), (&json!("ok"), &json!("You sent [secret].")));
+        assert_eq!(
+            (&call["status"], &call["result"]),
+            (&json!("ok"), &json!("You sent [secret]."))
+        );
     }
-    let mut sent: Vec<String> = api.calls().iter().map(|call| call.header("x-api-key").to_owned()).collect();
+    let mut sent: Vec<String> = api
+        .calls()
+        .iter()
+        .map(|call| call.header("x-api-key").to_owned())
+        .collect();
     sent.sort();
     assert_eq!(sent, [NEW, OLD, OLD]);
 }
@@ -182,9 +234,10 @@ async fn a_secret_that_is_missing_or_not_a_header_value_ends_the_task_before_the
     let model = FakeModel::saying("x").await;
     let world = World::start().await;
     world.store_secret("two-lines", "a\nb").await;
-    for (secret, says) in
-        [("nowhere", "A secret of the agent's tools is missing"), ("two-lines", "in one line")]
-    {
+    for (secret, says) in [
+        ("nowhere", "A secret of the agent's tools is missing"),
+        ("two-lines", "in one line"),
+    ] {
         let tool = json!({
             "type": "http", "name": "api", "base_url": "https://shop.example", "operations": get_order(),
             "headers": { "X-Api-Key": { "secret": secret } },
@@ -199,15 +252,25 @@ async fn a_secret_that_is_missing_or_not_a_header_value_ends_the_task_before_the
 #[tokio::test]
 async fn a_secret_of_an_agent_is_sent_to_no_tool() {
     let world = World::start().await;
-    let model = json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "the-model-key-1" });
+    let model =
+        json!({ "base_url": "http://127.0.0.1:1/v1", "name": "m", "api_key": "the-model-key-1" });
     let agent = world.agent_as(json!({ "model": model })).await;
     let path = format!("/api/agents/{}", agent.id);
-    let read: Value = world.manage(reqwest::Method::GET, &path).send().await.unwrap().json().await.unwrap();
+    let read: Value = world
+        .manage(reqwest::Method::GET, &path)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     let tool = json!({
         "type": "http", "name": "api", "base_url": "https://shop.example", "operations": get_order(),
         "headers": { "X-Api-Key": read["model"]["api_key"] },
     });
-    let patch = world.manage(reqwest::Method::PATCH, &path).json(&json!({ "tools": [tool] }));
+    let patch = world
+        .manage(reqwest::Method::PATCH, &path)
+        .json(&json!({ "tools": [tool] }));
     let (message, _) = refused(patch.send().await.unwrap(), 400).await;
     assert!(message.contains("not start with `agents/`"), "{message}");
 }
@@ -215,14 +278,22 @@ async fn a_secret_of_an_agent_is_sent_to_no_tool() {
 #[tokio::test]
 async fn arguments_and_results_of_tools_are_in_no_log() {
     let word = |kind: &str| {
-        let word = format!("{}-{:016x}", kind.replace(' ', "-"), getrandom::u64().unwrap());
+        let word = format!(
+            "{}-{:016x}",
+            kind.replace(' ', "-"),
+            getrandom::u64().unwrap()
+        );
         redaction::secret(kind, &word);
         word
     };
     let (argument, result) = (word("tool argument"), word("tool result"));
     let text = result.clone();
     let api = FakeApi::start(move |number, _| {
-        api_response(if number == 0 { 200 } else { 500 }, "text/plain", text.clone())
+        api_response(
+            if number == 0 { 200 } else { 500 },
+            "text/plain",
+            text.clone(),
+        )
     })
     .await;
     let arguments = json!({ "id": argument }).to_string();

@@ -16,7 +16,9 @@ use rmcp::transport::streamable_http_client::{
 use store::error_chain;
 
 use super::IDEMPOTENCY_KEY;
-use super::messages::{AwaitedCall, Events, MAX_MESSAGE_BYTES, McpServerError, MessageReader, RequestInfo};
+use super::messages::{
+    AwaitedCall, Events, MAX_MESSAGE_BYTES, McpServerError, MessageReader, RequestInfo,
+};
 use crate::egress::{on_connection_threads, refused_in};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -37,7 +39,10 @@ pub(super) struct KeyedClient {
 impl KeyedClient {
     /// A client for the attempt that this is called in.
     pub(super) fn new(http: Client) -> Self {
-        Self { http, messages: MessageReader::new() }
+        Self {
+            http,
+            messages: MessageReader::new(),
+        }
     }
 
     /// The first permanent error of this client and its clones.
@@ -57,9 +62,9 @@ impl KeyedClient {
     fn record_result<T>(&self, result: Result<T, TransportError>) -> Result<T, TransportError> {
         let error = match &result {
             Err(StreamableHttpError::Client(error)) => log_request_error(error),
-            Err(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => {
-                Some(McpServerError::Unauthorized)
-            }
+            Err(
+                StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_),
+            ) => Some(McpServerError::Unauthorized),
             Err(StreamableHttpError::UnexpectedServerResponse(text))
                 if text.starts_with("HTTP 401") || text.starts_with("HTTP 403") =>
             {
@@ -82,20 +87,34 @@ impl KeyedClient {
     ) -> Result<StreamableHttpPostResponse, TransportError> {
         let request = RequestInfo::from_message(message);
         let mut headers = HeaderMap::from_iter(headers);
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static("text/event-stream, application/json"),
+        );
         if let Some(id) = session_id.and_then(|id| HeaderValue::from_str(id).ok()) {
             headers.insert(SESSION_ID, id);
         }
-        if let Some(key) = request.key.as_deref().and_then(|key| HeaderValue::from_str(key).ok()) {
+        if let Some(key) = request
+            .key
+            .as_deref()
+            .and_then(|key| HeaderValue::from_str(key).ok())
+        {
             headers.insert(HeaderName::from_static(IDEMPOTENCY_KEY), key);
         }
         let http_request = self.http.post(uri).headers(headers).json(message);
         let response = on_connection_threads(self.agent(), http_request.send()).await?;
         match response.status() {
-            StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(StreamableHttpPostResponse::Accepted),
-            StatusCode::NOT_FOUND if session_id.is_some() => Err(StreamableHttpError::SessionExpired),
+            StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
+                Ok(StreamableHttpPostResponse::Accepted)
+            }
+            StatusCode::NOT_FOUND if session_id.is_some() => {
+                Err(StreamableHttpError::SessionExpired)
+            }
             status if status.is_success() => self.read_answer(response, request).await,
-            status => self.read_refusal(status, response, request, session_id).await,
+            status => {
+                self.read_refusal(status, response, request, session_id)
+                    .await
+            }
         }
     }
 
@@ -108,12 +127,16 @@ impl KeyedClient {
             // The answer to a notification is ignored.
             return Ok(StreamableHttpPostResponse::Accepted);
         }
-        let session_id =
-            response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let session_id = response
+            .headers()
+            .get(SESSION_ID)
+            .and_then(|id| id.to_str().ok())
+            .map(str::to_owned);
         match media_type(&response).as_str() {
-            EVENT_STREAM => {
-                Ok(StreamableHttpPostResponse::Sse(self.messages.read_events(response, request), session_id))
-            }
+            EVENT_STREAM => Ok(StreamableHttpPostResponse::Sse(
+                self.messages.read_events(response, request),
+                session_id,
+            )),
             JSON => Ok(StreamableHttpPostResponse::Json(
                 self.messages.read_message(response, &request).await?,
                 session_id,
@@ -135,19 +158,28 @@ impl KeyedClient {
             return Err(unexpected_status(status));
         }
         let is_json = media_type(&response) == JSON && status != StatusCode::TOO_MANY_REQUESTS;
-        let message = if is_json { self.messages.read_message(response, &request).await.ok() } else { None };
+        let message = if is_json {
+            self.messages.read_message(response, &request).await.ok()
+        } else {
+            None
+        };
         let error = message.and_then(|message| match message {
             ServerJsonRpcMessage::Error(error) => Some(error),
             _ => None,
         });
         if request.is_discovery && session_id.is_none() && status.is_client_error() {
-            let error =
-                error.map_or_else(|| ErrorData::invalid_request("rejected", None), |error| error.error);
+            let error = error.map_or_else(
+                || ErrorData::invalid_request("rejected", None),
+                |error| error.error,
+            );
             let message = ServerJsonRpcMessage::error(error, request.id);
             return Ok(StreamableHttpPostResponse::Json(message, None));
         }
         match error {
-            Some(error) => Ok(StreamableHttpPostResponse::Json(ServerJsonRpcMessage::Error(error), None)),
+            Some(error) => Ok(StreamableHttpPostResponse::Json(
+                ServerJsonRpcMessage::Error(error),
+                None,
+            )),
             None if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
                 Err(HttpStatusError::new(status.as_u16(), None).into())
             }
@@ -162,8 +194,16 @@ fn unexpected_status(status: StatusCode) -> TransportError {
 
 /// Type and subtype in lower case.
 fn media_type(response: &Response) -> String {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    let kind = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    kind.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// Logs a failed request without its path and query.
@@ -173,7 +213,11 @@ fn log_request_error(error: &reqwest::Error) -> Option<McpServerError> {
         tracing::error!(%refused, "call of a tool refused");
         return Some(McpServerError::NotAllowed);
     }
-    tracing::warn!(server, error = error.source().map(error_chain), "request to an MCP server failed");
+    tracing::warn!(
+        server,
+        error = error.source().map(error_chain),
+        "request to an MCP server failed"
+    );
     None
 }
 
@@ -189,7 +233,15 @@ impl StreamableHttpClient for KeyedClient {
         headers: McpHeaders,
     ) -> Result<StreamableHttpPostResponse, TransportError> {
         let limits = StreamableHttpResponseLimits::default();
-        self.post_message_with_response_limits(uri, message, session_id, auth_header, headers, limits).await
+        self.post_message_with_response_limits(
+            uri,
+            message,
+            session_id,
+            auth_header,
+            headers,
+            limits,
+        )
+        .await
     }
 
     /// Uses our own limits. The agent's headers contain its credentials.
@@ -223,7 +275,10 @@ impl StreamableHttpClient for KeyedClient {
         headers: McpHeaders,
     ) -> Result<(), TransportError> {
         let http = self.http.clone();
-        let deletion = async move { http.delete_session(uri, session_id, auth_header, headers).await };
+        let deletion = async move {
+            http.delete_session(uri, session_id, auth_header, headers)
+                .await
+        };
         self.record_result(on_connection_threads(self.agent(), deletion).await)
     }
 
@@ -236,8 +291,15 @@ impl StreamableHttpClient for KeyedClient {
         headers: McpHeaders,
     ) -> Result<Events, TransportError> {
         let most = MAX_MESSAGE_BYTES;
-        self.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, auth_header, headers, most)
-            .await
+        self.get_stream_with_max_sse_event_size(
+            uri,
+            session_id,
+            last_event_id,
+            auth_header,
+            headers,
+            most,
+        )
+        .await
     }
 
     /// Only resumes an interrupted answer. Notifications of the server are not requested, which

@@ -82,7 +82,10 @@ enum StreamError {
 impl MessageReader {
     /// A reader for the attempt that this is called in.
     pub(super) fn new() -> Self {
-        Self { memory: RunMemory::current(), state: Arc::default() }
+        Self {
+            memory: RunMemory::current(),
+            state: Arc::default(),
+        }
     }
 
     pub(super) const fn memory(&self) -> &RunMemory {
@@ -99,7 +102,10 @@ impl MessageReader {
 
     pub(super) fn await_call(&self, key: &str) -> AwaitedCall {
         self.state.calls().insert(key.to_owned(), None);
-        AwaitedCall { state: Arc::clone(&self.state), key: key.to_owned() }
+        AwaitedCall {
+            state: Arc::clone(&self.state),
+            key: key.to_owned(),
+        }
     }
 
     /// Reads the message in a body. Replaces it by an error if it is over a limit.
@@ -118,19 +124,27 @@ impl MessageReader {
             body.extend_from_slice(&chunk);
         }
         let bytes = body.len();
-        let (values, body) = self.memory.off_workers(bytes, move || (count_json_values(&body), body)).await?;
+        let (values, body) = self
+            .memory
+            .off_workers(bytes, move || (count_json_values(&body), body))
+            .await?;
         if let Some(error) = self.over_values(request, values) {
             return Ok(error);
         }
         self.memory.before_storing(bytes, values).await;
-        let parsed = self.memory.off_workers(bytes, move || serde_json::from_slice(&body)).await?;
+        let parsed = self
+            .memory
+            .off_workers(bytes, move || serde_json::from_slice(&body))
+            .await?;
         parsed.map_err(|_| StreamableHttpError::UnexpectedServerResponse("not a message".into()))
     }
 
     pub(super) fn read_events(&self, response: Response, request: RequestInfo) -> Events {
         let state = (response, ResponseProgress::new(self, &request));
         let bytes = futures::stream::try_unfold(state, async |(mut response, mut progress)| {
-            let Some(chunk) = response.chunk().await? else { return Ok(None) };
+            let Some(chunk) = response.chunk().await? else {
+                return Ok(None);
+            };
             if progress.bytes + chunk.len() > MAX_STREAM_BYTES {
                 return Err(StreamError::TooLong);
             }
@@ -163,19 +177,26 @@ impl MessageReader {
             }
             event => event?,
         };
-        let Some(data) = event.data else { return Ok(event) };
+        let Some(data) = event.data else {
+            return Ok(event);
+        };
         let bytes = data.len();
         if bytes > MAX_MESSAGE_BYTES {
             return as_event(&self.over_bound(request, MAX_MESSAGE_BYTES, "bytes"));
         }
-        let counted =
-            self.memory.off_workers(bytes, move || (count_json_values(data.as_bytes()), data)).await;
+        let counted = self
+            .memory
+            .off_workers(bytes, move || (count_json_values(data.as_bytes()), data))
+            .await;
         let (values, data) = counted.map_err(|error| SseError::Body(error.into()))?;
         if let Some(error) = self.over_values(request, values) {
             return as_event(&error);
         }
         self.memory.before_storing(bytes, values).await;
-        Ok(Sse { data: Some(data), ..event })
+        Ok(Sse {
+            data: Some(data),
+            ..event
+        })
     }
 
     /// The error that replaces a message with this many JSON values, if they are too many.
@@ -183,7 +204,8 @@ impl MessageReader {
         if request.is_list && !self.memory.may_list(values) {
             return Some(self.over_bound(request, MAX_LISTED_VALUES, "JSON values"));
         }
-        (values > MAX_MESSAGE_VALUES).then(|| self.over_bound(request, MAX_MESSAGE_VALUES, "JSON values"))
+        (values > MAX_MESSAGE_VALUES)
+            .then(|| self.over_bound(request, MAX_MESSAGE_VALUES, "JSON values"))
     }
 
     /// The error that replaces a message with more than `most`.
@@ -216,7 +238,9 @@ impl Drop for AwaitedCall {
 
 impl RequestInfo {
     pub(super) fn from_message(message: &ClientJsonRpcMessage) -> Self {
-        let ClientJsonRpcMessage::Request(request) = message else { return Self::default() };
+        let ClientJsonRpcMessage::Request(request) = message else {
+            return Self::default();
+        };
         let key = match &request.request {
             ClientRequest::CallToolRequest(call) => call
                 .params
@@ -246,7 +270,13 @@ struct ResponseProgress {
 
 impl ResponseProgress {
     fn new(reader: &MessageReader, request: &RequestInfo) -> Self {
-        Self { reader: reader.clone(), key: request.key.clone(), bytes: 0, large: None, is_large: false }
+        Self {
+            reader: reader.clone(),
+            key: request.key.clone(),
+            bytes: 0,
+            large: None,
+            is_large: false,
+        }
     }
 
     /// Must be called before this many more bytes are stored.

@@ -6,6 +6,7 @@
 //! costs no tokens.
 
 mod client;
+mod connect;
 mod messages;
 mod result;
 
@@ -16,34 +17,21 @@ use std::time::Duration;
 use domain::agent::tools::McpTool;
 use domain::{ErrorType, Fault, ToolSpec, cut};
 use futures::future::join_all;
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation, MetaObject,
-    PaginatedRequestParams, ProtocolVersion, Tool,
-};
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService};
-use rmcp::transport::StreamableHttpClientTransport;
-use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{RoleClient, ServiceError};
+use rmcp::ServiceError;
+use rmcp::model::{CallToolRequestParams, CallToolResponse, MetaObject, Tool};
 use serde_json::{Map, Value};
-use url::Url;
 
 use super::ToolContext;
 use super::call::{CallError, ToolOutput, describe_tool, not_scrubbed};
 use super::headers::ToolHeaders;
-use crate::egress::Egress;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;
-use messages::{MAX_MESSAGE_BYTES, McpServerError};
+use connect::{Connected, Service, connect_in_time, error_kind};
 
 /// The name of a call's key in its `_meta`, and of the header with the key.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Time to connect, negotiate the protocol version and list the tools. Longer than the 10 s
-/// that the SDK waits before it assumes an older protocol version.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time to close a session. A session that is not closed expires on the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most pages of a server's tool list that are read.
-const MAX_PAGES: usize = 16;
 /// Most bytes of a tool's description.
 const MAX_DESCRIPTION_BYTES: usize = 4096;
 /// Most bytes of a description or an error message that are searched for secrets.
@@ -55,7 +43,7 @@ pub(super) struct McpServer<'a> {
     tool: &'a McpTool,
     secrets: &'a RunSecrets,
     http: KeyedClient,
-    service: RunningService<RoleClient, ClientConfig>,
+    service: Service,
     offered: HashMap<String, Tool>,
 }
 
@@ -80,15 +68,31 @@ impl<'a> McpServer<'a> {
         {
             opened = connect_in_time(context.egress, tool, &renewed).await;
         }
-        let Connected { http, service, offered } = opened?;
-        let offered = offered.into_iter().map(|tool| (tool.name.to_string(), tool)).collect();
-        let server = Self { tool, secrets: context.run_secrets, http, service, offered };
+        let Connected {
+            http,
+            service,
+            offered,
+        } = opened?;
+        let offered = offered
+            .into_iter()
+            .map(|tool| (tool.name.to_string(), tool))
+            .collect();
+        let server = Self {
+            tool,
+            secrets: context.run_secrets,
+            http,
+            service,
+            offered,
+        };
         server.check_allowed_tools()?;
         Ok(Arc::new(server))
     }
 
     pub(super) fn operations(self: &Arc<Self>) -> impl Iterator<Item = McpOperation<'a>> {
-        self.tool.allow.iter().map(|name| McpOperation { server: Arc::clone(self), name })
+        self.tool.allow.iter().map(|name| McpOperation {
+            server: Arc::clone(self),
+            name,
+        })
     }
 
     /// Checks that the server offers every tool that the agent may use.
@@ -124,12 +128,28 @@ impl McpOperation<'_> {
     /// The description for the model, under this name.
     pub(super) fn spec(&self, name: String) -> ToolSpec {
         let offered = self.server.offered.get(self.name);
-        let description = offered.and_then(|tool| tool.description.as_deref()).unwrap_or_default();
+        let description = offered
+            .and_then(|tool| tool.description.as_deref())
+            .unwrap_or_default();
         let (beginning, end) = text_to_scrub(description);
-        let description = self.server.secrets.scrubber().scrub_part(beginning, end).into_owned();
-        let description = describe_tool(&cut(&description, MAX_DESCRIPTION_BYTES), self.needs_approval());
-        let schema = offered.map(|tool| Map::clone(&tool.input_schema)).unwrap_or_default();
-        ToolSpec { name, description, parameters: Value::Object(schema) }
+        let description = self
+            .server
+            .secrets
+            .scrubber()
+            .scrub_part(beginning, end)
+            .into_owned();
+        let description = describe_tool(
+            &cut(&description, MAX_DESCRIPTION_BYTES),
+            self.needs_approval(),
+        );
+        let schema = offered
+            .map(|tool| Map::clone(&tool.input_schema))
+            .unwrap_or_default();
+        ToolSpec {
+            name,
+            description,
+            parameters: Value::Object(schema),
+        }
     }
 
     /// Makes one call. The model decides whether to try again.
@@ -138,27 +158,44 @@ impl McpOperation<'_> {
         arguments: Map<String, Value>,
         key: &str,
     ) -> Result<ToolOutput, CallError> {
-        let McpServer { tool, service, secrets, http, .. } = &*self.server;
+        let McpServer {
+            tool,
+            service,
+            secrets,
+            http,
+            ..
+        } = &*self.server;
         let mut params = CallToolRequestParams::new(self.name.to_owned()).with_arguments(arguments);
         let mut meta = MetaObject::default();
         meta.insert(IDEMPOTENCY_KEY.to_owned(), key.into());
         params.meta = Some(meta.into());
         let _awaited = http.await_call(key);
         let scrubber = secrets.scrubber();
-        let result = match tokio::time::timeout(tool.timeout(), service.peer().call_tool_once(params)).await {
-            Ok(Ok(CallToolResponse::Complete(result))) => {
-                let (bytes, most) = (result::estimate_bytes(&result), tool.max_response_bytes);
-                let to_text =
-                    move |scrubber: &SecretScrubber, result| result::result_text(&result, most, scrubber);
-                let text = scrubber.scrub_off_workers(bytes, result, to_text).await;
-                text.map_err(|error| not_scrubbed(&error))?
-            }
-            Ok(Ok(_)) => Err("The tool asks for input that a webhook run cannot provide.".to_owned()),
-            Ok(Err(error)) => Err(call_error_text(tool, error, &scrubber)),
-            Err(_) => Err(format!("The server did not answer within {} seconds.", tool.timeout_seconds)),
-        };
+        let result =
+            match tokio::time::timeout(tool.timeout(), service.peer().call_tool_once(params)).await
+            {
+                Ok(Ok(CallToolResponse::Complete(result))) => {
+                    let (bytes, most) = (result::estimate_bytes(&result), tool.max_response_bytes);
+                    let to_text = move |scrubber: &SecretScrubber, result| {
+                        result::result_text(&result, most, scrubber)
+                    };
+                    let text = scrubber.scrub_off_workers(bytes, result, to_text).await;
+                    text.map_err(|error| not_scrubbed(&error))?
+                }
+                Ok(Ok(_)) => {
+                    Err("The tool asks for input that a webhook run cannot provide.".to_owned())
+                }
+                Ok(Err(error)) => Err(call_error_text(tool, error, &scrubber)),
+                Err(_) => Err(format!(
+                    "The server did not answer within {} seconds.",
+                    tool.timeout_seconds
+                )),
+            };
         match result {
-            Ok(content) => Ok(ToolOutput { content, ..ToolOutput::default() }),
+            Ok(content) => Ok(ToolOutput {
+                content,
+                ..ToolOutput::default()
+            }),
             Err(why) => Err(CallError(why)),
         }
     }
@@ -167,80 +204,19 @@ impl McpOperation<'_> {
 /// Closes the sessions of these connections in parallel.
 pub(super) async fn close_all(servers: Vec<Arc<McpServer<'_>>>) {
     let servers = servers.into_iter().filter_map(Arc::into_inner);
-    join_all(servers.map(async |mut server| server.service.close_with_timeout(CLOSE_TIMEOUT).await)).await;
-}
-
-type Service = RunningService<RoleClient, ClientConfig>;
-
-struct Connected {
-    http: KeyedClient,
-    service: Service,
-    offered: Vec<Tool>,
-}
-
-async fn connect_in_time(egress: &Egress, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
-    tokio::time::timeout(OPEN_TIMEOUT, connect(egress, tool, headers))
-        .await
-        .unwrap_or_else(|_| Err(unavailable_fault(tool, "it did not answer in time")))
-}
-
-async fn connect(egress: &Egress, tool: &McpTool, headers: &ToolHeaders) -> Result<Connected, Fault> {
-    let url = Url::parse(&tool.url).map_err(|_| unavailable_fault(tool, "its address is not a URL"))?;
-    let client = egress.client_for(&url).map_err(|refused| {
-        tracing::error!(%refused, "call of a tool refused");
-        permanent_fault(tool, McpServerError::NotAllowed)
-    })?;
-    let sent = headers.map.iter().map(|(name, value)| (name.clone(), value.clone()));
-    let mut config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
-        .custom_headers(sent.collect())
-        .max_sse_event_size(MAX_MESSAGE_BYTES)
-        .max_json_response_size(MAX_MESSAGE_BYTES);
-    // One more than the calls of a turn.
-    config.max_concurrent_requests = 33;
-    let http = KeyedClient::new(client);
-    let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
-    let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));
-    let session = ClientConfig::new(ClientCapabilities::default(), us);
-    let lifecycle =
-        ClientLifecycleMode::Auto { preferred_versions: vec![ProtocolVersion::LATEST], legacy_version: None };
-    let service = session.serve_with_lifecycle(transport, lifecycle).await;
-    let unavailable = |why| match http.permanent_error() {
-        Some(error) => permanent_fault(tool, error),
-        None => unavailable_fault(tool, why),
-    };
-    let service =
-        service.map_err(|_| unavailable("it could not be reached, or does not support the protocol"))?;
-    match allowed_tools(&service, tool).await {
-        Ok(offered) => Ok(Connected { http, service, offered }),
-        Err(error) => {
-            let kind = error_kind(&error);
-            tracing::warn!(server = tool.name, kind, "tools of an MCP server could not be listed");
-            Err(unavailable("its tools cannot be listed"))
-        }
-    }
-}
-
-/// The tools of the server that the agent may use. Others are not stored. Pages are read only
-/// until all allowed tools are found, because a server may return an endless list.
-async fn allowed_tools(service: &Service, tool: &McpTool) -> Result<Vec<Tool>, ServiceError> {
-    let (mut allowed, mut cursor) = (Vec::new(), None);
-    for _ in 0..MAX_PAGES {
-        let params = PaginatedRequestParams::default().with_cursor(cursor);
-        let page = service.peer().list_tools(Some(params)).await?;
-        allowed
-            .extend(page.tools.into_iter().filter(|found| tool.allow.iter().any(|name| *name == found.name)));
-        cursor = page.next_cursor;
-        if cursor.is_none() || allowed.len() >= tool.allow.len() {
-            break;
-        }
-    }
-    Ok(allowed)
+    join_all(
+        servers.map(async |mut server| server.service.close_with_timeout(CLOSE_TIMEOUT).await),
+    )
+    .await;
 }
 
 /// The part of a server's text that is searched for secrets before it is cut to its limit.
 fn text_to_scrub(text: &str) -> (&str, TextEnd) {
     match text.len() > MAX_SEARCHED_BYTES {
-        true => (&text[..text.floor_char_boundary(MAX_SEARCHED_BYTES)], TextEnd::Cut),
+        true => (
+            &text[..text.floor_char_boundary(MAX_SEARCHED_BYTES)],
+            TextEnd::Cut,
+        ),
         false => (text, TextEnd::Whole),
     }
 }
@@ -249,44 +225,21 @@ fn schema_bytes(tool: &Tool) -> usize {
     serde_json::to_vec(&tool.input_schema).map_or(usize::MAX, |json| json.len())
 }
 
-fn permanent_fault(tool: &McpTool, error: McpServerError) -> Fault {
-    let server = &tool.name;
-    let message = match error {
-        McpServerError::NotAllowed => format!("The address of the MCP server `{server}` is not allowed here"),
-        McpServerError::Unauthorized => {
-            format!("The MCP server `{server}` refused the agent: check its `headers`")
-        }
-        McpServerError::TooLarge => format!(
-            "The MCP server `{server}` returned more than 4 MiB or 50000 JSON values, \
-             or the tool lists of the agent's MCP servers have more than 30000 JSON values"
-        ),
-    };
-    Fault::permanent(ErrorType::InvalidAgent, message)
-}
-
-/// Only the kind of an SDK error is logged, because the error quotes the server's response.
-fn unavailable_fault(tool: &McpTool, why: &str) -> Fault {
-    Fault::transient(ErrorType::ToolError, format!("The MCP server `{}` is not available: {why}", tool.name))
-}
-
 /// The error text for the model. A message of the server is cut.
 fn call_error_text(tool: &McpTool, error: ServiceError, scrubber: &SecretScrubber) -> String {
     if let ServiceError::McpError(error) = error {
         let (beginning, end) = text_to_scrub(&error.message);
         let message = scrubber.scrub_part(beginning, end);
-        return format!("The server returned error {}: {}", error.code.0, cut(&message, 2048));
+        return format!(
+            "The server returned error {}: {}",
+            error.code.0,
+            cut(&message, 2048)
+        );
     }
-    tracing::warn!(server = tool.name, kind = error_kind(&error), "call of an MCP tool failed");
+    tracing::warn!(
+        server = tool.name,
+        kind = error_kind(&error),
+        "call of an MCP tool failed"
+    );
     "The connection to the server broke.".to_owned()
-}
-
-const fn error_kind(error: &ServiceError) -> &'static str {
-    match error {
-        ServiceError::McpError(_) => "error returned",
-        ServiceError::TransportSend(_) => "not sent",
-        ServiceError::TransportClosed => "closed",
-        ServiceError::Timeout { .. } => "timeout",
-        ServiceError::UnexpectedResponse => "unexpected response",
-        _ => "other",
-    }
 }

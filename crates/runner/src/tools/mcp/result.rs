@@ -13,19 +13,30 @@ pub(super) fn result_text(
     most: usize,
     scrubber: &SecretScrubber,
 ) -> Result<String, String> {
-    let blocks: Vec<String> = result.content.iter().map(|block| block_text(block, scrubber)).collect();
+    let blocks: Vec<String> = result
+        .content
+        .iter()
+        .map(|block| block_text(block, scrubber))
+        .collect();
     let text = match (&result.structured_content, blocks.is_empty()) {
         (Some(json), true) => json.to_string(),
         (None, true) => "The tool returned nothing.".to_owned(),
         (_, false) => blocks.join("\n"),
     };
     let text = cut_at(scrubber.scrub(&text).into_owned(), most);
-    if result.is_error == Some(true) { Err(text) } else { Ok(text) }
+    if result.is_error == Some(true) {
+        Err(text)
+    } else {
+        Ok(text)
+    }
 }
 
 /// The approximate length as text. The maximum if the result has more than plain texts.
 pub(super) fn estimate_bytes(result: &CallToolResult) -> usize {
-    let texts = result.content.iter().map(|block| block.as_text().map(|text| text.text.len()));
+    let texts = result
+        .content
+        .iter()
+        .map(|block| block.as_text().map(|text| text.text.len()));
     match (&result.structured_content, texts.sum::<Option<usize>>()) {
         (None, Some(bytes)) => bytes,
         _ => MAX_MESSAGE_BYTES,
@@ -40,12 +51,19 @@ fn block_text(block: &ContentBlock, scrubber: &SecretScrubber) -> String {
         ContentBlock::Image(image) => format!("[an image, {}]", cut(&image.mime_type, 100)),
         ContentBlock::Audio(audio) => format!("[audio, {}]", cut(&audio.mime_type, 100)),
         ContentBlock::ResourceLink(link) => {
-            format!("[a link to {}: {}]", cut(&link.name, 200), cut(&link.uri, 1000))
+            format!(
+                "[a link to {}: {}]",
+                cut(&link.name, 200),
+                cut(&link.uri, 1000)
+            )
         }
         ContentBlock::Resource(resource) => match &resource.resource {
             ResourceContents::TextResourceContents { text, .. } => text.clone(),
             ResourceContents::BlobResourceContents { mime_type, .. } => {
-                format!("[a file, {}]", cut(mime_type.as_deref().unwrap_or("of unknown type"), 100))
+                format!(
+                    "[a file, {}]",
+                    cut(mime_type.as_deref().unwrap_or("of unknown type"), 100)
+                )
             }
             _ => "[a resource]".to_owned(),
         },
@@ -73,8 +91,12 @@ mod tests {
             { "type": "resource", "resource": { "uri": "file:///a", "text": "inner" } },
             { "type": "resource", "resource": { "uri": "file:///b", "blob": "AAAA", "mimeType": "image/gif" } },
         ]);
-        let text =
-            result_text(&result(json!({ "content": content })), 1000, &SecretScrubber::default()).unwrap();
+        let text = result_text(
+            &result(json!({ "content": content })),
+            1000,
+            &SecretScrubber::default(),
+        )
+        .unwrap();
         assert_eq!(
             text,
             "It is noon.\n[an image, image/png]\n[audio, audio/wav]\n[a link to x: https://a.example/x]\ninner\n[a file, image/gif]"
@@ -89,9 +111,16 @@ mod tests {
             Err("a… [cut at 2 bytes]".into())
         );
         let structured = json!({ "content": [], "structuredContent": { "a": 1 } });
-        assert_eq!(result_text(&result(structured), 100, &SecretScrubber::default()), Ok("{\"a\":1}".into()));
         assert_eq!(
-            result_text(&result(json!({ "content": [] })), 100, &SecretScrubber::default()),
+            result_text(&result(structured), 100, &SecretScrubber::default()),
+            Ok("{\"a\":1}".into())
+        );
+        assert_eq!(
+            result_text(
+                &result(json!({ "content": [] })),
+                100,
+                &SecretScrubber::default()
+            ),
             Ok("The tool returned nothing.".into())
         );
     }

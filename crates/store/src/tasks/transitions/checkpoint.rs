@@ -28,9 +28,15 @@ impl Tasks {
 
     /// Returns the stored progress of a task that no worker holds.
     pub async fn abandoned_run(&self, id: TaskId) -> Result<Option<Run>, StoreError> {
-        let Some(found) = self.read_item(id.key()).await? else { return Ok(None) };
+        let Some(found) = self.read_item(id.key()).await? else {
+            return Ok(None);
+        };
         let is_same_task = task_id(ItemReader(&found).require_version(RECORD_VERSION)?)? == id;
-        if is_same_task { self.run_in(&found).await } else { Ok(None) }
+        if is_same_task {
+            self.run_in(&found).await
+        } else {
+            Ok(None)
+        }
     }
 
     async fn run_in(&self, found: &Item) -> Result<Option<Run>, StoreError> {
@@ -38,10 +44,16 @@ impl Tasks {
             return Ok(None);
         }
         let json = blob::load_content(&self.db, &self.table, found, RUN).await?;
-        serde_json::from_slice(&json).map(Some).map_err(|_| ItemReader(found).damaged(RUN))
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|_| ItemReader(found).damaged(RUN))
     }
 
-    pub(super) async fn store_run(&self, claimed: &Claimed, run: &Run) -> Result<AttributeValue, StoreError> {
+    pub(super) async fn store_run(
+        &self,
+        claimed: &Claimed,
+        run: &Run,
+    ) -> Result<AttributeValue, StoreError> {
         let content = serde_json::to_vec(run).attempt("serialize the run")?;
         blob::store_content(&self.db, &self.table, &content, claimed.task.expires_at).await
     }

@@ -33,9 +33,11 @@ impl Tasks {
         let started_at = now.max(id.created_at());
         let (update, add_event) = (self.update(id), add_event());
         let (mark, claimable, update) = match isolation {
-            Isolation::Shared => {
-                (String::new(), format!("#status = :pending AND attribute_not_exists({WORKER_LOST})"), update)
-            }
+            Isolation::Shared => (
+                String::new(),
+                format!("#status = :pending AND attribute_not_exists({WORKER_LOST})"),
+                update,
+            ),
             Isolation::Alone => (
                 format!(", {WORKER_LOST} = :true"),
                 "#status IN (:pending, :started)".to_owned(),
@@ -76,7 +78,11 @@ impl Tasks {
 
     async fn claimed(&self, item: Item, claimed_at: Moment) -> Result<Claim, StoreError> {
         let task = self.task(&item).await?;
-        Ok(Claim::Granted(Box::new(Claimed { task, claimed_at, item })))
+        Ok(Claim::Granted(Box::new(Claimed {
+            task,
+            claimed_at,
+            item,
+        })))
     }
 
     /// Returns a refusal, unless the record has this claim already: then the response was lost
@@ -89,12 +95,21 @@ impl Tasks {
         now: Moment,
         max_attempts: u32,
     ) -> Result<Claim, StoreError> {
-        let Some(found) = found else { return Ok(Claim::Refused(ClaimRefusal::Gone)) };
-        let ours = found.get(HOLDER).is_some_and(|value| value == &item::text(holder));
+        let Some(found) = found else {
+            return Ok(Claim::Refused(ClaimRefusal::Gone));
+        };
+        let ours = found
+            .get(HOLDER)
+            .is_some_and(|value| value == &item::text(holder));
         let task = self.task(found).await?;
         if ours && task.status == Status::Started {
             return self.claimed(found.clone(), now).await;
         }
-        Ok(Claim::Refused(Task::claim_refusal(Some(&task), id, now, max_attempts)))
+        Ok(Claim::Refused(Task::claim_refusal(
+            Some(&task),
+            id,
+            now,
+            max_attempts,
+        )))
     }
 }

@@ -25,10 +25,20 @@ impl Tasks {
         now: Moment,
         retention: Duration,
     ) -> Result<Finish, StoreError> {
-        let update = self.end(self.update_held(claimed), claimed.task.id, ended, now, retention).await?;
+        let update = self
+            .end(
+                self.update_held(claimed),
+                claimed.task.id,
+                ended,
+                now,
+                retention,
+            )
+            .await?;
         match update.send().await {
             Err(error)
-                if refused_item(&error).flatten().is_some_and(|found| is_this_end(found, claimed, now)) =>
+                if refused_item(&error)
+                    .flatten()
+                    .is_some_and(|found| is_this_end(found, claimed, now)) =>
             {
                 Ok(Finish::Recorded)
             }
@@ -44,7 +54,9 @@ impl Tasks {
         now: Moment,
         retention: Duration,
     ) -> Result<EndAbandoned, StoreError> {
-        let update = self.end(self.update_abandoned(id, now), id, ended, now, retention).await?;
+        let update = self
+            .end(self.update_abandoned(id, now), id, ended, now, retention)
+            .await?;
         match update.return_values(ReturnValue::AllNew).send().await {
             Ok(updated) => {
                 let item = updated.attributes.unwrap_or_default();
@@ -78,8 +90,8 @@ impl Tasks {
         let content = serde_json::to_vec(ended).attempt("serialize the outcome")?;
         let mut outcome = blob::store_content(&self.db, &self.table, &content, expires_at).await?;
         if let AttributeValue::M(spilled) = &mut outcome {
-            let brief =
-                serde_json::to_vec(&ended.in_brief()).attempt("serialize the summary of the outcome")?;
+            let brief = serde_json::to_vec(&ended.in_brief())
+                .attempt("serialize the summary of the outcome")?;
             spilled.insert(OUTCOME_BRIEF.to_owned(), item::bytes(blob::pack(&brief)));
         }
         let mut set = format!(

@@ -28,15 +28,27 @@ pub struct Release<'a> {
 impl Tasks {
     /// Makes a claimed task PENDING again and records the run time of its attempts. It cannot
     /// be claimed before `not_before`. Stores the progress of the run, if there is any.
-    pub async fn release(&self, claimed: &Claimed, release: Release<'_>) -> Result<Finish, StoreError> {
-        let Release { at, why, spent, not_before, run } = release;
+    pub async fn release(
+        &self,
+        claimed: &Claimed,
+        release: Release<'_>,
+    ) -> Result<Finish, StoreError> {
+        let Release {
+            at,
+            why,
+            spent,
+            not_before,
+            run,
+        } = release;
         let spent_ms = u64::try_from(spent.as_millis()).unwrap_or(u64::MAX);
         let (mut update, add_event) = (self.update_held(claimed), add_event());
-        let mut set =
-            format!("SET #status = :pending, {SPENT_MS} = :spent, {LEASE_UNTIL} = :not_before, {add_event}");
+        let mut set = format!(
+            "SET #status = :pending, {SPENT_MS} = :spent, {LEASE_UNTIL} = :not_before, {add_event}"
+        );
         if let Some(run) = run {
             set.push_str(&format!(", {RUN} = :run"));
-            update = update.expression_attribute_values(":run", self.store_run(claimed, run).await?);
+            update =
+                update.expression_attribute_values(":run", self.store_run(claimed, run).await?);
         }
         let update = update
             .update_expression(format!("{set} REMOVE {HOLDER}"))
@@ -50,7 +62,11 @@ impl Tasks {
     /// Makes a task PENDING again after a clean stop interrupted its run. The attempt is not
     /// counted. Call it only from the only process that runs tasks, after it has stopped all
     /// its runs: the fencing token is reused.
-    pub async fn give_back(&self, task: &UnfinishedTask, now: Moment) -> Result<Finish, StoreError> {
+    pub async fn give_back(
+        &self,
+        task: &UnfinishedTask,
+        now: Moment,
+    ) -> Result<Finish, StoreError> {
         let set = format!("#status = :pending, {ATTEMPT} = {ATTEMPT} - :one");
         let remove = format!("{LEASE_UNTIL}, {HOLDER}");
         let update = self.update_started(task.id);
@@ -71,8 +87,10 @@ impl Tasks {
     /// Makes a task PENDING again whose worker has died. The attempt is counted, and the next
     /// one runs alone.
     pub async fn break_lease(&self, id: TaskId, now: Moment) -> Result<Finish, StoreError> {
-        let lost =
-            Failure::transient(ErrorType::WorkerLost, "The server stopped unexpectedly during the run");
+        let lost = Failure::transient(
+            ErrorType::WorkerLost,
+            "The server stopped unexpectedly during the run",
+        );
         let add_event = add_event();
         let update = with_event(self.update_started(id), release_event(now, Some(&lost), None))
             .update_expression(format!(

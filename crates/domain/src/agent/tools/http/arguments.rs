@@ -18,7 +18,9 @@ pub enum ArgumentError {
         "`{0}` is a part of the path: it must be a non-empty string or a number, without `\\` and without `.` or `..` as a path segment in any encoding."
     )]
     Path(String),
-    #[error("`{0}` is sent as a header: it must be a string of printable ASCII characters, or a number.")]
+    #[error(
+        "`{0}` is sent as a header: it must be a string of printable ASCII characters, or a number."
+    )]
     Header(String),
     #[error("The URL of `{0}` is not valid with these arguments.")]
     Url(String),
@@ -31,7 +33,9 @@ impl Operation {
         let mut schema = self.parameters.clone();
         if let Some(fields) = schema.as_object_mut() {
             fields.entry("type").or_insert_with(|| json!("object"));
-            fields.entry("additionalProperties").or_insert(Value::Bool(false));
+            fields
+                .entry("additionalProperties")
+                .or_insert(Value::Bool(false));
         }
         schema
     }

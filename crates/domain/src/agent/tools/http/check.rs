@@ -39,7 +39,10 @@ fn is_base_url(text: &str) -> bool {
 
 pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
     check_parameters(operation)?;
-    let (path, query) = operation.path.split_once('?').unwrap_or((&operation.path, ""));
+    let (path, query) = operation
+        .path
+        .split_once('?')
+        .unwrap_or((&operation.path, ""));
     let well_formed = path.starts_with('/')
         && !path.starts_with("//")
         && operation.path.len() <= 2048
@@ -52,13 +55,20 @@ pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
     }
     if let Some(parameter) = credential_in_query(query) {
         let operation = operation.name.clone();
-        return Err(HttpToolError::QueryCredential { operation, parameter }.into());
+        return Err(HttpToolError::QueryCredential {
+            operation,
+            parameter,
+        }
+        .into());
     }
     check_places(operation)
 }
 
 fn check_parameters(operation: &Operation) -> Result<(), HttpToolError> {
-    let wrong = |why: String| HttpToolError::Parameters { operation: operation.name.clone(), why };
+    let wrong = |why: String| HttpToolError::Parameters {
+        operation: operation.name.clone(),
+        why,
+    };
     let Some(schema) = operation.parameters.as_object() else {
         return Err(wrong("it is not an object".into()));
     };
@@ -74,31 +84,55 @@ fn check_parameters(operation: &Operation) -> Result<(), HttpToolError> {
 /// Requires that every argument has exactly one place, and that arguments in the path are
 /// required.
 fn check_places(operation: &Operation) -> Result<(), ToolError> {
-    let names = operation.parameters.get("properties").and_then(Value::as_object);
+    let parameters = &operation.parameters;
+    let names = parameters.get("properties").and_then(Value::as_object);
     let is_parameter = |name: &str| names.is_some_and(|names| names.contains_key(name));
-    let required = operation.parameters.get("required").and_then(Value::as_array);
-    let is_required =
-        |name: &str| required.into_iter().flatten().any(|required| required.as_str() == Some(name));
-    let (path, name) = (operation.path_arguments(), || operation.name.clone());
-    if let Some(argument) = path.iter().find(|argument| !is_parameter(argument) || !is_required(argument)) {
-        return Err(
-            HttpToolError::PathArgument { operation: name(), argument: (*argument).to_owned() }.into()
-        );
+    let required = parameters.get("required").and_then(Value::as_array);
+    let is_required = |name: &str| {
+        required.is_some_and(|required| required.iter().any(|argument| argument == name))
+    };
+    let name = || operation.name.clone();
+
+    let mut placed = HashSet::new();
+    for argument in operation.path_arguments() {
+        if !is_parameter(argument) || !is_required(argument) {
+            let argument = argument.to_owned();
+            return Err(HttpToolError::PathArgument {
+                operation: name(),
+                argument,
+            }
+            .into());
+        }
+        placed.insert(argument);
     }
-    let mut placed: HashSet<&str> = path.into_iter().collect();
-    for argument in operation.query.iter().chain(&operation.headers).chain(&operation.body) {
+    let elsewhere = operation.query.iter().chain(&operation.headers);
+    for argument in elsewhere.chain(&operation.body) {
         if !is_parameter(argument) || !placed.insert(argument) {
-            return Err(HttpToolError::Place { operation: name(), argument: argument.clone() }.into());
+            let argument = argument.clone();
+            return Err(HttpToolError::Place {
+                operation: name(),
+                argument,
+            }
+            .into());
         }
     }
-    if let Some(argument) = operation.wire_names.keys().find(|argument| !is_parameter(argument)) {
-        return Err(HttpToolError::Place { operation: name(), argument: argument.clone() }.into());
+    if let Some(argument) = operation.wire_names.keys().find(|name| !is_parameter(name)) {
+        let argument = argument.clone();
+        return Err(HttpToolError::Place {
+            operation: name(),
+            argument,
+        }
+        .into());
     }
     for argument in &operation.headers {
         let header = operation.wire_names.get(argument).unwrap_or(argument);
         // The model writes this value, so it cannot be a credential.
         if !is_header_name(header) || is_credential_name(header) {
-            return Err(ToolError::Header { tool: name(), header: crate::cut(header, 64) });
+            let header = crate::cut(header, 64);
+            return Err(ToolError::Header {
+                tool: name(),
+                header,
+            });
         }
     }
     Ok(())
@@ -122,7 +156,9 @@ mod tests {
             "type": "http", "name": "shop", "base_url": "https://shop.example",
             "operations": [operation(json!({}))],
         });
-        tool.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        tool.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
         json!([tool])
     }
 
@@ -131,8 +167,26 @@ mod tests {
             "name": "get_order", "path": "/orders/{id}",
             "parameters": { "properties": { "id": { "type": "string" }, "x": {} }, "required": ["id"] },
         });
-        operation.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         operation
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        operation
+    }
+
+    /// Asserts that a tool with these fields replaced is refused.
+    fn assert_tool_refused(fields: Value, says: &str) {
+        let message = check(tool(fields.clone())).unwrap_err();
+        assert!(message.contains(says), "{fields}: {message}");
+    }
+
+    /// Asserts that an operation with these fields replaced is refused.
+    fn assert_operation_refused(fields: Value, says: &str) {
+        let search = json!({ "type": "search_sources" });
+        let mut tools = tool(json!({ "operations": [operation(fields.clone())] }));
+        tools.as_array_mut().unwrap().insert(0, search);
+        let message = check(tools).unwrap_err();
+        assert!(message.contains(says), "{fields}: {message}");
     }
 
     #[test]
@@ -148,39 +202,90 @@ mod tests {
     fn every_invalid_set_is_refused_with_what_to_change() {
         for (fields, says) in [
             (json!({ "name": "a b" }), "the name `a b` must have"),
-            (json!({ "base_url": "ftp://shop.example" }), "`base_url` of the tool `shop`"),
-            (json!({ "base_url": "https://u:p@shop.example" }), "without credentials"),
-            (json!({ "base_url": "https://shop.example/?key=1" }), "query"),
-            (json!({ "base_url": "https://shop.example/?v=1" }), "query"),
-            (json!({ "base_url": "https://:p@shop.example" }), "without credentials"),
-            (json!({ "timeout_seconds": 0 }), "`timeout_seconds` of the tool `shop` must be from 1 to 300"),
-            (json!({ "max_response_bytes": 2_000_000 }), "from 1 to 1048576"),
+            (
+                json!({ "timeout_seconds": 0 }),
+                "`timeout_seconds` of the tool `shop` must be from 1 to 300",
+            ),
+            (
+                json!({ "max_response_bytes": 2_000_000 }),
+                "from 1 to 1048576",
+            ),
             (json!({ "operations": [] }), "`shop` has no operations"),
             (
                 json!({ "operations": [operation(json!({})), operation(json!({}))] }),
                 "`get_order` is given twice",
             ),
-            (json!({ "headers": { "X\r\n": "a" } }), "The header `X"),
-            (json!({ "headers": { "Host": "a" } }), "The header `Host`"),
-            (json!({ "headers": { "X-A": "a\nb" } }), "The header `X-A`"),
-            (json!({ "headers": { "authorization": "Bearer x" } }), "agent-webhooks secret set NAME"),
-            (json!({ "headers": { "X-Api-Key": "x" } }), "{\"secret\": \"NAME\"}"),
-            (json!({ "headers": { "Cookie": "x" } }), "contains a credential"),
-            (json!({ "headers": { "X_AUTH_TOKEN": "x" } }), "contains a credential"),
-            (json!({ "headers": { "X-Pass": "x" } }), "contains a credential"),
-            (json!({ "headers": { "pwd": "x" } }), "contains a credential"),
-            (json!({ "headers": { "X-A": "Bearer x" } }), "contains a credential"),
-            (json!({ "headers": { "X-A": { "value": "x" } } }), "text or {\"secret\":\"NAME\"}"),
-            (json!({ "headers": { "X-A": 1 } }), "text or {\"secret\":\"NAME\"}"),
-            (
-                json!({ "headers": { "X-A": { "secret": "agents/1/model-api-key-0" } } }),
-                "not start with `agents/`",
-            ),
-            (json!({ "headers": { "X-A": { "secret": "a b" } } }), "The secret `a b`"),
             (json!({ "verb": 1 }), "unknown field `verb`"),
         ] {
-            let message = check(tool(fields.clone())).unwrap_err();
-            assert!(message.contains(says), "{fields}: {message}");
+            assert_tool_refused(fields, says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_base_url_is_refused_with_what_to_change() {
+        for (url, says) in [
+            ("ftp://shop.example", "`base_url` of the tool `shop`"),
+            ("https://u:p@shop.example", "without credentials"),
+            ("https://:p@shop.example", "without credentials"),
+            ("https://shop.example/?key=1", "query"),
+            ("https://shop.example/?v=1", "query"),
+        ] {
+            assert_tool_refused(json!({ "base_url": url }), says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_header_is_refused_with_what_to_change() {
+        let credential = "contains a credential";
+        let shape = "text or {\"secret\":\"NAME\"}";
+        for (header, value, says) in [
+            ("X\r\n", json!("a"), "The header `X"),
+            ("Host", json!("a"), "The header `Host`"),
+            ("X-A", json!("a\nb"), "The header `X-A`"),
+            (
+                "authorization",
+                json!("Bearer x"),
+                "agent-webhooks secret set NAME",
+            ),
+            ("X-Api-Key", json!("x"), "{\"secret\": \"NAME\"}"),
+            ("Cookie", json!("x"), credential),
+            ("X_AUTH_TOKEN", json!("x"), credential),
+            ("X-Pass", json!("x"), credential),
+            ("pwd", json!("x"), credential),
+            ("X-A", json!("Bearer x"), credential),
+            ("X-A", json!({ "value": "x" }), shape),
+            ("X-A", json!(1), shape),
+            (
+                "X-A",
+                json!({ "secret": "agents/1/model-api-key-0" }),
+                "not start with `agents/`",
+            ),
+            ("X-A", json!({ "secret": "a b" }), "The secret `a b`"),
+        ] {
+            assert_tool_refused(json!({ "headers": { header: value } }), says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_path_is_refused_with_what_to_change() {
+        for (path, says) in [
+            ("orders", "must start with `/`"),
+            ("//evil.example/{id}", "must start with `/`"),
+            ("/a/../{id}", "no `.` or `..`"),
+            ("/a/%2e%2E/{id}", "no `.` or `..`"),
+            ("/a/..;x/{id}", "no `.` or `..`"),
+            ("/a/..%2f{id}", "no `.` or `..`"),
+            ("/{id}?code=1", "contains a credential in its query"),
+            (
+                "/{id}?v=1&pwd=1",
+                "contains a credential in its query, `pwd`",
+            ),
+            ("/{id", "`path` of the operation"),
+            ("/a?x={id}", "before any `?`"),
+            ("/{other}", "`{other}` in `path`"),
+            ("/{x}", "and `required`"),
+        ] {
+            assert_operation_refused(json!({ "path": path }), says);
         }
     }
 
@@ -189,18 +294,6 @@ mod tests {
         for (fields, says) in [
             (json!({ "name": "" }), "the name `` must have"),
             (json!({ "name": "search_sources" }), "given twice"),
-            (json!({ "path": "orders" }), "must start with `/`"),
-            (json!({ "path": "//evil.example/{id}" }), "must start with `/`"),
-            (json!({ "path": "/a/../{id}" }), "no `.` or `..`"),
-            (json!({ "path": "/a/%2e%2E/{id}" }), "no `.` or `..`"),
-            (json!({ "path": "/a/..;x/{id}" }), "no `.` or `..`"),
-            (json!({ "path": "/a/..%2f{id}" }), "no `.` or `..`"),
-            (json!({ "path": "/{id}?code=1" }), "contains a credential in its query"),
-            (json!({ "path": "/{id}?v=1&pwd=1" }), "contains a credential in its query, `pwd`"),
-            (json!({ "path": "/{id" }), "`path` of the operation"),
-            (json!({ "path": "/a?x={id}" }), "before any `?`"),
-            (json!({ "path": "/{other}" }), "`{other}` in `path`"),
-            (json!({ "path": "/{x}" }), "and `required`"),
             (json!({ "query": ["y"] }), "`y` of the operation"),
             (json!({ "query": ["id"] }), "has two places"),
             (json!({ "query": ["x"], "body": "x" }), "has two places"),
@@ -208,26 +301,31 @@ mod tests {
                 json!({ "headers": ["x"], "wire_names": { "x": "Authorization" } }),
                 "The header `Authorization`",
             ),
-            (json!({ "headers": ["x"], "wire_names": { "x": "X-Pass" } }), "The header `X-Pass`"),
-            (json!({ "wire_names": { "y": "z" } }), "`y` of the operation"),
+            (
+                json!({ "headers": ["x"], "wire_names": { "x": "X-Pass" } }),
+                "The header `X-Pass`",
+            ),
+            (
+                json!({ "wire_names": { "y": "z" } }),
+                "`y` of the operation",
+            ),
             (json!({ "parameters": [] }), "it is not an object"),
             (json!({ "parameters": { "type": "array" } }), "not `object`"),
-            (json!({ "parameters": { "properties": { "id": { "type": "sting" } } } }), "sting"),
-            (
-                json!({ "parameters": { "properties": { "id": { "$ref": "https://a.example/s" } } } }),
-                "a.example",
-            ),
-            (
-                json!({ "parameters": { "properties": { "id": { "$ref": "file:///etc/passwd" } } } }),
-                "etc/passwd",
-            ),
             (json!({ "method": "TRACE" }), "unknown variant `TRACE`"),
         ] {
-            let search = json!({ "type": "search_sources" });
-            let mut tools = tool(json!({ "operations": [operation(fields.clone())] }));
-            tools.as_array_mut().unwrap().insert(0, search);
-            let message = check(tools).unwrap_err();
-            assert!(message.contains(says), "{fields}: {message}");
+            assert_operation_refused(fields, says);
+        }
+    }
+
+    #[test]
+    fn every_invalid_schema_of_a_parameter_is_refused() {
+        for (schema, says) in [
+            (json!({ "type": "sting" }), "sting"),
+            (json!({ "$ref": "https://a.example/s" }), "a.example"),
+            (json!({ "$ref": "file:///etc/passwd" }), "etc/passwd"),
+        ] {
+            let parameters = json!({ "properties": { "id": schema } });
+            assert_operation_refused(json!({ "parameters": parameters }), says);
         }
     }
 
@@ -238,8 +336,16 @@ mod tests {
             tool(json!({ "operations": (0..number).map(named).collect::<Vec<_>>() }))
         };
         assert_eq!(check(many(128, "/")), Ok(()));
-        assert!(check(many(129, "/")).unwrap_err().contains("more than 128 tools"));
-        assert!(check(many(64, &"/a".repeat(600))).unwrap_err().contains("more than 65536 bytes"));
+        assert!(
+            check(many(129, "/"))
+                .unwrap_err()
+                .contains("more than 128 tools")
+        );
+        assert!(
+            check(many(64, &"/a".repeat(600)))
+                .unwrap_err()
+                .contains("more than 65536 bytes")
+        );
     }
 
     #[test]

@@ -19,7 +19,10 @@ pub enum HttpToolError {
     #[error(
         "`path` of the operation `{operation}` contains a credential in its query, `{parameter}`, which is not stored in clear text; send it as a header with {{\"secret\": \"NAME\"}}"
     )]
-    QueryCredential { operation: String, parameter: String },
+    QueryCredential {
+        operation: String,
+        parameter: String,
+    },
     #[error(
         "`path` of the operation `{0}` must start with `/` and have no `#`, no `\\`, no `.` or `..` as a segment in any encoding, and each `{{argument}}` before any `?`"
     )]

@@ -116,7 +116,10 @@ impl HttpTool {
 
     /// The names of its operations.
     pub(super) fn operation_names(&self) -> Vec<String> {
-        self.operations.iter().map(|operation| operation.name.clone()).collect()
+        self.operations
+            .iter()
+            .map(|operation| operation.name.clone())
+            .collect()
     }
 
     /// Imports the operations of its OpenAPI document.
@@ -129,8 +132,10 @@ impl HttpTool {
             };
         };
         let imported = import_openapi(&document, &self.allow);
-        let imported =
-            imported.map_err(|source| HttpToolError::OpenApi { tool: self.name.clone(), source })?;
+        let imported = imported.map_err(|source| HttpToolError::OpenApi {
+            tool: self.name.clone(),
+            source,
+        })?;
         self.allow.clear();
         self.operations.extend(imported.operations);
         if let (true, Some(base_url)) = (self.base_url.is_empty(), imported.base_url) {

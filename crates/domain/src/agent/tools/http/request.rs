@@ -13,14 +13,24 @@ use super::{ArgumentError, HttpMethod, Operation};
 use crate::schema::{BoundedValidator, bounded_validator, compilation_cost};
 
 /// All but the unreserved characters (RFC 3986 section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Levels of percent-encoding that are decoded. Text with more levels is refused.
 const MAX_DECODINGS: usize = 4;
 /// Overlong UTF-8 forms of `.`, `/` and `\`. They are invalid, but some servers accept them
 /// (<https://www.unicode.org/reports/tr36/#UTF-8_Exploit>).
-const OVERLONG: [&[u8]; 6] =
-    [b"\xc0\xae", b"\xc0\xaf", b"\xc1\x9c", b"\xe0\x80\xae", b"\xe0\x80\xaf", b"\xe0\x81\x9c"];
+const OVERLONG: [&[u8]; 6] = [
+    b"\xc0\xae",
+    b"\xc0\xaf",
+    b"\xc1\x9c",
+    b"\xe0\x80\xae",
+    b"\xe0\x80\xaf",
+    b"\xe0\x81\x9c",
+];
 
 /// The HTTP request of a tool call.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +72,9 @@ impl CheckedOperation {
             tool: self.operation.name.clone(),
             why: describe_mismatch(&error),
         };
-        self.validator.validate(&Value::Object(arguments.clone())).map_err(wrong)?;
+        self.validator
+            .validate(&Value::Object(arguments.clone()))
+            .map_err(wrong)?;
         self.operation.request(base_url, arguments)
     }
 }
@@ -76,19 +88,36 @@ impl Operation {
 
     /// Builds the validator of the arguments.
     pub fn checked(&self) -> Result<CheckedOperation, ArgumentError> {
-        let validator = bounded_validator(&self.schema())
-            .map_err(|error| ArgumentError::Schema { tool: self.name.clone(), why: error.to_string() })?;
-        Ok(CheckedOperation { operation: self.clone(), validator })
+        let validator =
+            bounded_validator(&self.schema()).map_err(|error| ArgumentError::Schema {
+                tool: self.name.clone(),
+                why: error.to_string(),
+            })?;
+        Ok(CheckedOperation {
+            operation: self.clone(),
+            validator,
+        })
     }
 
     /// Builds the request of a call. The arguments were validated before.
-    fn request(&self, base_url: &str, arguments: &Map<String, Value>) -> Result<ToolRequest, ArgumentError> {
-        let url = format!("{}{}", base_url.trim_end_matches('/'), self.path_of(arguments)?);
+    fn request(
+        &self,
+        base_url: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<ToolRequest, ArgumentError> {
+        let url = format!(
+            "{}{}",
+            base_url.trim_end_matches('/'),
+            self.path_of(arguments)?
+        );
         let mut url = Url::parse(&url).map_err(|_| ArgumentError::Url(self.name.clone()))?;
         let (mut headers, mut body) = (Vec::new(), None);
         let mut fields = self.sends_fields().then(Map::new);
         let in_path = self.path_arguments();
-        for (name, value) in arguments.iter().filter(|(name, _)| !in_path.contains(&name.as_str())) {
+        for (name, value) in arguments
+            .iter()
+            .filter(|(name, _)| !in_path.contains(&name.as_str()))
+        {
             let wire_name = self.wire_names.get(name).unwrap_or(name);
             if self.headers.contains(name) {
                 headers.push((wire_name.clone(), header_text(name, value)?));
@@ -100,7 +129,12 @@ impl Operation {
                 append_pairs(&mut url, wire_name, value);
             }
         }
-        Ok(ToolRequest { method: self.method, url, headers, body: body.or(fields.map(Value::Object)) })
+        Ok(ToolRequest {
+            method: self.method,
+            url,
+            headers,
+            body: body.or(fields.map(Value::Object)),
+        })
     }
 
     /// The names of the arguments in the path.
@@ -117,7 +151,9 @@ impl Operation {
     fn sends_fields(&self) -> bool {
         let in_path = self.path_arguments();
         let elsewhere = |name: &String| {
-            in_path.contains(&name.as_str()) || self.query.contains(name) || self.headers.contains(name)
+            in_path.contains(&name.as_str())
+                || self.query.contains(name)
+                || self.headers.contains(name)
         };
         let names = self.parameters.get("properties").and_then(Value::as_object);
         self.method.has_body()
@@ -182,7 +218,10 @@ pub(super) fn stays_in_its_segment(text: &str) -> bool {
             return false;
         }
         let bytes: Vec<u8> = percent_decode_str(&text).collect();
-        if OVERLONG.iter().any(|form| bytes.windows(form.len()).any(|window| window == *form)) {
+        if OVERLONG
+            .iter()
+            .any(|form| bytes.windows(form.len()).any(|window| window == *form))
+        {
             return false;
         }
         let decoded = String::from_utf8_lossy(&bytes).into_owned();
@@ -207,11 +246,13 @@ fn append_pairs(url: &mut Url, name: &str, value: &Value) {
         Value::Null => {}
         Value::Array(values) => {
             for value in values {
-                url.query_pairs_mut().append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
+                url.query_pairs_mut()
+                    .append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
             }
         }
         value => {
-            url.query_pairs_mut().append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
+            url.query_pairs_mut()
+                .append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
         }
     }
 }
@@ -234,8 +275,10 @@ mod tests {
     const BASE: &str = "https://shop.example/api/";
 
     fn operation(method: &str, path: &str, names: &[&str]) -> Operation {
-        let properties: Map<String, Value> =
-            names.iter().map(|name| ((*name).to_owned(), json!(true))).collect();
+        let properties: Map<String, Value> = names
+            .iter()
+            .map(|name| ((*name).to_owned(), json!(true)))
+            .collect();
         serde_json::from_value(json!({
             "name": "op", "method": method, "path": path, "parameters": { "properties": properties },
         }))
@@ -243,7 +286,10 @@ mod tests {
     }
 
     fn url(operation: &Operation, arguments: Value) -> Result<String, ArgumentError> {
-        let request = operation.checked().unwrap().request(BASE, arguments.as_object().unwrap());
+        let request = operation
+            .checked()
+            .unwrap()
+            .request(BASE, arguments.as_object().unwrap());
         request.map(|request| request.url.to_string())
     }
 
@@ -302,10 +348,20 @@ mod tests {
             "%25252525252525",
             "%c0%ae%c0%ae/users",
         ] {
-            assert_eq!(url(&order, json!({ "id": id })), Err(ArgumentError::Path("id".into())), "{id}");
+            assert_eq!(
+                url(&order, json!({ "id": id })),
+                Err(ArgumentError::Path("id".into())),
+                "{id}"
+            );
         }
         let dots = operation("GET", "/{a}{b}/x", &["a", "b"]);
-        for (a, b) in [(".", "."), ("%2", "e"), (".", ";"), (".%2", "e"), ("%", "2e")] {
+        for (a, b) in [
+            (".", "."),
+            ("%2", "e"),
+            (".", ";"),
+            (".%2", "e"),
+            ("%", "2e"),
+        ] {
             assert!(url(&dots, json!({ "a": a, "b": b })).is_err(), "{a}{b}");
         }
         let after_a_dot = operation("GET", "/.{a}/x", &["a"]);
@@ -314,7 +370,10 @@ mod tests {
         }
         let before_a_dot = operation("GET", "/{a}./x", &["a"]);
         assert!(url(&before_a_dot, json!({ "a": "%2e" })).is_err());
-        assert_eq!(url(&dots, json!({ "a": ".x", "b": "y" })), Ok("https://shop.example/api/.xy/x".into()));
+        assert_eq!(
+            url(&dots, json!({ "a": ".x", "b": "y" })),
+            Ok("https://shop.example/api/.xy/x".into())
+        );
     }
 
     #[test]
@@ -334,15 +393,32 @@ mod tests {
             json!({ "id": 7, "note": "a&b", "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } });
         let names = ["id", "note", "tags", "at", "deep"];
         let get = operation("GET", "/orders/{id}?v=2", &names);
-        let request = get.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap();
+        let request = get
+            .checked()
+            .unwrap()
+            .request(BASE, arguments.as_object().unwrap())
+            .unwrap();
         let query = "v=2&note=a%26b&tags=x&tags=y+z&deep=%7B%22a%22%3A1%7D";
         assert_eq!(request.url.query(), Some(query));
         assert_eq!(request.body, None);
 
-        let post = Operation { query: vec!["note".into()], ..operation("POST", "/orders/{id}", &names) };
-        let request = post.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap();
-        assert_eq!(request.url.as_str(), "https://shop.example/api/orders/7?note=a%26b");
-        assert_eq!(request.body, Some(json!({ "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } })));
+        let post = Operation {
+            query: vec!["note".into()],
+            ..operation("POST", "/orders/{id}", &names)
+        };
+        let request = post
+            .checked()
+            .unwrap()
+            .request(BASE, arguments.as_object().unwrap())
+            .unwrap();
+        assert_eq!(
+            request.url.as_str(),
+            "https://shop.example/api/orders/7?note=a%26b"
+        );
+        assert_eq!(
+            request.body,
+            Some(json!({ "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } }))
+        );
     }
 
     #[test]
@@ -355,32 +431,56 @@ mod tests {
         }))
         .unwrap();
         let arguments = json!({ "tag": "red", "filter": "x", "order": [1, 2] });
-        let request = operation.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap();
+        let request = operation
+            .checked()
+            .unwrap()
+            .request(BASE, arguments.as_object().unwrap())
+            .unwrap();
         assert_eq!(request.headers, [("X-Tag".to_owned(), "red".to_owned())]);
         assert_eq!(request.url.query(), Some("filter%5Bname%5D=x"));
         assert_eq!(request.body, Some(json!([1, 2])));
         let split = json!({ "tag": "red\r\nAuthorization: x", "order": 1 });
-        let refused = operation.checked().unwrap().request(BASE, split.as_object().unwrap());
+        let refused = operation
+            .checked()
+            .unwrap()
+            .request(BASE, split.as_object().unwrap());
         assert_eq!(refused, Err(ArgumentError::Header("tag".into())));
     }
 
     #[test]
     fn a_post_sends_a_body_only_if_it_has_arguments_for_one() {
         let body = |operation: Operation, arguments: Value| {
-            operation.checked().unwrap().request(BASE, arguments.as_object().unwrap()).unwrap().body
+            operation
+                .checked()
+                .unwrap()
+                .request(BASE, arguments.as_object().unwrap())
+                .unwrap()
+                .body
         };
         assert_eq!(body(operation("POST", "/ping", &[]), json!({})), None);
-        assert_eq!(body(operation("POST", "/{id}", &["id"]), json!({ "id": 1 })), None);
-        assert_eq!(body(operation("POST", "/{id}", &["id", "x"]), json!({ "id": 1 })), Some(json!({})));
+        assert_eq!(
+            body(operation("POST", "/{id}", &["id"]), json!({ "id": 1 })),
+            None
+        );
+        assert_eq!(
+            body(operation("POST", "/{id}", &["id", "x"]), json!({ "id": 1 })),
+            Some(json!({}))
+        );
     }
 
     #[test]
     fn arguments_that_the_schema_does_not_name_are_not_sent() {
         let mut get = operation("GET", "/orders", &["state"]);
-        let refused = url(&get, json!({ "state": "open", "admin": true })).unwrap_err().to_string();
+        let refused = url(&get, json!({ "state": "open", "admin": true }))
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("'admin'"), "{refused}");
         get.parameters["additionalProperties"] = json!(true);
-        assert!(url(&get, json!({ "admin": true })).unwrap().ends_with("?admin=true"));
+        assert!(
+            url(&get, json!({ "admin": true }))
+                .unwrap()
+                .ends_with("?admin=true")
+        );
     }
 
     #[test]
@@ -389,9 +489,10 @@ mod tests {
         get.parameters = json!({
             "properties": { "lines": { "items": { "type": "integer" } } }, "required": ["lines"],
         });
-        for (arguments, says) in
-            [(json!({}), "\"lines\" is a required property"), (json!({ "lines": [1, "x"] }), "at /lines/1")]
-        {
+        for (arguments, says) in [
+            (json!({}), "\"lines\" is a required property"),
+            (json!({ "lines": [1, "x"] }), "at /lines/1"),
+        ] {
             let message = url(&get, arguments).unwrap_err().to_string();
             assert!(message.contains(says), "{message}");
         }

@@ -29,7 +29,9 @@ pub struct ImportedApi {
 /// Why a document cannot be imported. The texts are for the agent's owner.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenApiError {
-    #[error("`openapi` must be an OpenAPI document of version 3.0 or 3.1; convert other versions first")]
+    #[error(
+        "`openapi` must be an OpenAPI document of version 3.0 or 3.1; convert other versions first"
+    )]
     Version,
     #[error(
         "the OpenAPI document has more than 128 operations; select those that the agent needs with `allow`"
@@ -71,25 +73,37 @@ const MAX_OPERATIONS: usize = 128;
 
 /// Imports the operations that `allow` names, or all if it is empty.
 pub fn import_openapi(document: &Value, allow: &[String]) -> Result<ImportedApi, OpenApiError> {
-    let version = document.get("openapi").and_then(Value::as_str).unwrap_or_default();
+    let version = document
+        .get("openapi")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if !version.starts_with("3.0") && !version.starts_with("3.1") {
         return Err(OpenApiError::Version);
     }
-    let mut imported = ImportedApi { base_url: server(document), ..ImportedApi::default() };
+    let mut imported = ImportedApi {
+        base_url: server(document),
+        ..ImportedApi::default()
+    };
     let mut missing: BTreeSet<&str> = allow.iter().map(String::as_str).collect();
     for located in located_operations(document) {
         if imported.operations.len() >= MAX_OPERATIONS {
             return Err(OpenApiError::TooMany);
         }
         let name = operation::operation_name(&located);
-        let id = located.operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
+        let id = located
+            .operation
+            .get("operationId")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let is_wanted = missing.remove(id) | missing.remove(name.as_str());
         if !is_wanted && !allow.is_empty() {
             continue;
         }
         match operation::convert_operation(document, &located, name.clone()) {
             Ok(operation) => {
-                imported.credentials.extend(credentials(document, located.operation));
+                imported
+                    .credentials
+                    .extend(credentials(document, located.operation));
                 imported.operations.push(operation);
             }
             Err(why) if is_wanted => return Err(OpenApiError::Operation { name, why }),
@@ -121,13 +135,22 @@ fn located_operations(document: &Value) -> impl Iterator<Item = LocatedOperation
         ("patch", HttpMethod::Patch),
         ("delete", HttpMethod::Delete),
     ];
-    let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
+    let paths = document
+        .get("paths")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     paths.flat_map(move |(path, item)| {
         let item = resolve(document, item).ok().and_then(Value::as_object);
         METHODS.iter().filter_map(move |(name, method)| {
             let item = item?;
             let operation = item.get(*name)?.as_object()?;
-            Some(LocatedOperation { method: *method, path, item, operation })
+            Some(LocatedOperation {
+                method: *method,
+                path,
+                item,
+                operation,
+            })
         })
     })
 }
@@ -136,7 +159,9 @@ fn located_operations(document: &Value) -> impl Iterator<Item = LocatedOperation
 fn resolve<'d>(document: &'d Value, value: &'d Value) -> Result<&'d Value, OperationError> {
     let mut value = value;
     for _ in 0..MAX_REFERENCES {
-        let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return Ok(value) };
+        let Some(reference) = value.get("$ref").and_then(Value::as_str) else {
+            return Ok(value);
+        };
         value = target(document, reference)?;
     }
     Err(OperationError::Reference("$ref".to_owned()))
@@ -146,7 +171,9 @@ fn resolve<'d>(document: &'d Value, value: &'d Value) -> Result<&'d Value, Opera
 fn target<'d>(document: &'d Value, reference: &str) -> Result<&'d Value, OperationError> {
     let nowhere = || OperationError::Reference(crate::cut(reference, 200));
     let pointer = reference.strip_prefix('#').ok_or_else(nowhere)?;
-    let pointer = percent_encoding::percent_decode_str(pointer).decode_utf8().map_err(|_| nowhere())?;
+    let pointer = percent_encoding::percent_decode_str(pointer)
+        .decode_utf8()
+        .map_err(|_| nowhere())?;
     document.pointer(&pointer).ok_or_else(nowhere)
 }
 
@@ -155,7 +182,12 @@ fn target<'d>(document: &'d Value, reference: &str) -> Result<&'d Value, Operati
 fn server(document: &Value) -> Option<String> {
     let server = document.pointer("/servers/0")?;
     let mut url = server.get("url")?.as_str()?.to_owned();
-    for (name, variable) in server.get("variables").and_then(Value::as_object).into_iter().flatten() {
+    for (name, variable) in server
+        .get("variables")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         if let Some(default) = variable.get("default").and_then(Value::as_str) {
             url = url.replace(&format!("{{{name}}}"), default);
         }
@@ -169,15 +201,26 @@ fn credentials<'d>(
     document: &'d Value,
     operation: &'d Map<String, Value>,
 ) -> impl Iterator<Item = (String, String)> {
-    let wanted = operation.get("security").or_else(|| document.get("security"));
+    let wanted = operation
+        .get("security")
+        .or_else(|| document.get("security"));
     let wanted = wanted.and_then(Value::as_array).into_iter().flatten();
     let names = wanted.filter_map(Value::as_object).flat_map(Map::keys);
     names.filter_map(|name| {
         let scheme = document.pointer("/components/securitySchemes")?.get(name)?;
         let scheme = resolve(document, scheme).ok()?;
-        let text = |field: &str| scheme.get(field).and_then(Value::as_str).unwrap_or_default();
+        let text = |field: &str| {
+            scheme
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let authorization = |prefix: &str| Some(("Authorization".to_owned(), prefix.to_owned()));
-        match (text("type"), text("scheme").to_ascii_lowercase().as_str(), text("in")) {
+        match (
+            text("type"),
+            text("scheme").to_ascii_lowercase().as_str(),
+            text("in"),
+        ) {
             ("http", "basic", _) => authorization("Basic "),
             ("http", "bearer", _) | ("oauth2" | "openIdConnect", ..) => authorization("Bearer "),
             ("apiKey", _, "header") => Some((text("name").to_owned(), String::new())),
@@ -252,15 +295,25 @@ mod tests {
     }
 
     fn imported_operation(document: &Value, name: &str) -> Operation {
-        import_openapi(document, &[name.to_owned()]).unwrap().operations.remove(0)
+        import_openapi(document, &[name.to_owned()])
+            .unwrap()
+            .operations
+            .remove(0)
     }
 
     #[test]
     fn supported_operations_are_imported_and_others_are_skipped() {
         let imported = import_openapi(&shop(), &[]).unwrap();
-        let names: Vec<&str> = imported.operations.iter().map(|operation| operation.name.as_str()).collect();
+        let names: Vec<&str> = imported
+            .operations
+            .iter()
+            .map(|operation| operation.name.as_str())
+            .collect();
         assert_eq!(names, ["orders_get", "replaceOrder", "get_ping"]);
-        assert_eq!(imported.base_url.as_deref(), Some("https://eu.shop.example/v1"));
+        assert_eq!(
+            imported.base_url.as_deref(),
+            Some("https://eu.shop.example/v1")
+        );
         let headers = [("Authorization", "Bearer "), ("X-Api-Key", "")];
         let headers = headers.map(|(name, prefix)| (name.to_owned(), prefix.to_owned()));
         assert_eq!(imported.credentials, headers.into());
@@ -279,15 +332,29 @@ mod tests {
             (&["X-Trace".to_owned()][..], &"filter[state]".to_owned())
         );
         let properties = &get.parameters["properties"];
-        assert_eq!(properties["filter_state_"], json!({ "type": ["string", "null"] }));
         assert_eq!(
-            (&properties["fields"]["type"], &properties["order_id"]["type"]),
+            properties["filter_state_"],
+            json!({ "type": ["string", "null"] })
+        );
+        assert_eq!(
+            (
+                &properties["fields"]["type"],
+                &properties["order_id"]["type"]
+            ),
             (&json!("string"), &json!("integer"))
         );
         assert_eq!(get.parameters["required"], json!(["order_id"]));
-        let arguments = json!({ "order_id": 7, "filter_state_": "open", "fields": "a,b", "X-Trace": "t" });
-        let request = get.checked().unwrap().request("https://h", arguments.as_object().unwrap()).unwrap();
-        assert_eq!(request.url.as_str(), "https://h/orders/7?filter%5Bstate%5D=open&fields=a%2Cb");
+        let arguments =
+            json!({ "order_id": 7, "filter_state_": "open", "fields": "a,b", "X-Trace": "t" });
+        let request = get
+            .checked()
+            .unwrap()
+            .request("https://h", arguments.as_object().unwrap())
+            .unwrap();
+        assert_eq!(
+            request.url.as_str(),
+            "https://h/orders/7?filter%5Bstate%5D=open&fields=a%2Cb"
+        );
         assert_eq!(request.headers, [("X-Trace".to_owned(), "t".to_owned())]);
     }
 
@@ -301,11 +368,24 @@ mod tests {
             "amount": { "type": "number", "exclusiveMinimum": 0 },
             "kind": { "type": ["string", "null"], "enum": ["a", null] },
         } });
-        assert_eq!(put.parameters["properties"]["lines"], json!({ "type": "array", "items": line }));
-        assert_eq!(put.parameters["properties"]["note"], json!({ "type": "string" }));
+        assert_eq!(
+            put.parameters["properties"]["lines"],
+            json!({ "type": "array", "items": line })
+        );
+        assert_eq!(
+            put.parameters["properties"]["note"],
+            json!({ "type": "string" })
+        );
         let arguments = json!({ "order_id": 7, "lines": [{ "parent": { "any": 1 } }] });
-        let request = put.checked().unwrap().request("https://h", arguments.as_object().unwrap()).unwrap();
-        assert_eq!(request.body, Some(json!({ "lines": [{ "parent": { "any": 1 } }] })));
+        let request = put
+            .checked()
+            .unwrap()
+            .request("https://h", arguments.as_object().unwrap())
+            .unwrap();
+        assert_eq!(
+            request.body,
+            Some(json!({ "lines": [{ "parent": { "any": 1 } }] }))
+        );
     }
 
     #[test]
@@ -319,7 +399,10 @@ mod tests {
             let mut shop = shop();
             shop["components"]["schemas"]["Order"] = schema.clone();
             let put = imported_operation(&shop, "replaceOrder");
-            assert_eq!((put.body.as_deref(), &put.parameters["properties"]["body"]), (Some("body"), &schema));
+            assert_eq!(
+                (put.body.as_deref(), &put.parameters["properties"]["body"]),
+                (Some("body"), &schema)
+            );
         }
     }
 
@@ -328,7 +411,8 @@ mod tests {
         let mut broken = shop();
         broken["paths"]["/ping"]["get"]["parameters"] = json!([{ "$ref": "other.yaml#/a" }]);
         let mut circle = shop();
-        circle["components"]["parameters"]["Order"] = json!({ "$ref": "#/components/parameters/Order" });
+        circle["components"]["parameters"]["Order"] =
+            json!({ "$ref": "#/components/parameters/Order" });
         let mut undeclared = shop();
         undeclared["paths"]["/orders/{order id}"]["parameters"] = json!([]);
         for (document, name, says) in [
@@ -340,12 +424,18 @@ mod tests {
             (&shop(), "logged in", "it requires a cookie"),
             (&shop(), "nowhere", "no operation `nowhere`"),
             (&broken, "get_ping", "`other.yaml#/a` does not lead"),
-            (&circle, "replaceOrder", "does not lead to a part of this document"),
+            (
+                &circle,
+                "replaceOrder",
+                "does not lead to a part of this document",
+            ),
             (&undeclared, "orders/get", "must be among its `parameters`"),
             (&json!({ "swagger": "2.0" }), "", "version 3.0 or 3.1"),
             (&json!({ "openapi": "3.1.0" }), "a", "no operation `a`"),
         ] {
-            let message = import_openapi(document, &[name.to_owned()]).unwrap_err().to_string();
+            let message = import_openapi(document, &[name.to_owned()])
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(says), "{message}");
         }
         let empty = json!({ "openapi": "3.1.0", "paths": {} });
@@ -358,14 +448,21 @@ mod tests {
         let schemas = bomb["components"]["schemas"].as_object_mut().unwrap();
         for level in 0..12 {
             let next = json!({ "$ref": format!("#/components/schemas/L{}", level + 1) });
-            let fields: Map<String, Value> =
-                (0..8).map(|field| (format!("f{field}"), next.clone())).collect();
+            let fields: Map<String, Value> = (0..8)
+                .map(|field| (format!("f{field}"), next.clone()))
+                .collect();
             schemas.insert(format!("L{level}"), json!({ "properties": fields }));
         }
         schemas.insert("L12".into(), json!({}));
         schemas.insert("Order".into(), json!({ "$ref": "#/components/schemas/L0" }));
         let refused = import_openapi(&bomb, &["replaceOrder".to_owned()]);
         let why = OperationError::TooLarge;
-        assert_eq!(refused, Err(OpenApiError::Operation { name: "replaceOrder".into(), why }));
+        assert_eq!(
+            refused,
+            Err(OpenApiError::Operation {
+                name: "replaceOrder".into(),
+                why
+            })
+        );
     }
 }

@@ -18,7 +18,11 @@ const NO_ARGUMENTS: [&str; 4] = ["accept", "content-type", "authorization", "ide
 pub(super) fn operation_name(located: &LocatedOperation<'_>) -> String {
     match located.operation.get("operationId").and_then(Value::as_str) {
         Some(id) if !id.is_empty() => plain(id),
-        _ => plain(&format!("{}{}", located.method.as_str().to_lowercase(), located.path)),
+        _ => plain(&format!(
+            "{}{}",
+            located.method.as_str().to_lowercase(),
+            located.path
+        )),
     }
 }
 
@@ -53,7 +57,10 @@ pub(super) fn convert_operation(
     }
     let mut operation = builder.operation;
     operation.parameters = json!({ "type": "object", "properties": builder.properties });
-    if let (false, Some(parameters)) = (builder.required.is_empty(), operation.parameters.as_object_mut()) {
+    if let (false, Some(parameters)) = (
+        builder.required.is_empty(),
+        operation.parameters.as_object_mut(),
+    ) {
         parameters.insert("required".to_owned(), builder.required.into());
     }
     match check_operation(&operation) {
@@ -71,7 +78,12 @@ struct OperationBuilder<'d> {
 
 impl<'d> OperationBuilder<'d> {
     fn parameter(&mut self, parameter: &'d Value) -> Result<(), OperationError> {
-        let text = |field: &str| parameter.get(field).and_then(Value::as_str).unwrap_or_default();
+        let text = |field: &str| {
+            parameter
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let (wire_name, place) = (text("name"), text("in"));
         let is_required = parameter.get("required") == Some(&Value::Bool(true));
         match place {
@@ -100,7 +112,9 @@ impl<'d> OperationBuilder<'d> {
             _ => self.operation.query.push(argument.clone()),
         }
         if place != "path" && argument != wire_name {
-            self.operation.wire_names.insert(argument.clone(), wire_name.to_owned());
+            self.operation
+                .wire_names
+                .insert(argument.clone(), wire_name.to_owned());
         }
         self.add(argument, schema, is_required || place == "path");
         Ok(())
@@ -114,7 +128,11 @@ impl<'d> OperationBuilder<'d> {
         if self.takes_fields_of(&schema, is_required)
             && let Some(Value::Object(fields)) = schema.get_mut("properties").map(Value::take)
         {
-            let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+            let required = schema
+                .get("required")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
             for (name, schema) in fields {
                 let is_required = required.iter().any(|required| required == name.as_str());
                 self.add(name, schema, is_required);
@@ -122,7 +140,10 @@ impl<'d> OperationBuilder<'d> {
             return Ok(());
         }
         let argument = self.name("body", "json");
-        let text = body.get("description").and_then(Value::as_str).unwrap_or_default();
+        let text = body
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         describe(&mut schema, text);
         self.operation.body = Some(argument.clone());
         self.add(argument, schema, is_required);
@@ -132,16 +153,31 @@ impl<'d> OperationBuilder<'d> {
     /// Whether the fields of a body can be arguments beside the others: the schema has no
     /// constraints besides its fields.
     fn takes_fields_of(&self, schema: &Value, is_required: bool) -> bool {
-        const ALL: [&str; 6] =
-            ["type", "title", "description", "properties", "required", "additionalProperties"];
-        let Some(fields) = schema.as_object() else { return false };
-        let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return false };
+        const ALL: [&str; 6] = [
+            "type",
+            "title",
+            "description",
+            "properties",
+            "required",
+            "additionalProperties",
+        ];
+        let Some(fields) = schema.as_object() else {
+            return false;
+        };
+        let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+            return false;
+        };
         // An optional body with required fields is one argument.
-        let may_be_empty = schema.get("required").and_then(Value::as_array).is_none_or(Vec::is_empty);
+        let may_be_empty = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty);
         self.operation.method.has_body()
             && (is_required || may_be_empty)
             && fields.keys().all(|name| ALL.contains(&name.as_str()))
-            && schema.get("additionalProperties").is_none_or(Value::is_boolean)
+            && schema
+                .get("additionalProperties")
+                .is_none_or(Value::is_boolean)
             && !properties.is_empty()
             && properties
                 .keys()
@@ -184,7 +220,11 @@ fn parameters<'d>(
     located: &LocatedOperation<'d>,
 ) -> Result<Vec<&'d Value>, OperationError> {
     let list = |owner: &'d Map<String, Value>| {
-        owner.get("parameters").and_then(Value::as_array).into_iter().flatten()
+        owner
+            .get("parameters")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
     };
     let mut parameters: Vec<&Value> = Vec::new();
     let key = |parameter: &'d Value| (parameter.get("name"), parameter.get("in"));
@@ -201,15 +241,30 @@ fn parameters<'d>(
 fn json_schema(value: &Value) -> Option<&Value> {
     let content = value.get("content")?.as_object()?;
     let is_json = |kind: &str| {
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         kind == "application/json" || kind.ends_with("+json") || kind == "*/*"
     };
     const ANYTHING: &Value = &Value::Bool(true);
-    content.iter().find(|(kind, _)| is_json(kind)).map(|(_, media)| media.get("schema").unwrap_or(ANYTHING))
+    content
+        .iter()
+        .find(|(kind, _)| is_json(kind))
+        .map(|(_, media)| media.get("schema").unwrap_or(ANYTHING))
 }
 
 fn description(located: &LocatedOperation<'_>) -> String {
-    let text = |field: &str| located.operation.get(field).and_then(Value::as_str).unwrap_or_default().trim();
+    let text = |field: &str| {
+        located
+            .operation
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .trim()
+    };
     let text = match (text("summary"), text("description")) {
         ("", description) => description.to_owned(),
         (summary, "") => summary.to_owned(),
@@ -229,14 +284,21 @@ fn describe(schema: &mut Value, text: &str) {
 }
 
 fn plain(name: &str) -> String {
-    in_characters(name, |character| character.is_ascii_alphanumeric() || character == '-')
+    in_characters(name, |character| {
+        character.is_ascii_alphanumeric() || character == '-'
+    })
 }
 
 /// In the characters that all providers accept in names of arguments.
 fn plain_argument(name: &str) -> String {
-    in_characters(name, |character| character.is_ascii_alphanumeric() || ['-', '.'].contains(&character))
+    in_characters(name, |character| {
+        character.is_ascii_alphanumeric() || ['-', '.'].contains(&character)
+    })
 }
 
 fn in_characters(name: &str, may_stay: impl Fn(char) -> bool) -> String {
-    name.chars().take(64).map(|character| if may_stay(character) { character } else { '_' }).collect()
+    name.chars()
+        .take(64)
+        .map(|character| if may_stay(character) { character } else { '_' })
+        .collect()
 }

@@ -35,7 +35,14 @@ const DROPPED: [&str; 17] = [
 /// Keywords whose values are objects of schemas.
 const BY_NAME: [&str; 3] = ["properties", "patternProperties", "dependentSchemas"];
 /// Keywords whose values are not schemas.
-const PLAIN: [&str; 6] = ["const", "default", "enum", "required", "dependentRequired", "type"];
+const PLAIN: [&str; 6] = [
+    "const",
+    "default",
+    "enum",
+    "required",
+    "dependentRequired",
+    "type",
+];
 
 /// Copies schemas from a document and replaces references by their targets.
 pub(super) struct Schemas<'d> {
@@ -46,7 +53,10 @@ pub(super) struct Schemas<'d> {
 
 impl<'d> Schemas<'d> {
     pub(super) const fn new(document: &'d Value) -> Self {
-        Self { document, left: MAX_VALUES }
+        Self {
+            document,
+            left: MAX_VALUES,
+        }
     }
 
     /// A self-contained copy of the schema.
@@ -112,16 +122,27 @@ impl<'d> Schemas<'d> {
             }
             Value::Object(_) if !PLAIN.contains(&name) => self.schema(value, open, depth + 1)?,
             Value::Array(schemas) if !PLAIN.contains(&name) => {
-                let copies = schemas.iter().map(|schema| self.schema(schema, open, depth + 1));
-                copies.collect::<Result<Vec<Value>, OperationError>>()?.into()
+                let copies = schemas
+                    .iter()
+                    .map(|schema| self.schema(schema, open, depth + 1));
+                copies
+                    .collect::<Result<Vec<Value>, OperationError>>()?
+                    .into()
             }
             Value::String(pattern) if name == "pattern" => {
                 // Dropped if it is in an unsupported dialect of regular expressions.
-                return Ok(bounded_validator(&json!({ "pattern": pattern })).is_ok().then(|| value.clone()));
+                return Ok(bounded_validator(&json!({ "pattern": pattern }))
+                    .is_ok()
+                    .then(|| value.clone()));
             }
-            Value::String(text) if name == "description" => crate::cut(text, MAX_DESCRIPTION_BYTES).into(),
+            Value::String(text) if name == "description" => {
+                crate::cut(text, MAX_DESCRIPTION_BYTES).into()
+            }
             _ => {
-                self.left = self.left.checked_sub(values_in(value)).ok_or(OperationError::TooLarge)?;
+                self.left = self
+                    .left
+                    .checked_sub(values_in(value))
+                    .ok_or(OperationError::TooLarge)?;
                 value.clone()
             }
         }))
@@ -149,7 +170,10 @@ fn convert_version_3_0(schema: &mut Map<String, Value>) {
             values.push(Value::Null);
         }
     }
-    for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
+    for (exclusive, bound) in [
+        ("exclusiveMinimum", "minimum"),
+        ("exclusiveMaximum", "maximum"),
+    ] {
         match schema.get(exclusive) {
             Some(Value::Bool(true)) => {
                 if let Some(value) = schema.remove(bound) {

@@ -43,7 +43,12 @@ pub struct Triggers {
 /// `AGENT_WEBHOOKS_MAX_BODY_BYTES`: the limit for request bodies. The default is 1 MiB. The
 /// maximum is 4 MiB, because a Lambda function cannot receive more.
 pub fn max_body_bytes(env: &Env) -> Result<usize, EnvError> {
-    env.number("AGENT_WEBHOOKS_MAX_BODY_BYTES", 1024 * 1024, 1, 4 * 1024 * 1024)
+    env.number(
+        "AGENT_WEBHOOKS_MAX_BODY_BYTES",
+        1024 * 1024,
+        1,
+        4 * 1024 * 1024,
+    )
 }
 
 /// A trigger that is stored and queued.
@@ -94,19 +99,27 @@ async fn trigger(
     let agent = triggers.find_agent(token.ok()).await?;
     let (parts, body) = request.into_parts();
     let key = idempotency_key(&parts)?;
-    let payload =
-        body::parse_payload(&parts, body, triggers.max_body_bytes).await.map_err(TriggerError::Body)?;
+    let payload = body::parse_payload(&parts, body, triggers.max_body_bytes)
+        .await
+        .map_err(TriggerError::Body)?;
     let id = TaskId::new(triggers.clock.now(), task_key(&agent, key.as_ref())?);
     let admission = triggers.admit(id, &agent, &payload, key.is_some()).await?;
-    Ok(triggers.accept(admission, id, agent.agent_id, key.is_some()).await?)
+    Ok(triggers
+        .accept(admission, id, agent.agent_id, key.is_some())
+        .await?)
 }
 
 impl Triggers {
     async fn find_agent(&self, token: Option<Path<String>>) -> Result<TokenRecord, TriggerError> {
-        let token =
-            token.and_then(|Path(text)| WebhookToken::parse(&text)).ok_or(TriggerError::UnknownAgent)?;
+        let token = token
+            .and_then(|Path(text)| WebhookToken::parse(&text))
+            .ok_or(TriggerError::UnknownAgent)?;
         let answer_at = Instant::now() + UNKNOWN_AGENT_AFTER;
-        if let Some(found) = self.agents.by_token(&token.hash(), self.clock.now()).await? {
+        if let Some(found) = self
+            .agents
+            .by_token(&token.hash(), self.clock.now())
+            .await?
+        {
             return Ok(found);
         }
         tokio::time::sleep_until(answer_at).await;
@@ -123,11 +136,16 @@ impl Triggers {
         has_key: bool,
     ) -> Result<Admission, TriggerError> {
         if let Some(limit) = agent.triggers_per_minute
-            && let Rate::Exceeded { retry_after } =
-                self.tasks.count_trigger(agent.agent_id, limit, id.created_at()).await?
+            && let Rate::Exceeded { retry_after } = self
+                .tasks
+                .count_trigger(agent.agent_id, limit, id.created_at())
+                .await?
         {
-            let earlier =
-                if has_key { self.tasks.find_by_key(id.key(), id.created_at()).await? } else { None };
+            let earlier = if has_key {
+                self.tasks.find_by_key(id.key(), id.created_at()).await?
+            } else {
+                None
+            };
             return earlier.ok_or(TriggerError::RateExceeded { retry_after });
         }
         Ok(self.tasks.admit(id, agent.agent_id, payload).await?)
@@ -154,16 +172,26 @@ impl Triggers {
         // Without a key, a repeat can only be our own write, retried after a lost response.
         let replayed = has_key && matches!(admission, Admission::Repeated { .. });
         tracing::info!(task_id = %id, agent_id = %agent, replayed, "trigger accepted");
-        let mut response = Json(Accepted { success: true, task_id: id.to_string() }).into_response();
+        let mut response = Json(Accepted {
+            success: true,
+            task_id: id.to_string(),
+        })
+        .into_response();
         if replayed {
-            response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+            response
+                .headers_mut()
+                .insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
         }
         Ok(response)
     }
 }
 
 fn idempotency_key(parts: &Parts) -> Result<Option<IdempotencyKey>, TriggerError> {
-    let headers = parts.headers.get_all(IDEMPOTENCY_KEY).iter().map(HeaderValue::as_bytes);
+    let headers = parts
+        .headers
+        .get_all(IDEMPOTENCY_KEY)
+        .iter()
+        .map(HeaderValue::as_bytes);
     Ok(IdempotencyKey::parse(headers)?)
 }
 
@@ -187,12 +215,16 @@ impl From<TriggerError> for Problem {
         match error {
             TriggerError::Method => Self::method_not_allowed(Some("GET, POST, OPTIONS")),
             TriggerError::UnknownAgent => Self::not_found("agent_not_found", "Agent not found"),
-            TriggerError::Key(error) => Self::bad_request("invalid_idempotency_key", error.to_string()),
-            TriggerError::Body(error) => error.into(),
-            TriggerError::RateExceeded { retry_after } => {
-                Self::client_error(StatusCode::TOO_MANY_REQUESTS, "rate_limited", error.to_string())
-                    .with_header(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)))
+            TriggerError::Key(error) => {
+                Self::bad_request("invalid_idempotency_key", error.to_string())
             }
+            TriggerError::Body(error) => error.into(),
+            TriggerError::RateExceeded { retry_after } => Self::client_error(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                error.to_string(),
+            )
+            .with_header(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after))),
             TriggerError::Store(error) => error.into(),
             TriggerError::Entropy(_) => Self::internal(error),
         }

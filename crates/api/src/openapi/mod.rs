@@ -20,7 +20,7 @@ use shapes::Shapes;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Agent Webhooks", description = include_str!("openapi/about.md"), license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    info(title = "Agent Webhooks", description = include_str!("about.md"), license(name = "Apache-2.0", identifier = "Apache-2.0")),
     servers((url = "/", description = "This deployment.")),
     tags(
         (name = "Webhooks", description = "Trigger an agent and poll its task. The webhook URL or the task id is the only credential."),
@@ -76,7 +76,9 @@ struct Schemes;
 
 impl Modify for Schemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The admin token."));
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The admin token."));
         let cookie = ApiKeyValue::with_description(
             "__Host-agent_webhooks",
             "The console session from `POST /api/session`. Without TLS the name of the cookie is \

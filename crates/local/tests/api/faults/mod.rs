@@ -97,14 +97,22 @@ struct Scenario {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_invariants_hold_whichever_calls_fail() {
     let wish = std::env::var("AGENT_WEBHOOKS_FAULTS").unwrap_or_default();
-    let seed = std::env::var("AGENT_WEBHOOKS_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("AGENT_WEBHOOKS_FAULTS_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(1_u64);
     let (mut scenarios, mut failures, mut explored) = (Vec::new(), Vec::new(), 0);
     for flow in FLOWS.iter() {
         match calls_of(flow).await {
             Ok(calls) => {
                 let all = all_of(flow, &calls, &wish, seed);
-                println!("{}: {} cases; {} calls: {}", flow.name, all.len(), calls.len(), calls.join(" "));
+                println!(
+                    "{}: {} cases; {} calls: {}",
+                    flow.name,
+                    all.len(),
+                    calls.len(),
+                    calls.join(" ")
+                );
                 scenarios.extend(all);
             }
             Err(failure) => failures.push(failure),
@@ -120,13 +128,25 @@ async fn the_invariants_hold_whichever_calls_fail() {
             Err(failure) => failures.push(failure),
         }
     }
-    println!("{explored} cases explored in {} flows; pairs drawn with seed {seed}", FLOWS.len());
-    assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
+    println!(
+        "{explored} cases explored in {} flows; pairs drawn with seed {seed}",
+        FLOWS.len()
+    );
+    assert!(
+        failures.is_empty(),
+        "{} cases failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }
 
 /// The calls of the flow without faults.
 async fn calls_of(flow: &'static Flow) -> Result<Vec<String>, String> {
-    let scenario = Scenario { flow, strikes: Vec::new(), impatient: false };
+    let scenario = Scenario {
+        flow,
+        strikes: Vec::new(),
+        impatient: false,
+    };
     let name = scenario.to_string();
     let life = tokio::spawn(async move { life(&scenario).await.wire.plan.calls() });
     life.await.map_err(|error| failure_message(&name, error))
@@ -142,8 +162,13 @@ async fn live(scenario: Scenario) -> Result<bool, String> {
 /// The case and the violated invariant.
 fn failure_message(name: &str, error: JoinError) -> String {
     let panic = error.into_panic();
-    let message = panic.downcast_ref::<String>().map_or("panicked", String::as_str);
-    format!("{name}\n    {}", message.chars().take(1500).collect::<String>())
+    let message = panic
+        .downcast_ref::<String>()
+        .map_or("panicked", String::as_str);
+    format!(
+        "{name}\n    {}",
+        message.chars().take(1500).collect::<String>()
+    )
 }
 
 async fn life(scenario: &Scenario) -> World {
@@ -165,10 +190,14 @@ fn all_of(flow: &'static Flow, calls: &[String], wish: &str, seed: u64) -> Vec<S
     let strikes: Vec<Strike> = (0..calls.len() + MORE_CALLS)
         .flat_map(|at| {
             let ways = ways_to_fail(calls.get(at).map(String::as_str));
-            ways.iter().map(move |&(fault, times)| Strike { fault, at, times })
+            ways.iter()
+                .map(move |&(fault, times)| Strike { fault, at, times })
         })
         .collect();
-    let single = strikes.iter().filter(|strike| strike.at < calls.len()).map(|strike| vec![*strike]);
+    let single = strikes
+        .iter()
+        .filter(|strike| strike.at < calls.len())
+        .map(|strike| vec![*strike]);
     let pairs = match wish {
         "" => some_pairs(PAIRS, &strikes, flow, seed),
         "all" => some_pairs(MANY_PAIRS, &strikes, flow, seed),
@@ -178,14 +207,23 @@ fn all_of(flow: &'static Flow, calls: &[String], wish: &str, seed: u64) -> Vec<S
         let name = scenario.to_string();
         matches!(wish, "" | "all") || name == wish || wish.ends_with(':') && name.starts_with(wish)
     };
-    single.chain(pairs).map(|strikes| scenario(flow, calls, strikes)).filter(wished).collect()
+    single
+        .chain(pairs)
+        .map(|strikes| scenario(flow, calls, strikes))
+        .filter(wished)
+        .collect()
 }
 
 fn scenario(flow: &'static Flow, calls: &[String], strikes: Vec<Strike>) -> Scenario {
-    let stalls_a_model =
-        |strike: &Strike| strike.stalls() && calls.get(strike.at).is_some_and(|call| call == "model");
+    let stalls_a_model = |strike: &Strike| {
+        strike.stalls() && calls.get(strike.at).is_some_and(|call| call == "model")
+    };
     let impatient = strikes.iter().any(stalls_a_model);
-    Scenario { flow, strikes, impatient }
+    Scenario {
+        flow,
+        strikes,
+        impatient,
+    }
 }
 
 fn ways_to_fail(call: Option<&str>) -> &'static [(Fault, usize)] {
@@ -200,18 +238,21 @@ fn ways_to_fail(call: Option<&str>) -> &'static [(Fault, usize)] {
 fn every_pair(strikes: &[Strike]) -> Vec<Vec<Strike>> {
     let mut pairs = Vec::new();
     for first in strikes {
-        pairs
-            .extend(strikes.iter().filter(|second| first.at < second.at).map(|second| vec![*first, *second]));
+        pairs.extend(
+            strikes
+                .iter()
+                .filter(|second| first.at < second.at)
+                .map(|second| vec![*first, *second]),
+        );
     }
     pairs
 }
 
 /// A sample of the pairs, the same for the same seed.
 fn some_pairs(number: usize, strikes: &[Strike], flow: &Flow, seed: u64) -> Vec<Vec<Strike>> {
-    let mut state = flow
-        .name
-        .bytes()
-        .fold(seed | 1, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut state = flow.name.bytes().fold(seed | 1, |state, byte| {
+        (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mut draw = || {
         state ^= state << 13;
         state ^= state >> 7;

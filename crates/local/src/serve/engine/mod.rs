@@ -82,11 +82,18 @@ impl Engine {
 
     /// Opens a database in memory, for tests.
     pub fn in_memory() -> Result<Self, EngineError> {
-        Ok(Self::new(open_result(Database::memory())?, GroupSync::new(|| Ok(()))))
+        Ok(Self::new(
+            open_result(Database::memory())?,
+            GroupSync::new(|| Ok(())),
+        ))
     }
 
     fn new(database: Database, sync: GroupSync) -> Self {
-        Self { database, sync: Arc::new(sync), calls: Arc::default() }
+        Self {
+            database,
+            sync: Arc::new(sync),
+            calls: Arc::default(),
+        }
     }
 
     /// Deletes expired items, as DynamoDB does in the background. No response waits for the
@@ -108,7 +115,11 @@ impl std::fmt::Debug for Engine {
 }
 
 impl HttpClient for Engine {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -122,9 +133,13 @@ impl HttpConnector for Engine {
                 Some(worker) => drop(spawn_blocking(move || engine.run_calls(worker))),
                 None => drop(engine),
             }
-            let response = response.await.map_err(|panicked| connector_error(panicked.into()))?;
+            let response = response
+                .await
+                .map_err(|panicked| connector_error(panicked.into()))?;
             let (status, body) = response.map_err(|unsynced| connector_error(unsynced.into()))?;
-            let status = status.try_into().map_err(|_| connector_error("not an HTTP status".into()))?;
+            let status = status
+                .try_into()
+                .map_err(|_| connector_error("not an HTTP status".into()))?;
             Ok(HttpResponse::new(status, SdkBody::from(body)))
         })
     }
@@ -144,11 +159,16 @@ impl Engine {
             }
             // A call whose caller stopped waiting is not run. From here on the call takes
             // effect, even if its caller stops waiting.
-            let response = (!responder.is_closed())
-                .then(|| catch_unwind(AssertUnwindSafe(|| perform_call(&database, &sync, &request))));
+            let response = (!responder.is_closed()).then(|| {
+                catch_unwind(AssertUnwindSafe(|| {
+                    perform_call(&database, &sync, &request)
+                }))
+            });
             next = worker.next_call();
             // If the call panics, `responder` is dropped, which its caller sees.
-            let Some(Ok(response)) = response else { continue };
+            let Some(Ok(response)) = response else {
+                continue;
+            };
             let send = Box::new(move |synced: Result<(), SyncFailed>| {
                 // The caller may have stopped waiting.
                 let _ = responder.send(synced.map(|()| response));
@@ -181,7 +201,10 @@ fn perform_call(database: &Database, sync: &GroupSync, request: &HttpRequest) ->
 }
 
 fn may_write(operation: &str) -> bool {
-    !matches!(operation, "GetItem" | "Query" | "BatchGetItem" | "Scan" | "ListTables" | "DescribeTable")
+    !matches!(
+        operation,
+        "GetItem" | "Query" | "BatchGetItem" | "Scan" | "ListTables" | "DescribeTable"
+    )
 }
 
 /// Moves the commits that an earlier process left in the log into the database. Its last
@@ -189,13 +212,17 @@ fn may_write(operation: &str) -> bool {
 /// new sync does not close the gap, and everything written after a gap would be lost.
 fn checkpoint_log(path: &Path) -> Result<(), EngineError> {
     let failed = |error: rusqlite::Error| EngineError::Database(error.to_string());
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     // A checkpoint syncs the log, copies it, syncs the database and empties the log
     // (<https://www.sqlite.org/pragma.html#pragma_wal_checkpoint>).
-    let is_busy: bool =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+    let is_busy: bool = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(failed)?;
     match is_busy {
-        true => Err(EngineError::Database("another process has it open".to_owned())),
+        true => Err(EngineError::Database(
+            "another process has it open".to_owned(),
+        )),
         false => connection.close().map_err(|(_, error)| failed(error)),
     }
 }
@@ -239,7 +266,9 @@ fn execute<Q: DeserializeOwned, A: Serialize>(
 ) -> (u16, String) {
     let request = match serde_json::from_slice(body) {
         Ok(request) => request,
-        Err(error) => return error_response(&DynoxideError::SerializationException(error.to_string())),
+        Err(error) => {
+            return error_response(&DynoxideError::SerializationException(error.to_string()));
+        }
     };
     match operation(request).map(|response| serde_json::to_string(&response)) {
         Ok(Ok(json)) => (200, json),
@@ -261,9 +290,14 @@ mod tests {
 
     use super::*;
 
-    async fn send_request(engine: &Engine, operation: &str, request: Value) -> Result<Value, ConnectorError> {
+    async fn send_request(
+        engine: &Engine,
+        operation: &str,
+        request: Value,
+    ) -> Result<Value, ConnectorError> {
         let mut call = HttpRequest::new(SdkBody::from(request.to_string()));
-        call.headers_mut().insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
+        call.headers_mut()
+            .insert("x-amz-target", format!("DynamoDB_20120810.{operation}"));
         let response = engine.call(call).await?;
         Ok(serde_json::from_slice(response.body().bytes().unwrap()).unwrap())
     }
@@ -278,16 +312,26 @@ mod tests {
     }
 
     async fn put(engine: &Engine, id: &str) -> Result<Value, ConnectorError> {
-        send_request(engine, "PutItem", json!({ "TableName": "tasks", "Item": { "id": { "S": id } } })).await
+        send_request(
+            engine,
+            "PutItem",
+            json!({ "TableName": "tasks", "Item": { "id": { "S": id } } }),
+        )
+        .await
     }
 
     async fn has(engine: &Engine, id: &str) -> bool {
         let key = json!({ "TableName": "tasks", "Key": { "id": { "S": id } } });
-        send_request(engine, "GetItem", key).await.unwrap().get("Item").is_some()
+        send_request(engine, "GetItem", key)
+            .await
+            .unwrap()
+            .get("Item")
+            .is_some()
     }
 
     #[tokio::test]
-    async fn commits_of_a_killed_process_are_moved_from_the_log_to_the_database_before_the_first_response() {
+    async fn commits_of_a_killed_process_are_moved_from_the_log_to_the_database_before_the_first_response()
+     {
         let folder = TempDir::new().unwrap();
         let at = |name: &str| folder.path().join(name);
         let first = Engine::open(&at("first")).unwrap();
@@ -310,7 +354,10 @@ mod tests {
         let database = Database::memory().unwrap();
         let healthy = Engine::new(database.clone(), GroupSync::new(|| Ok(())));
         create_table(&healthy).await;
-        let failing = Engine::new(database, GroupSync::new(|| Err(io::ErrorKind::Other.into())));
+        let failing = Engine::new(
+            database,
+            GroupSync::new(|| Err(io::ErrorKind::Other.into())),
+        );
         put(&failing, "during").await.unwrap_err();
         put(&failing, "after").await.unwrap_err();
         assert!(!has(&healthy, "after").await);

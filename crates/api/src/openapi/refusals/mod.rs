@@ -35,14 +35,24 @@ impl Modify for Refusals {
         }
         let components = document.components.get_or_insert_default();
         for shared in CommonResponse::ALL {
-            components.responses.insert(shared.name().to_owned(), response(&shared.problems()).into());
+            components.responses.insert(
+                shared.name().to_owned(),
+                response(&shared.problems()).into(),
+            );
         }
     }
 }
 
 fn add_errors_to_path(item: &mut PathItem) {
-    let (reads, changes) =
-        ([&mut item.get], [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete]);
+    let (reads, changes) = (
+        [&mut item.get],
+        [
+            &mut item.post,
+            &mut item.put,
+            &mut item.patch,
+            &mut item.delete,
+        ],
+    );
     for operation in reads.into_iter().flatten() {
         add_errors(operation, false);
     }
@@ -53,7 +63,11 @@ fn add_errors_to_path(item: &mut PathItem) {
 
 fn add_errors(operation: &mut Operation, changes: bool) {
     // `security(())` means that no authentication is needed. OpenAPI writes that as `[]`.
-    if operation.security.as_ref().is_some_and(|ways| ways.contains(&SecurityRequirement::default())) {
+    if operation
+        .security
+        .as_ref()
+        .is_some_and(|ways| ways.contains(&SecurityRequirement::default()))
+    {
         operation.security = Some(Vec::new());
     }
     let mut by_status: BTreeMap<StatusCode, Vec<Problem>> = BTreeMap::new();
@@ -61,36 +75,41 @@ fn add_errors(operation: &mut Operation, changes: bool) {
         by_status.entry(problem.status).or_default().push(problem);
     }
     for (status, problems) in by_status {
-        operation.responses.responses.insert(status.as_str().to_owned(), response(&problems).into());
+        operation
+            .responses
+            .responses
+            .insert(status.as_str().to_owned(), response(&problems).into());
     }
-    let shared: Vec<CommonResponse> =
-        CommonResponse::ALL.into_iter().filter(|shared| shared.applies_to(operation, changes)).collect();
+    let shared: Vec<CommonResponse> = CommonResponse::ALL
+        .into_iter()
+        .filter(|shared| shared.applies_to(operation, changes))
+        .collect();
     for shared in shared {
         let reference = Ref::from_response_name(shared.name());
-        operation.responses.responses.entry(shared.status().to_owned()).or_insert(reference.into());
+        operation
+            .responses
+            .responses
+            .entry(shared.status().to_owned())
+            .or_insert(reference.into());
     }
 }
 
 /// The errors of one operation, without those that it shares with others.
 fn own_errors(operation: &str) -> Vec<Problem> {
-    use ManageError::{
-        Conflict, NoId, NotAnObject, NotFound, Overlap, SecretNotFound, TokenFixed, TokenTaken,
-    };
+    use ManageError::{Conflict, NoId, NotFound, Overlap, SecretNotFound, TokenTaken};
     let invalid = || ManageError::Invalid(AgentError::Name).into();
     let too_large = || ManageError::Body(StatusCode::PAYLOAD_TOO_LARGE).into();
     let secret = |error: SecretError| ManageError::Secret(error).into();
     match operation {
-        "trigger_agent" => [trigger_errors(), body_errors()].into_iter().flatten().collect(),
+        "trigger_agent" => trigger_errors().into_iter().chain(body_errors()).collect(),
         "trigger_agent_by_url" => trigger_errors(),
         "get_task_status" => vec![StatusError::NoId.into(), StatusError::NotFound.into()],
         "create_agent" => vec![invalid(), TokenTaken.into(), too_large()],
         "get_agent" | "list_documents" => vec![NotFound.into()],
-        "update_agent" => [invalid(), too_large()]
-            .into_iter()
-            .chain([NotAnObject, TokenFixed, NotFound, Conflict].map(Problem::from))
-            .collect(),
-        "list_audit_entries" => vec![malformed_parameter("limit", "a whole number from 1 to 100")],
-        "list_tasks" => vec![malformed_parameter("limit", "a whole number from 1 to 100")],
+        "update_agent" => update_errors(),
+        "list_audit_entries" | "list_tasks" => {
+            vec![malformed_parameter("limit", "a whole number from 1 to 100")]
+        }
         "get_task" => vec![StatusError::NotFound.into()],
         "get_stats" => vec![malformed_parameter("hours", "a whole number from 1 to 336")],
         "preview_prompt" => vec![
@@ -100,30 +119,38 @@ fn own_errors(operation: &str) -> Vec<Problem> {
         ],
         "delete_agent" => vec![NotFound.into(), Conflict.into()],
         "get_agent_webhook" => vec![NoId.into(), NotFound.into()],
-        "rotate_webhook" => vec![Overlap.into(), NotFound.into(), Conflict.into(), too_large()],
+        "rotate_webhook" => vec![
+            Overlap.into(),
+            NotFound.into(),
+            Conflict.into(),
+            too_large(),
+        ],
         "upload_document" => upload_errors(),
-        "delete_document" => vec![NotFound.into(), SourceError::NotFound.into(), Conflict.into()],
+        "delete_document" => vec![
+            NotFound.into(),
+            SourceError::NotFound.into(),
+            Conflict.into(),
+        ],
         "put_secret" => vec![
             secret(SecretError::Name),
             secret(SecretError::Value),
             StoreError::BeingDeleted.into(),
             too_large(),
         ],
-        "delete_secret" => {
-            vec![
-                secret(SecretError::Name),
-                SecretNotFound.into(),
-                ManageError::SecretInUse("order-triage".into()).into(),
-            ]
-        }
-        "sign_in" => {
-            vec![
-                session::sign_in_body_error(),
-                AuthError::WrongToken.into(),
-                AuthError::TooManyGuesses { seconds: 42 }.into(),
-            ]
-        }
-        "get_session" => vec![AuthError::NoCredentials.into(), AuthError::SessionExpired.into()],
+        "delete_secret" => vec![
+            secret(SecretError::Name),
+            SecretNotFound.into(),
+            ManageError::SecretInUse("order-triage".into()).into(),
+        ],
+        "sign_in" => vec![
+            session::sign_in_body_error(),
+            AuthError::WrongToken.into(),
+            AuthError::TooManyGuesses { seconds: 42 }.into(),
+        ],
+        "get_session" => vec![
+            AuthError::NoCredentials.into(),
+            AuthError::SessionExpired.into(),
+        ],
         _ => Vec::new(),
     }
 }
@@ -132,12 +159,32 @@ fn malformed_parameter(name: &'static str, wanted: &'static str) -> Problem {
     QueryError::Malformed { name, wanted }.into()
 }
 
+fn update_errors() -> Vec<Problem> {
+    let invalid = ManageError::Invalid(AgentError::Name);
+    let too_large = ManageError::Body(StatusCode::PAYLOAD_TOO_LARGE);
+    let own = [
+        ManageError::NotAnObject,
+        ManageError::TokenFixed,
+        ManageError::NotFound,
+        ManageError::Conflict,
+    ];
+    let errors = [invalid, too_large].into_iter().chain(own);
+    errors.map(Problem::from).collect()
+}
+
 fn trigger_errors() -> Vec<Problem> {
-    let rate_limited = TriggerError::RateExceeded { retry_after: Duration::from_secs(42) };
-    [TriggerError::UnknownAgent, KeyError::TooLong.into(), KeyError::Several.into(), rate_limited]
-        .into_iter()
-        .map(Problem::from)
-        .collect()
+    let rate_limited = TriggerError::RateExceeded {
+        retry_after: Duration::from_secs(42),
+    };
+    [
+        TriggerError::UnknownAgent,
+        KeyError::TooLong.into(),
+        KeyError::Several.into(),
+        rate_limited,
+    ]
+    .into_iter()
+    .map(Problem::from)
+    .collect()
 }
 
 fn body_errors() -> Vec<Problem> {

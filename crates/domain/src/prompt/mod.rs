@@ -59,7 +59,9 @@ impl PromptError {
     /// payload.
     pub fn without_payload(&self) -> String {
         match self {
-            Self::Template { without_payload, .. } => without_payload.clone(),
+            Self::Template {
+                without_payload, ..
+            } => without_payload.clone(),
             Self::TooLarge | Self::TooDeep => self.to_string(),
         }
     }
@@ -75,7 +77,10 @@ impl From<Error> for PromptError {
             }
             _ => "",
         };
-        Self::Template { message: format!("{error}{advice}"), without_payload }
+        Self::Template {
+            message: format!("{error}{advice}"),
+            without_payload,
+        }
     }
 }
 
@@ -102,7 +107,12 @@ pub struct Prompt<'a> {
 
 impl fmt::Debug for Prompt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Prompt({} bytes with a payload of {} bytes)", self.template.len(), self.payload.len())
+        write!(
+            f,
+            "Prompt({} bytes with a payload of {} bytes)",
+            self.template.len(),
+            self.payload.len()
+        )
     }
 }
 
@@ -127,7 +137,8 @@ impl<'a> Prompt<'a> {
     /// rendered in a process that can be killed. The number of the payload's values is limited
     /// too: accessing a level of a payload takes up to 45 times its text in memory.
     pub fn is_plain(&self) -> bool {
-        plain::is_plain(&self.template) && count_json_values(self.payload.as_bytes()) <= MAX_PLAIN_VALUES
+        plain::is_plain(&self.template)
+            && count_json_values(self.payload.as_bytes()) <= MAX_PLAIN_VALUES
     }
 
     pub fn into_owned(self) -> Prompt<'static> {
@@ -209,38 +220,49 @@ fn environment() -> Environment<'static> {
         .map_err(Into::into)
     });
     let room = AtomicUsize::new(MAX_WRITTEN_BYTES);
-    environment.add_filter("tojson", move |value: Value, indent: Option<Value>, args: Kwargs| {
-        let indent = indent.map_or_else(|| args.get("indent"), |indent| Ok(Some(indent)))?;
-        match value.downcast_object_ref::<Container>() {
-            Some(container) if indent.is_none() => {
-                spend(&room, container.text().len())?;
-                Ok(Value::from_safe_string(container.text().to_owned()))
+    environment.add_filter(
+        "tojson",
+        move |value: Value, indent: Option<Value>, args: Kwargs| {
+            let indent = indent.map_or_else(|| args.get("indent"), |indent| Ok(Some(indent)))?;
+            match value.downcast_object_ref::<Container>() {
+                Some(container) if indent.is_none() => {
+                    spend(&room, container.text().len())?;
+                    Ok(Value::from_safe_string(container.text().to_owned()))
+                }
+                _ => {
+                    measure(&room, &value, indent.as_ref())?;
+                    minijinja::filters::tojson(&value, indent, args)
+                }
             }
-            _ => {
-                measure(&room, &value, indent.as_ref())?;
-                minijinja::filters::tojson(&value, indent, args)
-            }
-        }
-    });
+        },
+    );
     environment
 }
 
 /// Fails if the value as JSON is larger than the remaining `room`. The engine would write it in
 /// full, however large the payload and `indent` make it.
 fn measure(room: &AtomicUsize, value: &Value, indent: Option<&Value>) -> Result<(), Error> {
-    let indent = indent.and_then(|indent| usize::try_from(indent.clone()).ok()).unwrap_or(2);
+    let indent = indent
+        .and_then(|indent| usize::try_from(indent.clone()).ok())
+        .unwrap_or(2);
     let indent = " ".repeat(indent.min(MAX_WRITTEN_BYTES));
     let formatter = PrettyFormatter::with_indent(indent.as_bytes());
     let mut json = serde_json::Serializer::with_formatter(Measured { room }, formatter);
     value.serialize(&mut json).map_err(|error| {
-        let kind = if error.is_io() { ErrorKind::WriteFailure } else { ErrorKind::InvalidOperation };
+        let kind = if error.is_io() {
+            ErrorKind::WriteFailure
+        } else {
+            ErrorKind::InvalidOperation
+        };
         Error::new(kind, "cannot serialize to JSON").with_source(error)
     })
 }
 
 fn spend(room: &AtomicUsize, bytes: usize) -> Result<(), fmt::Error> {
     let less = |room: usize| room.checked_sub(bytes);
-    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).map(drop).map_err(|_| fmt::Error)
+    room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+        .map(drop)
+        .map_err(|_| fmt::Error)
 }
 
 /// Discards its input. Fails if there is no room left.
@@ -288,7 +310,9 @@ mod tests {
         check_template(prompt)?;
         let agent = Agent::from_stored(AgentId::random([1; 16]), definition_with(prompt));
         let (payload, now) = (Payload::from_json(b"{}").unwrap(), Moment::from_millis(0));
-        agent.prompt(&payload, TaskId::new(now, TaskKey::random([0; 10])), now).render()
+        agent
+            .prompt(&payload, TaskId::new(now, TaskKey::random([0; 10])), now)
+            .render()
     }
 
     fn definition_with(prompt: &str) -> Definition {
@@ -309,7 +333,10 @@ mod tests {
     #[test]
     fn a_prompt_can_use_the_payload_the_agent_and_the_task() {
         assert_eq!(
-            render("{{ agent.name }}: {{ payload.order.id }} at {{ now }}", r#"{"order":{"id":7}}"#),
+            render(
+                "{{ agent.name }}: {{ payload.order.id }} at {{ now }}",
+                r#"{"order":{"id":7}}"#
+            ),
             "triage: 7 at 1970-01-01T00:00:00.000Z"
         );
     }
@@ -323,7 +350,10 @@ mod tests {
             ),
             "123456789012345678901234567890 1.50 1e999 big,price,huge,a,"
         );
-        assert_eq!(render("{{ payload + 1 }} {{ payload > 41 }}", "42"), "43 true");
+        assert_eq!(
+            render("{{ payload + 1 }} {{ payload > 41 }}", "42"),
+            "43 true"
+        );
     }
 
     #[test]
@@ -334,13 +364,31 @@ mod tests {
         assert_eq!(render("{{ payload.order | tojson }}", payload), order);
         assert_eq!(render("{{ payload }}", payload), payload);
         assert_eq!(
-            render("{{ payload.ok }} {{ payload.no }} {{ payload.order.a[2] }}", payload),
+            render(
+                "{{ payload.ok }} {{ payload.no }} {{ payload.order.a[2] }}",
+                payload
+            ),
             "true null x"
         );
-        assert_eq!(render("{{ payload.order.a | length }} {{ payload | length }}", payload), "3 3");
-        assert_eq!(render("{{ payload.order.a | join('-') }}", r#"{"order":{"a":[1,2]}}"#), "1-2");
         assert_eq!(
-            render("{{ payload[-1] }}{% for n in payload %}<{{ n }}>{% endfor %}", "[1,2]"),
+            render(
+                "{{ payload.order.a | length }} {{ payload | length }}",
+                payload
+            ),
+            "3 3"
+        );
+        assert_eq!(
+            render(
+                "{{ payload.order.a | join('-') }}",
+                r#"{"order":{"a":[1,2]}}"#
+            ),
+            "1-2"
+        );
+        assert_eq!(
+            render(
+                "{{ payload[-1] }}{% for n in payload %}<{{ n }}>{% endfor %}",
+                "[1,2]"
+            ),
             "2<1><2>"
         );
     }
@@ -361,10 +409,18 @@ mod tests {
     #[test]
     fn unknown_names_are_detected_everywhere_and_reported_with_their_line() {
         for (template, name, line) in [
-            ("a\n{% if false %}{{ x | nofilter }}{% endif %}", "nofilter", 2),
+            (
+                "a\n{% if false %}{{ x | nofilter }}{% endif %}",
+                "nofilter",
+                2,
+            ),
             ("{% filter nofilter %}x{% endfilter %}", "nofilter", 1),
             ("{{ x is not\nnotest }}", "notest", 2),
-            ("{% macro f() %}{{ nofunction(1) }}{% endmacro %}", "nofunction", 1),
+            (
+                "{% macro f() %}{{ nofunction(1) }}{% endmacro %}",
+                "nofunction",
+                1,
+            ),
         ] {
             let message = check_template(template).unwrap_err().to_string();
             assert!(message.contains(&format!("{name} is unknown")), "{message}");
@@ -378,7 +434,10 @@ mod tests {
             "{% set (a, b) = (1, 2) %}{% with (c) = 1 %}{% endwith %}",
         ] {
             if let Err(error) = check_template(template) {
-                assert!(!error.to_string().contains("unknown"), "{template}: {error}");
+                assert!(
+                    !error.to_string().contains("unknown"),
+                    "{template}: {error}"
+                );
             }
         }
     }
@@ -390,7 +449,10 @@ mod tests {
 
     #[test]
     fn template_code_in_a_payload_stays_text() {
-        assert_eq!(render("{{ payload.x }}", r#"{"x":"{{ 7 * 7 }}<b>"}"#), "{{ 7 * 7 }}<b>");
+        assert_eq!(
+            render("{{ payload.x }}", r#"{"x":"{{ 7 * 7 }}<b>"}"#),
+            "{{ 7 * 7 }}<b>"
+        );
     }
 
     #[test]
@@ -414,7 +476,12 @@ mod tests {
         let itself = "{% set n = namespace() %}{% set n.x = n %}{{ n }}";
         let deeper = "{% set n = namespace(x=[]) %}{% for i in range(10000) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x }}";
         for template in [itself, deeper] {
-            assert!(check_template(template).unwrap_err().to_string().contains("namespace is unknown"));
+            assert!(
+                check_template(template)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("namespace is unknown")
+            );
         }
     }
 
@@ -433,7 +500,10 @@ mod tests {
             format!("{{{{ 1{} }}}}", chain(" if 1", 2)),
             format!("{{% if 1 %}}{}{{% endif %}}", chain("{%elif 1%}", 4)),
             format!("{{% set x=1 %}}{}{{{{ x }}}}", chain("{%set x=[x]%}", 8)),
-            format!("{{% set x=1 %}}{}{{{{ x|tojson(2) }}}}", chain("{%set x={1:x}%}", 10)),
+            format!(
+                "{{% set x=1 %}}{}{{{{ x|tojson(2) }}}}",
+                chain("{%set x={1:x}%}", 10)
+            ),
         ]
     }
 
@@ -441,19 +511,28 @@ mod tests {
     fn a_long_chain_does_not_exhaust_the_stack() {
         for template in chains(15_500) {
             // The process must not crash. Any result is fine.
-            assert!(!matches!(try_render(&template), Err(PromptError::TooDeep)), "{template:.60}");
+            assert!(
+                !matches!(try_render(&template), Err(PromptError::TooDeep)),
+                "{template:.60}"
+            );
         }
     }
 
     #[test]
     fn a_chain_that_needs_too_much_stack_is_refused_with_an_explanation() {
         for template in chains(16_500) {
-            assert!(matches!(check_template(&template), Err(PromptError::TooDeep)), "{template:.60}");
+            assert!(
+                matches!(check_template(&template), Err(PromptError::TooDeep)),
+                "{template:.60}"
+            );
         }
         // One that an earlier version stored is refused where it is rendered.
         let [sums, ..] = chains(16_500);
         assert_eq!(
-            render_for(&Agent::from_stored(AgentId::random([1; 16]), definition_with(&sums)), "{}"),
+            render_for(
+                &Agent::from_stored(AgentId::random([1; 16]), definition_with(&sums)),
+                "{}"
+            ),
             "error: the prompt is nested too deeply: split its longest {{ … }} tag, and use fewer {% … %} tags, \
              and fewer brackets and filters beside macros"
         );
@@ -478,10 +557,16 @@ mod tests {
         for template in [by_macro(400), by_loop(120)] {
             // The engine may return an error, but the process must not crash.
             let rendered = try_render(&template);
-            assert!(!matches!(rendered, Err(PromptError::TooDeep)), "{rendered:?}");
+            assert!(
+                !matches!(rendered, Err(PromptError::TooDeep)),
+                "{rendered:?}"
+            );
         }
         for template in [by_macro(600), by_loop(200)] {
-            assert!(matches!(check_template(&template), Err(PromptError::TooDeep)));
+            assert!(matches!(
+                check_template(&template),
+                Err(PromptError::TooDeep)
+            ));
         }
     }
 
@@ -489,13 +574,19 @@ mod tests {
     fn a_tree_can_be_written_by_a_macro_that_calls_itself() {
         let tree = "{% macro f(node) %}({{ node.name }}{% for child in node.children %}{{ f(child) }}{% endfor %})\
                     {% endmacro %}{{ f(payload) }}";
-        let payload = r#"{"name":"a","children":[{"name":"b","children":[{"name":"c"}]},{"name":"d"}]}"#;
+        let payload =
+            r#"{"name":"a","children":[{"name":"b","children":[{"name":"c"}]},{"name":"d"}]}"#;
         assert_eq!(render(tree, payload), "(a(b(c))(d))");
     }
 
     #[test]
     fn the_size_of_json_is_checked_before_it_is_written() {
-        let deep = format!("{}{}1{}", "[".repeat(100), "1,".repeat(200_000), "]".repeat(100));
+        let deep = format!(
+            "{}{}1{}",
+            "[".repeat(100),
+            "1,".repeat(200_000),
+            "]".repeat(100)
+        );
         for template in [
             "{{ payload | tojson(2) | length }}",
             "{{ payload | tojson(indent=4) | length }}",
@@ -509,10 +600,19 @@ mod tests {
                 "{template}"
             );
         }
-        assert_eq!(render("{{ payload | tojson(indent=1) }}", r#"{"a":[1]}"#), "{\n \"a\": [\n  1\n ]\n}");
-        assert_eq!(render("{{ [payload, 'x'] | tojson }}", r#"{"a":[1]}"#), r#"[{"a": [1]}, "x"]"#);
         assert_eq!(
-            render("{{ payload.none | tojson }}{{ payload.a | tojson(true) }}", r#"{"a":1}"#),
+            render("{{ payload | tojson(indent=1) }}", r#"{"a":[1]}"#),
+            "{\n \"a\": [\n  1\n ]\n}"
+        );
+        assert_eq!(
+            render("{{ [payload, 'x'] | tojson }}", r#"{"a":[1]}"#),
+            r#"[{"a": [1]}, "x"]"#
+        );
+        assert_eq!(
+            render(
+                "{{ payload.none | tojson }}{{ payload.a | tojson(true) }}",
+                r#"{"a":1}"#
+            ),
             "null1"
         );
     }
@@ -523,7 +623,11 @@ mod tests {
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
             "{% macro f(x) %}{{ f([[[[[[[[x]]]]]]]]) }}{% endmacro %}{{ f(1) }}",
         ] {
-            assert!(render(macros, "{}").contains("recursion limit exceeded"), "{}", render(macros, "{}"));
+            assert!(
+                render(macros, "{}").contains("recursion limit exceeded"),
+                "{}",
+                render(macros, "{}")
+            );
         }
     }
 
@@ -539,20 +643,31 @@ mod tests {
         ] {
             let message = render(template, &payload);
             let bounds = ["ran out of fuel", "too large", "larger than 1048576 bytes"];
-            assert!(bounds.iter().any(|bound| message.contains(bound)), "{template}: {message:.200}");
+            assert!(
+                bounds.iter().any(|bound| message.contains(bound)),
+                "{template}: {message:.200}"
+            );
         }
     }
 
     #[test]
     fn a_list_that_is_repeated_too_often_is_not_written() {
-        let message = render("{{ payload * 60000 }}", &format!("[\"{}\"]", "x".repeat(1000)));
-        assert_eq!(message, "error: the rendered prompt is larger than 1048576 bytes");
+        let message = render(
+            "{{ payload * 60000 }}",
+            &format!("[\"{}\"]", "x".repeat(1000)),
+        );
+        assert_eq!(
+            message,
+            "error: the rendered prompt is larger than 1048576 bytes"
+        );
     }
 
     #[test]
     fn a_runaway_template_is_stopped() {
-        let message =
-            render("{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}", "{}");
+        let message = render(
+            "{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}",
+            "{}",
+        );
         assert!(message.starts_with("error: "), "{message}");
     }
 }

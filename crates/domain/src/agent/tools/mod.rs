@@ -17,8 +17,8 @@ use utoipa::ToSchema;
 pub(super) use check::{check_shape, check_tools};
 pub use headers::{HeaderSource, StoredHeader};
 pub use http::{
-    ArgumentError, CheckedOperation, HttpMethod, HttpTool, HttpToolError, ImportedApi, OpenApiError,
-    Operation, OperationError, ToolRequest, import_openapi,
+    ArgumentError, CheckedOperation, HttpMethod, HttpTool, HttpToolError, ImportedApi,
+    OpenApiError, Operation, OperationError, ToolRequest, import_openapi,
 };
 pub use mcp::{McpTool, McpToolError};
 pub use names::ExposedNames;
@@ -51,12 +51,18 @@ pub enum ToolError {
     Twice(String),
     #[error("`tools` contain more than 128 tools; allow fewer operations")]
     TooMany,
-    #[error("`tools` contain more than 65536 bytes of JSON; allow fewer operations, or shorten them")]
+    #[error(
+        "`tools` contain more than 65536 bytes of JSON; allow fewer operations, or shorten them"
+    )]
     TooLarge,
     #[error("The tool `{0}` has no operations, or its `allow` is empty")]
     Empty(String),
     #[error("`{field}` of the tool `{tool}` must be from 1 to {max}")]
-    Limit { tool: String, field: &'static str, max: u64 },
+    Limit {
+        tool: String,
+        field: &'static str,
+        max: u64,
+    },
     #[error("The tool `{0}` has more than 32 headers")]
     TooManyHeaders(String),
     /// The header's name or value cannot be sent, or the HTTP client sets this header.

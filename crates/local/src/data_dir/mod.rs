@@ -1,5 +1,6 @@
 //! The data folder, which contains everything that a local server stores.
 
+mod databases;
 mod trust;
 
 use std::fmt;
@@ -28,10 +29,6 @@ const FILES: [&str; 11] = [
     "tables.sqlite-wal",
     "url",
 ];
-/// Files that a server creates only after `tables.sqlite`. Does not include the signing
-/// secret, because a first start that is killed may leave only that. Does not include the
-/// admin token either, because an operator may put it there before the first start.
-const CREATED_AFTER_TABLES: [&str; 4] = ["documents.sqlite", "secrets.json", "tables.sqlite-wal", "url"];
 
 /// The data folder of a local server.
 #[derive(Clone, Debug)]
@@ -61,11 +58,21 @@ pub enum DataDirError {
          backup. To start without agents, select another folder with --data-dir, or delete this one",
         tables.display()
     )]
-    LostTables { tables: PathBuf, other: &'static str },
+    LostTables {
+        tables: PathBuf,
+        other: &'static str,
+    },
     #[error("the admin token in {} is too weak", path.display())]
-    WeakAdminToken { path: PathBuf, source: WeakAdminToken },
+    WeakAdminToken {
+        path: PathBuf,
+        source: WeakAdminToken,
+    },
     #[error("failed to {action} {}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 /// Held while a server uses the folder. The system releases it when the process ends.
@@ -105,13 +112,17 @@ pub struct LocalSecret {
 
 impl fmt::Debug for ServerNotes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerNotes").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("ServerNotes")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for LocalSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalSecret").field("is_new", &self.is_new).finish_non_exhaustive()
+        f.debug_struct("LocalSecret")
+            .field("is_new", &self.is_new)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,17 +143,26 @@ impl DataDir {
         builder.recursive(true).mode(0o700);
         builder.create(&self.0).map_err(io("create", &self.0))?;
         let folder = File::open(&self.0).map_err(io("open", &self.0))?;
-        let metadata = folder.metadata().map_err(io("get the metadata of", &self.0))?;
+        let metadata = folder
+            .metadata()
+            .map_err(io("get the metadata of", &self.0))?;
         trust::check_served_folder(&self.0, &metadata)?;
         self.lock(&folder, &self.0)?;
-        let (owners, open_to_others) =
-            (TrustedOwners::from_folder(&metadata), trust::is_open_to_others(&metadata));
+        let (owners, open_to_others) = (
+            TrustedOwners::from_folder(&metadata),
+            trust::is_open_to_others(&metadata),
+        );
         for name in FILES {
             trust::make_own_file_private(&self.0.join(name), owners, open_to_others)?;
         }
         let path = self.0.join("lock");
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(trust::no_follow());
+        options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(trust::no_follow());
         let file = options.open(&path).map_err(io("open", &path))?;
         self.lock(&file, &path)?;
         self.check_tables()?;
@@ -155,58 +175,6 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(self.0.clone())),
             Err(TryLockError::Error(error)) => Err(io("lock", path)(error)),
         }
-    }
-
-    /// Fails if the database is missing in a folder that had one.
-    fn check_tables(&self) -> Result<(), DataDirError> {
-        if self.has_database("tables")? {
-            return Ok(());
-        }
-        match CREATED_AFTER_TABLES.into_iter().find(|name| self.0.join(name).exists()) {
-            Some(other) => Err(DataDirError::LostTables { tables: self.database_path("tables"), other }),
-            None => Ok(()),
-        }
-    }
-
-    /// `name` is `tables` or `documents`.
-    pub fn database_path(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.sqlite"))
-    }
-
-    /// Whether this database exists. Only a complete database has its final name.
-    pub fn has_database(&self, name: &str) -> Result<bool, DataDirError> {
-        let path = self.database_path(name);
-        path.try_exists().map_err(io("look for", &path))
-    }
-
-    /// Creates an empty file for the database, with access for its owner only (SQLite would
-    /// give others access). Deletes the draft of a start that was killed.
-    pub fn create_draft_database(&self, name: &str) -> Result<PathBuf, DataDirError> {
-        let path = self.0.join(format!("{name}.draft"));
-        for suffix in ["", "-wal", "-shm"] {
-            let old = self.0.join(format!("{name}.draft{suffix}"));
-            match fs::remove_file(&old) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io("remove", &old)(error));
-                }
-                _ => {}
-            }
-        }
-        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        created.map(|_| path.clone()).map_err(io("create", &path))
-    }
-
-    /// Renames the complete draft to the database's name. The draft must be closed.
-    pub fn publish_draft_database(&self, name: &str, draft: &Path) -> Result<(), DataDirError> {
-        let log = self.0.join(format!("{name}.draft-wal"));
-        if log.exists() {
-            // Its commits would be lost, because SQLite finds a log by its name.
-            return Err(io("close", draft)(std::io::ErrorKind::ResourceBusy.into()));
-        }
-        let database = self.database_path(name);
-        fs::rename(draft, &database).map_err(io("create", &database))?;
-        // The name must be on disk before a task is accepted.
-        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(io("write", &self.0))
     }
 
     pub fn secrets_path(&self) -> PathBuf {
@@ -225,12 +193,18 @@ impl DataDir {
     pub fn read_server_notes(&self) -> Result<ServerNotes, DataDirError> {
         match fs::metadata(&self.0) {
             Ok(folder) => trust::check_folder(&self.0, &folder)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ServerNotes::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(ServerNotes::default());
+            }
             Err(error) => return Err(io("get the metadata of", &self.0)(error)),
         }
-        let line =
-            |path: &Path| Ok::<_, DataDirError>(self.read_own_file(path)?.map(|text| text.trim().to_owned()));
-        Ok(ServerNotes { url: line(&self.0.join("url"))?, admin_token: line(&self.admin_token_path())? })
+        let line = |path: &Path| {
+            Ok::<_, DataDirError>(self.read_own_file(path)?.map(|text| text.trim().to_owned()))
+        };
+        Ok(ServerNotes {
+            url: line(&self.0.join("url"))?,
+            admin_token: line(&self.admin_token_path())?,
+        })
     }
 
     pub fn admin_token_path(&self) -> PathBuf {
@@ -242,7 +216,10 @@ impl DataDir {
         let token = self.load_secret("admin-token", false)?;
         match domain::check_admin_token(&token.value) {
             Ok(()) => Ok(token),
-            Err(source) => Err(DataDirError::WeakAdminToken { path: self.admin_token_path(), source }),
+            Err(source) => Err(DataDirError::WeakAdminToken {
+                path: self.admin_token_path(),
+                source,
+            }),
         }
     }
 
@@ -260,7 +237,12 @@ impl DataDir {
         match text.as_deref().map(str::trim) {
             None | Some("") if is_required => return Err(DataDirError::LostSecret(path)),
             Some("") => return Err(DataDirError::EmptySecret(path)),
-            Some(value) => return Ok(LocalSecret { value: value.to_owned(), is_new: false }),
+            Some(value) => {
+                return Ok(LocalSecret {
+                    value: value.to_owned(),
+                    is_new: false,
+                });
+            }
             None => {}
         }
         let mut entropy = [0_u8; 32];
@@ -268,12 +250,16 @@ impl DataDir {
             .map_err(|error| io("generate random bits for", &path)(std::io::Error::other(error)))?;
         let value: String = entropy.iter().map(|byte| format!("{byte:02x}")).collect();
         write_private_file(&path, value.as_bytes()).map_err(io("write", &path))?;
-        Ok(LocalSecret { value, is_new: true })
+        Ok(LocalSecret {
+            value,
+            is_new: true,
+        })
     }
 
     fn read_own_file(&self, path: &Path) -> Result<Option<String>, DataDirError> {
         let folder = fs::metadata(&self.0).map_err(io("get the metadata of", &self.0))?;
-        let Some(mut file) = trust::open_own_file(path, TrustedOwners::from_folder(&folder))? else {
+        let Some(mut file) = trust::open_own_file(path, TrustedOwners::from_folder(&folder))?
+        else {
             return Ok(None);
         };
         let mut text = String::new();
@@ -282,6 +268,13 @@ impl DataDir {
     }
 }
 
-fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> DataDirError + use<'a> {
-    move |source| DataDirError::Io { action, path: path.to_owned(), source }
+fn io<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> DataDirError + use<'a> {
+    move |source| DataDirError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }

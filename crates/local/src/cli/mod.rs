@@ -48,10 +48,20 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
     /// Address to listen on, HOST:PORT; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", env = "AGENT_WEBHOOKS_LISTEN", default_value = "127.0.0.1:7091")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "AGENT_WEBHOOKS_LISTEN",
+        default_value = "127.0.0.1:7091"
+    )]
     pub listen: String,
     /// Folder for the database, the secrets and the admin token
-    #[arg(long, value_name = "DIR", env = "AGENT_WEBHOOKS_DATA_DIR", default_value = ".agent-webhooks")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AGENT_WEBHOOKS_DATA_DIR",
+        default_value = ".agent-webhooks"
+    )]
     pub data_dir: PathBuf,
     /// Base URL at which callers reach this server [default: http://ADDR]
     #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_PUBLIC_URL", value_parser = parse_http_url)]
@@ -76,10 +86,20 @@ pub struct Deployment {
     #[arg(long, value_name = "URL", env = "AGENT_WEBHOOKS_URL")]
     pub url: Option<String>,
     /// Admin token of the deployment [default: the local server's]
-    #[arg(long, value_name = "TOKEN", env = "AGENT_WEBHOOKS_ADMIN_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "AGENT_WEBHOOKS_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
     pub admin_token: Option<String>,
     /// Data folder of the local server
-    #[arg(long, value_name = "DIR", env = "AGENT_WEBHOOKS_DATA_DIR", default_value = ".agent-webhooks")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AGENT_WEBHOOKS_DATA_DIR",
+        default_value = ".agent-webhooks"
+    )]
     pub data_dir: PathBuf,
     /// Print only JSON on stdout
     #[arg(long)]
@@ -88,7 +108,9 @@ pub struct Deployment {
 
 impl fmt::Debug for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deployment").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Deployment")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +161,12 @@ pub enum AgentCommand {
         #[arg(value_name = "ID|NAME")]
         agent: String,
         /// Seconds for which the old URL still works
-        #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 0,
+            allow_negative_numbers = true
+        )]
         overlap: u64,
         #[command(flatten)]
         deployment: Deployment,
@@ -253,7 +280,12 @@ pub struct TriggerArgs {
     #[arg(value_name = "ID|NAME|WEBHOOK_URL")]
     pub agent: String,
     /// Payload: JSON, @FILE, or - for standard input
-    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "JSON|@FILE|-",
+        default_value = "{}",
+        allow_hyphen_values = true
+    )]
     pub data: String,
     /// Idempotency key: within 24 hours, triggers with the same key start one task
     #[arg(long, value_name = "KEY")]
@@ -289,7 +321,10 @@ fn provider_help() -> String {
         note => format!("{} ({note})", provider.as_str()),
     });
     let [first @ .., last] = &providers;
-    format!("Model provider: {} or {last} [default: openai if --model-url is given]", first.join(", "))
+    format!(
+        "Model provider: {} or {last} [default: openai if --model-url is given]",
+        first.join(", ")
+    )
 }
 
 fn parse_http_url(text: &str) -> Result<String, &'static str> {
@@ -313,11 +348,12 @@ mod tests {
     #[test]
     fn the_help_lists_the_providers_with_a_note_and_the_default() {
         let help = provider_help();
+        assert!(help.starts_with(
+            "Model provider: openai (any server with an OpenAI-compatible API), anthropic, "
+        ));
         assert!(
-            help.starts_with(
-                "Model provider: openai (any server with an OpenAI-compatible API), anthropic, "
-            )
+            help.ends_with(" or extractive [default: openai if --model-url is given]"),
+            "{help}"
         );
-        assert!(help.ends_with(" or extractive [default: openai if --model-url is given]"), "{help}");
     }
 }
