@@ -213,6 +213,21 @@ impl Fault {
             retry_after: None,
         }
     }
+
+    /// The same fault, of which the next attempt knows the reason.
+    #[must_use]
+    pub fn into_transient(self) -> Self {
+        match self {
+            Self::Permanent(failure) => Self::Transient {
+                failure: Failure {
+                    retryable: true,
+                    ..failure
+                },
+                retry_after: None,
+            },
+            transient @ Self::Transient { .. } => transient,
+        }
+    }
 }
 
 /// What happens after a failed attempt.

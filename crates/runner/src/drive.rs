@@ -131,6 +131,7 @@ impl<'a> Driver<'a> {
                 }
                 Step::CallModel => {
                     let model_call = ModelCall {
+                        record: self.record,
                         model,
                         api_key: api_key.as_deref(),
                         system: &system,
@@ -139,6 +140,7 @@ impl<'a> Driver<'a> {
                         tools: toolbox.specs(),
                         schema: definition.output_schema.as_ref(),
                         max_output_tokens: run.output_allowance(&definition.limits),
+                        refused: &self.runner.models.refused_parts(self.record),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
                     let reply = match self.call_model(&model_call, turn, schema.as_ref()).await {

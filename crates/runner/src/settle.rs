@@ -35,13 +35,9 @@ impl Runner {
         };
         let current = self.agents.refresh(used.agent.id()).await;
         let fault = match current {
-            Ok(Some(current)) if current.revision != used.revision => Fault::Transient {
-                failure: Failure {
-                    retryable: true,
-                    ..failure
-                },
-                retry_after: None,
-            },
+            Ok(Some(current)) if current.revision != used.revision => {
+                Fault::Permanent(failure).into_transient()
+            }
             _ => Fault::Permanent(failure),
         };
         AttemptOutcome::Faulted { fault, run }

@@ -4,6 +4,7 @@ mod check;
 mod credential;
 mod model;
 mod prompt;
+mod request_part;
 mod secret;
 pub mod tools;
 
@@ -21,6 +22,7 @@ pub use check::{imported_token_name, is_own_api_key, new_api_key_name};
 pub use model::{
     ApiKey, FieldInfo, FieldRule, ModelConfig, Price, Provider, ProviderInfo, SecretName,
 };
+pub use request_part::{RefusedParts, RequestPart};
 pub use secret::{SecretError, check_secret_name, check_secret_value};
 use tools::{Tool, ToolError};
 

@@ -9,13 +9,14 @@ use serde_json::{Map, Value, json};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo, parse_string};
 use super::http::{Request, advise_on_fields};
-use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint};
+use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint, or_nothing};
 
 /// The only version.
 const VERSION: &str = "2023-06-01";
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     request: |_, model_call| request(model_call),
+    can_enforce,
     parse_reply,
     error_codes: ERROR_CODES,
     advice: advise_on_fields,
@@ -52,25 +53,19 @@ fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
 }
 
 fn request_body(model_call: &ModelCall<'_>) -> Value {
-    let mut messages = vec![json!({ "role": "user", "content": model_call.payload.as_json() })];
+    let mut messages = vec![json!({ "role": "user", "content": model_call.user_message() })];
     messages.extend(model_call.messages.iter().map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
     set("model", json!(model_call.model.name));
     set("max_tokens", model_call.max_output_tokens.into());
-    let (enforced, requested) = match model_call.schema {
-        Some(schema) if can_enforce(schema) => (Some(schema), None),
-        requested => (None, requested),
-    };
-    if let Some(schema) = enforced {
+    if let Some(schema) = model_call.enforced_schema() {
         set(
             "output_config",
             json!({ "format": { "type": "json_schema", "schema": schema } }),
         );
     }
-    // The API refuses blank text.
-    let system = model_call.system_with(requested);
-    if !system.trim().is_empty() {
+    if let Some(system) = model_call.system_message() {
         set("system", system.into());
     }
     set("messages", messages.into());
@@ -129,7 +124,8 @@ fn message_json(message: &ChatMessage) -> Value {
 }
 
 fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
-    let text = (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }));
+    let has_text = !text.trim().is_empty() || calls.is_empty();
+    let text = has_text.then(|| json!({ "type": "text", "text": or_nothing(text) }));
     let call = |call: &ToolCall| {
         let ToolCall {
             id,
@@ -155,6 +151,7 @@ fn tool_result_json(result: &ToolResult) -> Value {
         is_error,
         ..
     } = result;
+    let content = or_nothing(content);
     json!({ "type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error })
 }
 

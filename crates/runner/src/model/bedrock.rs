@@ -13,7 +13,7 @@ use store::{Bedrock, error_chain};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo};
 use super::http::{Request, advise_on_fields};
-use super::{ModelCall, Models, Protocol, as_object, echoed_blocks, endpoint};
+use super::{ModelCall, Models, Protocol, as_object, echoed_blocks, endpoint, or_nothing};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -24,6 +24,9 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     request,
+    // Few models accept a schema for answers (`outputConfig`), and all others refuse the
+    // request. So the schema goes into the system message, which works with every model.
+    can_enforce: |_| false,
     parse_reply,
     error_codes: ERROR_CODES,
     advice,
@@ -104,15 +107,11 @@ fn sign(bedrock: &Bedrock, mut request: Request) -> Result<Request, Fault> {
 
 fn request_body(model_call: &ModelCall<'_>) -> Value {
     let mut messages =
-        vec![json!({ "role": "user", "content": [{ "text": model_call.payload.as_json() }] })];
+        vec![json!({ "role": "user", "content": [{ "text": model_call.user_message() }] })];
     messages.extend(model_call.messages.iter().map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
-    // Few models accept a schema for answers (`outputConfig`), and all others refuse the
-    // request. So the schema goes into the system message, which works with every model.
-    let system = model_call.system_with(model_call.schema);
-    // The API refuses blank text.
-    if !system.trim().is_empty() {
+    if let Some(system) = model_call.system_message() {
         set("system", json!([{ "text": system }]));
     }
     set("messages", messages.into());
@@ -152,7 +151,8 @@ fn message_json(message: &ChatMessage) -> Value {
 }
 
 fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
-    let text = (!text.trim().is_empty()).then(|| json!({ "text": text }));
+    let has_text = !text.trim().is_empty() || calls.is_empty();
+    let text = has_text.then(|| json!({ "text": or_nothing(text) }));
     let call = |call: &ToolCall| {
         let ToolCall {
             id,
@@ -170,11 +170,7 @@ fn call_id(block: &mut Value) -> Option<&mut Value> {
 
 /// Not every model accepts a status, so only failures have one.
 fn tool_result_json(result: &ToolResult) -> Value {
-    let text = if result.content.trim().is_empty() {
-        "(nothing)"
-    } else {
-        &result.content
-    };
+    let text = or_nothing(&result.content);
     let mut json = json!({ "toolUseId": result.id, "content": [{ "text": text }] });
     if let (true, Some(fields)) = (result.is_error, json.as_object_mut()) {
         fields.insert("status".to_owned(), "error".into());

@@ -86,13 +86,30 @@ impl io::Write for ByteCounter {
     }
 }
 
+/// Why a request has no reply.
+pub(super) enum PostError {
+    Fault(Fault),
+    /// The server answered with an error status.
+    Status {
+        fault: Fault,
+        status: StatusCode,
+        body: Vec<u8>,
+    },
+}
+
+impl From<Fault> for PostError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
 /// Sends a request once and returns the body of a 2xx response. The caller decides on
 /// retries.
 pub(super) async fn post(
     egress: &Egress,
     protocol: &Protocol,
     request: Request,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, PostError> {
     let Request { url, headers, body } = request;
     let client = egress
         .client_for(&url)
@@ -101,7 +118,7 @@ pub(super) async fn post(
     let response = on_connection_threads(RunMemory::current().agent(), request.send()).await;
     let response = response.map_err(connection_fault)?;
     if response.status().is_success() {
-        read_body(response, MAX_REPLY_BYTES).await
+        Ok(read_body(response, MAX_REPLY_BYTES).await?)
     } else {
         Err(read_refusal(protocol, response).await)
     }
@@ -155,7 +172,7 @@ fn connection_fault(error: reqwest::Error) -> Fault {
     Fault::transient(ErrorType::ModelError, message)
 }
 
-async fn read_refusal(protocol: &Protocol, response: Response) -> Fault {
+async fn read_refusal(protocol: &Protocol, response: Response) -> PostError {
     let (status, headers) = (response.status(), response.headers().clone());
     let server = response.url().origin().ascii_serialization();
     let reading = tokio::time::timeout(REFUSAL_TIMEOUT, read_body(response, MAX_REFUSAL_BYTES));
@@ -168,7 +185,12 @@ async fn read_refusal(protocol: &Protocol, response: Response) -> Fault {
         reason = listed,
         "model provider returned an error"
     );
-    refusal_fault(protocol, status, &headers, reason.as_deref())
+    let fault = refusal_fault(protocol, status, &headers, reason.as_deref());
+    PostError::Status {
+        fault,
+        status,
+        body,
+    }
 }
 
 /// 408, 424 of Bedrock, 429 and 5xx are transient (RFC 9110 section 15; Anthropic returns 529

@@ -6,17 +6,19 @@ mod codes;
 mod foreign;
 mod http;
 mod openai;
+mod refused;
 
 use std::borrow::Cow;
 
+use domain::agent::{RefusedParts, RequestPart};
 use domain::{
-    ChatMessage, ErrorType, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload, Provider,
-    ToolCall, ToolSpec, Usage, count_json_values, parse_foreign_json,
+    ChatMessage, ErrorType, Failure, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload,
+    Provider, ToolCall, ToolSpec, Usage, count_json_values, parse_foreign_json,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
-use store::Bedrock;
 use store::env::{Env, EnvError};
+use store::{Bedrock, StoredAgent};
 use tokio::task::JoinError;
 use url::Url;
 
@@ -24,12 +26,15 @@ use crate::PrivateHosts;
 use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
 use foreign::ReplyError;
-use http::Request;
+use http::{PostError, Request};
+use refused::{RefusedMemory, refused_part};
 
 /// What the protocol of a provider needs, all in one module. What else distinguishes a
 /// provider is in the table of [`domain::agent::ProviderInfo`].
 struct Protocol {
     request: fn(&Models, &ModelCall<'_>) -> Result<Request, Fault>,
+    /// Whether the servers can enforce this schema of answers.
+    can_enforce: fn(&Value) -> bool,
     /// Parses the body of a 200 response.
     parse_reply: fn(&[u8]) -> Result<ModelReply, ReplyError>,
     /// The documented error codes. Only those of the protocols are logged.
@@ -54,6 +59,7 @@ pub struct Models {
     egress: Egress,
     bedrock: Option<Bedrock>,
     memory: MemoryBudget,
+    refused: RefusedMemory,
 }
 
 /// Why the clients could not be created.
@@ -65,7 +71,9 @@ pub enum ModelsError {
     Env(#[from] EnvError),
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct ModelCall<'a> {
+    pub(crate) record: &'a StoredAgent,
     pub(crate) model: &'a ModelConfig,
     pub(crate) api_key: Option<&'a str>,
     pub(crate) system: &'a str,
@@ -76,6 +84,8 @@ pub(crate) struct ModelCall<'a> {
     /// The schema that the answer must match.
     pub(crate) schema: Option<&'a Value>,
     pub(crate) max_output_tokens: u32,
+    /// What the server does not accept.
+    pub(crate) refused: &'a RefusedParts,
 }
 
 impl ModelCall<'_> {
@@ -88,15 +98,73 @@ impl ModelCall<'_> {
             .unwrap_or_default()
     }
 
-    /// The system message, with a request to match this schema. For providers that cannot
-    /// enforce the schema.
-    fn system_with(&self, schema: Option<&Value>) -> Cow<'_, str> {
-        match schema {
-            None => Cow::Borrowed(self.system),
-            Some(schema) => Cow::Owned(format!(
+    fn is_refused(&self, part: RequestPart) -> bool {
+        self.refused.contains(&part)
+    }
+
+    /// Whether a request has this part.
+    fn sends(&self, part: RequestPart) -> bool {
+        match part {
+            RequestPart::MaxTokens | RequestPart::MaxCompletionTokens => {
+                self.limit_part() == Some(part)
+            }
+            RequestPart::Schema => self.enforced_schema().is_some(),
+            RequestPart::SchemaWithTools => {
+                self.enforced_schema().is_some() && !self.tools.is_empty()
+            }
+            RequestPart::SystemMessage => self.system_message().is_some(),
+            RequestPart::Tools => !self.tools.is_empty(),
+        }
+    }
+
+    /// The name of the limit of answers in the chat completions API. Newer models of OpenAI
+    /// refuse the name that all other servers use.
+    fn limit_part(&self) -> Option<RequestPart> {
+        if self.model.provider != Provider::Openai {
+            return None;
+        }
+        let url = Url::parse(self.base_url()).ok();
+        let is_openai = url.as_ref().and_then(Url::host_str) == Some("api.openai.com");
+        let names = match is_openai {
+            true => [RequestPart::MaxCompletionTokens, RequestPart::MaxTokens],
+            false => [RequestPart::MaxTokens, RequestPart::MaxCompletionTokens],
+        };
+        names.into_iter().find(|name| !self.is_refused(*name))
+    }
+
+    /// The schema that the server is asked to enforce.
+    fn enforced_schema(&self) -> Option<&Value> {
+        let can_enforce = protocol(self.model.provider)?.can_enforce;
+        let is_refused = self.is_refused(RequestPart::Schema)
+            || !self.tools.is_empty() && self.is_refused(RequestPart::SchemaWithTools);
+        self.schema
+            .filter(|schema| !is_refused && can_enforce(schema))
+    }
+
+    /// The text of the system message, which asks for a schema that the server does not
+    /// enforce.
+    fn system_text(&self) -> Cow<'_, str> {
+        match self.schema {
+            Some(schema) if self.enforced_schema().is_none() => Cow::Owned(format!(
                 "{}\n\nAnswer with JSON only and no other text. It must match this JSON schema:\n{schema}",
                 self.system
             )),
+            _ => Cow::Borrowed(self.system),
+        }
+    }
+
+    /// `None` if it would be blank, which some servers refuse, or if it is not accepted.
+    fn system_message(&self) -> Option<Cow<'_, str>> {
+        let is_refused = self.is_refused(RequestPart::SystemMessage);
+        Some(self.system_text()).filter(|text| !is_refused && !text.trim().is_empty())
+    }
+
+    /// The payload, after the text of the system message if the server accepts none.
+    fn user_message(&self) -> Cow<'_, str> {
+        let payload = self.payload.as_json();
+        match self.is_refused(RequestPart::SystemMessage) {
+            true => Cow::Owned(format!("{}\n\n{payload}", self.system_text())),
+            false => Cow::Borrowed(payload),
         }
     }
 }
@@ -109,6 +177,7 @@ impl Models {
             egress,
             bedrock: None,
             memory: MemoryBudget::local(),
+            refused: RefusedMemory::default(),
         })
     }
 
@@ -145,8 +214,48 @@ impl Models {
         self.bedrock.as_ref()?.session_token()
     }
 
-    /// Calls the model once. The caller limits the time and decides on retries.
+    /// What the server of this agent's model has refused so far.
+    pub(crate) fn refused_parts(&self, record: &StoredAgent) -> RefusedParts {
+        self.refused.get(record)
+    }
+
+    /// Calls the model. If the server refuses a part of the request, this asks once more
+    /// without it. The caller limits the time and decides on retries.
     pub(crate) async fn call_model(&self, model_call: &ModelCall<'_>) -> Result<ModelReply, Fault> {
+        let (part, fault) = match self.call_once(model_call).await? {
+            CallResult::Reply(reply) => return Ok(reply),
+            CallResult::Refused(part, fault) => (part, fault),
+        };
+        self.learn(model_call, part);
+        if part == RequestPart::Tools {
+            return Err(no_tools(fault));
+        }
+        let mut refused = model_call.refused.clone();
+        refused.insert(part);
+        let without = ModelCall {
+            refused: &refused,
+            ..*model_call
+        };
+        match self.call_once(&without).await? {
+            CallResult::Reply(reply) => Ok(reply),
+            CallResult::Refused(RequestPart::Tools, fault) => Err(no_tools(fault)),
+            // The next attempt asks without this part too.
+            CallResult::Refused(part, fault) => {
+                self.learn(model_call, part);
+                Err(fault.into_transient())
+            }
+        }
+    }
+
+    fn learn(&self, model_call: &ModelCall<'_>, part: RequestPart) {
+        tracing::warn!(
+            part = part.as_str(),
+            "the model server does not accept a part of the request"
+        );
+        self.refused.add(model_call.record, part);
+    }
+
+    async fn call_once(&self, model_call: &ModelCall<'_>) -> Result<CallResult, Fault> {
         let provider = model_call.model.provider;
         let Some(protocol) = protocol(provider) else {
             return Err(Fault::permanent(
@@ -155,7 +264,20 @@ impl Models {
             ));
         };
         let request = (protocol.request)(self, model_call)?;
-        let body = http::post(&self.egress, protocol, request).await?;
+        let body = match http::post(&self.egress, protocol, request).await {
+            Ok(body) => body,
+            Err(PostError::Fault(fault)) => return Err(fault),
+            Err(PostError::Status {
+                fault,
+                status,
+                body,
+            }) => {
+                return match refused_part(model_call, status, &body) {
+                    Some(part) => Ok(CallResult::Refused(part, fault)),
+                    None => Err(fault),
+                };
+            }
+        };
         let mut reply = parse_within_budget(provider, body).await?;
         if reply.model.is_empty() {
             reply.model = model_call.model.name.clone().unwrap_or_default();
@@ -164,8 +286,27 @@ impl Models {
         reply
             .model
             .truncate(reply.model.floor_char_boundary(Usage::LONGEST_NAME));
-        Ok(reply)
+        Ok(CallResult::Reply(reply))
     }
+}
+
+/// The response to one request.
+enum CallResult {
+    Reply(ModelReply),
+    /// The server does not accept this part of the request.
+    Refused(RequestPart, Fault),
+}
+
+/// Without its tools an agent could not do its work, so they are not left out.
+fn no_tools(fault: Fault) -> Fault {
+    let advice = "the model does not accept tools: use another model, or remove the agent's tools";
+    let (Fault::Permanent(refusal)
+    | Fault::Transient {
+        failure: refusal, ..
+    }) = fault;
+    let logged = format!("{}: {advice}", refusal.log_message());
+    let failure = Failure::permanent(refusal.kind, format!("{}: {advice}", refusal.message));
+    Fault::Permanent(failure.logged_as(logged))
 }
 
 /// Counts the values of a body, then parses it when the run has the memory for it.
@@ -206,14 +347,31 @@ pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault>
     })
 }
 
-/// `path` below the agent's base URL.
+/// `path` below the agent's base URL. A query of the base URL, such as the `api-version` of
+/// Azure, stays behind the path.
 fn endpoint(base: &str, path: &str) -> Result<Url, Fault> {
-    Url::parse(&format!("{}/{path}", base.trim_end_matches('/'))).map_err(|_| {
+    let not_a_url = || {
         Fault::permanent(
             ErrorType::InvalidAgent,
             "The agent's model.base_url is not a URL",
         )
-    })
+    };
+    let (base, query) = match base.split_once('?') {
+        Some((base, query)) => (base, Some(query)),
+        None => (base, None),
+    };
+    let url = format!("{}/{path}", base.trim_end_matches('/'));
+    let mut url = Url::parse(&url).map_err(|_| not_a_url())?;
+    url.set_query(query.filter(|query| !query.is_empty()));
+    Ok(url)
+}
+
+/// Sent in place of an empty text, which some servers refuse.
+fn or_nothing(text: &str) -> &str {
+    match text.trim().is_empty() {
+        true => "(nothing)",
+        false => text,
+    }
 }
 
 /// The arguments as the object that some protocols require. Invalid arguments become an empty

@@ -5,14 +5,14 @@ use domain::{ChatMessage, Fault, ModelReply, Provider, StopReason, ToolSpec};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use super::foreign::{AtMost, MAX_CALLS, ReplyError, parse_arguments, parse_echo, parse_string};
 use super::http::{Request, advise_on_fields};
-use super::{ModelCall, Protocol, endpoint};
+use super::{ModelCall, Protocol, endpoint, or_nothing};
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     request: |_, model_call| request(model_call),
+    can_enforce: |_| true,
     parse_reply,
     error_codes: ERROR_CODES,
     advice: advise_on_fields,
@@ -91,34 +91,34 @@ const ERROR_CODES: &[&str] = &[
 
 fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
     let url = endpoint(model_call.base_url(), "chat/completions")?;
-    let request = Request::json(url.clone(), &request_body(&url, model_call));
+    // Azure's own API takes the key in a header of its own.
+    let is_azure = url.query_pairs().any(|(name, _)| name == "api-version");
+    let request = Request::json(url, &request_body(model_call));
     match model_call.api_key {
+        Some(key) if is_azure => request.with_secret("api-key", key),
         Some(key) => request.with_secret("authorization", &format!("Bearer {key}")),
         None => Ok(request),
     }
 }
 
-fn request_body(url: &Url, model_call: &ModelCall<'_>) -> Value {
-    // Newer models of OpenAI refuse the name that all other servers use.
-    let limit = match url.host_str() {
-        Some("api.openai.com") => "max_completion_tokens",
-        _ => "max_tokens",
-    };
-    let mut messages = vec![
-        json!({ "role": "system", "content": model_call.system }),
-        json!({ "role": "user", "content": model_call.payload.as_json() }),
-    ];
+fn request_body(model_call: &ModelCall<'_>) -> Value {
+    let mut messages: Vec<Value> = Vec::with_capacity(2 + model_call.messages.len());
+    let system = model_call.system_message();
+    messages.extend(system.map(|system| json!({ "role": "system", "content": system })));
+    messages.push(json!({ "role": "user", "content": model_call.user_message() }));
     messages.extend(model_call.messages.iter().flat_map(message_json));
     let mut body = Map::new();
     let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
     set("model", json!(model_call.model.name));
     set("messages", messages.into());
-    set(limit, model_call.max_output_tokens.into());
+    if let Some(limit) = model_call.limit_part() {
+        set(limit.as_str(), model_call.max_output_tokens.into());
+    }
     set("stream", false.into());
     if !model_call.tools.is_empty() {
         set("tools", model_call.tools.iter().map(tool_json).collect());
     }
-    if let Some(schema) = model_call.schema {
+    if let Some(schema) = model_call.enforced_schema() {
         let schema = json!({ "name": "answer", "schema": schema });
         set(
             "response_format",
@@ -145,9 +145,13 @@ fn message_json(message: &ChatMessage) -> Vec<Value> {
     match message {
         ChatMessage::Model { text, calls, echo } => {
             let calls: Vec<Value> = calls.iter().map(tool_call_json).collect();
+            let content = match text.trim().is_empty() && !calls.is_empty() {
+                true => Value::Null,
+                false => or_nothing(text).into(),
+            };
             let mut message = Map::from_iter([
                 ("role".to_owned(), "assistant".into()),
-                ("content".to_owned(), text.as_str().into()),
+                ("content".to_owned(), content),
             ]);
             if !calls.is_empty() {
                 message.insert("tool_calls".to_owned(), calls.into());
@@ -160,7 +164,7 @@ fn message_json(message: &ChatMessage) -> Vec<Value> {
         }
         ChatMessage::Tools(results) => results
             .iter()
-            .map(|result| json!({ "role": "tool", "tool_call_id": result.id, "content": result.content }))
+            .map(|result| json!({ "role": "tool", "tool_call_id": result.id, "content": or_nothing(&result.content) }))
             .collect(),
         ChatMessage::Correction(text) => vec![json!({ "role": "user", "content": text })],
     }

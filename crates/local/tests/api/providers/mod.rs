@@ -2,6 +2,7 @@
 //! server of that format. It checks the requests and how the task ended.
 
 mod failures;
+mod refused;
 mod schemas;
 mod seeds;
 mod settings;

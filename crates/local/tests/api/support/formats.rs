@@ -218,7 +218,9 @@ impl WireFormat for Openai {
     }
 
     fn messages<'b>(&self, body: &'b Value) -> &'b [Value] {
-        &body["messages"].as_array().unwrap()[1..]
+        let messages = body["messages"].as_array().unwrap();
+        let has_system = messages[0]["role"] == "system";
+        &messages[usize::from(has_system)..]
     }
 
     fn text_of<'b>(&self, message: &'b Value) -> &'b str {

@@ -1,0 +1,325 @@
+//! Servers that do not accept a part of the request. The texts are those of real servers.
+
+use serde_json::{Value, json};
+
+use super::{Site, says, search, searcher, wants};
+use crate::support::formats::Format;
+use crate::support::{FakeModel, Reply, World};
+
+/// A server that answers requests with a certain part with an error status.
+struct Refusal {
+    format: Format,
+    status: u16,
+    body: Value,
+    /// The definition whose requests have the part.
+    definition: Value,
+    /// Whether a request has the part.
+    has_part: fn(&Value) -> bool,
+    answer: &'static str,
+}
+
+const ANSWER_IN_SCHEMA: &str = r#"{"total":7}"#;
+
+fn schema() -> Value {
+    json!({ "type": "object", "properties": { "total": { "type": "integer" } },
+        "required": ["total"], "additionalProperties": false })
+}
+
+fn openai(body: Value, definition: Value, has_part: fn(&Value) -> bool) -> Refusal {
+    Refusal {
+        format: Format::OPENAI,
+        status: 400,
+        body,
+        answer: answer_for(&definition),
+        definition,
+        has_part,
+    }
+}
+
+fn answer_for(definition: &Value) -> &'static str {
+    match definition["output_schema"].is_null() {
+        true => "Done.",
+        false => ANSWER_IN_SCHEMA,
+    }
+}
+
+fn has_max_tokens(body: &Value) -> bool {
+    body.get("max_tokens").is_some()
+}
+
+fn has_schema(body: &Value) -> bool {
+    body.get("response_format").is_some()
+}
+
+fn has_schema_and_tools(body: &Value) -> bool {
+    has_schema(body) && body.get("tools").is_some()
+}
+
+fn has_system(body: &Value) -> bool {
+    body["messages"][0]["role"] == "system" || body.get("system").is_some()
+}
+
+fn error(message: &str) -> Value {
+    json!({ "error": { "message": message, "type": "invalid_request_error", "param": null, "code": null } })
+}
+
+fn with_schema() -> Value {
+    json!({ "output_schema": schema() })
+}
+
+fn with_schema_and_tools() -> Value {
+    let mut definition = searcher();
+    definition["output_schema"] = schema();
+    definition
+}
+
+fn limits() -> Vec<Refusal> {
+    let azure = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+    let bodies = [
+        json!({ "error": { "message": azure, "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter" } }),
+        json!({ "detail": [{ "type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted" }] }),
+        error("Unrecognized request argument supplied: max_tokens"),
+        error("this model requires max_completion_tokens"),
+    ];
+    bodies
+        .map(|body| openai(body, json!({}), has_max_tokens))
+        .into()
+}
+
+fn schemas() -> Vec<Refusal> {
+    let alone = [
+        error("This response_format type is unavailable now"),
+        error(
+            "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+        ),
+        json!({ "object": "error", "message": "guided decoding is disabled", "type": "BadRequestError", "code": 400 }),
+        error("Failed to initialize samplers: failed to parse grammar"),
+    ];
+    let with_tools = [
+        error("json mode cannot be combined with tool/function calling"),
+        json!([{ "error": { "code": 400, "status": "INVALID_ARGUMENT",
+            "message": "Function calling with a response mime type: 'application/json' is unsupported" } }]),
+        error("Cannot use custom grammar constraints with tools."),
+    ];
+    let alone = alone.map(|body| openai(body, with_schema(), has_schema));
+    let with_tools =
+        with_tools.map(|body| openai(body, with_schema_and_tools(), has_schema_and_tools));
+    let message = "output_config.format: Extra inputs are not permitted";
+    let anthropic = Refusal {
+        format: Format::ANTHROPIC,
+        status: 400,
+        body: json!({ "type": "error", "error": { "type": "invalid_request_error", "message": message } }),
+        definition: with_schema(),
+        has_part: |body| body.get("output_config").is_some(),
+        answer: ANSWER_IN_SCHEMA,
+    };
+    alone
+        .into_iter()
+        .chain(with_tools)
+        .chain([anthropic])
+        .collect()
+}
+
+fn system_messages() -> Vec<Refusal> {
+    let texts = [
+        (400, "System role not supported"),
+        (500, "Jinja Exception: System role not supported"),
+        (
+            400,
+            "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+        ),
+        (
+            400,
+            "Developer instruction is not enabled for models/gemma-3-27b-it",
+        ),
+        (
+            400,
+            "Conversation roles must alternate user/assistant/user/assistant/...",
+        ),
+    ];
+    let openai = texts.map(|(status, text)| Refusal {
+        status,
+        ..openai(error(text), json!({}), has_system)
+    });
+    let message = "This model doesn't support system messages. Try again without system messages.";
+    let bedrock = Refusal {
+        format: Format::BEDROCK,
+        status: 400,
+        body: json!({ "message": message }),
+        definition: json!({}),
+        has_part: has_system,
+        answer: "Done.",
+    };
+    openai.into_iter().chain([bedrock]).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_sent_once_more_without_what_its_server_does_not_accept() {
+    for refusal in limits()
+        .into_iter()
+        .chain(schemas())
+        .chain(system_messages())
+    {
+        let Refusal {
+            format,
+            status,
+            body,
+            definition,
+            has_part,
+            answer,
+        } = refusal;
+        let shown = body.to_string();
+        let model = FakeModel::start(move |_, asked| match has_part(&asked.body) {
+            true => Reply::Refusal(status, body.clone()),
+            false => Reply::Text(answer),
+        })
+        .await;
+        let bedrock = crate::support::functions::bedrock(&model.origin);
+        let world = World::start_with(|settings| settings.bedrock = bedrock).await;
+        let mut definition = definition;
+        definition["model"] = format.model(&model.origin);
+        let agent = world.agent_as(definition).await;
+        let ended = world.run(&agent, super::PAYLOAD).await;
+        assert_eq!(
+            (&ended["status"], &ended["attempt"]),
+            (&json!("SUCCESS"), &json!(1)),
+            "{shown}: {ended}"
+        );
+        let asked = model.asked();
+        assert_eq!(asked.len(), 2, "{shown}");
+        assert!(
+            has_part(&asked[0].body) && !has_part(&asked[1].body),
+            "{shown}"
+        );
+        assert!(asked[1].body.to_string().contains("4711"), "{shown}");
+        // Later runs send no request that is refused.
+        let ended = world.run(&agent, super::PAYLOAD).await;
+        assert_eq!(ended["status"], "SUCCESS", "{shown}: {ended}");
+        assert_eq!(model.asked().len(), 3, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_enforce_is_requested_in_the_prompt_instead() {
+    let site = Site::open(Format::OPENAI, |call| match call {
+        0 => Reply::Refusal(400, error("This response_format type is unavailable now")),
+        1 => Reply::Refusal(400, error("System role not supported")),
+        _ => Reply::Text(ANSWER_IN_SCHEMA),
+    })
+    .await;
+    let definition = json!({ "prompt": "Add up.", "output_schema": schema() });
+    let ended = site.run(definition).await;
+    // The second refusal costs an attempt, because a call is repeated once at most.
+    assert_eq!(
+        (&ended["status"], &ended["attempt"]),
+        (&json!("SUCCESS"), &json!(2)),
+        "{ended}"
+    );
+    assert_eq!(
+        ended["result"]["result"]["answer"], ANSWER_IN_SCHEMA,
+        "{ended}"
+    );
+    let user = &site.body(2)["messages"][0];
+    assert_eq!(user["role"], "user");
+    let text = user["content"].as_str().unwrap();
+    assert!(
+        text.starts_with("Add up.") && text.ends_with(super::PAYLOAD),
+        "{text}"
+    );
+    assert!(text.contains(r#""required":["total"]"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_model_without_tools_fails_a_task_that_has_some() {
+    for (status, text) in [
+        (
+            400,
+            "registry.ollama.ai/library/gemma:2b does not support tools",
+        ),
+        (
+            400,
+            "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set",
+        ),
+        (
+            400,
+            "`tool calling` is not supported with this model, tools are not supported",
+        ),
+        (500, "This model doesn't support tool use."),
+    ] {
+        for site in Site::each(move |_| Reply::Refusal(status, error(text))).await {
+            let ended = site.run(searcher()).await;
+            let message = ended["result"].as_str().unwrap();
+            assert!(
+                message.contains("does not accept tools"),
+                "{text}: {message}"
+            );
+            assert_eq!(ended["error"]["retryable"], false, "{ended}");
+            assert_eq!(site.model.asked().len(), 1, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_refusals_are_not_mistaken_for_these() {
+    for text in [
+        "'max_tokens' is too large: 4096. This model's maximum context length is 2048 tokens.",
+        "Invalid schema for function 'search_sources': None is not of type 'object'.",
+        "Failed to call a function. Please adjust your prompt.",
+        "The system is overloaded",
+        "API key not valid.",
+    ] {
+        let site = Site::open(Format::OPENAI, move |_| Reply::Refusal(400, error(text))).await;
+        let ended = site.run(searcher()).await;
+        assert_eq!(ended["status"], "FAILURE", "{text}: {ended}");
+        assert_eq!(site.model.asked().len(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn no_message_is_empty() {
+    let script = |call| match call {
+        0 => Reply::Says(wants([search("a", "no such word anywhere")])),
+        1 => Reply::Says(says("Seven.")),
+        _ => Reply::Text(ANSWER_IN_SCHEMA),
+    };
+    for site in Site::each(script).await {
+        let ended = site.run(with_schema_and_tools()).await;
+        assert_eq!(ended["status"], "SUCCESS", "{ended}");
+        let format = site.format;
+        for message in site.body(2)["messages"].as_array().unwrap() {
+            let written = message.to_string();
+            for empty in [
+                r#""content":"""#,
+                r#""content":" ""#,
+                r#""content":[]"#,
+                r#""text":"""#,
+                r#""text":" ""#,
+            ] {
+                assert!(!written.contains(empty), "{format:?}: {written}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_of_the_base_url_stays_behind_the_path() {
+    let model = FakeModel::saying("From Azure.").await;
+    let world = World::start().await;
+    let base_url = format!(
+        "{}/openai/deployments/gpt-4o?api-version=2024-10-21",
+        model.origin
+    );
+    let definition = json!({ "name": "azure",
+        "model": { "base_url": base_url, "name": "gpt-4o", "api_key": "azure-key" } });
+    let ended = world.run(&world.agent_as(definition).await, "{}").await;
+    assert_eq!(
+        ended["result"]["result"]["answer"], "From Azure.",
+        "{ended}"
+    );
+    let asked = &model.asked()[0];
+    assert_eq!(asked.path, "/openai/deployments/gpt-4o/chat/completions");
+    assert_eq!(asked.query.as_deref(), Some("api-version=2024-10-21"));
+    // Azure takes a bearer token only from Entra ID.
+    assert_eq!(asked.headers["api-key"], "azure-key");
+    assert!(!asked.headers.contains_key("authorization"));
+}
