@@ -38,6 +38,10 @@ def map_case(context, case):
     if operation not in DELETES_WHAT_OTHERS_NEED:
         name_what_is_there(case, ParameterLocation.PATH, case.path_parameters, IN_PATH)
         name_what_is_there(case, ParameterLocation.QUERY, case.query, IN_QUERY)
+    # A parameter with an empty value counts as absent, so it is never wrong.
+    for name, value in (case.query or {}).items():
+        if value == "" and is_wrong(case, ParameterLocation.QUERY):
+            case.query[name] = "wrong"
     return case
 
 
