@@ -214,7 +214,7 @@ impl Fault {
         }
     }
 
-    /// The same fault, of which the next attempt knows the reason.
+    /// The same fault, but another attempt may succeed, because it will ask differently.
     #[must_use]
     pub fn into_transient(self) -> Self {
         match self {

@@ -7,10 +7,10 @@ use domain::agent::ModelConfig;
 use domain::{
     AnswerSchema, Ended, ErrorType, Failure, Fault, ModelReply, Payload, Provider, Rules, Run, Step,
 };
-use serde_json::Value;
 use store::{Claimed, Finish, StoredAgent, error_chain};
 use subprocess::RenderError;
 
+use crate::answer::{check_answer, parse_answer_schema};
 use crate::attempt::AttemptOutcome;
 use crate::memory::RunMemory;
 use crate::model::ModelCall;
@@ -106,29 +106,24 @@ impl<'a> Driver<'a> {
         toolbox: &mut Option<Toolbox<'a>>,
     ) -> Result<Ended, AttemptError> {
         let definition = self.record.agent.definition();
-        let default_model = &self.runner.settings.default_model;
-        let model = definition.model.as_ref().unwrap_or(default_model);
+        let model = self.model();
+        let is_extractive = model.provider == Provider::Extractive;
         if !self.is_checkpointed {
             *run = self.new_run().await?;
         }
         let schema = parse_answer_schema(definition.output_schema.as_ref(), model.provider).await?;
         let system = system_message(self.render_prompt().await?, run.context());
-        let mut api_key = model_api_key(&self.runner.secrets, model).await?;
-        self.secrets.add(api_key.as_deref());
-        self.secrets.add(self.runner.models.session_token());
+        let mut api_key = self.api_key(model).await?;
         let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.tool_context(), &definition.tools).await?);
-        let has_tools = !toolbox.specs().is_empty();
         let rules = Rules {
             limits: &definition.limits,
-            has_tools,
+            has_tools: !toolbox.specs().is_empty(),
             schema: schema.as_deref(),
         };
         loop {
             match run.next() {
-                Step::CallModel if model.provider == Provider::Extractive => {
-                    run.answer_from_sources()
-                }
+                Step::CallModel if is_extractive => run.answer_from_sources(),
                 Step::CallModel => {
                     let model_call = ModelCall {
                         record: self.record,
@@ -164,6 +159,20 @@ impl<'a> Driver<'a> {
                 Step::Done(ended) => return Ok(ended),
             }
         }
+    }
+
+    /// The agent's model, or the deployment's default.
+    fn model(&self) -> &'a ModelConfig {
+        let own = self.record.agent.definition().model.as_ref();
+        own.unwrap_or(&self.runner.settings.default_model)
+    }
+
+    /// Reads the model's API key. This attempt sends it, so it is removed from what comes back.
+    async fn api_key(&self, model: &ModelConfig) -> Result<Option<String>, Fault> {
+        let api_key = model_api_key(&self.runner.secrets, model).await?;
+        self.secrets.add(api_key.as_deref());
+        self.secrets.add(self.runner.models.session_token());
+        Ok(api_key)
     }
 
     /// A run with the passages of the agent's sources that fit the payload best.
@@ -279,63 +288,6 @@ async fn scrub_model_reply(secrets: &RunSecrets, reply: ModelReply) -> Result<Mo
             "The model's reply could not be searched for secrets",
         )
     })
-}
-
-/// Checks the answer of a reply against its schema.
-async fn check_answer(
-    schema: Option<&Arc<AnswerSchema>>,
-    mut reply: ModelReply,
-) -> Result<ModelReply, Fault> {
-    let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else {
-        return Ok(reply);
-    };
-    let cost = schema.cost(reply.text.len());
-    let check = move || {
-        reply.check(&schema);
-        reply
-    };
-    RunMemory::current()
-        .off_workers(cost, check)
-        .await
-        .map_err(|error| {
-            tracing::error!(%error, "model reply not checked against its schema");
-            Fault::permanent(
-                ErrorType::Internal,
-                "The answer could not be checked against its schema",
-            )
-        })
-}
-
-/// The schema that the answer must match. It was checked when the agent was created, but not
-/// for the default model of the deployment.
-async fn parse_answer_schema(
-    schema: Option<&Value>,
-    provider: Provider,
-) -> Result<Option<Arc<AnswerSchema>>, Fault> {
-    let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
-    let Some(schema) = schema.cloned() else {
-        return Ok(None);
-    };
-    if provider == Provider::Extractive {
-        return Err(invalid(
-            "The agent has an output_schema and no model to follow it",
-        ));
-    }
-    let cost = AnswerSchema::compilation_cost(&schema);
-    let parsed = RunMemory::current()
-        .off_workers(cost, move || AnswerSchema::parse(&schema))
-        .await;
-    match parsed {
-        Ok(Ok(schema)) => Ok(Some(Arc::new(schema))),
-        Ok(Err(_)) => Err(invalid("The agent's output_schema is not valid")),
-        Err(error) => {
-            tracing::error!(%error, "output schema not compiled");
-            Err(Fault::permanent(
-                ErrorType::Internal,
-                "The output_schema could not be compiled",
-            ))
-        }
-    }
 }
 
 /// The rendered prompt, followed by the passages of the agent's sources.

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 /// A part of a request that some model servers refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestPart {
     /// The limit of the answer under the name `max_tokens`.
     MaxTokens,
@@ -26,16 +23,7 @@ pub enum RequestPart {
 pub type RefusedParts = BTreeSet<RequestPart>;
 
 impl RequestPart {
-    pub const ALL: [Self; 6] = [
-        Self::MaxTokens,
-        Self::MaxCompletionTokens,
-        Self::Schema,
-        Self::SchemaWithTools,
-        Self::SystemMessage,
-        Self::Tools,
-    ];
-
-    /// As in logs.
+    /// As in requests and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MaxTokens => "max_tokens",

@@ -72,7 +72,7 @@ async fn every_path_of_the_openapi_document_accepts_exactly_its_methods() {
                 let problem: Value = answer.json().await.unwrap();
                 assert_ne!(
                     problem["code"], "not_found",
-                    "{method} {path}: there is no such route"
+                    "the document has a route that does not exist: {method} {path}"
                 );
                 check_documented(
                     operations.get(method),

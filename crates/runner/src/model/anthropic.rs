@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo, parse_string};
 use super::http::{Request, advise_on_fields};
-use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint, or_nothing};
+use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint, or_nothing, split_query};
 
 /// The only version.
 const VERSION: &str = "2023-06-01";
@@ -38,9 +38,12 @@ const ERROR_CODES: &[&str] = &[
 ];
 
 fn request(model_call: &ModelCall<'_>) -> Result<Request, Fault> {
-    let base = model_call.base_url().trim_end_matches('/');
+    let (base, query) = split_query(model_call.base_url());
+    let base = base.trim_end_matches('/');
     // Some owners include the version in the URL, as for other providers.
-    let url = endpoint(base.strip_suffix("/v1").unwrap_or(base), "v1/messages")?;
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    let mut url = endpoint(base, "v1/messages")?;
+    url.set_query(query);
     let mut request = Request::json(url, &request_body(model_call));
     request.headers.insert(
         "anthropic-version",

@@ -2,18 +2,17 @@
 
 mod anthropic;
 mod bedrock;
+mod call;
 mod codes;
 mod foreign;
 mod http;
 mod openai;
 mod refused;
 
-use std::borrow::Cow;
-
 use domain::agent::{RefusedParts, RequestPart};
 use domain::{
-    ChatMessage, ErrorType, Failure, Fault, MAX_JSON_VALUES, ModelConfig, ModelReply, Payload,
-    Provider, ToolCall, ToolSpec, Usage, count_json_values, parse_foreign_json,
+    ErrorType, Failure, Fault, MAX_JSON_VALUES, ModelReply, Provider, ToolCall, Usage,
+    count_json_values, parse_foreign_json,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -25,6 +24,7 @@ use url::Url;
 use crate::PrivateHosts;
 use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
+pub(crate) use call::ModelCall;
 use foreign::ReplyError;
 use http::{PostError, Request};
 use refused::{RefusedMemory, refused_part};
@@ -69,104 +69,6 @@ pub enum ModelsError {
     Client(#[from] reqwest::Error),
     #[error(transparent)]
     Env(#[from] EnvError),
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct ModelCall<'a> {
-    pub(crate) record: &'a StoredAgent,
-    pub(crate) model: &'a ModelConfig,
-    pub(crate) api_key: Option<&'a str>,
-    pub(crate) system: &'a str,
-    pub(crate) payload: &'a Payload,
-    /// The messages after the payload.
-    pub(crate) messages: &'a [ChatMessage],
-    pub(crate) tools: &'a [ToolSpec],
-    /// The schema that the answer must match.
-    pub(crate) schema: Option<&'a Value>,
-    pub(crate) max_output_tokens: u32,
-    /// What the server does not accept.
-    pub(crate) refused: &'a RefusedParts,
-}
-
-impl ModelCall<'_> {
-    fn base_url(&self) -> &str {
-        let default = self.model.provider.info().default_base_url;
-        self.model
-            .base_url
-            .as_deref()
-            .or(default)
-            .unwrap_or_default()
-    }
-
-    fn is_refused(&self, part: RequestPart) -> bool {
-        self.refused.contains(&part)
-    }
-
-    /// Whether a request has this part.
-    fn sends(&self, part: RequestPart) -> bool {
-        match part {
-            RequestPart::MaxTokens | RequestPart::MaxCompletionTokens => {
-                self.limit_part() == Some(part)
-            }
-            RequestPart::Schema => self.enforced_schema().is_some(),
-            RequestPart::SchemaWithTools => {
-                self.enforced_schema().is_some() && !self.tools.is_empty()
-            }
-            RequestPart::SystemMessage => self.system_message().is_some(),
-            RequestPart::Tools => !self.tools.is_empty(),
-        }
-    }
-
-    /// The name of the limit of answers in the chat completions API. Newer models of OpenAI
-    /// refuse the name that all other servers use.
-    fn limit_part(&self) -> Option<RequestPart> {
-        if self.model.provider != Provider::Openai {
-            return None;
-        }
-        let url = Url::parse(self.base_url()).ok();
-        let is_openai = url.as_ref().and_then(Url::host_str) == Some("api.openai.com");
-        let names = match is_openai {
-            true => [RequestPart::MaxCompletionTokens, RequestPart::MaxTokens],
-            false => [RequestPart::MaxTokens, RequestPart::MaxCompletionTokens],
-        };
-        names.into_iter().find(|name| !self.is_refused(*name))
-    }
-
-    /// The schema that the server is asked to enforce.
-    fn enforced_schema(&self) -> Option<&Value> {
-        let can_enforce = protocol(self.model.provider)?.can_enforce;
-        let is_refused = self.is_refused(RequestPart::Schema)
-            || !self.tools.is_empty() && self.is_refused(RequestPart::SchemaWithTools);
-        self.schema
-            .filter(|schema| !is_refused && can_enforce(schema))
-    }
-
-    /// The text of the system message, which asks for a schema that the server does not
-    /// enforce.
-    fn system_text(&self) -> Cow<'_, str> {
-        match self.schema {
-            Some(schema) if self.enforced_schema().is_none() => Cow::Owned(format!(
-                "{}\n\nAnswer with JSON only and no other text. It must match this JSON schema:\n{schema}",
-                self.system
-            )),
-            _ => Cow::Borrowed(self.system),
-        }
-    }
-
-    /// `None` if it would be blank, which some servers refuse, or if it is not accepted.
-    fn system_message(&self) -> Option<Cow<'_, str>> {
-        let is_refused = self.is_refused(RequestPart::SystemMessage);
-        Some(self.system_text()).filter(|text| !is_refused && !text.trim().is_empty())
-    }
-
-    /// The payload, after the text of the system message if the server accepts none.
-    fn user_message(&self) -> Cow<'_, str> {
-        let payload = self.payload.as_json();
-        match self.is_refused(RequestPart::SystemMessage) {
-            true => Cow::Owned(format!("{}\n\n{payload}", self.system_text())),
-            false => Cow::Borrowed(payload),
-        }
-    }
 }
 
 impl Models {
@@ -226,7 +128,6 @@ impl Models {
             CallResult::Reply(reply) => return Ok(reply),
             CallResult::Refused(part, fault) => (part, fault),
         };
-        self.learn(model_call, part);
         if part == RequestPart::Tools {
             return Err(no_tools(fault));
         }
@@ -236,7 +137,12 @@ impl Models {
             refused: &refused,
             ..*model_call
         };
-        match self.call_once(&without).await? {
+        let second = self.call_once(&without).await;
+        // After a permanent error, the refusal may have been about something else.
+        if !matches!(second, Err(Fault::Permanent(_))) {
+            self.learn(model_call, part);
+        }
+        match second? {
             CallResult::Reply(reply) => Ok(reply),
             CallResult::Refused(RequestPart::Tools, fault) => Err(no_tools(fault)),
             // The next attempt asks without this part too.
@@ -356,14 +262,23 @@ fn endpoint(base: &str, path: &str) -> Result<Url, Fault> {
             "The agent's model.base_url is not a URL",
         )
     };
-    let (base, query) = match base.split_once('?') {
-        Some((base, query)) => (base, Some(query)),
-        None => (base, None),
-    };
-    let url = format!("{}/{path}", base.trim_end_matches('/'));
+    let (base, query) = split_query(base);
+    // Azure shows the whole address.
+    let base = base.trim_end_matches('/');
+    let without_path = base.strip_suffix(path);
+    let without_path = without_path.and_then(|base| base.strip_suffix('/'));
+    let url = format!("{}/{path}", without_path.unwrap_or(base));
     let mut url = Url::parse(&url).map_err(|_| not_a_url())?;
-    url.set_query(query.filter(|query| !query.is_empty()));
+    url.set_query(query);
     Ok(url)
+}
+
+/// A URL without its query, and the query unless it is empty.
+fn split_query(url: &str) -> (&str, Option<&str>) {
+    match url.split_once('?') {
+        Some((url, query)) => (url, Some(query).filter(|query| !query.is_empty())),
+        None => (url, None),
+    }
 }
 
 /// Sent in place of an empty text, which some servers refuse.

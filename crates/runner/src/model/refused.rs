@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use domain::AgentId;
 use domain::agent::{RefusedParts, RequestPart};
+use domain::{AgentId, MAX_JSON_VALUES, parse_foreign_json};
 use reqwest::StatusCode;
-
+use serde_json::Value;
 use store::StoredAgent;
 
 use super::ModelCall;
@@ -42,6 +42,9 @@ impl RefusedMemory {
         entry.1.insert(part);
     }
 }
+
+/// Fields with which servers quote the request or the model's reply, which may contain anything.
+const QUOTES: &[&str] = &["input", "failed_generation"];
 
 /// Phrases that say that something is not accepted.
 const NOT_ACCEPTED: &[&str] = &[
@@ -95,18 +98,50 @@ const TOOLS: &[&str] = &[
     "tools not supported",
     "tool use is not supported",
     "tool calling is not supported",
+    "tool calling` is not supported",
     "function calling is not supported",
     "function calling is not enabled",
+    "tool use has not been enabled",
     "tool choice requires",
+    "tools param requires",
+    "support the toolconfig",
+    "support parameters: ['tools'",
+    "support parameters: {'tools'",
+    "'tools' is not supported",
+    "'tools' is unsupported",
     "unsupported parameter: 'tools'",
     "unsupported parameter: tools",
+    "unsupported param: tools",
     "tools: extra inputs",
     "argument supplied: tools",
     "unknown field \"tools\"",
 ];
 
 /// Sentences of chat templates without a system message.
-const ROLES: &[&str] = &["roles must alternate", "only user and assistant roles"];
+const ROLES: &[&str] = &[
+    "roles must alternate",
+    "only user and assistant roles",
+    "invalid role: system",
+    "input should be 'user' or 'assistant'",
+    "input should be 'user', 'assistant'",
+];
+
+/// Names of a system message. The word alone occurs in other errors: Bedrock's "the system
+/// encountered an unexpected error".
+const SYSTEM: &[&str] = &[
+    "system role",
+    "system message",
+    "system prompt",
+    "system instruction",
+    "system_instruction",
+    "'system'",
+    "\"system\"",
+    "`system`",
+    "role system",
+    "role: system",
+    "system: extra",
+    "developer instruction",
+];
 
 /// Returns the part of the request that a server refuses with this response, if its text names
 /// one that the request has.
@@ -115,13 +150,46 @@ pub(super) fn refused_part(
     status: StatusCode,
     body: &[u8],
 ) -> Option<RequestPart> {
-    // llama.cpp and older vLLM answer 500 if the model's chat template refuses.
-    if !matches!(status.as_u16(), 400 | 415 | 422 | 500 | 501) {
+    // llama.cpp and older vLLM answer 500 if the model's chat template refuses, OpenRouter 404
+    // if no server has all parts.
+    if !matches!(status.as_u16(), 400 | 404 | 415 | 422 | 500 | 501) {
         return None;
     }
-    let text = String::from_utf8_lossy(body).to_lowercase();
-    let part = named_part(call, &text)?;
+    let part = named_part(call, &refusal_text(body))?;
     call.sends(part).then_some(part)
+}
+
+/// The names and texts of a refusal, in lower case and without what it quotes.
+fn refusal_text(body: &[u8]) -> String {
+    let body = String::from_utf8_lossy(body);
+    match parse_foreign_json::<Value>(&body, MAX_JSON_VALUES) {
+        Ok(json) => {
+            let mut text = String::new();
+            add_texts(&json, &mut text);
+            text.to_lowercase()
+        }
+        Err(_) => body.to_lowercase(),
+    }
+}
+
+fn add_texts(json: &Value, text: &mut String) {
+    match json {
+        Value::String(part) => {
+            text.push_str(part);
+            text.push('\n');
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_texts(item, text)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if !QUOTES.contains(&name.as_str()) {
+                    text.push_str(name);
+                    text.push('\n');
+                    add_texts(value, text);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn named_part(call: &ModelCall<'_>, text: &str) -> Option<RequestPart> {
@@ -151,6 +219,5 @@ fn named_part(call: &ModelCall<'_>, text: &str) -> Option<RequestPart> {
     if has(TOOLS) {
         return Some(RequestPart::Tools);
     }
-    let is_about_system = text.contains("system") || text.contains("developer instruction");
-    (has(ROLES) || is_about_system && is_refusal).then_some(RequestPart::SystemMessage)
+    (has(ROLES) || has(SYSTEM) && is_refusal).then_some(RequestPart::SystemMessage)
 }

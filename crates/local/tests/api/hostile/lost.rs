@@ -335,7 +335,7 @@ async fn in_a_batch_a_task_that_lost_its_worker_runs_after_the_others_and_a_seco
     assert_eq!(
         order.len(),
         3,
-        "there is no time for the second one in this invocation"
+        "the second one does not run, because the rest of the invocation is too short"
     );
     assert!(tasks[..2].contains(&order[2]), "the others run first");
     assert_eq!(run_all(&functions).await, 1);

@@ -1,4 +1,5 @@
-//! Servers that do not accept a part of the request. The texts are those of real servers.
+//! Servers that do not accept a part of the request. The texts are modelled on those of real
+//! servers.
 
 use serde_json::{Value, json};
 
@@ -240,11 +241,10 @@ async fn a_model_without_tools_fails_a_task_that_has_some() {
             400,
             "\"auto\" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set",
         ),
-        (
-            400,
-            "`tool calling` is not supported with this model, tools are not supported",
-        ),
+        (400, "`tool calling` is not supported with this model"),
         (500, "This model doesn't support tool use."),
+        (500, "tools param requires --jinja flag"),
+        (404, "No endpoints found that support tool use."),
     ] {
         for site in Site::each(move |_| Reply::Refusal(status, error(text))).await {
             let ended = site.run(searcher()).await;
@@ -266,6 +266,7 @@ async fn other_refusals_are_not_mistaken_for_these() {
         "Invalid schema for function 'search_sources': None is not of type 'object'.",
         "Failed to call a function. Please adjust your prompt.",
         "The system is overloaded",
+        "The system encountered an unexpected error during processing. Try your request again.",
         "API key not valid.",
     ] {
         let site = Site::open(Format::OPENAI, move |_| Reply::Refusal(400, error(text))).await;
@@ -301,25 +302,95 @@ async fn no_message_is_empty() {
     }
 }
 
+/// The text was about something else, so the next run sends the whole request again.
 #[tokio::test]
-async fn a_query_of_the_base_url_stays_behind_the_path() {
-    let model = FakeModel::saying("From Azure.").await;
-    let world = World::start().await;
-    let base_url = format!(
-        "{}/openai/deployments/gpt-4o?api-version=2024-10-21",
-        model.origin
-    );
-    let definition = json!({ "name": "azure",
-        "model": { "base_url": base_url, "name": "gpt-4o", "api_key": "azure-key" } });
-    let ended = world.run(&world.agent_as(definition).await, "{}").await;
-    assert_eq!(
-        ended["result"]["result"]["answer"], "From Azure.",
-        "{ended}"
-    );
-    let asked = &model.asked()[0];
-    assert_eq!(asked.path, "/openai/deployments/gpt-4o/chat/completions");
-    assert_eq!(asked.query.as_deref(), Some("api-version=2024-10-21"));
-    // Azure takes a bearer token only from Entra ID.
-    assert_eq!(asked.headers["api-key"], "azure-key");
-    assert!(!asked.headers.contains_key("authorization"));
+async fn a_part_is_not_remembered_if_the_request_without_it_fails_for_good() {
+    let site = Site::open(Format::OPENAI, |call| match call {
+        0 | 2 => Reply::Refusal(400, error("response_format: this model is not deployed")),
+        _ => Reply::Refusal(404, error("This model is not deployed")),
+    })
+    .await;
+    let agent = site.agent(with_schema()).await;
+    for requests in [2, 4] {
+        let ended = site.world.run(&agent, super::PAYLOAD).await;
+        assert_eq!(ended["status"], "FAILURE", "{ended}");
+        assert_eq!(site.model.asked().len(), requests);
+        assert!(has_schema(&site.body(requests - 2)) && !has_schema(&site.body(requests - 1)));
+    }
+}
+
+/// Provider, base URL, and the path and query that are called.
+const BASE_URLS: [(&str, &str, &str, Option<&str>); 7] = [
+    (
+        "openai",
+        "/azure/gpt-4o?api-version=2024-10-21",
+        "/azure/gpt-4o/chat/completions",
+        Some("api-version=2024-10-21"),
+    ),
+    (
+        "openai",
+        "/azure/gpt-4o/chat/completions?api-version=2024-10-21",
+        "/azure/gpt-4o/chat/completions",
+        Some("api-version=2024-10-21"),
+    ),
+    (
+        "openai",
+        "/v1/chat/completions/",
+        "/v1/chat/completions",
+        None,
+    ),
+    (
+        "openai",
+        "/my-chat/completions",
+        "/my-chat/completions/chat/completions",
+        None,
+    ),
+    ("openai", "/v1?", "/v1/chat/completions", None),
+    (
+        "anthropic",
+        "/proxy/v1?team=a",
+        "/proxy/v1/messages",
+        Some("team=a"),
+    ),
+    (
+        "anthropic",
+        "/proxy/v1/messages",
+        "/proxy/v1/messages",
+        None,
+    ),
+];
+
+#[tokio::test]
+async fn the_path_of_a_request_is_added_once_and_before_the_query() {
+    let version = Some("api-version=2024-10-21");
+    for (provider, base_url, path, query) in BASE_URLS {
+        let model = FakeModel::saying("Here.").await;
+        let world = World::start().await;
+        let base_url = format!("{}{base_url}", model.origin);
+        let definition = json!({ "name": "a", "model": {
+            "provider": provider, "base_url": base_url, "name": "m", "api_key": "secret-key" } });
+        let ended = world.run(&world.agent_as(definition).await, "{}").await;
+        assert_eq!(
+            ended["result"]["result"]["answer"], "Here.",
+            "{base_url}: {ended}"
+        );
+        let asked = &model.asked()[0];
+        assert_eq!(
+            (asked.path.as_str(), asked.query.as_deref()),
+            (path, query),
+            "{base_url}"
+        );
+        // Azure takes a bearer token only from Entra ID.
+        let key = match (provider, query) {
+            ("anthropic", _) => asked.headers["x-api-key"].clone(),
+            (_, Some(_)) => asked.headers["api-key"].clone(),
+            _ => asked.headers["authorization"].clone(),
+        };
+        assert!(key.to_str().unwrap().ends_with("secret-key"), "{base_url}");
+        assert_eq!(
+            asked.headers.contains_key("api-key"),
+            query == version,
+            "{base_url}"
+        );
+    }
 }
