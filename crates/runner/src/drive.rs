@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::agent::ModelConfig;
+use domain::agent::{ModelConfig, RefusedParts};
 use domain::{
     AnswerSchema, Ended, ErrorType, Failure, Fault, ModelReply, Payload, Provider, Rules, Run, Step,
 };
 use serde_json::Value;
-use store::{Claimed, Finish, StoredAgent, error_chain};
+use store::{Claimed, Finish, Refused, StoredAgent, error_chain};
 use subprocess::RenderError;
 
 use crate::attempt::AttemptOutcome;
@@ -111,17 +111,18 @@ impl<'a> Driver<'a> {
         if !self.is_checkpointed {
             *run = self.new_run().await?;
         }
-        let schema = parse_answer_schema(definition.output_schema.as_ref(), model.provider).await?;
+        let output_schema = definition.output_schema.as_ref();
+        let schema = parse_answer_schema(output_schema, model.provider).await?;
+        let mut refused = self.record.refused.parts_of(model, output_schema);
         let system = system_message(self.render_prompt().await?, run.context());
         let mut api_key = model_api_key(&self.runner.secrets, model).await?;
         self.secrets.add(api_key.as_deref());
         self.secrets.add(self.runner.models.session_token());
         let mut is_key_renewed = false;
         let toolbox = toolbox.insert(Toolbox::open(self.tool_context(), &definition.tools).await?);
-        let has_tools = !toolbox.specs().is_empty();
         let rules = Rules {
             limits: &definition.limits,
-            has_tools,
+            has_tools: !toolbox.specs().is_empty(),
             schema: schema.as_deref(),
         };
         loop {
@@ -131,19 +132,19 @@ impl<'a> Driver<'a> {
                 }
                 Step::CallModel => {
                     let model_call = ModelCall {
-                        record: self.record,
                         model,
                         api_key: api_key.as_deref(),
                         system: &system,
                         payload: self.payload,
                         messages: run.messages(),
                         tools: toolbox.specs(),
-                        schema: definition.output_schema.as_ref(),
+                        schema: output_schema,
                         max_output_tokens: run.output_allowance(&definition.limits),
-                        refused: &self.runner.models.refused_parts(self.record),
+                        refused: refused.clone(),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
-                    let reply = match self.call_model(&model_call, turn, schema.as_ref()).await {
+                    let reply = self.call_model(model_call, &mut refused, turn, schema.as_ref());
+                    let reply = match reply.await {
                         // Retried once with the API key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
@@ -191,16 +192,36 @@ impl<'a> Driver<'a> {
 
     async fn call_model(
         &self,
-        call: &ModelCall<'_>,
+        mut call: ModelCall<'_>,
+        refused: &mut RefusedParts,
         turn: u32,
         schema: Option<&Arc<AnswerSchema>>,
     ) -> Result<ModelReply, Fault> {
+        let (model, most) = (call.model, call.max_output_tokens);
         let reply = async {
-            let reply = self.runner.models.call_model(call).await?;
-            let reply = scrub_model_reply(self.secrets, reply).await?;
+            let reply = self.runner.models.call_model(&mut call).await;
+            if call.refused != *refused {
+                self.store_refused(&call).await;
+                *refused = call.refused;
+            }
+            let reply = scrub_model_reply(self.secrets, reply?).await?;
             check_answer(schema, reply).await
         };
-        traced::chat(call.model, turn, call.max_output_tokens, reply).await
+        traced::chat(model, turn, most, reply).await
+    }
+
+    /// Stores what the model's server refuses, so that later runs leave it out from the start.
+    async fn store_refused(&self, call: &ModelCall<'_>) {
+        let refused = Refused {
+            by: call.model.fingerprint(call.schema),
+            parts: call.refused.clone(),
+        };
+        if let Err(error) = self.runner.agents.store_refused(self.record, refused).await {
+            tracing::warn!(
+                error = error_chain(&error),
+                "what the model server refuses could not be stored"
+            );
+        }
     }
 
     async fn render_prompt(&self) -> Result<String, Fault> {

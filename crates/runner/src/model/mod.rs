@@ -17,8 +17,8 @@ use domain::{
 };
 use reqwest::StatusCode;
 use serde_json::Value;
+use store::Bedrock;
 use store::env::{Env, EnvError};
-use store::{Bedrock, StoredAgent};
 use tokio::task::JoinError;
 use url::Url;
 
@@ -27,7 +27,7 @@ use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
 use foreign::ReplyError;
 use http::{PostError, Request};
-use refused::{RefusedMemory, refused_part};
+use refused::refused_part;
 
 /// What the protocol of a provider needs, all in one module. What else distinguishes a
 /// provider is in the table of [`domain::agent::ProviderInfo`].
@@ -59,7 +59,6 @@ pub struct Models {
     egress: Egress,
     bedrock: Option<Bedrock>,
     memory: MemoryBudget,
-    refused: RefusedMemory,
 }
 
 /// Why the clients could not be created.
@@ -71,9 +70,7 @@ pub enum ModelsError {
     Env(#[from] EnvError),
 }
 
-#[derive(Clone, Copy)]
 pub(crate) struct ModelCall<'a> {
-    pub(crate) record: &'a StoredAgent,
     pub(crate) model: &'a ModelConfig,
     pub(crate) api_key: Option<&'a str>,
     pub(crate) system: &'a str,
@@ -84,8 +81,8 @@ pub(crate) struct ModelCall<'a> {
     /// The schema that the answer must match.
     pub(crate) schema: Option<&'a Value>,
     pub(crate) max_output_tokens: u32,
-    /// What the server does not accept.
-    pub(crate) refused: &'a RefusedParts,
+    /// What the server does not accept, as far as it is known.
+    pub(crate) refused: RefusedParts,
 }
 
 impl ModelCall<'_> {
@@ -96,6 +93,15 @@ impl ModelCall<'_> {
             .as_deref()
             .or(default)
             .unwrap_or_default()
+    }
+
+    fn add_refused(&mut self, part: RequestPart) {
+        let part_name = part.as_str();
+        tracing::warn!(
+            part = part_name,
+            "the model server does not accept a part of the request"
+        );
+        self.refused.insert(part);
     }
 
     fn is_refused(&self, part: RequestPart) -> bool {
@@ -177,7 +183,6 @@ impl Models {
             egress,
             bedrock: None,
             memory: MemoryBudget::local(),
-            refused: RefusedMemory::default(),
         })
     }
 
@@ -214,45 +219,32 @@ impl Models {
         self.bedrock.as_ref()?.session_token()
     }
 
-    /// What the server of this agent's model has refused so far.
-    pub(crate) fn refused_parts(&self, record: &StoredAgent) -> RefusedParts {
-        self.refused.get(record)
-    }
-
-    /// Calls the model. If the server refuses a part of the request, this asks once more
-    /// without it. The caller limits the time and decides on retries.
-    pub(crate) async fn call_model(&self, model_call: &ModelCall<'_>) -> Result<ModelReply, Fault> {
+    /// Calls the model. If the server refuses a part of the request, this adds the part to
+    /// `model_call.refused` and asks once more without it. The caller limits the time and
+    /// decides on retries.
+    pub(crate) async fn call_model(
+        &self,
+        model_call: &mut ModelCall<'_>,
+    ) -> Result<ModelReply, Fault> {
         let (part, fault) = match self.call_once(model_call).await? {
             CallResult::Reply(reply) => return Ok(reply),
             CallResult::Refused(part, fault) => (part, fault),
         };
-        self.learn(model_call, part);
+        model_call.add_refused(part);
         if part == RequestPart::Tools {
             return Err(no_tools(fault));
         }
-        let mut refused = model_call.refused.clone();
-        refused.insert(part);
-        let without = ModelCall {
-            refused: &refused,
-            ..*model_call
-        };
-        match self.call_once(&without).await? {
+        match self.call_once(model_call).await? {
             CallResult::Reply(reply) => Ok(reply),
-            CallResult::Refused(RequestPart::Tools, fault) => Err(no_tools(fault)),
-            // The next attempt asks without this part too.
             CallResult::Refused(part, fault) => {
-                self.learn(model_call, part);
-                Err(fault.into_transient())
+                model_call.add_refused(part);
+                match part {
+                    RequestPart::Tools => Err(no_tools(fault)),
+                    // The next attempt asks without this part too.
+                    _ => Err(fault.into_transient()),
+                }
             }
         }
-    }
-
-    fn learn(&self, model_call: &ModelCall<'_>, part: RequestPart) {
-        tracing::warn!(
-            part = part.as_str(),
-            "the model server does not accept a part of the request"
-        );
-        self.refused.add(model_call.record, part);
     }
 
     async fn call_once(&self, model_call: &ModelCall<'_>) -> Result<CallResult, Fault> {

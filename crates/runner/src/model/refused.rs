@@ -1,47 +1,10 @@
-//! What a model server does not accept: recognised in the text of its refusals, and remembered.
-//! The text itself is neither stored nor logged.
+//! What a model server does not accept, recognised in the text of its refusals. The text itself
+//! is neither stored nor logged.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use domain::AgentId;
-use domain::agent::{RefusedParts, RequestPart};
+use domain::agent::RequestPart;
 use reqwest::StatusCode;
 
-use store::StoredAgent;
-
 use super::ModelCall;
-
-/// Most agents whose refused parts are remembered. Then all are forgotten, and learned again.
-const MAX_AGENTS: usize = 10_000;
-
-/// The refused parts of each agent and revision. Another revision may use another model or
-/// schema, so it starts without any.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RefusedMemory(Arc<Mutex<HashMap<AgentId, (u64, RefusedParts)>>>);
-
-impl RefusedMemory {
-    pub(super) fn get(&self, record: &StoredAgent) -> RefusedParts {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&record.agent.id()) {
-            Some((revision, parts)) if *revision == record.revision => parts.clone(),
-            _ => RefusedParts::new(),
-        }
-    }
-
-    pub(super) fn add(&self, record: &StoredAgent, part: RequestPart) {
-        let (agent, revision) = (record.agent.id(), record.revision);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_AGENTS && !known.contains_key(&agent) {
-            known.clear();
-        }
-        let entry = known.entry(agent).or_default();
-        if entry.0 != revision {
-            *entry = (revision, RefusedParts::new());
-        }
-        entry.1.insert(part);
-    }
-}
 
 /// Phrases that say that something is not accepted.
 const NOT_ACCEPTED: &[&str] = &[

@@ -1,5 +1,6 @@
 //! Servers that do not accept a part of the request. The texts are those of real servers.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Site, says, search, searcher, wants};
@@ -322,4 +323,42 @@ async fn a_query_of_the_base_url_stays_behind_the_path() {
     // Azure takes a bearer token only from Entra ID.
     assert_eq!(asked.headers["api-key"], "azure-key");
     assert!(!asked.headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_stored_with_the_agent_and_shown() {
+    let model = FakeModel::start(|_, asked| match has_max_tokens(&asked.body) {
+        true => Reply::Refusal(400, error("this model requires max_completion_tokens")),
+        false => Reply::Text(ANSWER_IN_SCHEMA),
+    })
+    .await;
+    let world = World::start().await;
+    let agent = world.agent(&model, json!({})).await;
+    let refused = async |world: &World| {
+        let shown = world.manage(Method::GET, &format!("/api/agents/{}", agent.id));
+        let shown: Value = shown.send().await.unwrap().json().await.unwrap();
+        shown["model_refuses"].clone()
+    };
+    assert_eq!(refused(&world).await, Value::Null);
+    world.run(&agent, "{}").await;
+    assert_eq!(
+        (refused(&world).await, model.asked().len()),
+        (json!(["max_tokens"]), 2)
+    );
+    let world = world.restart().await;
+    world.run(&agent, "{}").await;
+    assert_eq!(
+        (refused(&world).await, model.asked().len()),
+        (json!(["max_tokens"]), 3)
+    );
+    // What was refused may depend on the schema, so it is learned again.
+    let change = world.manage(Method::PATCH, &format!("/api/agents/{}", agent.id));
+    let changed = change.json(&json!({ "output_schema": schema() })).send();
+    assert_eq!(changed.await.unwrap().status(), 200);
+    assert_eq!(refused(&world).await, Value::Null);
+    world.run(&agent, "{}").await;
+    assert_eq!(
+        (refused(&world).await, model.asked().len()),
+        (json!(["max_tokens"]), 5)
+    );
 }
