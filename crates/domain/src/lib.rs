@@ -12,6 +12,7 @@ pub mod agent;
 mod audit;
 mod catalogue;
 mod event;
+mod exact;
 mod hex;
 mod id;
 mod idempotency;
@@ -39,6 +40,7 @@ pub use catalogue::{Catalogue, CatalogueError, DocumentContent, ListedDocument};
 pub use event::{
     HistoryEvent, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, task_history,
 };
+pub use exact::ExactValue;
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
 pub use json::{ForeignJsonError, MAX_JSON_VALUES, count_json_values, parse_foreign_json};

@@ -1,6 +1,7 @@
 //! The client commands: HTTP calls to a deployment.
 
 pub mod agent;
+mod document;
 pub mod secret;
 mod source;
 pub mod status;
@@ -73,6 +74,8 @@ pub enum ClientError {
         what: String,
         source: yaml_serde::Error,
     },
+    #[error("cannot download {url}; download the document and pass the file")]
+    Download { url: String, source: reqwest::Error },
     #[error("failed to import {what}")]
     OpenApi {
         what: String,

@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 
 use super::call::{CallError, not_scrubbed};
+use super::content::{BodyReader, Coding, charset, decode, encoding_of, is_utf_16};
 use super::failed::connection_failed;
 use crate::memory::RunMemory;
 use crate::scrub::{SecretScrubber, TextEnd};
@@ -52,7 +53,8 @@ async fn read_body(
     most: usize,
     scrubber: Arc<SecretScrubber>,
 ) -> Result<String, CallError> {
-    if !is_text(kind) {
+    let declared = charset(response.headers());
+    if !is_text(kind) && declared.is_none() {
         let length = response
             .content_length()
             .map(|length| format!(" of {length} bytes"))
@@ -61,8 +63,14 @@ async fn read_body(
             "The server answered {status} with {kind}{length}, which is not text."
         ));
     }
-    let (body, end) = read_beginning(response, most).await?;
-    if kind.is_empty() && body.contains(&0) {
+    // UTF-16 has two bytes for most characters that are one in UTF-8.
+    let bytes = match declared {
+        Some(encoding) if is_utf_16(encoding) => most.saturating_mul(2),
+        _ => most,
+    };
+    let (body, end) = read_beginning(response, status, bytes, &scrubber).await?;
+    let encoding = encoding_of(&body, kind, declared);
+    if kind.is_empty() && !is_utf_16(encoding) && body.contains(&0) {
         return Ok(format!(
             "The server answered {status} with content that is not text."
         ));
@@ -71,7 +79,7 @@ async fn read_body(
         return Ok(format!("The server answered {status} without a body."));
     }
     let scrub = move |scrubber: &SecretScrubber, body: Vec<u8>| {
-        let text = String::from_utf8_lossy(&body);
+        let text = decode(&body, encoding);
         if end == TextEnd::Whole {
             return cut_at(scrubber.scrub(&text).into_owned(), most);
         }
@@ -102,22 +110,44 @@ fn with_cut_mark(text: &str, most: usize) -> String {
     format!("{beginning}… [cut at {most} bytes]")
 }
 
-/// Up to `most` bytes of the body.
+/// Up to `most` bytes of the body, decompressed.
 async fn read_beginning(
     mut response: Response,
+    status: StatusCode,
     most: usize,
+    scrubber: &SecretScrubber,
 ) -> Result<(Vec<u8>, TextEnd), CallError> {
+    let coding = Coding::of(response.headers());
+    if let Coding::Unsupported(name) = &coding {
+        let name = cut(&scrubber.scrub(name), 100);
+        return Err(CallError(format!(
+            "The server answered {status} with a body that is compressed as `{name}`, which was not asked for and is not supported."
+        )));
+    }
+    let damaged = |_| {
+        CallError(format!(
+            "The server answered {status} with a damaged compressed body."
+        ))
+    };
     let memory = RunMemory::current();
-    let mut body = Vec::new();
+    let (mut reader, mut room) = (BodyReader::new(&coding, most), most);
+    let is_compressed = coding != Coding::Identity;
     while let Some(chunk) = response.chunk().await.map_err(connection_failed)? {
-        let room = most - body.len();
-        memory.before_storing(chunk.len().min(room), 0).await;
-        body.extend(chunk.iter().take(room));
-        if chunk.len() > room {
-            return Ok((body, TextEnd::Cut));
+        // A chunk can decompress to any size.
+        let stored = if is_compressed {
+            room
+        } else {
+            chunk.len().min(room)
+        };
+        memory.before_storing(stored, 0).await;
+        room -= stored;
+        if !reader.push(&chunk).map_err(damaged)? {
+            break;
         }
     }
-    Ok((body, TextEnd::Whole))
+    let (body, is_cut) = reader.finish().map_err(damaged)?;
+    let end = if is_cut { TextEnd::Cut } else { TextEnd::Whole };
+    Ok((body, end))
 }
 
 /// Type and subtype in lower case. Empty without a `Content-Type`.
@@ -134,13 +164,15 @@ fn content_type(headers: &HeaderMap, scrubber: &SecretScrubber) -> String {
 }
 
 fn is_text(kind: &str) -> bool {
-    const TEXTS: [&str; 8] = [
+    const TEXTS: [&str; 10] = [
         "",
         "application/json",
         "application/xml",
         "application/yaml",
         "application/javascript",
+        "application/jsonl",
         "application/x-ndjson",
+        "application/csv",
         "application/x-yaml",
         "application/x-www-form-urlencoded",
     ];
