@@ -9,7 +9,17 @@ const TYPES: Record<string, string> = {
   markdown: "text/markdown",
   html: "text/html",
   htm: "text/html",
+  xhtml: "application/xhtml+xml",
   pdf: "application/pdf",
+  docx: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+  csv: "text/csv",
+  tsv: "text/tab-separated-values",
+  json: "application/json",
+  jsonl: "application/x-ndjson",
+  ndjson: "application/x-ndjson",
+  rst: "text/x-rst",
+  mdx: "text/mdx",
+  org: "text/org",
 };
 export const ACCEPTED = Object.keys(TYPES)
   .map((ending) => `.${ending}`)

@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod document;
+mod files;
 pub mod secret;
 mod source;
 pub mod status;
@@ -66,6 +67,9 @@ pub enum ClientError {
         file: String,
         source: Box<ClientError>,
     },
+    /// The errors are printed already.
+    #[error("{failed} of {total} files were not added")]
+    SomeNotAdded { failed: usize, total: usize },
     /// A file that the client does not send.
     #[error("{file}: {reason}")]
     Document { file: String, reason: String },
