@@ -52,7 +52,7 @@ pub use payload::{Payload, PayloadError};
 pub use prompt::{Prompt, PromptError, check_template};
 pub use run::{
     CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, Rules, Run, Step, StopReason,
-    ToolCall, ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response,
+    ToolCall, ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response, normalize_tool_schema,
 };
 pub use salt::Salt;
 pub use schema::{AnswerSchema, SchemaError, SchemaMismatch};

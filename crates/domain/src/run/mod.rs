@@ -15,6 +15,7 @@
 mod bounds;
 mod budget;
 mod talk;
+mod tool_schema;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub use talk::{
     CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, StopReason, ToolCall,
     ToolCallRecord, ToolResult, ToolSpec,
 };
+pub use tool_schema::normalize_tool_schema;
 use verdict::{
     conversation_too_long, correction, does_not_fit, failure_in, keeps_failing, needs_approval,
     nothing_found,
