@@ -235,7 +235,7 @@ pub(super) const fn advise_on_fields(status: StatusCode, _: &str) -> &'static st
 }
 
 /// Whole seconds (RFC 9110 section 10.2.3). The form with a date is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(RETRY_AFTER)?
         .to_str()

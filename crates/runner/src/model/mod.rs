@@ -26,6 +26,7 @@ use crate::PrivateHosts;
 use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
 use foreign::ReplyError;
+pub(crate) use http::retry_after;
 use http::{PostError, Request};
 use refused::refused_part;
 
