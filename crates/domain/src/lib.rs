@@ -23,6 +23,7 @@ mod outcome;
 mod passage;
 mod payload;
 mod prompt;
+mod prose;
 mod run;
 mod salt;
 mod schema;
@@ -43,7 +44,10 @@ pub use event::{
 pub use exact::ExactValue;
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
-pub use json::{ForeignJsonError, MAX_JSON_VALUES, count_json_values, parse_foreign_json};
+pub use json::{
+    ForeignJsonError, JsonFields, MAX_JSON_VALUES, count_json_values, json_fields,
+    parse_foreign_json, replace_lone_surrogates,
+};
 pub use listing::{ListPage, ListRange, TaskBrief, TaskEntry, merge_newest};
 pub use moment::Moment;
 pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Usage};

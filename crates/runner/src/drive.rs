@@ -7,10 +7,10 @@ use domain::agent::{ModelConfig, RefusedParts};
 use domain::{
     AnswerSchema, Ended, ErrorType, Failure, Fault, ModelReply, Payload, Provider, Rules, Run, Step,
 };
-use serde_json::Value;
 use store::{Claimed, Finish, Refused, StoredAgent, error_chain};
 use subprocess::RenderError;
 
+use crate::answer::{check_answer, parse_answer_schema};
 use crate::attempt::AttemptOutcome;
 use crate::memory::RunMemory;
 use crate::model::ModelCall;
@@ -202,10 +202,10 @@ impl<'a> Driver<'a> {
             let reply = self.runner.models.call_model(&mut call).await;
             if call.refused != *refused {
                 self.store_refused(&call).await;
-                *refused = call.refused;
+                refused.clone_from(&call.refused);
             }
             let reply = scrub_model_reply(self.secrets, reply?).await?;
-            check_answer(schema, reply).await
+            check_answer(schema, call.tools, reply).await
         };
         traced::chat(model, turn, most, reply).await
     }
@@ -300,63 +300,6 @@ async fn scrub_model_reply(secrets: &RunSecrets, reply: ModelReply) -> Result<Mo
             "The model's reply could not be searched for secrets",
         )
     })
-}
-
-/// Checks the answer of a reply against its schema.
-async fn check_answer(
-    schema: Option<&Arc<AnswerSchema>>,
-    mut reply: ModelReply,
-) -> Result<ModelReply, Fault> {
-    let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else {
-        return Ok(reply);
-    };
-    let cost = schema.cost(reply.text.len());
-    let check = move || {
-        reply.check(&schema);
-        reply
-    };
-    RunMemory::current()
-        .off_workers(cost, check)
-        .await
-        .map_err(|error| {
-            tracing::error!(%error, "model reply not checked against its schema");
-            Fault::permanent(
-                ErrorType::Internal,
-                "The answer could not be checked against its schema",
-            )
-        })
-}
-
-/// The schema that the answer must match. It was checked when the agent was created, but not
-/// for the default model of the deployment.
-async fn parse_answer_schema(
-    schema: Option<&Value>,
-    provider: Provider,
-) -> Result<Option<Arc<AnswerSchema>>, Fault> {
-    let invalid = |message| Fault::permanent(ErrorType::InvalidAgent, message);
-    let Some(schema) = schema.cloned() else {
-        return Ok(None);
-    };
-    if provider == Provider::Extractive {
-        return Err(invalid(
-            "The agent has an output_schema and no model to follow it",
-        ));
-    }
-    let cost = AnswerSchema::compilation_cost(&schema);
-    let parsed = RunMemory::current()
-        .off_workers(cost, move || AnswerSchema::parse(&schema))
-        .await;
-    match parsed {
-        Ok(Ok(schema)) => Ok(Some(Arc::new(schema))),
-        Ok(Err(_)) => Err(invalid("The agent's output_schema is not valid")),
-        Err(error) => {
-            tracing::error!(%error, "output schema not compiled");
-            Err(Fault::permanent(
-                ErrorType::Internal,
-                "The output_schema could not be compiled",
-            ))
-        }
-    }
 }
 
 /// The rendered prompt, followed by the passages of the agent's sources.

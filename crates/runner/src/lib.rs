@@ -5,6 +5,7 @@
 //! one task, `drive` performs what the loop in `domain` asks for, `model`
 //! implements the providers' protocols.
 
+mod answer;
 mod attempt;
 mod batch;
 mod delivery;

@@ -15,8 +15,12 @@
 mod bounds;
 mod budget;
 mod talk;
+mod thinking;
 mod tool_schema;
 mod verdict;
+mod written_calls;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -236,7 +240,7 @@ impl Run {
             return self.succeed(reply.text);
         };
         let checked = reply.checked.take();
-        match checked.unwrap_or_else(|| schema.validate_answer(&reply.text).map(str::to_owned)) {
+        match checked.unwrap_or_else(|| schema.validate_answer(&reply.text).map(Cow::into_owned)) {
             Ok(json) => self.succeed(json),
             Err(mismatch) => self.correct(reply, schema, &mismatch, rules.limits),
         }
