@@ -1,13 +1,16 @@
 //! Parses the replies of model providers within limits. Only known fields are stored. Other
 //! fields take no memory, and no field becomes a [`Value`] before its values are counted.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use domain::{MAX_JSON_VALUES, count_json_values};
+use domain::{MAX_JSON_VALUES, count_json_values, json_fields, replace_lone_surrogates};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use super::provider_error::ProviderError;
 
 /// Most content blocks of a reply. A reply with citations has a block for each.
 pub(super) const MAX_BLOCKS: usize = 4096;
@@ -16,6 +19,9 @@ pub(super) const MAX_CALLS: usize = 33;
 /// Most bytes of what goes back to the provider unchanged. The limit of a whole conversation.
 const MAX_ECHO_BYTES: usize = 4 * 1024 * 1024;
 
+/// The largest integer that all JSON parsers represent exactly.
+const MAX_COUNT: f64 = 9_007_199_254_740_991.0;
+
 /// Why a reply cannot be used.
 #[derive(Debug)]
 pub(super) enum ReplyError {
@@ -23,6 +29,8 @@ pub(super) enum ReplyError {
     NotAReply,
     /// It exceeds this limit.
     MoreThan(String),
+    /// It is an error, although its status is 200.
+    Refused(Box<ProviderError>),
 }
 
 impl From<serde_json::Error> for ReplyError {
@@ -92,21 +100,81 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for FirstItems<T,
     }
 }
 
+/// A body as text, without a byte-order mark. What is not Unicode is replaced.
+pub(super) fn decode(body: &[u8]) -> Cow<'_, str> {
+    let repair = |text: &str| match replace_lone_surrogates(text) {
+        Cow::Owned(repaired) => Some(repaired),
+        Cow::Borrowed(_) => None,
+    };
+    match String::from_utf8_lossy(body) {
+        Cow::Borrowed(text) => {
+            let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+            replace_lone_surrogates(text)
+        }
+        Cow::Owned(text) => Cow::Owned(repair(&text).unwrap_or(text)),
+    }
+}
+
 pub(super) fn parse_string(field: Option<&RawValue>) -> Option<String> {
     serde_json::from_str(field?.get()).ok()
 }
 
+/// The fields of an object. All are absent if the value is not an object.
+pub(super) fn optional_fields<'a, const N: usize>(
+    field: Option<&'a RawValue>,
+    names: [&str; N],
+) -> [Option<&'a RawValue>; N] {
+    let fields = field.and_then(|field| json_fields(field.get(), names).ok());
+    fields.map_or([None; N], |fields| fields.values)
+}
+
+/// A number of tokens, rounded. Everything that cannot be one counts as 0: it must not cost the
+/// reply, or the run's budget.
+pub(super) fn parse_count(field: Option<&RawValue>) -> u64 {
+    let text = field.map_or("", |field| field.get().trim_matches('"').trim());
+    let number: f64 = text.parse().unwrap_or_default();
+    if !(0.0..=MAX_COUNT).contains(&number) {
+        return 0;
+    }
+    // Rounded and within the range of the type.
+    number.round() as u64
+}
+
+/// The id of a call, which some servers send as a number. Without one, the run makes one up.
+pub(super) fn parse_id(field: Option<&RawValue>) -> String {
+    let number = || {
+        let text = field?.get();
+        let is_number = text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+        is_number.then(|| text.to_owned())
+    };
+    parse_string(field).or_else(number).unwrap_or_default()
+}
+
 /// The arguments of a call as text. Most servers send a string that contains JSON, some send
-/// the JSON itself. They are parsed when the call is made.
+/// the JSON itself or a string within a string. They are parsed when the call is made.
 pub(super) fn parse_arguments(field: Option<&RawValue>) -> Result<String, ReplyError> {
     let Some(field) = field else {
         return Ok(String::new());
     };
     let text = parse_string(Some(field)).unwrap_or_else(|| field.get().to_owned());
-    match count_json_values(text.as_bytes()) > MAX_JSON_VALUES {
-        true => Err(too_many_values("the arguments of a tool call")),
-        false => Ok(text),
+    if count_json_values(text.as_bytes()) > MAX_JSON_VALUES {
+        return Err(too_many_values("the arguments of a tool call"));
     }
+    let nested = match text.starts_with('"') {
+        true => serde_json::from_str::<String>(&text).ok(),
+        false => None,
+    };
+    let text = nested
+        .filter(|nested| nested.starts_with('{'))
+        .unwrap_or(text);
+    if text.trim() == "null" {
+        return Ok(String::new());
+    }
+    // A string that contains JSON has escapes of its own.
+    Ok(match replace_lone_surrogates(&text) {
+        Cow::Owned(repaired) => repaired,
+        Cow::Borrowed(_) => text,
+    })
 }
 
 /// JSON that goes back to the provider unchanged.
@@ -156,6 +224,9 @@ mod tests {
         assert_eq!(read(r#""{\"a\":1}""#), r#"{"a":1}"#);
         assert_eq!(read(r#"{"a": 1}"#), r#"{"a": 1}"#);
         assert_eq!(read("null"), "");
+        assert_eq!(read(r#""null""#), "");
+        assert_eq!(read(r#""\"{\\\"a\\\":1}\"""#), r#"{"a":1}"#);
+        assert_eq!(read(r#""{\"a\":\"\\ud83d\"}""#), r#"{"a":"\ufffd"}"#);
         let long = serde_json::value::to_raw_value(&"x".repeat(3_000_000)).unwrap();
         assert_eq!(parse_arguments(Some(&long)).unwrap().len(), 3_000_000);
         for many in [
@@ -171,6 +242,40 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn token_counts_of_any_type_are_whole_numbers() {
+        for (json, count) in [
+            ("7", 7),
+            ("7.6", 8),
+            ("\"7\"", 7),
+            ("7e2", 700),
+            ("-7", 0),
+            ("1e300", 0),
+            ("99999999999999999999999", 0),
+            ("\"many\"", 0),
+            ("\"NaN\"", 0),
+            ("\"inf\"", 0),
+            ("[7]", 0),
+            ("{}", 0),
+            ("true", 0),
+        ] {
+            assert_eq!(
+                parse_count(serde_json::from_str(json).unwrap()),
+                count,
+                "{json}"
+            );
+        }
+        assert_eq!(parse_count(None), 0);
+    }
+
+    #[test]
+    fn a_body_that_is_not_unicode_is_repaired() {
+        assert_eq!(decode(b"\xef\xbb\xbf{}"), "{}");
+        assert_eq!(decode(b"\"a\xff\""), "\"a\u{fffd}\"");
+        assert_eq!(decode(br#""\ud83d""#), r#""\ufffd""#);
+        assert!(matches!(decode(b"{}"), Cow::Borrowed("{}")));
     }
 
     #[test]

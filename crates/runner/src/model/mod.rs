@@ -3,10 +3,16 @@
 mod anthropic;
 mod bedrock;
 mod codes;
+mod content;
 mod foreign;
 mod http;
 mod openai;
+mod provider_error;
+mod refusal;
 mod refused;
+#[cfg(test)]
+mod reply_forms;
+mod retry_after;
 
 use std::borrow::Cow;
 
@@ -16,6 +22,7 @@ use domain::{
     Provider, ToolCall, ToolSpec, Usage, count_json_values, parse_foreign_json,
 };
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use store::Bedrock;
 use store::env::{Env, EnvError};
@@ -25,10 +32,15 @@ use url::Url;
 use crate::PrivateHosts;
 use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
-use foreign::ReplyError;
-pub(crate) use http::retry_after;
-use http::{PostError, Request};
+use foreign::{ReplyError, decode};
+use http::{PostError, Received, Request};
+use provider_error::ProviderError;
+use refusal::Refusal;
 use refused::refused_part;
+pub(crate) use retry_after::retry_after;
+
+/// A repaired text takes up to three times as much memory as the body, beside it.
+const REPAIRED_SIZE: usize = 4;
 
 /// What the protocol of a provider needs, all in one module. What else distinguishes a
 /// provider is in the table of [`domain::agent::ProviderInfo`].
@@ -37,7 +49,7 @@ struct Protocol {
     /// Whether the servers can enforce this schema of answers.
     can_enforce: fn(&Value) -> bool,
     /// Parses the body of a 200 response.
-    parse_reply: fn(&[u8]) -> Result<ModelReply, ReplyError>,
+    parse_reply: fn(&str) -> Result<ModelReply, ReplyError>,
     /// The documented error codes. Only those of the protocols are logged.
     error_codes: &'static [&'static str],
     /// What the agent's owner can do about an error with this status and this code. Follows
@@ -257,8 +269,8 @@ impl Models {
             ));
         };
         let request = (protocol.request)(self, model_call)?;
-        let body = match http::post(&self.egress, protocol, request).await {
-            Ok(body) => body,
+        let received = match http::post(&self.egress, protocol, request).await {
+            Ok(received) => received,
             Err(PostError::Fault(fault)) => return Err(fault),
             Err(PostError::Status {
                 fault,
@@ -271,7 +283,18 @@ impl Models {
                 };
             }
         };
-        let mut reply = parse_within_budget(provider, body).await?;
+        let Received {
+            server,
+            headers,
+            body,
+        } = received;
+        let parsed = parse_within_budget(protocol, body).await?;
+        let mut reply = parsed.map_err(|error| match error {
+            ReplyError::Refused(error) => {
+                Refusal::in_success(&headers, *error).into_fault(protocol, &server)
+            }
+            error => reply_fault(error),
+        })?;
         if reply.model.is_empty() {
             reply.model = model_call.model.name.clone().unwrap_or_default();
         }
@@ -303,18 +326,29 @@ fn no_tools(fault: Fault) -> Fault {
 }
 
 /// Counts the values of a body, then parses it when the run has the memory for it.
-async fn parse_within_budget(provider: Provider, body: Vec<u8>) -> Result<ModelReply, Fault> {
+async fn parse_within_budget(
+    protocol: &'static Protocol,
+    body: Vec<u8>,
+) -> Result<Result<ModelReply, ReplyError>, Fault> {
     let memory = RunMemory::current();
     let bytes = body.len();
     let counted = memory
-        .off_workers(bytes, move || (count_json_values(&body), body))
+        .off_workers(bytes, move || {
+            let is_repaired = matches!(decode(&body), Cow::Owned(_));
+            (count_json_values(&body), is_repaired, body)
+        })
         .await;
-    let (values, body) = counted.map_err(not_parsed)?;
-    memory.before_storing(bytes, values).await;
+    let (values, is_repaired, body) = counted.map_err(not_parsed)?;
+    let stored = if is_repaired {
+        REPAIRED_SIZE * bytes
+    } else {
+        bytes
+    };
+    memory.before_storing(stored, values).await;
     memory
-        .off_workers(bytes, move || parse_reply(provider, &body))
+        .off_workers(bytes, move || parse_body(protocol, &body))
         .await
-        .map_err(not_parsed)?
+        .map_err(not_parsed)
 }
 
 /// An error in our own code.
@@ -326,18 +360,37 @@ fn not_parsed(error: JoinError) -> Fault {
 /// Parses a model's reply, the body of a 200 response. It may be any bytes. Only known fields
 /// are stored, each within its limit.
 pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault> {
-    let parsed = protocol(provider)
-        .ok_or(ReplyError::NotAReply)
-        .and_then(|protocol| (protocol.parse_reply)(body));
-    parsed.map_err(|error| {
-        let message = match error {
-            ReplyError::NotAReply => {
-                "The model provider returned an unexpected response".to_owned()
-            }
-            ReplyError::MoreThan(bound) => format!("The model provider returned more than {bound}"),
-        };
-        Fault::permanent(ErrorType::ModelError, message)
+    let Some(protocol) = protocol(provider) else {
+        return Err(reply_fault(ReplyError::NotAReply));
+    };
+    parse_body(protocol, body).map_err(|error| match error {
+        ReplyError::Refused(error) => {
+            Refusal::in_success(&HeaderMap::new(), *error).into_fault(protocol, "")
+        }
+        error => reply_fault(error),
     })
+}
+
+fn parse_body(protocol: &Protocol, body: &[u8]) -> Result<ModelReply, ReplyError> {
+    let mut reply = (protocol.parse_reply)(&decode(body)).map_err(|error| match error {
+        ReplyError::NotAReply => match ProviderError::of_success(body) {
+            Some(error) => ReplyError::Refused(Box::new(error)),
+            None => ReplyError::NotAReply,
+        },
+        error => error,
+    })?;
+    reply.separate_thinking();
+    Ok(reply)
+}
+
+fn reply_fault(error: ReplyError) -> Fault {
+    let message = match error {
+        ReplyError::MoreThan(bound) => format!("The model provider returned more than {bound}"),
+        ReplyError::NotAReply | ReplyError::Refused(_) => {
+            "The model provider returned an unexpected response".to_owned()
+        }
+    };
+    Fault::permanent(ErrorType::ModelError, message)
 }
 
 /// `path` below the agent's base URL. A query of the base URL, such as the `api-version` of

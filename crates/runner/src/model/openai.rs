@@ -1,14 +1,24 @@
 //! The OpenAI chat completions API, which OpenAI, vLLM, Ollama, llama.cpp, LiteLLM and others
 //! implement (<https://platform.openai.com/docs/api-reference/chat>).
 
-use domain::{ChatMessage, Fault, ModelReply, Provider, StopReason, ToolSpec};
-use serde::Deserialize;
+use domain::{
+    ChatMessage, Fault, ModelReply, Provider, StopReason, ToolCall, ToolSpec, json_fields,
+};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::foreign::{AtMost, MAX_CALLS, ReplyError, parse_arguments, parse_echo, parse_string};
-use super::http::{Request, advise_on_fields};
+use super::content::{add_block, parse_blocks, plain_text};
+use super::foreign::{
+    AtMost, MAX_CALLS, ReplyError, optional_fields, parse_arguments, parse_count, parse_echo,
+    parse_id, parse_string,
+};
+use super::http::Request;
+use super::provider_error::ProviderError;
+use super::refusal::advise_on_fields;
 use super::{ModelCall, Protocol, endpoint, or_nothing};
+
+/// Choices that are looked at. We request one.
+const MAX_CHOICES: usize = 8;
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     request: |_, model_call| request(model_call),
@@ -170,22 +180,32 @@ fn message_json(message: &ChatMessage) -> Vec<Value> {
     }
 }
 
-fn tool_call_json(call: &domain::ToolCall) -> Value {
+fn tool_call_json(call: &ToolCall) -> Value {
     let function = json!({ "name": call.name, "arguments": call.arguments });
     json!({ "id": call.id, "type": "function", "function": function })
 }
 
-fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
-    let completion: Completion<'_> = serde_json::from_slice(body)?;
-    let counts = completion.usage.unwrap_or_default();
+fn parse_reply(body: &str) -> Result<ModelReply, ReplyError> {
+    let names = ["model", "choices", "usage", "error", "id"];
+    let [model, choices, usage, error, id] = json_fields(body, names)?.values;
+    let names = [
+        "prompt_tokens",
+        "completion_tokens",
+        "input_tokens",
+        "output_tokens",
+    ];
+    let [prompt, completion, input, output] = optional_fields(usage, names);
     let reply = ModelReply {
-        model: completion.model.unwrap_or_default(),
-        input_tokens: counts.prompt_tokens,
-        output_tokens: counts.completion_tokens,
+        model: parse_string(model).unwrap_or_default(),
+        input_tokens: parse_count(prompt.or(input)),
+        output_tokens: parse_count(completion.or(output)),
         ..ModelReply::default()
     };
-    match completion.choices.items.into_iter().next() {
-        Some(choice) => choice.into_reply(reply),
+    match first_choice(choices) {
+        Some(choice) => parse_choice(choice, reply),
+        None if error.is_some() || (choices.is_none() && usage.is_none() && id.is_none()) => {
+            Err(ReplyError::NotAReply)
+        }
         None => Ok(ModelReply {
             stop: StopReason::Broken,
             ..reply
@@ -193,131 +213,132 @@ fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
     }
 }
 
-#[derive(Deserialize)]
-struct Completion<'a> {
-    #[serde(default)]
-    model: Option<String>,
-    /// We request one choice.
-    #[serde(borrow)]
-    choices: AtMost<Choice<'a>, 1>,
-    #[serde(default)]
-    usage: Option<TokenCounts>,
+/// We request one choice.
+fn first_choice(choices: Option<&RawValue>) -> Option<&RawValue> {
+    let choices: AtMost<&RawValue, MAX_CHOICES> = serde_json::from_str(choices?.get()).ok()?;
+    choices
+        .items
+        .into_iter()
+        .find(|choice| choice.get().starts_with('{'))
 }
 
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    message: Message<'a>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(default)]
-    content: Option<String>,
-    /// The model's explanation when it refuses to answer.
-    #[serde(default)]
-    refusal: Option<String>,
-    /// The reasoning, as named by OpenRouter and Ollama.
-    #[serde(default)]
-    reasoning: Option<String>,
-    #[serde(borrow, default)]
-    tool_calls: Option<AtMost<ToolCall<'a>, MAX_CALLS>>,
-    /// The reasoning, as named by DeepSeek, vLLM and llama.cpp.
-    #[serde(borrow, default)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    reasoning_details: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct ToolCall<'a> {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(borrow)]
-    function: Function<'a>,
-}
-
-#[derive(Deserialize)]
-struct Function<'a> {
-    name: String,
-    #[serde(borrow, default)]
-    arguments: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct TokenCounts {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-}
-
-impl Choice<'_> {
-    fn into_reply(self, reply: ModelReply) -> Result<ModelReply, ReplyError> {
-        let message = self.message;
-        let stop = match self.finish_reason.as_deref() {
-            Some("length" | "max_tokens") => StopReason::Length,
-            Some("model_length") => StopReason::ContextFull,
-            Some("content_filter") => StopReason::Filtered,
-            // Errors inside DeepSeek, OpenRouter and vLLM.
-            Some("insufficient_system_resource" | "error" | "abort") => StopReason::Broken,
-            _ if message.refusal.is_some() => StopReason::Refused,
-            _ => StopReason::Stop,
-        };
-        let echo = message.echo()?;
-        let thought = parse_string(message.reasoning_content)
-            .or(message.reasoning)
-            .unwrap_or_default();
-        let calls = message
-            .tool_calls
-            .unwrap_or_default()
-            .items
-            .into_iter()
-            .map(ToolCall::into_call);
-        let calls = calls.collect::<Result<_, _>>()?;
-        Ok(ModelReply {
-            text: message.content.unwrap_or_default(),
-            thought,
-            calls,
-            echo,
-            stop,
-            ..reply
-        })
+fn parse_choice(choice: &RawValue, reply: ModelReply) -> Result<ModelReply, ReplyError> {
+    let names = ["message", "delta", "text", "finish_reason", "error"];
+    let [message, delta, text, finish_reason, error] = optional_fields(Some(choice), names);
+    let finish_reason = parse_string(finish_reason);
+    let message = message.or(delta);
+    // OpenRouter reports an error that happened after its response began in the choice.
+    if error.is_some() && (message.is_none() || finish_reason.as_deref() == Some("error")) {
+        let error = ProviderError::of_success(choice.get().as_bytes());
+        return Err(error.map_or(ReplyError::NotAReply, |error| {
+            ReplyError::Refused(Box::new(error))
+        }));
     }
-}
-
-impl Message<'_> {
-    /// The fields that must go back to the server with the tool calls of a message. DeepSeek
-    /// requires the reasoning, OpenRouter the reasoning with signatures.
-    fn echo(&self) -> Result<Option<Value>, ReplyError> {
-        let fields = [
-            ("reasoning_content", self.reasoning_content),
-            ("reasoning_details", self.reasoning_details),
-        ];
-        let (names, values): (Vec<_>, Vec<_>) = fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .unzip();
-        if names.is_empty() {
-            return Ok(None);
-        }
-        let fields: Map<String, Value> = names.into_iter().zip(parse_echo(&values)?).collect();
-        Ok(Some(json!({ Provider::Openai.as_str(): fields })))
+    let stop = match finish_reason.as_deref() {
+        Some("length" | "max_tokens") => StopReason::Length,
+        Some("model_length") => StopReason::ContextFull,
+        Some("content_filter") => StopReason::Filtered,
+        // Errors inside DeepSeek, OpenRouter and vLLM.
+        Some("insufficient_system_resource" | "error" | "abort") => StopReason::Broken,
+        _ if message.or(text).is_none() => StopReason::Broken,
+        _ => StopReason::Stop,
+    };
+    let mut reply = ModelReply { stop, ..reply };
+    if message.is_none() {
+        reply.text = plain_text(text, 0)?;
     }
+    add_message(message, &mut reply)?;
+    Ok(reply)
 }
 
-impl ToolCall<'_> {
-    fn into_call(self) -> Result<domain::ToolCall, ReplyError> {
-        let Function {
+fn add_message(message: Option<&RawValue>, reply: &mut ModelReply) -> Result<(), ReplyError> {
+    let [content, refusal, tool_calls, function_call] = optional_fields(
+        message,
+        ["content", "refusal", "tool_calls", "function_call"],
+    );
+    // The reasoning, as named by DeepSeek, vLLM and llama.cpp, by OpenRouter and Ollama, and with
+    // signatures by OpenRouter.
+    let [reasoning_content, reasoning, reasoning_details] = optional_fields(
+        message,
+        ["reasoning_content", "reasoning", "reasoning_details"],
+    );
+    for block in parse_blocks(content)? {
+        add_block(block, reply)?;
+    }
+    let is_refusal = parse_string(refusal).is_some_and(|refusal| !refusal.trim().is_empty());
+    if is_refusal && reply.stop == StopReason::Stop {
+        reply.stop = StopReason::Refused;
+    }
+    let thought = match reasoning_content {
+        Some(thought) => plain_text(Some(thought), 0)?,
+        None => plain_text(reasoning, 0)?,
+    };
+    reply.thought.insert_str(0, &thought);
+    add_calls(tool_calls, reply)?;
+    if let (Some(function), true) = (function_call, reply.calls.is_empty()) {
+        add_call(None, Some(function), reply)?;
+    }
+    reply.echo = parse_message_echo(reasoning_content, reasoning_details)?;
+    Ok(())
+}
+
+/// A list of calls, or a call.
+fn add_calls(tool_calls: Option<&RawValue>, reply: &mut ModelReply) -> Result<(), ReplyError> {
+    let Some(tool_calls) = tool_calls else {
+        return Ok(());
+    };
+    let calls = match tool_calls.get().as_bytes().first() {
+        Some(b'[') => serde_json::from_str::<AtMost<&RawValue, MAX_CALLS>>(tool_calls.get())?.items,
+        Some(b'{') => vec![tool_calls],
+        _ => Vec::new(),
+    };
+    for call in calls {
+        let [id, function] = optional_fields(Some(call), ["id", "function"]);
+        // Some proxies leave out the level of `function`.
+        let function = function.or(call.get().starts_with('{').then_some(call));
+        add_call(id, function, reply)?;
+    }
+    Ok(())
+}
+
+fn add_call(
+    id: Option<&RawValue>,
+    function: Option<&RawValue>,
+    reply: &mut ModelReply,
+) -> Result<(), ReplyError> {
+    let [name, arguments] = optional_fields(function, ["name", "arguments"]);
+    let name = parse_string(name).unwrap_or_default();
+    let arguments = parse_arguments(arguments)?;
+    match (name.trim(), arguments.trim()) {
+        // A placeholder, as some servers send beside an answer.
+        ("", "" | "{}") => {}
+        ("", _) => reply.stop = StopReason::Broken,
+        _ => reply.calls.push(ToolCall {
+            id: parse_id(id),
             name,
-            arguments: written,
-        } = self.function;
-        Ok(domain::ToolCall {
-            id: self.id.unwrap_or_default(),
-            name,
-            arguments: parse_arguments(written)?,
-        })
+            arguments,
+        }),
     }
+    Ok(())
+}
+
+/// The fields that must go back to the server with the tool calls of a message. DeepSeek
+/// requires the reasoning, OpenRouter the reasoning with signatures.
+fn parse_message_echo(
+    reasoning_content: Option<&RawValue>,
+    reasoning_details: Option<&RawValue>,
+) -> Result<Option<Value>, ReplyError> {
+    let fields = [
+        ("reasoning_content", reasoning_content),
+        ("reasoning_details", reasoning_details),
+    ];
+    let (names, values): (Vec<_>, Vec<_>) = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .unzip();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let fields: Map<String, Value> = names.into_iter().zip(parse_echo(&values)?).collect();
+    Ok(Some(json!({ Provider::Openai.as_str(): fields })))
 }

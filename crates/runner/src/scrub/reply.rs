@@ -136,5 +136,9 @@ impl SecretScrubber {
     pub(crate) fn scrub_fault(&self, fault: &mut Fault) {
         let (Fault::Permanent(failure) | Fault::Transient { failure, .. }) = fault;
         self.scrub_text(&mut failure.message);
+        if let Some(Cow::Owned(text)) = failure.log_message.as_deref().map(|text| self.scrub(text))
+        {
+            failure.log_message = Some(Cow::Owned(text));
+        }
     }
 }

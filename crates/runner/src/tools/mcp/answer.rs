@@ -44,6 +44,6 @@ pub(super) fn refusal(response: &Response) -> McpServerError {
     McpServerError::Status {
         status: response.status(),
         detail: None,
-        retry_after: retry_after(response.headers()),
+        retry_after: retry_after(response.status(), response.headers()),
     }
 }
