@@ -1,12 +1,13 @@
-//! Parses the replies of model providers within limits. Only known fields are stored. Other
-//! fields take no memory, and no field becomes a [`Value`] before its values are counted.
+//! Parses the replies of model providers within limits. Only known fields are stored, and the
+//! first other ones of a tool call. All others take no memory, and no field becomes a [`Value`]
+//! before its values are counted.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use domain::{MAX_JSON_VALUES, count_json_values, json_fields, replace_lone_surrogates};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -16,6 +17,8 @@ use super::provider_error::ProviderError;
 pub(super) const MAX_BLOCKS: usize = 4096;
 /// One more than the agent loop accepts in a turn, so that the loop can report the excess.
 pub(super) const MAX_CALLS: usize = 33;
+/// Most fields of a tool call, beside the known ones, that go back to the provider.
+const MAX_OTHER_FIELDS: usize = 8;
 /// Most bytes of what goes back to the provider unchanged. The limit of a whole conversation.
 const MAX_ECHO_BYTES: usize = 4 * 1024 * 1024;
 
@@ -126,6 +129,38 @@ pub(super) fn optional_fields<'a, const N: usize>(
 ) -> [Option<&'a RawValue>; N] {
     let fields = field.and_then(|field| json_fields(field.get(), names).ok());
     fields.map_or([None; N], |fields| fields.values)
+}
+
+/// The first fields of an object that have none of these names. Later ones take no memory.
+pub(super) fn other_fields<'a>(
+    object: &'a RawValue,
+    known: &[&str],
+) -> Vec<(String, &'a RawValue)> {
+    let mut parser = serde_json::Deserializer::from_str(object.get());
+    parser.deserialize_map(OtherFields(known)).unwrap_or_default()
+}
+
+struct OtherFields<'k>(&'k [&'k str]);
+
+impl<'de> Visitor<'de> for OtherFields<'_> {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut others = Vec::new();
+        while let Some(name) = fields.next_key::<Cow<'_, str>>()? {
+            if others.len() == MAX_OTHER_FIELDS || self.0.contains(&name.as_ref()) {
+                fields.next_value::<IgnoredAny>()?;
+            } else {
+                others.push((name.into_owned(), fields.next_value()?));
+            }
+        }
+        others.retain(|(_, value): &(_, &RawValue)| value.get() != "null");
+        Ok(others)
+    }
 }
 
 /// A number of tokens, rounded. Everything that cannot be one counts as 0: it must not cost the

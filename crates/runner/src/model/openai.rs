@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::content::{add_block, parse_blocks, plain_text};
 use super::foreign::{
-    AtMost, MAX_CALLS, ReplyError, optional_fields, parse_arguments, parse_count, parse_echo,
+    AtMost, MAX_CALLS, ReplyError, optional_fields, other_fields, parse_arguments, parse_count, parse_echo,
     parse_id, parse_string,
 };
 use super::http::Request;
@@ -19,6 +19,13 @@ use super::{ModelCall, Protocol, endpoint, or_nothing};
 
 /// Choices that are looked at. We request one.
 const MAX_CHOICES: usize = 8;
+
+/// What the product itself reads and writes of a call and its function.
+const CALL_FIELD_NAMES: [&str; 6] = ["id", "type", "index", "function", "name", "arguments"];
+const FUNCTION_FIELD_NAMES: [&str; 2] = ["name", "arguments"];
+
+/// In a stored message, the other fields of each of its calls.
+const CALL_FIELDS: &str = "call_fields";
 
 pub(super) const PROTOCOL: Protocol = Protocol {
     request: |_, model_call| request(model_call),
@@ -154,23 +161,8 @@ fn tool_json(spec: &ToolSpec) -> Value {
 fn message_json(message: &ChatMessage) -> Vec<Value> {
     match message {
         ChatMessage::Model { text, calls, echo } => {
-            let calls: Vec<Value> = calls.iter().map(tool_call_json).collect();
-            let content = match text.trim().is_empty() && !calls.is_empty() {
-                true => Value::Null,
-                false => or_nothing(text).into(),
-            };
-            let mut message = Map::from_iter([
-                ("role".to_owned(), "assistant".into()),
-                ("content".to_owned(), content),
-            ]);
-            if !calls.is_empty() {
-                message.insert("tool_calls".to_owned(), calls.into());
-            }
             let echo = echo.as_ref().and_then(|echo| echo.get(Provider::Openai.as_str()));
-            message.extend(
-                echo.and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())),
-            );
-            vec![message.into()]
+            vec![model_message_json(text, calls, echo.and_then(Value::as_object))]
         }
         ChatMessage::Tools(results) => results
             .iter()
@@ -180,9 +172,47 @@ fn message_json(message: &ChatMessage) -> Vec<Value> {
     }
 }
 
-fn tool_call_json(call: &ToolCall) -> Value {
-    let function = json!({ "name": call.name, "arguments": call.arguments });
-    json!({ "id": call.id, "type": "function", "function": function })
+fn model_message_json(text: &str, calls: &[ToolCall], echo: Option<&Map<String, Value>>) -> Value {
+    let content = match text.trim().is_empty() && !calls.is_empty() {
+        true => Value::Null,
+        false => or_nothing(text).into(),
+    };
+    let mut message = Map::from_iter([
+        ("role".to_owned(), "assistant".into()),
+        ("content".to_owned(), content),
+    ]);
+    let call_fields = echo.and_then(|echo| echo.get(CALL_FIELDS)?.as_array());
+    if !calls.is_empty() {
+        let fields = |place| call_fields.and_then(|fields| fields.get(place)?.as_object());
+        let calls = calls.iter().enumerate();
+        let calls = calls.map(|(place, call)| tool_call_json(call, fields(place)));
+        message.insert("tool_calls".to_owned(), calls.collect());
+    }
+    let fields = echo.into_iter().flatten().filter(|(name, _)| *name != CALL_FIELDS);
+    message.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    message.into()
+}
+
+/// A call, with the fields that its server sent with it.
+fn tool_call_json(call: &ToolCall, fields: Option<&Map<String, Value>>) -> Value {
+    let mut function = Map::from_iter([
+        ("name".to_owned(), call.name.as_str().into()),
+        ("arguments".to_owned(), call.arguments.as_str().into()),
+    ]);
+    let mut json = Map::from_iter([
+        ("id".to_owned(), call.id.as_str().into()),
+        ("type".to_owned(), "function".into()),
+    ]);
+    for (name, value) in fields.into_iter().flatten() {
+        match (name.as_str(), value.as_object()) {
+            ("function", Some(fields)) => function.extend(fields.clone()),
+            _ => {
+                json.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    json.insert("function".to_owned(), function.into());
+    json.into()
 }
 
 fn parse_reply(body: &str) -> Result<ModelReply, ReplyError> {
@@ -274,16 +304,23 @@ fn add_message(message: Option<&RawValue>, reply: &mut ModelReply) -> Result<(),
         None => plain_text(reasoning, 0)?,
     };
     reply.thought.insert_str(0, &thought);
-    add_calls(tool_calls, reply)?;
+    let mut echo = Echo::default();
+    echo.add_message_field("reasoning_content", reasoning_content);
+    echo.add_message_field("reasoning_details", reasoning_details);
+    add_calls(tool_calls, reply, &mut echo)?;
     if let (Some(function), true) = (function_call, reply.calls.is_empty()) {
         add_call(None, Some(function), reply)?;
     }
-    reply.echo = parse_message_echo(reasoning_content, reasoning_details)?;
+    reply.echo = echo.parse(reply.calls.len())?;
     Ok(())
 }
 
 /// A list of calls, or a call.
-fn add_calls(tool_calls: Option<&RawValue>, reply: &mut ModelReply) -> Result<(), ReplyError> {
+fn add_calls<'a>(
+    tool_calls: Option<&'a RawValue>,
+    reply: &mut ModelReply,
+    echo: &mut Echo<'a>,
+) -> Result<(), ReplyError> {
     let Some(tool_calls) = tool_calls else {
         return Ok(());
     };
@@ -294,9 +331,13 @@ fn add_calls(tool_calls: Option<&RawValue>, reply: &mut ModelReply) -> Result<()
     };
     for call in calls {
         let [id, function] = optional_fields(Some(call), ["id", "function"]);
+        let place = reply.calls.len();
         // Some proxies leave out the level of `function`.
-        let function = function.or(call.get().starts_with('{').then_some(call));
-        add_call(id, function, reply)?;
+        let or_call = function.or(call.get().starts_with('{').then_some(call));
+        add_call(id, or_call, reply)?;
+        if reply.calls.len() > place {
+            echo.add_call(place, call, function);
+        }
     }
     Ok(())
 }
@@ -323,22 +364,59 @@ fn add_call(
 }
 
 /// The fields that must go back to the server with the tool calls of a message. DeepSeek
-/// requires the reasoning, OpenRouter the reasoning with signatures.
-fn parse_message_echo(
-    reasoning_content: Option<&RawValue>,
-    reasoning_details: Option<&RawValue>,
-) -> Result<Option<Value>, ReplyError> {
-    let fields = [
-        ("reasoning_content", reasoning_content),
-        ("reasoning_details", reasoning_details),
-    ];
-    let (names, values): (Vec<_>, Vec<_>) = fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .unzip();
-    if names.is_empty() {
-        return Ok(None);
+/// requires the reasoning, OpenRouter the reasoning with signatures, Gemini the fields that it
+/// added to a call.
+#[derive(Default)]
+struct Echo<'a>(Vec<(EchoPlace, String, &'a RawValue)>);
+
+#[derive(Clone, Copy)]
+enum EchoPlace {
+    Message,
+    /// The call with this number.
+    Call(usize),
+    /// The `function` of this call.
+    Function(usize),
+}
+
+impl<'a> Echo<'a> {
+    fn add_message_field(&mut self, name: &str, value: Option<&'a RawValue>) {
+        let field = value.map(|value| (EchoPlace::Message, name.to_owned(), value));
+        self.0.extend(field);
     }
-    let fields: Map<String, Value> = names.into_iter().zip(parse_echo(&values)?).collect();
-    Ok(Some(json!({ Provider::Openai.as_str(): fields })))
+
+    fn add_call(&mut self, place: usize, call: &'a RawValue, function: Option<&'a RawValue>) {
+        let of_call = other_fields(call, &CALL_FIELD_NAMES);
+        let of_function = function.map(|function| other_fields(function, &FUNCTION_FIELD_NAMES));
+        let (at_call, at_function) = (EchoPlace::Call(place), EchoPlace::Function(place));
+        let at = |at| move |(name, value)| (at, name, value);
+        self.0.extend(of_call.into_iter().map(at(at_call)));
+        self.0.extend(of_function.into_iter().flatten().map(at(at_function)));
+    }
+
+    fn parse(self, calls: usize) -> Result<Option<Value>, ReplyError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let raw: Vec<&RawValue> = self.0.iter().map(|(_, _, value)| *value).collect();
+        let values = parse_echo(&raw)?;
+        let mut fields = Map::new();
+        let mut of_calls = vec![Map::new(); calls];
+        for ((place, name, _), value) in self.0.into_iter().zip(values) {
+            let target = match place {
+                EchoPlace::Message => Some(&mut fields),
+                EchoPlace::Call(place) => of_calls.get_mut(place),
+                EchoPlace::Function(place) => of_calls.get_mut(place).and_then(|of_call| {
+                    let function = of_call.entry("function").or_insert_with(|| json!({}));
+                    function.as_object_mut()
+                }),
+            };
+            if let Some(target) = target {
+                target.insert(name, value);
+            }
+        }
+        if of_calls.iter().any(|of_call| !of_call.is_empty()) {
+            fields.insert(CALL_FIELDS.to_owned(), of_calls.into_iter().map(Value::from).collect());
+        }
+        Ok(Some(json!({ Provider::Openai.as_str(): fields })))
+    }
 }

@@ -362,3 +362,26 @@ async fn what_a_server_refuses_is_stored_with_the_agent_and_shown() {
         (json!(["max_tokens"]), 5)
     );
 }
+
+/// Gemini refuses the next turn without its signature.
+#[tokio::test]
+async fn fields_that_a_server_adds_to_a_call_go_back_to_it() {
+    let signature = json!({ "google": { "thought_signature": "c2ln" } });
+    let call = json!({ "id": "", "type": "function", "index": 0, "extra_content": signature,
+        "function": { "name": "search_sources", "arguments": "{\"query\":\"returns\"}", "note": 7 } });
+    let first = json!({ "choices": [{ "message": { "content": null, "tool_calls": [call] } }] });
+    let site = Site::open(Format::OPENAI, move |call| match call {
+        0 => Reply::Json(first.clone()),
+        _ => Reply::Text("Within 30 days."),
+    })
+    .await;
+    let ended = site.run(searcher()).await;
+    assert_eq!(ended["status"], "SUCCESS", "{ended}");
+    let messages = &site.body(1)["messages"];
+    let (call, result) = (&messages[2]["tool_calls"][0], &messages[3]);
+    assert_eq!(call["extra_content"], signature, "{call}");
+    assert_eq!(call["function"]["note"], 7, "{call}");
+    assert!(call.get("index").is_none(), "{call}");
+    assert_eq!(result["tool_call_id"], call["id"], "{messages}");
+    assert_ne!(call["id"], "", "{messages}");
+}
