@@ -48,7 +48,7 @@ SKIPPED = re.compile(
 )
 # A method, a command or a term that one of the words is part of.
 TERMS = re.compile(
-    r"\bHEAD\b|\"kept\":|head-of-line|<head>|</head>|`head`|webpki_roots"
+    r"\bHEAD\b|\"kept\":|head-of-line|<head>|</head>|`head`|webpki_roots|roots/list|list_roots|ListRoots\w*"
 )
 CODE_PATH = re.compile(r"`((?:crates|functions|docs|web|examples|tests|benches)/[\w./-]*[\w-])(?::\d+)?`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

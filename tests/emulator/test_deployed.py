@@ -477,7 +477,7 @@ NEEDED = {
         "webhook log": {"CreateLogStream", "PutLogEvents"},
     },
     "AgentRole": {
-        "agents": {"GetItem"}, "documents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
+        "agents": {"GetItem", "UpdateItem"}, "documents": {"GetItem"}, "tasks": {"GetItem", "PutItem", "UpdateItem"},
         "queue": CONSUME | {"SendMessage"}, "dead letters": CONSUME, "model key": {"GetSecretValue"}, "default model key": {"GetSecretValue"},
         "agent log": {"CreateLogStream", "PutLogEvents"},
     },

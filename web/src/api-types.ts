@@ -384,6 +384,11 @@ export interface components {
              * @description When the agent was last updated.
              */
             updated_at: string;
+            /**
+             * @description What the server of the agent's model has refused in earlier runs. Requests leave it
+             *     out.
+             */
+            model_refuses?: components["schemas"]["RequestPart"][];
             /** @description 1 to 128 characters. */
             name: string;
             /** @description The system prompt: a Jinja template with the variables `payload`, `agent.name`, `task_id` and `now`. */
@@ -516,6 +521,15 @@ export interface components {
         };
         /** @description A provider's API key. It is sent once in clear text and stored as a secret. */
         ApiKey: string | components["schemas"]["SecretName"];
+        /** @description How an argument is written in its place. */
+        ArgumentStyle: {
+            /** @description The style, as in OpenAPI. `json` writes the argument as JSON. */
+            style: components["schemas"]["StyleName"];
+            /** @description Whether each value of a list or an object is written separately. */
+            explode?: boolean;
+            /** @description Whether reserved characters such as `/` and `:` are sent as they are in the query. */
+            allow_reserved?: boolean;
+        };
         /**
          * @description How the caller of a change was authenticated.
          * @enum {string}
@@ -624,6 +638,11 @@ export interface components {
             /** @description Ordered by id. */
             sources: components["schemas"]["Document"][];
         };
+        /**
+         * Format: binary
+         * @description A Word document.
+         */
+        Docx: string;
         /** @description Percentiles in milliseconds. */
         DurationPercentiles: {
             /** Format: int64 */
@@ -634,6 +653,22 @@ export interface components {
             p99: number;
             /** Format: int64 */
             max: number;
+        };
+        /** @description What the server that a run called said about its error: identifiers, never its text. */
+        ErrorDetail: {
+            /**
+             * Format: int32
+             * @description The HTTP status. For an error in a 200 response, the status that the body names.
+             */
+            status?: number | null;
+            /** @description The type of the error, such as `invalid_request_error`. */
+            type?: string | null;
+            /** @description The error code: the most exact one that the response contains. */
+            code?: string | null;
+            /** @description The parameter of the request that the error is about. */
+            parameter?: string | null;
+            /** @description The id under which the server's operator finds the request. */
+            request_id?: string | null;
         };
         /**
          * @description The kind of a failure.
@@ -648,6 +683,7 @@ export interface components {
             message: string;
             /** @description Whether a new trigger, with another idempotency key, may succeed. */
             retryable: boolean;
+            detail?: components["schemas"]["ErrorDetail"] | null;
             /** @description The tool calls before the failure, in order. */
             tool_calls?: components["schemas"]["ToolCallRecord"][];
         };
@@ -875,6 +911,18 @@ export interface components {
             wire_names?: {
                 [key: string]: string;
             };
+            /**
+             * @description How arguments are written in the path, the query, a header or a form. Without a style, a
+             *     list in the query is one pair for each value, and an object is JSON.
+             */
+            styles?: {
+                [key: string]: components["schemas"]["ArgumentStyle"];
+            };
+            /**
+             * @description The media type of the body: JSON (the default), `application/x-www-form-urlencoded`, or
+             *     `text/plain`.
+             */
+            content_type?: string | null;
             /** @description Whether a call needs a person's approval. A webhook run never makes such a call. */
             approval?: boolean;
         };
@@ -937,6 +985,11 @@ export interface components {
             /** @description The system message, without the passages of the agent's sources. */
             system: string;
         };
+        /**
+         * @description A part of a request that some model servers refuse.
+         * @enum {string}
+         */
+        RequestPart: "max_tokens" | "max_completion_tokens" | "schema" | "schema_with_tools" | "system_message" | "tools" | "empty_content";
         /** @description Options for replacing a webhook URL. */
         Rotation: {
             /**
@@ -1091,6 +1144,8 @@ export interface components {
             /** @description Text to send before the secret, such as `Bearer `. */
             prefix?: string;
         };
+        /** @enum {string} */
+        StyleName: "form" | "spaceDelimited" | "pipeDelimited" | "deepObject" | "simple" | "label" | "matrix" | "json";
         /** @description A task with all its details. */
         TaskDetail: components["schemas"]["TaskStatus"] & {
             /** @description The payload, unchanged. */
@@ -2151,11 +2206,20 @@ export interface operations {
         /** @description The content of the document. */
         requestBody: {
             content: {
+                "application/json": string;
                 "application/pdf": components["schemas"]["Pdf"];
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document": components["schemas"]["Docx"];
+                "application/x-ndjson": string;
+                "application/xhtml+xml": string;
+                "text/csv": string;
                 "text/html": string;
                 "text/markdown": string;
+                "text/mdx": string;
+                "text/org": string;
                 /** @example Returns are free for 30 days. */
                 "text/plain": string;
+                "text/tab-separated-values": string;
+                "text/x-rst": string;
             };
         };
         responses: {
@@ -2221,7 +2285,7 @@ export interface operations {
                 };
             };
             /**
-             * @description - `unsupported_media_type`: The Content-Type "image/png" is not supported; send text/plain, text/markdown, text/html or application/pdf
+             * @description - `unsupported_media_type`: The Content-Type "image/png" is not supported; send text/plain, text/markdown, text/html, application/pdf, text/csv, application/json or another type of the documentation
              *     - `unsupported_encoding`: The Content-Encoding is not supported; send the document uncompressed
              */
             415: {
@@ -2232,7 +2296,7 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
-            /** @description - `unreadable_document`: The document contains no text; apply text recognition (OCR) to a scanned document first */
+            /** @description - `unreadable_document`: The PDF contains no text; apply text recognition (OCR) to a scanned document first */
             422: {
                 headers: {
                     [name: string]: unknown;

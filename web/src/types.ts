@@ -25,6 +25,7 @@ export type Secret = Schemas["SecretSummary"];
 export type SecretsResponse = Schemas["SecretList"];
 export type Stats = Schemas["Stats"];
 export type Task = Schemas["TaskDetail"];
+export type ErrorDetail = Schemas["ErrorDetail"];
 export type TaskError = Schemas["Failure"];
 export type TaskEvent = Schemas["TaskEvent"];
 export type TaskPage = Schemas["TaskList"];

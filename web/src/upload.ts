@@ -9,11 +9,21 @@ const TYPES: Record<string, string> = {
   markdown: "text/markdown",
   html: "text/html",
   htm: "text/html",
+  xhtml: "application/xhtml+xml",
   pdf: "application/pdf",
+  docx: "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+  csv: "text/csv",
+  tsv: "text/tab-separated-values",
+  json: "application/json",
+  jsonl: "application/x-ndjson",
+  ndjson: "application/x-ndjson",
+  rst: "text/x-rst",
+  mdx: "text/mdx",
+  org: "text/org",
 };
 export const ACCEPTED = Object.keys(TYPES)
   .map((ending) => `.${ending}`)
-  .join(",");
+  .join(", ");
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
 export interface Upload {

@@ -17,7 +17,7 @@ const ALLOCATIONS: [(&str, u64); 15] = [
     ("task id read, and its key", 0),
     ("prompt", 86),
     ("plain prompt, and that it is", 82),
-    ("reply of a model, 2 KB", 6),
+    ("reply of a model, 2 KB", 10),
     ("secrets removed from 2 KB", 0),
     ("end written", 3),
     ("end read", 6),

@@ -6,7 +6,13 @@
 //!
 //! [`Value`]: serde_json::Value
 
-use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor,
+};
+use serde_json::value::RawValue;
 
 /// Values in the arguments of a call, in an answer with a schema, and in a message that its
 /// provider wants back. As a `Value` they take about 6 MB. A model would need twice as many
@@ -31,6 +37,130 @@ pub fn parse_foreign_json<T: DeserializeOwned>(
         true => Err(ForeignJsonError::TooManyValues(most)),
         false => Ok(serde_json::from_str(json)?),
     }
+}
+
+/// Some fields of a JSON object.
+#[derive(Debug)]
+pub struct JsonFields<'a, const N: usize> {
+    /// In the order of the names. `None` for an absent field and for `null`. If an object has a
+    /// name twice, the last one counts.
+    pub values: [Option<&'a RawValue>; N],
+    /// Whether the object has fields of other names.
+    pub has_others: bool,
+}
+
+/// Returns the fields with these names, unparsed, so that one of an unexpected type does not
+/// cost the others. Fields of other names take no memory.
+pub fn json_fields<'a, const N: usize>(
+    json: &'a str,
+    names: [&str; N],
+) -> Result<JsonFields<'a, N>, serde_json::Error> {
+    let mut parser = serde_json::Deserializer::from_str(json);
+    let fields = FieldsNamed(names).deserialize(&mut parser)?;
+    parser.end()?;
+    Ok(fields)
+}
+
+struct FieldsNamed<'n, const N: usize>([&'n str; N]);
+
+impl<'de, const N: usize> DeserializeSeed<'de> for FieldsNamed<'_, N> {
+    type Value = JsonFields<'de, N>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const N: usize> Visitor<'de> for FieldsNamed<'_, N> {
+    type Value = JsonFields<'de, N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = JsonFields {
+            values: [None; N],
+            has_others: false,
+        };
+        while let Some(place) = map.next_key_seed(PlaceOfName(&self.0))? {
+            match place.and_then(|place| fields.values.get_mut(place)) {
+                Some(field) => {
+                    let value: &RawValue = map.next_value()?;
+                    *field = (value.get() != "null").then_some(value);
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                    fields.has_others = true;
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// The place of a key among these names.
+struct PlaceOfName<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for PlaceOfName<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for PlaceOfName<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
+    }
+}
+
+/// Replaces each escape of half a surrogate pair (`\ud83d`), which no parser accepts, with that
+/// of the replacement character.
+pub fn replace_lone_surrogates(json: &str) -> Cow<'_, str> {
+    let mut repaired = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(found) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        let start = at + found;
+        at = start + ESCAPE_BYTES;
+        match escaped_code_unit(json, start) {
+            Some(0xD800..=0xDBFF)
+                if matches!(escaped_code_unit(json, at), Some(0xDC00..=0xDFFF)) =>
+            {
+                at += ESCAPE_BYTES;
+            }
+            Some(0xD800..=0xDFFF) => {
+                repaired.push_str(json.get(copied..start).unwrap_or_default());
+                repaired.push_str("\\ufffd");
+                copied = at;
+            }
+            Some(_) => {}
+            None => {
+                let escaped = json.get(start + 1..).and_then(|rest| rest.chars().next());
+                at = start + 1 + escaped.map_or(0, char::len_utf8);
+            }
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    repaired.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(repaired)
+}
+
+/// Bytes of `\uXXXX`.
+const ESCAPE_BYTES: usize = 6;
+
+fn escaped_code_unit(json: &str, at: usize) -> Option<u16> {
+    let digits = json.get(at..at + ESCAPE_BYTES)?.strip_prefix("\\u")?;
+    u16::from_str_radix(digits, 16).ok()
 }
 
 /// Counts the values of a JSON text: scalars, arrays and objects, including the outermost.
@@ -72,6 +202,37 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::*;
+
+    #[test]
+    fn fields_are_returned_unparsed_and_the_last_of_a_name_counts() {
+        let json = r#"{"a":1,"b":null,"\u0063":[{}],"z":{"a":7},"a":2.50}"#;
+        let fields = json_fields(json, ["a", "b", "c", "d"]).unwrap();
+        let values = fields.values.map(|value| value.map(RawValue::get));
+        assert_eq!(values, [Some("2.50"), None, Some("[{}]"), None]);
+        assert!(fields.has_others);
+        assert!(!json_fields("{\"a\":1}", ["a"]).unwrap().has_others);
+        for not_an_object in ["[]", "1", "", "{\"a\":", "{} {}"] {
+            assert!(
+                json_fields(not_an_object, ["a"]).is_err(),
+                "{not_an_object}"
+            );
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_replaced() {
+        for (json, repaired) in [
+            (r#""\ud83d""#, r#""\ufffd""#),
+            (r#""\uDE00 \ud83d\u0041""#, r#""\ufffd \ufffd\u0041""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\\ud83d \é""#, r#""\\ud83d \é""#),
+            (r#""\ud8"#, r#""\ud8"#),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(replace_lone_surrogates(json), repaired);
+        }
+    }
 
     fn count(value: &Value) -> usize {
         1 + match value {

@@ -11,7 +11,9 @@
 pub mod agent;
 mod audit;
 mod catalogue;
+mod error_detail;
 mod event;
+mod exact;
 mod hex;
 mod id;
 mod idempotency;
@@ -22,6 +24,7 @@ mod outcome;
 mod passage;
 mod payload;
 mod prompt;
+mod prose;
 mod run;
 mod salt;
 mod schema;
@@ -36,12 +39,17 @@ pub use agent::{
 };
 pub use audit::{AuditActor, AuditEntry, AuditEvent, FieldChange};
 pub use catalogue::{Catalogue, CatalogueError, DocumentContent, ListedDocument};
+pub use error_detail::ErrorDetail;
 pub use event::{
     HistoryEvent, HistoryEventKind, MAX_EVENT_MESSAGE_BYTES, MAX_EVENTS, task_history,
 };
+pub use exact::ExactValue;
 pub use id::{AgentId, TaskId, TaskKey};
 pub use idempotency::{IdempotencyKey, KeyError};
-pub use json::{ForeignJsonError, MAX_JSON_VALUES, count_json_values, parse_foreign_json};
+pub use json::{
+    ForeignJsonError, JsonFields, MAX_JSON_VALUES, count_json_values, json_fields,
+    parse_foreign_json, replace_lone_surrogates,
+};
 pub use listing::{ListPage, ListRange, TaskBrief, TaskEntry, merge_newest};
 pub use moment::Moment;
 pub use outcome::{Answer, Ended, ErrorType, Failure, Outcome, Usage};
@@ -50,7 +58,7 @@ pub use payload::{Payload, PayloadError};
 pub use prompt::{Prompt, PromptError, check_template};
 pub use run::{
     CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, Rules, Run, Step, StopReason,
-    ToolCall, ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response,
+    ToolCall, ToolCallRecord, ToolResult, ToolSpec, fits_lambda_response, normalize_tool_schema,
 };
 pub use salt::Salt;
 pub use schema::{AnswerSchema, SchemaError, SchemaMismatch};

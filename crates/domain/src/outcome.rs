@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::run::ToolCallRecord;
-use crate::{Passage, cut};
+use crate::{ErrorDetail, Passage, cut};
 
 /// The outcome of a task and its token usage. This is also the stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct Failure {
     pub log_message: Option<Cow<'static, str>>,
     /// Whether a new trigger, with another idempotency key, may succeed.
     pub retryable: bool,
+    /// What the model provider or the MCP server said about its error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<ErrorDetail>>,
     /// The tool calls before the failure, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCallRecord>,
@@ -107,6 +110,7 @@ impl Failure {
             message: cut(&self.message, LONGEST_MESSAGE),
             log_message: None,
             retryable: self.retryable,
+            detail: None,
             tool_calls: Vec::new(),
         }
     }
@@ -172,6 +176,7 @@ impl Failure {
             message: message.into(),
             log_message: None,
             retryable: false,
+            detail: None,
             tool_calls: Vec::new(),
         }
     }
@@ -189,6 +194,14 @@ impl Failure {
     pub fn logged_as(self, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             log_message: Some(message.into()),
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub fn with_detail(self, detail: ErrorDetail) -> Self {
+        Self {
+            detail: Some(Box::new(detail)),
             ..self
         }
     }

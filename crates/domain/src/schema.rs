@@ -12,9 +12,11 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::{ForeignJsonError, MAX_JSON_VALUES, cut, parse_foreign_json};
+use crate::prose::{json_in_prose, unfenced};
+use crate::{ForeignJsonError, MAX_JSON_VALUES, cut, parse_foreign_json, replace_lone_surrogates};
 
 /// Bytes of a schema as JSON.
 const MAX_BYTES: usize = 32 * 1024;
@@ -109,9 +111,31 @@ impl AnswerSchema {
         &self.json
     }
 
-    /// Validates an answer and returns its JSON, without a code fence around it.
-    pub fn validate_answer<'a>(&self, answer: &'a str) -> Result<&'a str, SchemaMismatch> {
+    /// Validates an answer and returns its JSON, without a code fence or prose around it. Of
+    /// several JSON values in prose, the last one that matches counts.
+    pub fn validate_answer<'a>(&self, answer: &'a str) -> Result<Cow<'a, str>, SchemaMismatch> {
         let text = unfenced(answer);
+        let mismatch = match self.validate_json(text) {
+            Ok(json) => return Ok(json),
+            Err(mismatch) => mismatch,
+        };
+        let is_json = serde_json::from_str::<IgnoredAny>(&replace_lone_surrogates(text)).is_ok();
+        if is_json || text.len() > MAX_ANSWER_BYTES {
+            return Err(mismatch);
+        }
+        let mut in_prose = json_in_prose(text).into_iter().rev().peekable();
+        let first = in_prose.peek().map(|json| self.validate_json(json));
+        match first {
+            None => Err(mismatch),
+            Some(Ok(json)) => Ok(json),
+            Some(Err(mismatch)) => in_prose
+                .skip(1)
+                .find_map(|json| self.validate_json(json).ok())
+                .ok_or(mismatch),
+        }
+    }
+
+    fn validate_json<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, SchemaMismatch> {
         if text.len() > MAX_ANSWER_BYTES {
             let too_long = format!("it is longer than {MAX_ANSWER_BYTES} bytes");
             return Err(SchemaMismatch {
@@ -119,7 +143,8 @@ impl AnswerSchema {
                 for_reader: too_long,
             });
         }
-        let value = parse_foreign_json(text, MAX_JSON_VALUES).map_err(|error| match error {
+        let text = replace_lone_surrogates(text);
+        let value = parse_foreign_json(&text, MAX_JSON_VALUES).map_err(|error| match error {
             ForeignJsonError::TooManyValues(_) => {
                 let too_many = format!("it has {error}");
                 SchemaMismatch {
@@ -218,19 +243,6 @@ fn at(place: &str) -> Cow<'static, str> {
     } else {
         Cow::Owned(format!(" at {place}"))
     }
-}
-
-/// The content of the code fence, if the whole answer is fenced.
-fn unfenced(answer: &str) -> &str {
-    let answer = answer.trim();
-    let inner = answer
-        .strip_prefix("```")
-        .and_then(|rest| rest.strip_suffix("```"));
-    let inner = inner.and_then(|inner| inner.split_once('\n'));
-    // The opening fence may be followed by the name of a language.
-    inner
-        .filter(|(language, _)| !language.contains(['{', '[', '"']))
-        .map_or(answer, |(_, text)| text.trim())
 }
 
 fn scalars<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
@@ -356,13 +368,36 @@ mod tests {
             "```\n{\"total\":1.50}\n```\n",
         ] {
             assert_eq!(
-                schema.validate_answer(answer),
+                schema.validate_answer(answer).as_deref(),
                 Ok(r#"{"total":1.50}"#),
                 "{answer}"
             );
         }
         let text = AnswerSchema::parse(&json!({ "type": "string" })).unwrap();
-        assert_eq!(text.validate_answer("\"```\""), Ok("\"```\""));
+        assert_eq!(text.validate_answer("\"```\"").as_deref(), Ok("\"```\""));
+    }
+
+    #[test]
+    fn the_json_of_an_answer_with_prose_is_taken() {
+        let schema = order();
+        for answer in [
+            "Here you go:\n```json\n{\"total\":1.50}\n```\nDone.",
+            "Draft:\n```json\n{\"total\":1}\n```\nFinal:\n```\n{\"total\":1.50}\n```",
+            "Used [1].\n```json\n{\"total\":1.50}\n```\nThe schema: ```{\"type\":7}```",
+            "Here you go: {\"total\":1.50}",
+            "{\"total\":1.50}\nThat is all.",
+            "Sure [1]!\n\n{\"total\":1.50}\n\nDone {x}.",
+        ] {
+            let json = schema.validate_answer(answer);
+            assert_eq!(json.as_deref(), Ok(r#"{"total":1.50}"#), "{answer}");
+        }
+        let text = AnswerSchema::parse(&json!({ "type": "string" })).unwrap();
+        let json = text.validate_answer(r#""a\ud83d""#);
+        assert_eq!(json.as_deref(), Ok(r#""a\ufffd""#));
+        let mismatch = schema
+            .validate_answer("It is:\n```json\n{\"total\":-1}\n```")
+            .unwrap_err();
+        assert!(mismatch.for_model.contains("at /total"), "{mismatch:?}");
     }
 
     #[test]

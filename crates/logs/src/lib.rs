@@ -16,6 +16,8 @@
 //! | `replayed` | whether the trigger's idempotency key returned an existing task |
 //! | `gen_ai.*`, `turn`, `duration_ms` | a call to a model or a tool, by OpenTelemetry's conventions |
 //! | `error.type` | the type of the failure |
+//! | `reason`, `param`, `server_request_id` | the code, the parameter and the request id in an error of a model provider |
+//! | `server_text` | the error text of a server, if `AGENT_WEBHOOKS_LOG_SERVER_ERRORS` is set |
 //! | `retry_in_ms` | the pause before the next attempt |
 //! | `outcome`, `queue_ms`, `run_ms`, `total_ms`, `input_tokens`, `output_tokens` | how a task ended: see [`Metrics`] |
 

@@ -1,23 +1,36 @@
-//! Checks answers against the agent's `output_schema`.
+//! Validates answers against the agent's schema.
 
 use std::sync::Arc;
 
-use domain::{AnswerSchema, ErrorType, Fault, ModelReply, Provider};
+use domain::{AnswerSchema, ErrorType, Fault, ModelReply, Provider, ToolSpec};
 use serde_json::Value;
 
 use crate::memory::RunMemory;
 
-/// Checks the answer of a reply against its schema.
+/// Checks the answer of a reply against its schema, and finds tool calls that the model wrote
+/// as text. A text that matches the schema is the answer.
 pub(crate) async fn check_answer(
     schema: Option<&Arc<AnswerSchema>>,
+    tools: &[ToolSpec],
     mut reply: ModelReply,
 ) -> Result<ModelReply, Fault> {
-    let Some(schema) = schema.filter(|_| reply.calls.is_empty()).cloned() else {
-        return Ok(reply);
+    let schema = schema.filter(|_| reply.calls.is_empty()).cloned();
+    let tools = match reply.may_have_written_calls() {
+        true => tools.to_vec(),
+        false => Vec::new(),
     };
-    let cost = schema.cost(reply.text.len());
+    if schema.is_none() && tools.is_empty() {
+        return Ok(reply);
+    }
+    let bytes = reply.text.len();
+    let cost = schema.as_ref().map_or(bytes, |schema| schema.cost(bytes));
     let check = move || {
-        reply.check(&schema);
+        if let Some(schema) = schema {
+            reply.check(&schema);
+        }
+        if !matches!(reply.checked, Some(Ok(_))) {
+            reply.read_written_calls(&tools);
+        }
         reply
     };
     RunMemory::current()

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::agent::ModelConfig;
+use domain::agent::{ModelConfig, RefusedParts};
 use domain::{
     AnswerSchema, Ended, ErrorType, Failure, Fault, ModelReply, Payload, Provider, Rules, Run, Step,
 };
-use store::{Claimed, Finish, StoredAgent, error_chain};
+use store::{Claimed, Finish, Refused, StoredAgent, error_chain};
 use subprocess::RenderError;
 
 use crate::answer::{check_answer, parse_answer_schema};
 use crate::attempt::AttemptOutcome;
+use crate::log::{log_error_text, log_failed_calls};
 use crate::memory::RunMemory;
 use crate::model::ModelCall;
 use crate::scrub::{RunSecrets, SecretScrubber};
@@ -72,6 +73,9 @@ pub(crate) async fn attempt(
             Ok(Ok(ended)) => AttemptOutcome::Ended(ended),
             Ok(Err(AttemptError::Fault(mut fault))) => {
                 secrets.scrubber().scrub_fault(&mut fault);
+                if runner.settings.log_server_errors {
+                    log_error_text(&fault);
+                }
                 AttemptOutcome::Faulted {
                     fault,
                     run: Box::new(run),
@@ -107,11 +111,13 @@ impl<'a> Driver<'a> {
     ) -> Result<Ended, AttemptError> {
         let definition = self.record.agent.definition();
         let model = self.model();
-        let is_extractive = model.provider == Provider::Extractive;
         if !self.is_checkpointed {
             *run = self.new_run().await?;
         }
-        let schema = parse_answer_schema(definition.output_schema.as_ref(), model.provider).await?;
+        let is_extractive = model.provider == Provider::Extractive;
+        let output_schema = definition.output_schema.as_ref();
+        let schema = parse_answer_schema(output_schema, model.provider).await?;
+        let mut refused = self.record.refused.parts_of(model, output_schema);
         let system = system_message(self.render_prompt().await?, run.context());
         let mut api_key = self.api_key(model).await?;
         let mut is_key_renewed = false;
@@ -126,19 +132,19 @@ impl<'a> Driver<'a> {
                 Step::CallModel if is_extractive => run.answer_from_sources(),
                 Step::CallModel => {
                     let model_call = ModelCall {
-                        record: self.record,
                         model,
                         api_key: api_key.as_deref(),
                         system: &system,
                         payload: self.payload,
                         messages: run.messages(),
                         tools: toolbox.specs(),
-                        schema: definition.output_schema.as_ref(),
+                        schema: output_schema,
                         max_output_tokens: run.output_allowance(&definition.limits),
-                        refused: &self.runner.models.refused_parts(self.record),
+                        refused: refused.clone(),
                     };
                     let turn = run.usage().map_or(1, |usage| usage.turns + 1);
-                    let reply = match self.call_model(&model_call, turn, schema.as_ref()).await {
+                    let reply = self.call_model(model_call, &mut refused, turn, schema.as_ref());
+                    let reply = match reply.await {
                         // Retried once with the API key that replaced the refused one.
                         Err(Fault::Permanent(refusal)) if !is_key_renewed => {
                             is_key_renewed = true;
@@ -154,6 +160,9 @@ impl<'a> Driver<'a> {
                 Step::CallTools(turn) => {
                     self.save_checkpoint(run).await?;
                     let called = toolbox.call_all(self.claimed.task.id, &turn).await;
+                    if self.runner.settings.log_server_errors {
+                        log_failed_calls(&called);
+                    }
                     run.tools_replied(&turn, called);
                 }
                 Step::Done(ended) => return Ok(ended),
@@ -200,16 +209,36 @@ impl<'a> Driver<'a> {
 
     async fn call_model(
         &self,
-        call: &ModelCall<'_>,
+        mut call: ModelCall<'_>,
+        refused: &mut RefusedParts,
         turn: u32,
         schema: Option<&Arc<AnswerSchema>>,
     ) -> Result<ModelReply, Fault> {
+        let (model, most) = (call.model, call.max_output_tokens);
         let reply = async {
-            let reply = self.runner.models.call_model(call).await?;
-            let reply = scrub_model_reply(self.secrets, reply).await?;
-            check_answer(schema, reply).await
+            let reply = self.runner.models.call_model(&mut call).await;
+            if call.refused != *refused {
+                self.store_refused(&call).await;
+                refused.clone_from(&call.refused);
+            }
+            let reply = scrub_model_reply(self.secrets, reply?).await?;
+            check_answer(schema, call.tools, reply).await
         };
-        traced::chat(call.model, turn, call.max_output_tokens, reply).await
+        traced::chat(model, turn, most, reply).await
+    }
+
+    /// Stores what the model's server refuses, so that later runs leave it out from the start.
+    async fn store_refused(&self, call: &ModelCall<'_>) {
+        let refused = Refused {
+            by: call.model.fingerprint(call.schema),
+            parts: call.refused.clone(),
+        };
+        if let Err(error) = self.runner.agents.store_refused(self.record, refused).await {
+            tracing::warn!(
+                error = error_chain(&error),
+                "what the model server refuses could not be stored"
+            );
+        }
     }
 
     async fn render_prompt(&self) -> Result<String, Fault> {

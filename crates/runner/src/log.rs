@@ -3,12 +3,17 @@
 
 use std::time::Duration;
 
-use domain::{AgentId, Ended, ErrorType, Failure, Moment, Outcome, Task};
+use domain::{
+    AgentId, CallOutcome, CallReport, Ended, ErrorType, Failure, Fault, Moment, Outcome, Task,
+};
 use store::Claimed;
 use tracing::Span;
 use tracing::field::{Empty, display};
 
 use crate::Delivery;
+
+/// Most bytes of a server's text in the log.
+const LONGEST_SERVER_TEXT: usize = 2048;
 
 /// The span of all work that one queue message starts.
 pub(crate) fn task_span(delivery: &Delivery) -> Span {
@@ -109,6 +114,31 @@ fn log_task_ended(task: &Task, ended: &Ended, run: Option<Duration>, now: Moment
         // Our own errors.
         Some(ErrorType::WorkerLost | ErrorType::Internal) => log_end!(error),
         _ => log_end!(info),
+    }
+}
+
+/// The server's own text about an error, for an operator who wants it.
+pub(crate) fn log_error_text(fault: &Fault) {
+    let (Fault::Permanent(failure) | Fault::Transient { failure, .. }) = fault;
+    let text = failure.detail.as_ref().map(|detail| detail.text.as_str());
+    if let Some(text) = text.filter(|text| !text.is_empty()) {
+        tracing::warn!(
+            server_text = domain::cut(text, LONGEST_SERVER_TEXT),
+            "error text of a server"
+        );
+    }
+}
+
+/// Like [`log_error_text`], for failed calls of tools.
+pub(crate) fn log_failed_calls(called: &[CallReport]) {
+    let failed = called
+        .iter()
+        .filter(|report| report.outcome == CallOutcome::Error);
+    for report in failed {
+        tracing::warn!(
+            server_text = domain::cut(&report.content, LONGEST_SERVER_TEXT),
+            "error text of a tool"
+        );
     }
 }
 

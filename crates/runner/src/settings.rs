@@ -16,6 +16,9 @@ pub struct RunSettings {
     /// `AGENT_WEBHOOKS_RESULT_TTL_SECONDS`: how long an ended task can be read,
     /// 60 s to 30 days; 86400 by default.
     pub retention: Duration,
+    /// `AGENT_WEBHOOKS_LOG_SERVER_ERRORS`: whether the error texts of models, MCP servers and
+    /// tools are logged. They may quote prompts and payloads.
+    pub log_server_errors: bool,
     /// `AGENT_WEBHOOKS_MODEL_*`: the model of agents that configure none.
     pub default_model: ModelConfig,
 }
@@ -26,6 +29,7 @@ impl RunSettings {
         Ok(Self {
             max_attempts: env.number("AGENT_WEBHOOKS_MAX_ATTEMPTS", 5, 1, 9)?,
             retention: Duration::from_secs(retention),
+            log_server_errors: env.flag("AGENT_WEBHOOKS_LOG_SERVER_ERRORS")?,
             default_model: default_model(env)?,
         })
     }

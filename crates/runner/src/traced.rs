@@ -208,7 +208,7 @@ const fn finish_reason(reply: &ModelReply) -> &'static str {
         StopReason::ContextFull => "context_full",
         StopReason::Filtered => "content_filter",
         StopReason::Refused => "refusal",
-        StopReason::Broken => "error",
+        StopReason::Broken | StopReason::BrokenCall => "error",
     }
 }
 

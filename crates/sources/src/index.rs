@@ -24,10 +24,11 @@ use tantivy::{
     Directory, Index, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, TantivyError,
 };
 
+use crate::normalize::searchable;
 use crate::words::Words;
 
 /// Changes with the analyzer and the file format. An index with another value is rebuilt.
-pub(crate) const INDEX_FORMAT: &str = "tantivy-7-english-1";
+pub(crate) const INDEX_FORMAT: &str = "tantivy-7-english-2";
 const ANALYZER: &str = "passages";
 /// The engine's initial memory. It grows with the document.
 const WRITER_BYTES: usize = 1_000_000;
@@ -72,7 +73,7 @@ static FIELDS: LazyLock<IndexFields> = LazyLock::new(|| {
 });
 
 /// Removes case, accents and English stop words, and reduces words to their English stems. Words of
-/// other languages are mostly unchanged.
+/// other languages are mostly unchanged. Expects [`searchable`] text.
 pub(crate) fn analyzer() -> TextAnalyzer {
     let words = TextAnalyzer::builder(Words)
         .filter(RemoveLongFilter::limit(LONGEST_WORD))
@@ -106,7 +107,7 @@ pub(crate) fn build<'a>(
     let mut writer = index.single_segment_index_writer(directory.clone(), WRITER_BYTES)?;
     for (title, passage) in passages {
         let mut words = TantivyDocument::new();
-        words.add_text(FIELDS.text, format!("{title}\n{passage}"));
+        words.add_text(FIELDS.text, searchable(&format!("{title}\n{passage}")));
         writer.add_document(words)?;
     }
     let built = writer.finalize()?;

@@ -7,6 +7,7 @@
 mod document;
 mod index;
 mod library;
+mod normalize;
 mod passages;
 mod read;
 mod words;

@@ -13,6 +13,7 @@ use tantivy::{Searcher, Term};
 use crate::Document;
 use crate::document::IndexError;
 use crate::index;
+use crate::normalize::searchable;
 
 /// Passages that the model gets with the prompt, or that are the answer without a model.
 const MAX_BEST_PASSAGES: usize = 3;
@@ -141,7 +142,8 @@ impl Library {
 /// The unique words of a query, as in the index.
 fn words(query: &str) -> BTreeSet<String> {
     let (mut analyzer, mut words) = (index::analyzer(), BTreeSet::new());
-    let mut stream = analyzer.token_stream(query);
+    let query = searchable(query);
+    let mut stream = analyzer.token_stream(&query);
     while let Some(word) = stream.next() {
         words.insert(word.text.clone());
     }

@@ -6,6 +6,8 @@ const PASSAGE_BYTES: usize = 800;
 const LONGEST_PARAGRAPH: usize = 1600;
 /// A fenced block up to this size is not split.
 const LONGEST_FENCE: usize = 4000;
+/// A longer header of a table is truncated, so that a table grows to at most twice its size.
+const LONGEST_HEADER: usize = 800;
 /// Separates the headings above a passage.
 const UNDER: &str = " › ";
 /// Longer headings are truncated.
@@ -120,6 +122,21 @@ fn cut(paragraph: &str) -> Vec<String> {
     if paragraph.len() <= most {
         return vec![paragraph.to_owned()];
     }
+    if !paragraph.contains("```")
+        && let Some((before, table)) = Table::find(paragraph)
+    {
+        let mut pieces = if before.is_empty() {
+            Vec::new()
+        } else {
+            cut(before)
+        };
+        pieces.extend(table.cut());
+        return pieces;
+    }
+    cut_text(paragraph)
+}
+
+fn cut_text(paragraph: &str) -> Vec<String> {
     let (mut pieces, mut rest) = (Vec::new(), paragraph);
     while rest.len() > PASSAGE_BYTES {
         let (piece, after) = rest.split_at(split_point(beginning(rest, PASSAGE_BYTES)));
@@ -129,6 +146,64 @@ fn cut(paragraph: &str) -> Vec<String> {
     pieces.push(rest.to_owned());
     pieces.retain(|piece| !piece.is_empty());
     pieces
+}
+
+/// A Markdown table: a header, a line such as `--- | ---`, and rows.
+struct Table<'a> {
+    header: &'a str,
+    rows: &'a str,
+}
+
+impl<'a> Table<'a> {
+    /// The first table of a paragraph, and the text before it. A table ends with its paragraph.
+    fn find(paragraph: &'a str) -> Option<(&'a str, Self)> {
+        let (mut at, mut above) = (0, None);
+        for line in paragraph.split_inclusive('\n') {
+            let end = at + line.len();
+            match above {
+                Some(start) if is_delimiter(line) => {
+                    let (before, header) = paragraph.get(..end)?.split_at(start);
+                    let rows = paragraph.get(end..)?;
+                    return Some((before.trim_end(), Self { header, rows }));
+                }
+                _ => above = line.contains('|').then_some(at),
+            }
+            at = end;
+        }
+        None
+    }
+
+    /// Pieces with whole rows, each under the header.
+    fn cut(&self) -> Vec<String> {
+        let header = format!("{}\n", beginning(self.header.trim_end(), LONGEST_HEADER));
+        let (mut pieces, mut piece) = (Vec::new(), String::new());
+        for row in self.rows.lines() {
+            for part in if row.len() > LONGEST_PARAGRAPH {
+                cut_text(row)
+            } else {
+                vec![row.to_owned()]
+            } {
+                if !piece.is_empty() && piece.len() + part.len() > PASSAGE_BYTES {
+                    pieces.push(format!("{header}{}", piece.trim_end()));
+                    piece.clear();
+                }
+                piece.push_str(&part);
+                piece.push('\n');
+            }
+        }
+        pieces.push(format!("{header}{piece}").trim_end().to_owned());
+        pieces
+    }
+}
+
+/// `--- | :--:`, or `|---+---|` in Org.
+fn is_delimiter(line: &str) -> bool {
+    let line = line.trim();
+    line.contains("--")
+        && line.contains(['|', '+'])
+        && line
+            .chars()
+            .all(|c| matches!(c, '|' | '-' | ':' | '+' | ' ' | '\t'))
 }
 
 /// Where to split: at the last end of a line, of a sentence or of a word in the second half. At the
@@ -217,5 +292,45 @@ mod tests {
         let passages = split(&japanese);
         assert_eq!(passages.concat(), japanese);
         assert!(passages.iter().all(|passage| passage.ends_with('。')));
+    }
+
+    #[test]
+    fn every_passage_of_a_long_table_has_its_header() {
+        for (header, row) in [
+            ("sku | price\n--- | ---", "A1 | 4.90"),
+            ("| sku | price |\n|:---|---:|", "| A1 | 4.90 |"),
+            ("| sku | price |\n|-----+-------|", "| A1 | 4.90 |"),
+        ] {
+            let table = format!(
+                "# Prices\n\nOur prices:\n{header}\n{}",
+                format!("{row}\n").repeat(500)
+            );
+            let passages = split(&table);
+            assert!(passages.len() > 5);
+            for passage in &passages[1..] {
+                assert!(
+                    passage.starts_with(&format!("# Prices\n\n{header}\n{row}\n")),
+                    "{passage}"
+                );
+                assert!(passage.len() < 1200 && passage.ends_with(row), "{passage}");
+            }
+            let rows: usize = passages
+                .iter()
+                .map(|passage| passage.matches(row).count())
+                .sum();
+            assert_eq!(rows, 500);
+        }
+        let long_row = format!("a | b\n--- | ---\n{}", "word ".repeat(2000));
+        assert!(
+            split(&long_row)
+                .iter()
+                .all(|passage| passage.starts_with("a | b\n--- | ---\nword"))
+        );
+        let wide = format!(
+            "{} | b\n--- | ---\n{}",
+            "a".repeat(100_000),
+            "x\n".repeat(10_000)
+        );
+        assert!(split(&wide).iter().map(String::len).sum::<usize>() < 200_000);
     }
 }

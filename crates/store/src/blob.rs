@@ -25,6 +25,9 @@ const INLINE_BYTES: usize = 8 * 1024;
 pub(crate) const PART_BYTES: usize = 350 * 1024;
 /// Shorter content is stored uncompressed.
 const COMPRESS_FROM: usize = 256;
+/// The fastest level that codes a text by its own frequencies. Level 1 of zlib-rs does not, and
+/// its result is about 24 % longer.
+const LEVEL: Compression = Compression::new(2);
 /// Maximum size when read back: payloads have up to 4 MiB, results 4 MiB plus JSON escapes.
 const MAX_UNPACKED: usize = 32 * 1024 * 1024;
 /// Enough for the maximum size, because packing adds at most one byte.
@@ -132,7 +135,7 @@ pub(crate) fn random_name(prefix: &str) -> Result<String, StoreError> {
 
 pub(crate) fn pack(content: &[u8]) -> Vec<u8> {
     if content.len() >= COMPRESS_FROM {
-        let mut encoder = DeflateEncoder::new(vec![DEFLATE], Compression::fast());
+        let mut encoder = DeflateEncoder::new(vec![DEFLATE], LEVEL);
         if encoder.write_all(content).is_ok()
             && let Ok(packed) = encoder.finish()
             && packed.len() <= content.len()

@@ -42,6 +42,14 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.insert(key, (SystemTime::now(), value));
     }
 
+    /// Changes a cached value. It expires when it would have expired without the change.
+    pub(crate) fn change(&self, key: &K, change: impl FnOnce(&mut V)) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, value)) = entries.get_mut(key) {
+            change(value);
+        }
+    }
+
     pub(crate) fn clear(&self) {
         self.entries
             .lock()

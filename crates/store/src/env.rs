@@ -39,6 +39,18 @@ impl Env {
         self.optional(name).ok_or(EnvError::Missing(name))
     }
 
+    /// Returns `false` if the variable is unset.
+    pub fn flag(&self, name: &'static str) -> Result<bool, EnvError> {
+        let Some(found) = self.optional(name) else {
+            return Ok(false);
+        };
+        found.trim().parse().map_err(|_| EnvError::Malformed {
+            name,
+            expected: "true or false".to_owned(),
+            found,
+        })
+    }
+
     /// Returns `default` if the variable is unset. `min` and `max` are inclusive.
     pub fn number<N>(&self, name: &'static str, default: N, min: N, max: N) -> Result<N, EnvError>
     where

@@ -26,7 +26,7 @@ mod secrets;
 mod tables;
 mod tasks;
 
-pub use agents::{Agents, CreateError, StoredAgent, TokenRecord, UpdateError, Webhook};
+pub use agents::{Agents, CreateError, Refused, StoredAgent, TokenRecord, UpdateError, Webhook};
 pub use audit::{AuditPosition, AuditStream};
 pub use bedrock::{Bedrock, SignError};
 pub use clock::Clock;

@@ -72,18 +72,38 @@ impl Job {
             Self::ReadPdf | Self::ReadPage => read_document(input)?,
             Self::RenderPrompt => render_prompt(input)?,
         };
-        std::io::stdout().lock().write_all(&output).ok()
+        write_output(&output)
     }
 }
 
 /// Does the job that the program's only argument requests. Reads from standard input and writes to
 /// standard output. `None` if the argument is not the name of a job.
 pub fn run_requested_job() -> Option<ExitCode> {
+    run(requested_job()?, Job::perform)
+}
+
+/// As [`run_requested_job`], for a program that only renders prompts. It does not contain the code
+/// that reads documents.
+pub fn run_requested_prompt() -> Option<ExitCode> {
+    let job = requested_job().filter(|job| *job == Job::RenderPrompt)?;
+    run(job, |_| {
+        write_output(&render_prompt(std::io::stdin().lock())?)
+    })
+}
+
+fn requested_job() -> Option<Job> {
     let mut arguments = std::env::args().skip(1);
     let (name, end) = (arguments.next()?, arguments.next());
-    let job = Job::ALL
+    Job::ALL
         .into_iter()
-        .find(|job| end.is_none() && job.name() == name)?;
+        .find(|job| end.is_none() && job.name() == name)
+}
+
+fn write_output(output: &[u8]) -> Option<()> {
+    std::io::stdout().lock().write_all(output).ok()
+}
+
+fn run(job: Job, perform: fn(Job) -> Option<()>) -> Option<ExitCode> {
     if !job
         .limits()
         .into_iter()
@@ -95,7 +115,7 @@ pub fn run_requested_job() -> Option<ExitCode> {
     let _ = nice(NICENESS);
     let Ok(worker) = std::thread::Builder::new()
         .stack_size(job.stack())
-        .spawn(move || job.perform())
+        .spawn(move || perform(job))
     else {
         return Some(ExitCode::from(NOT_STARTED));
     };

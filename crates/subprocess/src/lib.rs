@@ -1,6 +1,6 @@
 //! Work on untrusted input in a subprocess that is bounded in memory and time.
 //!
-//! A PDF can expand a thousandfold, a page can have a tag with a million attributes, and a prompt
+//! A PDF or a Word document can expand a thousandfold, a page can have a tag with a million attributes, and a prompt
 //! can multiply a payload of one megabyte into terabytes. For such work the program starts itself
 //! as a subprocess. A subprocess that exceeds its limits ends without affecting the program. If
 //! the caller stops waiting, the subprocess is killed.
@@ -8,7 +8,7 @@
 //! | job | memory | processor time | wall time | concurrency |
 //! | --- | --- | --- | --- | --- |
 //! | read a PDF | 768 MiB of address space | 20 s | 15 s | two |
-//! | read a page | 256 MiB of data | 2 s | 10 s | two |
+//! | read any other document | 256 MiB of data | 2 s | 10 s | two |
 //! | render a prompt | 160 MiB of data | 2 s | 10 s | see [`Subprocesses::new`], and one per agent |
 //!
 //! Subprocesses run with a lower priority than the program, so that they do not delay requests.
@@ -24,7 +24,7 @@ use domain::{AgentId, Prompt, PromptError};
 use sources::{DocumentFormat, DocumentText, ReadError};
 use tokio::sync::Semaphore;
 
-pub use child::run_requested_job;
+pub use child::{run_requested_job, run_requested_prompt};
 pub use per_agent::PerAgent;
 
 /// Starts subprocesses of one program.

@@ -54,7 +54,7 @@ pub(crate) async fn read_document(
 ) -> Result<DocumentText, DocumentError> {
     let (job, time) = match format {
         DocumentFormat::Pdf => (Job::ReadPdf, PDF_TIME),
-        DocumentFormat::Html | DocumentFormat::Text => (Job::ReadPage, TIME),
+        _ => (Job::ReadPage, TIME),
     };
     let header = DocumentHeader {
         format,

@@ -20,7 +20,7 @@ use delivery::delivery_from_record;
 use environment::{build_runner, open_queue};
 
 fn main() -> Result<ExitCode, Error> {
-    match subprocess::run_requested_job() {
+    match subprocess::run_requested_prompt() {
         Some(code) => Ok(code),
         None => serve().map(|()| ExitCode::SUCCESS),
     }

@@ -92,6 +92,7 @@ fn runner(dynamo: &Dynamo) -> Runner {
         gate: RunGate::default(),
         settings: RunSettings {
             max_attempts: 5,
+            log_server_errors: false,
             retention: HOUR,
             default_model: ModelConfig {
                 provider: Provider::Extractive,

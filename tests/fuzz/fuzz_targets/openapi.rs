@@ -2,8 +2,8 @@
 //! from it, on the last line.
 #![no_main]
 
-use domain::agent::tools::{Operation, Tool, import_openapi};
-use domain::{Agent, Definition};
+use domain::agent::tools::{ImportSource, Operation, Tool, import_openapi};
+use domain::{Agent, Definition, ExactValue};
 use fuzz::{AGENT, last_line};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(document) = serde_json::from_slice::<Value>(document) else {
         return;
     };
-    let Ok(imported) = import_openapi(&document, &[]) else {
+    let Ok(imported) = import_openapi(&document, &[], ImportSource::default()) else {
         return;
     };
     assert!(!imported.operations.is_empty());
@@ -41,12 +41,12 @@ fn is_taken(operation: Operation) -> bool {
 /// Whatever it is called with, it goes to its API, and no argument makes a segment
 /// of the path.
 fn call(operation: &Operation, arguments: &Value) {
-    let Some(arguments) = arguments.as_object() else {
+    if !arguments.is_object() {
         return;
-    };
+    }
     let Ok(request) = operation
         .checked()
-        .and_then(|it| it.request(BASE_URL, arguments))
+        .and_then(|it| it.request(BASE_URL, ExactValue::from(arguments)))
     else {
         return;
     };

@@ -120,7 +120,7 @@ export function parseForm(form: Form, was?: Agent): ParsedForm {
 
 /** The PATCH that changes the agent to the definition; `undefined` if nothing changes. */
 export function changesOf(agent: Agent, definition: Definition): Record<string, Json> | undefined {
-  const { agent_id: _, webhook_url: _url, created_at: _made, updated_at: _changed, ...was } = agent;
+  const { agent_id: _, webhook_url: _url, created_at: _made, updated_at: _changed, model_refuses: _refused, ...was } = agent;
   // Defaults that the form shows although the agent does not contain them.
   const limits = { ...defaults(definition.limits), ...was.limits };
   const patch = mergePatch({ ...was, limits } as unknown as Json, definition as unknown as Json);

@@ -1,7 +1,7 @@
 import type { VNode } from "preact";
 
 import { errorWords, remedyPart } from "../task-words.ts";
-import type { TaskError } from "../types.ts";
+import type { ErrorDetail, TaskError } from "../types.ts";
 import { Icon } from "../ui/index.ts";
 
 /** Why a task failed, what the error means, and what to do about it. */
@@ -15,6 +15,12 @@ export function Failure({ error, agentId }: { error: TaskError; agentId?: string
       </p>
       <p class="failure-message">{error.message}</p>
       <dl class="failure-words">
+        {error.detail && (
+          <>
+            <dt>What the server returned</dt>
+            <dd>{detailWords(error.detail)}</dd>
+          </>
+        )}
         <dt>What it means</dt>
         <dd>{words.meaning}</dd>
         <dt>What to do</dt>
@@ -29,4 +35,23 @@ export function Failure({ error, agentId }: { error: TaskError; agentId?: string
       </dl>
     </div>
   );
+}
+
+const DETAILS: [keyof ErrorDetail, string][] = [
+  ["status", "HTTP status"],
+  ["type", "type"],
+  ["code", "code"],
+  ["parameter", "parameter"],
+  ["request_id", "request id"],
+];
+
+/** The identifiers, each with its name. */
+function detailWords(detail: ErrorDetail): VNode[] {
+  const known = DETAILS.filter(([field]) => detail[field] != null);
+  return known.map(([field, name], index) => (
+    <span key={field}>
+      {index > 0 && ", "}
+      {name} <code>{detail[field]}</code>
+    </span>
+  ));
 }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use domain::agent::imported_token_name;
 use domain::{Agent, AgentId, AuditEntry, AuditEvent, Catalogue, NewAgent, Salt, WebhookToken};
-use store::{CreateError, StoredAgent, Webhook};
+use store::{CreateError, Refused, StoredAgent, Webhook};
 
 use super::view::AgentView;
 use super::{Body, ManageError, audit_entry};
@@ -62,6 +62,7 @@ impl Management {
             created_at: now,
             updated_at: now,
             revision: 1,
+            refused: Refused::default(),
         };
         match self.agents.create(&record).await {
             Err(CreateError::TokenTaken) => {

@@ -1,6 +1,7 @@
 //! Agents in responses.
 
 use domain::Definition;
+use domain::agent::RequestPart;
 use serde::Serialize;
 use store::StoredAgent;
 use utoipa::ToSchema;
@@ -28,6 +29,10 @@ pub(crate) struct AgentView {
     /// When the agent was last updated.
     #[schema(format = "date-time")]
     updated_at: String,
+    /// What the server of the agent's model has refused in earlier runs. Requests leave it
+    /// out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    model_refuses: Vec<RequestPart>,
 }
 
 /// All agents.
@@ -55,6 +60,7 @@ impl Management {
             webhook_url: self.webhook_url(record).await?,
             created_at: record.created_at.rfc3339(),
             updated_at: record.updated_at.rfc3339(),
+            model_refuses: model_refuses(record),
         })
     }
 
@@ -64,4 +70,15 @@ impl Management {
             webhook_url: self.webhook_url(record).await?,
         })
     }
+}
+
+/// An agent without a model uses the deployment's default model, which only its runs know.
+fn model_refuses(record: &StoredAgent) -> Vec<RequestPart> {
+    let definition = record.agent.definition();
+    let refused = &record.refused;
+    let parts = match &definition.model {
+        Some(model) => refused.parts_of(model, definition.output_schema.as_ref()),
+        None => refused.parts.clone(),
+    };
+    parts.into_iter().collect()
 }

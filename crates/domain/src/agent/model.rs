@@ -3,7 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
+
+use crate::hex::hex;
 
 /// A model and its provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +32,21 @@ pub struct ModelConfig {
     /// The price of its tokens, from which the console calculates costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+}
+
+impl ModelConfig {
+    /// Identifies the server, the model and the schema of answers, which together decide what
+    /// the server refuses.
+    pub fn fingerprint(&self, schema: Option<&Value>) -> String {
+        let Self {
+            provider,
+            base_url,
+            name,
+            ..
+        } = self;
+        let identity = json!([provider, base_url, name, schema]).to_string();
+        hex(Sha256::digest(identity).get(..16).unwrap_or_default())
+    }
 }
 
 /// US dollars per million tokens.
@@ -272,7 +291,6 @@ pub struct SecretName {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
     use utoipa::PartialSchema;
 
     use super::super::check_model;

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 /// A part of a request that some model servers refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum RequestPart {
     /// The limit of the answer under the name `max_tokens`.
     MaxTokens,
@@ -17,13 +21,29 @@ pub enum RequestPart {
     SystemMessage,
     /// Tools.
     Tools,
+    /// A message with tool calls and without a text.
+    EmptyContent,
 }
 
 /// Parts that a server has refused. A request without them has a good chance.
 pub type RefusedParts = BTreeSet<RequestPart>;
 
 impl RequestPart {
-    /// As in requests and in logs.
+    pub const ALL: [Self; 7] = [
+        Self::MaxTokens,
+        Self::MaxCompletionTokens,
+        Self::Schema,
+        Self::SchemaWithTools,
+        Self::SystemMessage,
+        Self::Tools,
+        Self::EmptyContent,
+    ];
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.as_str() == name)
+    }
+
+    /// As in records and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MaxTokens => "max_tokens",
@@ -32,6 +52,7 @@ impl RequestPart {
             Self::SchemaWithTools => "schema_with_tools",
             Self::SystemMessage => "system_message",
             Self::Tools => "tools",
+            Self::EmptyContent => "empty_content",
         }
     }
 }

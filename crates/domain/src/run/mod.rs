@@ -15,7 +15,12 @@
 mod bounds;
 mod budget;
 mod talk;
+mod thinking;
+mod tool_schema;
 mod verdict;
+mod written_calls;
+
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +33,7 @@ pub use talk::{
     CallOutcome, CallReport, ChatMessage, ChatTurn, ModelReply, StopReason, ToolCall,
     ToolCallRecord, ToolResult, ToolSpec,
 };
+pub use tool_schema::normalize_tool_schema;
 use verdict::{
     conversation_too_long, correction, does_not_fit, failure_in, keeps_failing, needs_approval,
     nothing_found,
@@ -234,7 +240,7 @@ impl Run {
             return self.succeed(reply.text);
         };
         let checked = reply.checked.take();
-        match checked.unwrap_or_else(|| schema.validate_answer(&reply.text).map(str::to_owned)) {
+        match checked.unwrap_or_else(|| schema.validate_answer(&reply.text).map(Cow::into_owned)) {
             Ok(json) => self.succeed(json),
             Err(mismatch) => self.correct(reply, schema, &mismatch, rules.limits),
         }

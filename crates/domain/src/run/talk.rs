@@ -1,11 +1,13 @@
 //! The messages of a run, independent of the provider.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::thinking::split_thinking;
 use crate::{AnswerSchema, Passage, SchemaMismatch, TaskId, count_json_values, cut};
 
 /// Bytes of a call's arguments and of its result that a task's result contains.
@@ -124,12 +126,25 @@ pub struct ModelReply {
 }
 
 impl ModelReply {
+    /// Moves reasoning that is part of the text to the thought. Must be called before anything
+    /// else looks at the text.
+    pub fn separate_thinking(&mut self) {
+        let Some(split) = split_thinking(&self.text) else {
+            return;
+        };
+        if !self.thought.is_empty() && !split.thought.is_empty() {
+            self.thought.push_str("\n\n");
+        }
+        self.thought.push_str(&split.thought);
+        self.text = split.answer;
+    }
+
     /// Validates the answer against the schema. This may take seconds. If it is not called,
     /// [`Run::model_replied`] validates the answer.
     ///
     /// [`Run::model_replied`]: super::Run::model_replied
     pub fn check(&mut self, schema: &AnswerSchema) {
-        self.checked = Some(schema.validate_answer(&self.text).map(str::to_owned));
+        self.checked = Some(schema.validate_answer(&self.text).map(Cow::into_owned));
     }
 }
 
@@ -149,6 +164,8 @@ pub enum StopReason {
     Refused,
     /// The provider aborted the reply, or could not parse the model's output.
     Broken,
+    /// The model wrote a tool call as text, and it cannot be parsed.
+    BrokenCall,
 }
 
 /// The tool calls to make before the model is called again.

@@ -17,6 +17,10 @@ pub(super) fn failure_in(reply: &ModelReply, rules: Rules<'_>) -> Option<Failure
             ErrorType::ModelError,
             "The model provider aborted the reply or returned an unusable one",
         )),
+        StopReason::BrokenCall => Some(Failure::transient(
+            ErrorType::ModelError,
+            "The model wrote a tool call as text, and it is not valid; use a model or a server that supports tool calls",
+        )),
         StopReason::Length => permanent(
             ErrorType::BudgetExceeded,
             "The model's answer was truncated at the limit of output tokens; raise limits.max_output_tokens",

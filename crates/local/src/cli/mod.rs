@@ -211,13 +211,13 @@ pub enum SecretCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum SourceCommand {
-    /// Add documents (text, Markdown, HTML or PDF); a document of the same name is replaced
+    /// Add documents (text, Markdown, HTML, PDF, Word, CSV, JSON, reStructuredText, Org); a document of the same name is replaced
     Add {
         /// Id or name of the agent
         #[arg(value_name = "ID|NAME")]
         agent: String,
-        /// Files to add
-        #[arg(value_name = "FILE", required = true)]
+        /// Files to add, and folders of files
+        #[arg(value_name = "FILE|FOLDER", required = true)]
         files: Vec<PathBuf>,
         /// Title of the document [default: the title in the document, or the file's name]
         #[arg(long, value_name = "TITLE")]

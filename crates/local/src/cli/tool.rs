@@ -37,9 +37,9 @@ pub struct AddTool {
     /// Id or name of the agent
     #[arg(value_name = "ID|NAME")]
     pub agent: String,
-    /// OpenAPI document (3.0 or 3.1, JSON or YAML)
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["mcp", "from"])]
-    pub openapi: Option<PathBuf>,
+    /// OpenAPI document (3.0 or 3.1, JSON or YAML): a file, an https URL, or - for standard input
+    #[arg(long, value_name = "FILE|URL|-", required_unless_present_any = ["mcp", "from"])]
+    pub openapi: Option<String>,
     /// Endpoint of an MCP server (streamable HTTP); needs --allow
     #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url"], requires = "allow")]
     pub mcp: Option<String>,
@@ -50,7 +50,7 @@ pub struct AddTool {
     /// operations of the document]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub allow: Vec<String>,
-    /// Base URL of the API [default: the document's first server]
+    /// Base URL of the API [default: the document's server]; a relative server is resolved against it
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
     /// Header with a stored secret, such as 'Authorization: Bearer {NAME}'; can be repeated

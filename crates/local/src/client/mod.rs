@@ -1,6 +1,8 @@
 //! The client commands: HTTP calls to a deployment.
 
 pub mod agent;
+mod document;
+mod files;
 pub mod secret;
 mod source;
 pub mod status;
@@ -65,6 +67,9 @@ pub enum ClientError {
         file: String,
         source: Box<ClientError>,
     },
+    /// The errors are printed already.
+    #[error("{failed} of {total} files were not added")]
+    SomeNotAdded { failed: usize, total: usize },
     /// A file that the client does not send.
     #[error("{file}: {reason}")]
     Document { file: String, reason: String },
@@ -73,6 +78,8 @@ pub enum ClientError {
         what: String,
         source: yaml_serde::Error,
     },
+    #[error("cannot download {url}; download the document and pass the file")]
+    Download { url: String, source: reqwest::Error },
     #[error("failed to import {what}")]
     OpenApi {
         what: String,

@@ -1,16 +1,19 @@
 //! `agent source …`
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sources::{DocumentFormat, MAX_FILE_BYTES};
+use store::error_chain;
 
+use super::files::{FoundFile, content_type_of_file, find_files};
 use super::{Client, ClientError, agent_path, text_field};
 use crate::cli::{Deployment, SourceCommand};
-use crate::output::{print_line, printable};
+use crate::output::{eprint_line, print_line, printable};
 
 /// Largest file from which the client extracts the text.
 const MAX_LOCAL_BYTES: u64 = 512 * 1024 * 1024;
@@ -31,17 +34,7 @@ pub(super) async fn run(command: SourceCommand) -> Result<(), ClientError> {
             files,
             title,
             deployment,
-        } => {
-            if title.is_some() && files.len() > 1 {
-                return Err(ClientError::Usage("--title works only with one file"));
-            }
-            let client = Client::new(&deployment)?;
-            let agent = client.find_agent(&agent).await?;
-            for file in &files {
-                add_file(&client, &agent, file, title.as_deref()).await?;
-            }
-            Ok(())
-        }
+        } => add_paths(&files, &agent, title.as_deref(), &deployment).await,
         SourceCommand::List { agent, deployment } => list_documents(&agent, &deployment).await,
         SourceCommand::Delete {
             agent,
@@ -51,24 +44,63 @@ pub(super) async fn run(command: SourceCommand) -> Result<(), ClientError> {
     }
 }
 
+/// Adds each file, also if others cannot be added.
+async fn add_paths(
+    paths: &[PathBuf],
+    agent: &str,
+    title: Option<&str>,
+    deployment: &Deployment,
+) -> Result<(), ClientError> {
+    if title.is_some() && (paths.len() > 1 || paths.iter().any(|path| path.is_dir())) {
+        return Err(ClientError::Usage("--title works only with one file"));
+    }
+    let found = find_files(paths);
+    let client = Client::new(deployment)?;
+    let agent = client.find_agent(agent).await?;
+    let total = found.len();
+    let (mut failed, mut names) = (0_usize, HashSet::new());
+    for file in found {
+        let added = match file {
+            Ok(file) if names.insert(file.name.clone()) => {
+                add_file(&client, &agent, &file, title).await
+            }
+            Ok(file) => Err(ClientError::Document {
+                file: file.path.display().to_string(),
+                reason: format!(
+                    "another file of this command has the name {:?}, and would be replaced; rename one of them",
+                    file.name
+                ),
+            }),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = added {
+            if total == 1 {
+                return Err(error);
+            }
+            failed += 1;
+            eprint_line(format!("error: {}", error_chain(&error)));
+        }
+    }
+    if failed > 0 {
+        return Err(ClientError::SomeNotAdded { failed, total });
+    }
+    Ok(())
+}
+
 async fn add_file(
     client: &Client,
     agent: &Value,
-    file: &Path,
+    file: &FoundFile,
     title: Option<&str>,
 ) -> Result<(), ClientError> {
-    let name = file
-        .file_name()
-        .unwrap_or(file.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let FoundFile { path: file, name } = file;
     let upload = prepare_upload(file)?;
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("source", &name);
+    query.append_pair("source", name);
     if let Some(title) = title.or(upload.title.as_deref()) {
         query.append_pair("title", title);
     }
-    let bar = progress_bar(client, &name, upload.bytes.len());
+    let bar = progress_bar(client, name, upload.bytes.len());
     let sent = bar.clone();
     let path = format!("{}/sources", agent_path(agent));
     let progress = move |bytes| sent.inc(bytes);
@@ -123,11 +155,9 @@ fn prepare_upload(file: &Path) -> Result<DocumentUpload, ClientError> {
         source,
     };
     let metadata = std::fs::metadata(file).map_err(read)?;
-    if metadata.is_dir() {
-        return Err(refused("this is a folder; pass the files in it".to_owned()));
-    }
     let content_type = content_type_of_file(file).ok_or_else(|| {
-        refused("the file name must end in .txt, .md, .markdown, .html, .htm or .pdf".to_owned())
+        let extensions = DocumentFormat::supported_extensions();
+        refused(format!("the file name must end in one of {extensions}"))
     })?;
     if metadata.len() > MAX_LOCAL_BYTES {
         return Err(refused(format!(
@@ -151,16 +181,6 @@ fn prepare_upload(file: &Path) -> Result<DocumentUpload, ClientError> {
         bytes: reading.text.into_bytes(),
         title: reading.title,
     })
-}
-
-fn content_type_of_file(file: &Path) -> Option<&'static str> {
-    match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "txt" | "text" => Some("text/plain"),
-        "md" | "markdown" => Some("text/markdown"),
-        "html" | "htm" | "xhtml" => Some("text/html"),
-        "pdf" => Some("application/pdf"),
-        _ => None,
-    }
 }
 
 async fn list_documents(agent: &str, deployment: &Deployment) -> Result<(), ClientError> {

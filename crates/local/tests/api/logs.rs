@@ -180,6 +180,46 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_error_text_of_a_server_is_logged_only_if_the_operator_wants_it() {
+    let model = FakeModel::start(|_, _| {
+        let error = json!({ "message": "No: payload-secret, key sk-secret", "param": "messages[0].content",
+            "type": "invalid_request_error", "code": "context_length_exceeded" });
+        Reply::Refusal(400, json!({ "error": error, "request_id": "req_0123456789" }))
+    })
+    .await;
+    for wanted in ["false", "true"] {
+        let mut server = Logging::start_with(&[("AGENT_WEBHOOKS_LOG_SERVER_ERRORS", wanted)]);
+        let made = agent(&server.url, &model).await;
+        let trigger = client().post(string(&made["webhook_url"])).body("{}");
+        let task = accepted(trigger.send().await.unwrap()).await;
+        let lines = Value::from(server.lines_until_the_end_of(&task)).to_string();
+        assert_eq!(
+            lines.contains("payload-secret"),
+            wanted == "true",
+            "{lines}"
+        );
+        assert!(!lines.contains("sk-secret"), "{lines}");
+        assert!(
+            lines.contains(r#""server_request_id":"req_0123456789""#),
+            "{lines}"
+        );
+        let status = format!("{}/api/task_status?task_id={task}", server.url);
+        let status: Value = client()
+            .get(status)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let detail = json!({ "status": 400, "type": "invalid_request_error", "code": "context_length_exceeded",
+            "parameter": "messages[0].content", "request_id": "req_0123456789" });
+        assert_eq!(status["error"]["detail"], detail, "{status}");
+        assert!(!status.to_string().contains("-secret"), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn a_recorded_end_whose_response_was_lost_is_reported_as_an_end() {
     let functions = functions(&FakeModel::saying("x").await).await;

@@ -1,15 +1,17 @@
 //! The Anthropic Messages API (<https://docs.claude.com/en/api/messages>).
 
 use domain::{
-    ChatMessage, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec,
+    ChatMessage, Fault, ModelReply, Provider, ToolCall, ToolResult, ToolSpec, json_fields,
 };
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo, parse_string};
-use super::http::{Request, advise_on_fields};
-use super::{ModelCall, Protocol, as_object, echoed_blocks, endpoint, or_nothing, split_query};
+use super::call::or_nothing;
+use super::content::{BlockKind, add_block, parse_blocks, parse_stop_reason, without_blank_texts};
+use super::endpoint::{endpoint, split_query};
+use super::foreign::{ReplyError, optional_fields, parse_count, parse_echo, parse_string};
+use super::http::Request;
+use super::refusal::advise_on_fields;
+use super::{ModelCall, Protocol, as_object, echoed_blocks};
 
 /// The only version.
 const VERSION: &str = "2023-06-01";
@@ -141,10 +143,9 @@ fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
 }
 
 fn call_id(block: &mut Value) -> Option<&mut Value> {
-    block
-        .get("type")
-        .is_some_and(|kind| kind == "tool_use")
-        .then(|| block.get_mut("id"))?
+    let is_call = block.get("type").is_some_and(|kind| kind == "tool_use");
+    let fields = block.as_object_mut().filter(|_| is_call)?;
+    Some(fields.entry("id").or_insert(Value::Null))
 }
 
 fn tool_result_json(result: &ToolResult) -> Value {
@@ -158,122 +159,37 @@ fn tool_result_json(result: &ToolResult) -> Value {
     json!({ "type": "tool_result", "tool_use_id": id, "content": content, "is_error": is_error })
 }
 
-#[derive(Deserialize)]
-struct Reply<'a> {
-    #[serde(default)]
-    model: String,
-    #[serde(borrow)]
-    content: AtMost<&'a RawValue, MAX_BLOCKS>,
-    #[serde(default)]
-    stop_reason: Option<String>,
-    #[serde(default)]
-    usage: TokenCounts,
-}
-
-/// Each kind of block has some of these fields.
-#[derive(Deserialize)]
-struct Block<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    thinking: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct TokenCounts {
-    input_tokens: u64,
-    /// Not included in `input_tokens`.
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: u64,
-}
-
-fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
-    let Reply {
-        model,
-        content,
-        stop_reason,
-        usage,
-    } = serde_json::from_slice(body)?;
-    let content = content.into_items("content blocks")?;
+fn parse_reply(body: &str) -> Result<ModelReply, ReplyError> {
+    let names = ["model", "content", "stop_reason", "usage", "type"];
+    let [model, content, stop_reason, usage, kind] = json_fields(body, names)?.values;
+    let is_message = content.is_some() || parse_string(kind).as_deref() == Some("message");
+    if !is_message {
+        return Err(ReplyError::NotAReply);
+    }
+    let content = parse_blocks(content)?;
+    let names = [
+        "input_tokens",
+        // Not included in `input_tokens`.
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+    ];
+    let [input, created, read, output] = optional_fields(usage, names).map(parse_count);
     let mut reply = ModelReply {
-        model,
-        stop: parse_stop_reason(stop_reason.as_deref()),
-        input_tokens: usage.total_input(),
-        output_tokens: usage.output_tokens,
+        model: parse_string(model).unwrap_or_default(),
+        stop: parse_stop_reason(parse_string(stop_reason).as_deref()),
+        input_tokens: input.saturating_add(created).saturating_add(read),
+        output_tokens: output,
         ..ModelReply::default()
     };
     let mut is_signed = false;
     for block in &content {
-        match serde_json::from_str::<Block<'_>>(block.get()) {
-            Ok(block) if block.add_to(&mut reply)?.is_some() => is_signed |= block.is_signed(),
-            _ => reply.stop = StopReason::Broken,
-        }
+        is_signed |= add_block(block, &mut reply)? == BlockKind::Signed;
     }
     // Thinking must go back unchanged and in place, or the API refuses the next turn.
     if is_signed {
-        reply.echo = Some(json!({ Provider::Anthropic.as_str(): parse_echo(&content)? }));
+        let blocks = parse_echo(&without_blank_texts(&content))?;
+        reply.echo = Some(json!({ Provider::Anthropic.as_str(): blocks }));
     }
     Ok(reply)
-}
-
-impl Block<'_> {
-    fn is_signed(&self) -> bool {
-        matches!(self.kind.as_str(), "thinking" | "redacted_thinking")
-    }
-
-    /// Returns `None` if a field is missing or not a string.
-    fn add_to(&self, reply: &mut ModelReply) -> Result<Option<()>, ReplyError> {
-        let (into, text) = match self.kind.as_str() {
-            "text" => (&mut reply.text, parse_string(self.text)),
-            "thinking" => (&mut reply.thought, parse_string(self.thinking)),
-            "tool_use" => {
-                let Some((id, name)) = parse_string(self.id).zip(parse_string(self.name)) else {
-                    return Ok(None);
-                };
-                reply.calls.push(ToolCall {
-                    id,
-                    name,
-                    arguments: parse_arguments(self.input)?,
-                });
-                return Ok(Some(()));
-            }
-            // Blocks of tools that run at the provider, which we never offer, and redacted
-            // thinking.
-            _ => return Ok(Some(())),
-        };
-        Ok(text.map(|text| into.push_str(&text)))
-    }
-}
-
-fn parse_stop_reason(reason: Option<&str>) -> StopReason {
-    match reason {
-        Some("max_tokens") => StopReason::Length,
-        Some("model_context_window_exceeded") => StopReason::ContextFull,
-        Some("refusal") => StopReason::Refused,
-        // Only for tools that run at the provider, which we never offer.
-        Some("pause_turn") => StopReason::Broken,
-        _ => StopReason::Stop,
-    }
-}
-
-impl TokenCounts {
-    fn total_input(&self) -> u64 {
-        [
-            self.cache_creation_input_tokens,
-            self.cache_read_input_tokens,
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.input_tokens, u64::saturating_add)
-    }
 }

@@ -2,18 +2,23 @@
 //! (<https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>).
 
 use domain::{
-    ChatMessage, ErrorType, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult, ToolSpec,
+    ChatMessage, ErrorType, Fault, ModelReply, Provider, StopReason, ToolCall, ToolResult,
+    ToolSpec, json_fields,
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use store::{Bedrock, error_chain};
 
-use super::foreign::{AtMost, MAX_BLOCKS, ReplyError, parse_arguments, parse_echo};
-use super::http::{Request, advise_on_fields};
-use super::{ModelCall, Models, Protocol, as_object, echoed_blocks, endpoint, or_nothing};
+use super::call::or_nothing;
+use super::content::{BlockKind, parse_blocks, parse_stop_reason, plain_text, without_blank_texts};
+use super::endpoint::endpoint;
+use super::foreign::{
+    ReplyError, optional_fields, parse_arguments, parse_count, parse_echo, parse_id, parse_string,
+};
+use super::http::Request;
+use super::{ModelCall, Models, Protocol, as_object, echoed_blocks};
 
 /// All but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -63,13 +68,22 @@ const ERROR_CODES: &[&str] = &[
 /// never about an API key.
 fn advice(status: StatusCode, code: &str) -> &'static str {
     match (status, code) {
-        (StatusCode::FORBIDDEN, _) => {
+        (
+            _,
+            "ExpiredTokenException"
+            | "IncompleteSignatureException"
+            | "InvalidSignatureException"
+            | "MissingAuthenticationTokenException"
+            | "UnrecognizedClientException",
+        ) => ": check the AWS credentials of this deployment and its clock",
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
             ": check that the account has access to the model and that BedrockModels allows it"
         }
         (StatusCode::NOT_FOUND, _) | (StatusCode::BAD_REQUEST, "ValidationException") => {
             ": check the agent's model.name; some models need the id of an inference profile"
         }
-        _ => advise_on_fields(status, code),
+        _ if status.is_redirection() => "; redirects are not followed",
+        _ => "",
     }
 }
 
@@ -165,7 +179,8 @@ fn content_blocks(text: &str, calls: &[ToolCall]) -> Vec<Value> {
 }
 
 fn call_id(block: &mut Value) -> Option<&mut Value> {
-    block.get_mut("toolUse")?.get_mut("toolUseId")
+    let fields = block.get_mut("toolUse")?.as_object_mut()?;
+    Some(fields.entry("toolUseId").or_insert(Value::Null))
 }
 
 /// Not every model accepts a status, so only failures have one.
@@ -178,142 +193,63 @@ fn tool_result_json(result: &ToolResult) -> Value {
     json!({ "toolResult": json })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reply<'a> {
-    #[serde(borrow)]
-    output: Output<'a>,
-    #[serde(default)]
-    stop_reason: Option<String>,
-    #[serde(default)]
-    usage: TokenCounts,
-}
-
-#[derive(Deserialize)]
-struct Output<'a> {
-    #[serde(borrow)]
-    message: OutputMessage<'a>,
-}
-
-#[derive(Deserialize)]
-struct OutputMessage<'a> {
-    #[serde(borrow, default)]
-    content: AtMost<&'a RawValue, MAX_BLOCKS>,
-}
-
-/// Each block has one of these fields.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Block<'a> {
-    text: Option<String>,
-    #[serde(borrow, default)]
-    tool_use: Option<ToolUse<'a>>,
-    reasoning_content: Option<Reasoning>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolUse<'a> {
-    tool_use_id: String,
-    name: String,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reasoning {
-    reasoning_text: Option<ReasoningText>,
-}
-
-#[derive(Deserialize)]
-struct ReasoningText {
-    #[serde(default)]
-    text: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct TokenCounts {
-    input_tokens: u64,
-    /// Not included in `input_tokens`.
-    cache_read_input_tokens: Option<u64>,
-    cache_write_input_tokens: Option<u64>,
-    output_tokens: u64,
-}
-
 /// The reply does not contain the name of the model.
-fn parse_reply(body: &[u8]) -> Result<ModelReply, ReplyError> {
-    let Reply {
-        output,
-        stop_reason,
-        usage,
-    } = serde_json::from_slice(body)?;
-    let cached = [
-        usage.cache_read_input_tokens,
-        usage.cache_write_input_tokens,
+fn parse_reply(body: &str) -> Result<ModelReply, ReplyError> {
+    let [output, stop_reason, usage] = json_fields(body, ["output", "stopReason", "usage"])?.values;
+    if output.is_none() && stop_reason.is_none() {
+        return Err(ReplyError::NotAReply);
+    }
+    let names = [
+        "inputTokens",
+        // Not included in `inputTokens`.
+        "cacheReadInputTokens",
+        "cacheWriteInputTokens",
+        "outputTokens",
     ];
+    let [input, read, written, output_tokens] = optional_fields(usage, names).map(parse_count);
     let mut reply = ModelReply {
-        stop: parse_stop_reason(stop_reason.as_deref()),
-        input_tokens: cached
-            .into_iter()
-            .flatten()
-            .fold(usage.input_tokens, u64::saturating_add),
-        output_tokens: usage.output_tokens,
+        stop: parse_stop_reason(parse_string(stop_reason).as_deref()),
+        input_tokens: input.saturating_add(read).saturating_add(written),
+        output_tokens,
         ..ModelReply::default()
     };
-    let content = output.message.content.into_items("content blocks")?;
+    let [message] = optional_fields(output, ["message"]);
+    let [content] = optional_fields(message, ["content"]);
+    let content = parse_blocks(content)?;
     let mut is_signed = false;
     for block in &content {
-        let Ok(block) = serde_json::from_str::<Block<'_>>(block.get()) else {
-            reply.stop = StopReason::Broken;
-            continue;
-        };
-        is_signed |= block.reasoning_content.is_some();
-        block.add_to(&mut reply)?;
+        is_signed |= add_converse_block(block, &mut reply)? == BlockKind::Signed;
     }
     // Reasoning must go back unchanged and in place, or the API refuses the next turn.
     if is_signed {
-        reply.echo = Some(json!({ Provider::Bedrock.as_str(): parse_echo(&content)? }));
+        let blocks = parse_echo(&without_blank_texts(&content))?;
+        reply.echo = Some(json!({ Provider::Bedrock.as_str(): blocks }));
     }
     Ok(reply)
 }
 
-impl Block<'_> {
-    fn add_to(self, reply: &mut ModelReply) -> Result<(), ReplyError> {
-        let Self {
-            text,
-            tool_use,
-            reasoning_content,
-        } = self;
-        reply.text.push_str(text.as_deref().unwrap_or_default());
-        let reasoning = reasoning_content.and_then(|reasoning| reasoning.reasoning_text);
-        reply
-            .thought
-            .extend(reasoning.map(|reasoning| reasoning.text));
-        if let Some(ToolUse {
-            tool_use_id,
-            name,
-            input,
-        }) = tool_use
-        {
-            reply.calls.push(ToolCall {
-                id: tool_use_id,
+/// Each block has one of these fields, or one of a kind that is skipped.
+fn add_converse_block(block: &RawValue, reply: &mut ModelReply) -> Result<BlockKind, ReplyError> {
+    let [text, tool_use, reasoning, cited] = optional_fields(
+        Some(block),
+        ["text", "toolUse", "reasoningContent", "citationsContent"],
+    );
+    reply.text.push_str(&plain_text(text.or(cited), 0)?);
+    if let Some(tool_use) = tool_use {
+        let [id, name, input] = optional_fields(Some(tool_use), ["toolUseId", "name", "input"]);
+        match parse_string(name) {
+            Some(name) => reply.calls.push(ToolCall {
+                id: parse_id(id),
                 name,
                 arguments: parse_arguments(input)?,
-            });
+            }),
+            None => reply.stop = StopReason::Broken,
         }
-        Ok(())
     }
-}
-
-fn parse_stop_reason(reason: Option<&str>) -> StopReason {
-    match reason {
-        Some("max_tokens") => StopReason::Length,
-        Some("model_context_window_exceeded") => StopReason::ContextFull,
-        Some("content_filtered" | "guardrail_intervened") => StopReason::Filtered,
-        Some("refusal") => StopReason::Refused,
-        Some("malformed_model_output" | "malformed_tool_use") => StopReason::Broken,
-        _ => StopReason::Stop,
-    }
+    let Some(reasoning) = reasoning else {
+        return Ok(BlockKind::Plain);
+    };
+    let [reasoning_text] = optional_fields(Some(reasoning), ["reasoningText"]);
+    reply.thought.push_str(&plain_text(reasoning_text, 0)?);
+    Ok(BlockKind::Signed)
 }

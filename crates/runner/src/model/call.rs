@@ -5,14 +5,11 @@ use std::borrow::Cow;
 use domain::agent::{RefusedParts, RequestPart};
 use domain::{ChatMessage, ModelConfig, Payload, Provider, ToolSpec};
 use serde_json::Value;
-use store::StoredAgent;
 use url::Url;
 
 use super::protocol;
 
-#[derive(Clone, Copy)]
 pub(crate) struct ModelCall<'a> {
-    pub(crate) record: &'a StoredAgent,
     pub(crate) model: &'a ModelConfig,
     pub(crate) api_key: Option<&'a str>,
     pub(crate) system: &'a str,
@@ -23,8 +20,8 @@ pub(crate) struct ModelCall<'a> {
     /// The schema that the answer must match.
     pub(crate) schema: Option<&'a Value>,
     pub(crate) max_output_tokens: u32,
-    /// What the server does not accept.
-    pub(crate) refused: &'a RefusedParts,
+    /// What the server does not accept, as far as it is known.
+    pub(crate) refused: RefusedParts,
 }
 
 impl ModelCall<'_> {
@@ -37,7 +34,16 @@ impl ModelCall<'_> {
             .unwrap_or_default()
     }
 
-    fn is_refused(&self, part: RequestPart) -> bool {
+    pub(super) fn add_refused(&mut self, part: RequestPart) {
+        let part_name = part.as_str();
+        tracing::warn!(
+            part = part_name,
+            "the model server does not accept a part of the request"
+        );
+        self.refused.insert(part);
+    }
+
+    pub(super) fn is_refused(&self, part: RequestPart) -> bool {
         self.refused.contains(&part)
     }
 
@@ -53,6 +59,15 @@ impl ModelCall<'_> {
             }
             RequestPart::SystemMessage => self.system_message().is_some(),
             RequestPart::Tools => !self.tools.is_empty(),
+            RequestPart::EmptyContent => {
+                let has_no_text = |message: &ChatMessage| {
+                    matches!(message, ChatMessage::Model { text, calls, .. }
+                        if text.trim().is_empty() && !calls.is_empty())
+                };
+                self.model.provider == Provider::Openai
+                    && !self.is_refused(part)
+                    && self.messages.iter().any(has_no_text)
+            }
         }
     }
 
@@ -105,5 +120,13 @@ impl ModelCall<'_> {
             true => Cow::Owned(format!("{}\n\n{payload}", self.system_text())),
             false => Cow::Borrowed(payload),
         }
+    }
+}
+
+/// Sent in place of an empty text, which some servers refuse.
+pub(super) fn or_nothing(text: &str) -> &str {
+    match text.trim().is_empty() {
+        true => "(nothing)",
+        false => text,
     }
 }

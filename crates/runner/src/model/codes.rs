@@ -21,6 +21,43 @@ pub(super) fn loggable_code(code: &str) -> &'static str {
         .unwrap_or(UNLISTED)
 }
 
+/// The fields of requests that an error may be about.
+const PARAMS: [&str; 16] = [
+    "additionalModelRequestFields",
+    "inferenceConfig",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "model",
+    "output_config",
+    "response_format",
+    "stream",
+    "system",
+    "temperature",
+    "tool_choice",
+    "toolConfig",
+    "tools",
+    "top_p",
+    "reasoning_effort",
+];
+
+/// The field of the request that this parameter is in, such as `tools` for `tools[0].function`.
+pub(super) fn loggable_param(param: &str) -> &'static str {
+    let field = param.split(['.', '[']).next().unwrap_or_default();
+    let listed = PARAMS.into_iter().find(|listed| *listed == field);
+    listed.unwrap_or(UNLISTED)
+}
+
+/// The shortest id of a request. All known ones are longer.
+const SHORTEST_ID: usize = 8;
+
+/// Whether an identifier can be the id of a request, rather than a word.
+pub(super) fn is_loggable_id(id: &str) -> bool {
+    id.len() >= SHORTEST_ID
+        && id.bytes().any(|byte| byte.is_ascii_digit())
+        && !id.contains(['[', ']'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

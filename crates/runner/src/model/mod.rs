@@ -4,30 +4,45 @@ mod anthropic;
 mod bedrock;
 mod call;
 mod codes;
+mod content;
+mod endpoint;
 mod foreign;
 mod http;
 mod openai;
+mod provider_error;
+mod refusal;
 mod refused;
+#[cfg(test)]
+mod reply_tests;
+mod retry_after;
 
-use domain::agent::{RefusedParts, RequestPart};
+use std::borrow::Cow;
+
+use domain::agent::RequestPart;
 use domain::{
     ErrorType, Failure, Fault, MAX_JSON_VALUES, ModelReply, Provider, ToolCall, Usage,
     count_json_values, parse_foreign_json,
 };
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
+use store::Bedrock;
 use store::env::{Env, EnvError};
-use store::{Bedrock, StoredAgent};
 use tokio::task::JoinError;
-use url::Url;
 
 use crate::PrivateHosts;
 use crate::egress::Egress;
 use crate::memory::{MemoryBudget, RunMemory};
 pub(crate) use call::ModelCall;
-use foreign::ReplyError;
-use http::{PostError, Request};
-use refused::{RefusedMemory, refused_part};
+use foreign::{ReplyError, decode, replace_non_numbers};
+use http::{PostError, Received, Request};
+use provider_error::ProviderError;
+use refusal::Refusal;
+use refused::refused_part;
+pub(crate) use retry_after::retry_after;
+
+/// A repaired text takes up to three times as much memory as the body, beside it.
+const REPAIRED_SIZE: usize = 4;
 
 /// What the protocol of a provider needs, all in one module. What else distinguishes a
 /// provider is in the table of [`domain::agent::ProviderInfo`].
@@ -36,7 +51,7 @@ struct Protocol {
     /// Whether the servers can enforce this schema of answers.
     can_enforce: fn(&Value) -> bool,
     /// Parses the body of a 200 response.
-    parse_reply: fn(&[u8]) -> Result<ModelReply, ReplyError>,
+    parse_reply: fn(&str) -> Result<ModelReply, ReplyError>,
     /// The documented error codes. Only those of the protocols are logged.
     error_codes: &'static [&'static str],
     /// What the agent's owner can do about an error with this status and this code. Follows
@@ -59,7 +74,6 @@ pub struct Models {
     egress: Egress,
     bedrock: Option<Bedrock>,
     memory: MemoryBudget,
-    refused: RefusedMemory,
 }
 
 /// Why the clients could not be created.
@@ -79,7 +93,6 @@ impl Models {
             egress,
             bedrock: None,
             memory: MemoryBudget::local(),
-            refused: RefusedMemory::default(),
         })
     }
 
@@ -116,49 +129,43 @@ impl Models {
         self.bedrock.as_ref()?.session_token()
     }
 
-    /// What the server of this agent's model has refused so far.
-    pub(crate) fn refused_parts(&self, record: &StoredAgent) -> RefusedParts {
-        self.refused.get(record)
-    }
-
-    /// Calls the model. If the server refuses a part of the request, this asks once more
-    /// without it. The caller limits the time and decides on retries.
-    pub(crate) async fn call_model(&self, model_call: &ModelCall<'_>) -> Result<ModelReply, Fault> {
+    /// Calls the model. If the server refuses a part of the request, this adds the part to
+    /// `model_call.refused` and asks once more without it. The caller limits the time and
+    /// decides on retries.
+    pub(crate) async fn call_model(
+        &self,
+        model_call: &mut ModelCall<'_>,
+    ) -> Result<ModelReply, Fault> {
         let (part, fault) = match self.call_once(model_call).await? {
-            CallResult::Reply(reply) => return Ok(reply),
+            CallResult::Reply(reply) => {
+                // The server may accept tools since its settings were changed.
+                if !model_call.tools.is_empty() {
+                    model_call.refused.remove(&RequestPart::Tools);
+                }
+                return Ok(reply);
+            }
             CallResult::Refused(part, fault) => (part, fault),
         };
+        model_call.add_refused(part);
         if part == RequestPart::Tools {
             return Err(no_tools(fault));
         }
-        let mut refused = model_call.refused.clone();
-        refused.insert(part);
-        let without = ModelCall {
-            refused: &refused,
-            ..*model_call
-        };
-        let second = self.call_once(&without).await;
-        // After a permanent error, the refusal may have been about something else.
-        if !matches!(second, Err(Fault::Permanent(_))) {
-            self.learn(model_call, part);
+        let second = self.call_once(model_call).await;
+        // Then the refusal may have been about something else. A wrong guess must not be stored.
+        if second.is_err() {
+            model_call.refused.remove(&part);
         }
         match second? {
             CallResult::Reply(reply) => Ok(reply),
-            CallResult::Refused(RequestPart::Tools, fault) => Err(no_tools(fault)),
-            // The next attempt asks without this part too.
             CallResult::Refused(part, fault) => {
-                self.learn(model_call, part);
-                Err(fault.into_transient())
+                model_call.add_refused(part);
+                match part {
+                    RequestPart::Tools => Err(no_tools(fault)),
+                    // The next attempt asks without this part too.
+                    _ => Err(fault.into_transient()),
+                }
             }
         }
-    }
-
-    fn learn(&self, model_call: &ModelCall<'_>, part: RequestPart) {
-        tracing::warn!(
-            part = part.as_str(),
-            "the model server does not accept a part of the request"
-        );
-        self.refused.add(model_call.record, part);
     }
 
     async fn call_once(&self, model_call: &ModelCall<'_>) -> Result<CallResult, Fault> {
@@ -170,8 +177,8 @@ impl Models {
             ));
         };
         let request = (protocol.request)(self, model_call)?;
-        let body = match http::post(&self.egress, protocol, request).await {
-            Ok(body) => body,
+        let received = match http::post(&self.egress, protocol, request).await {
+            Ok(received) => received,
             Err(PostError::Fault(fault)) => return Err(fault),
             Err(PostError::Status {
                 fault,
@@ -184,7 +191,18 @@ impl Models {
                 };
             }
         };
-        let mut reply = parse_within_budget(provider, body).await?;
+        let Received {
+            server,
+            headers,
+            body,
+        } = received;
+        let parsed = parse_within_budget(protocol, body).await?;
+        let mut reply = parsed.map_err(|error| match error {
+            ReplyError::Refused(error) => {
+                Refusal::in_success(&headers, *error).into_fault(protocol, &server)
+            }
+            error => reply_fault(error),
+        })?;
         if reply.model.is_empty() {
             reply.model = model_call.model.name.clone().unwrap_or_default();
         }
@@ -210,24 +228,44 @@ fn no_tools(fault: Fault) -> Fault {
     | Fault::Transient {
         failure: refusal, ..
     }) = fault;
-    let logged = format!("{}: {advice}", refusal.log_message());
-    let failure = Failure::permanent(refusal.kind, format!("{}: {advice}", refusal.message));
-    Fault::Permanent(failure.logged_as(logged))
+    // Replaces the advice on the status, which is not the reason.
+    let with_advice = |message: &str| {
+        let message = message.split(": check ").next().unwrap_or(message);
+        format!("{message}: {advice}")
+    };
+    let logged = with_advice(refusal.log_message());
+    Fault::Permanent(Failure {
+        message: with_advice(&refusal.message),
+        log_message: Some(logged.into()),
+        retryable: false,
+        ..refusal
+    })
 }
 
 /// Counts the values of a body, then parses it when the run has the memory for it.
-async fn parse_within_budget(provider: Provider, body: Vec<u8>) -> Result<ModelReply, Fault> {
+async fn parse_within_budget(
+    protocol: &'static Protocol,
+    body: Vec<u8>,
+) -> Result<Result<ModelReply, ReplyError>, Fault> {
     let memory = RunMemory::current();
     let bytes = body.len();
     let counted = memory
-        .off_workers(bytes, move || (count_json_values(&body), body))
+        .off_workers(bytes, move || {
+            let is_repaired = matches!(decode(&body), Cow::Owned(_));
+            (count_json_values(&body), is_repaired, body)
+        })
         .await;
-    let (values, body) = counted.map_err(not_parsed)?;
-    memory.before_storing(bytes, values).await;
+    let (values, is_repaired, body) = counted.map_err(not_parsed)?;
+    let stored = if is_repaired {
+        REPAIRED_SIZE * bytes
+    } else {
+        bytes
+    };
+    memory.before_storing(stored, values).await;
     memory
-        .off_workers(bytes, move || parse_reply(provider, &body))
+        .off_workers(bytes, move || parse_body(protocol, &body))
         .await
-        .map_err(not_parsed)?
+        .map_err(not_parsed)
 }
 
 /// An error in our own code.
@@ -239,54 +277,45 @@ fn not_parsed(error: JoinError) -> Fault {
 /// Parses a model's reply, the body of a 200 response. It may be any bytes. Only known fields
 /// are stored, each within its limit.
 pub fn parse_reply(provider: Provider, body: &[u8]) -> Result<ModelReply, Fault> {
-    let parsed = protocol(provider)
-        .ok_or(ReplyError::NotAReply)
-        .and_then(|protocol| (protocol.parse_reply)(body));
-    parsed.map_err(|error| {
-        let message = match error {
-            ReplyError::NotAReply => {
-                "The model provider returned an unexpected response".to_owned()
-            }
-            ReplyError::MoreThan(bound) => format!("The model provider returned more than {bound}"),
-        };
-        Fault::permanent(ErrorType::ModelError, message)
+    let Some(protocol) = protocol(provider) else {
+        return Err(reply_fault(ReplyError::NotAReply));
+    };
+    parse_body(protocol, body).map_err(|error| match error {
+        ReplyError::Refused(error) => {
+            Refusal::in_success(&HeaderMap::new(), *error).into_fault(protocol, "")
+        }
+        error => reply_fault(error),
     })
 }
 
-/// `path` below the agent's base URL. A query of the base URL, such as the `api-version` of
-/// Azure, stays behind the path.
-fn endpoint(base: &str, path: &str) -> Result<Url, Fault> {
-    let not_a_url = || {
-        Fault::permanent(
-            ErrorType::InvalidAgent,
-            "The agent's model.base_url is not a URL",
-        )
+fn parse_body(protocol: &Protocol, body: &[u8]) -> Result<ModelReply, ReplyError> {
+    let text = decode(body);
+    let parsed = match (protocol.parse_reply)(&text) {
+        Err(ReplyError::NotAReply) => match replace_non_numbers(&text) {
+            Some(repaired) => (protocol.parse_reply)(&repaired),
+            None => Err(ReplyError::NotAReply),
+        },
+        parsed => parsed,
     };
-    let (base, query) = split_query(base);
-    // Azure shows the whole address.
-    let base = base.trim_end_matches('/');
-    let without_path = base.strip_suffix(path);
-    let without_path = without_path.and_then(|base| base.strip_suffix('/'));
-    let url = format!("{}/{path}", without_path.unwrap_or(base));
-    let mut url = Url::parse(&url).map_err(|_| not_a_url())?;
-    url.set_query(query);
-    Ok(url)
+    let mut reply = parsed.map_err(|error| match error {
+        ReplyError::NotAReply => match ProviderError::of_success(body) {
+            Some(error) => ReplyError::Refused(Box::new(error)),
+            None => ReplyError::NotAReply,
+        },
+        error => error,
+    })?;
+    reply.separate_thinking();
+    Ok(reply)
 }
 
-/// A URL without its query, and the query unless it is empty.
-fn split_query(url: &str) -> (&str, Option<&str>) {
-    match url.split_once('?') {
-        Some((url, query)) => (url, Some(query).filter(|query| !query.is_empty())),
-        None => (url, None),
-    }
-}
-
-/// Sent in place of an empty text, which some servers refuse.
-fn or_nothing(text: &str) -> &str {
-    match text.trim().is_empty() {
-        true => "(nothing)",
-        false => text,
-    }
+fn reply_fault(error: ReplyError) -> Fault {
+    let message = match error {
+        ReplyError::MoreThan(bound) => format!("The model provider returned more than {bound}"),
+        ReplyError::NotAReply | ReplyError::Refused(_) => {
+            "The model provider returned an unexpected response".to_owned()
+        }
+    };
+    Fault::permanent(ErrorType::ModelError, message)
 }
 
 /// The arguments as the object that some protocols require. Invalid arguments become an empty

@@ -1,47 +1,12 @@
-//! What a model server does not accept: recognised in the text of its refusals, and remembered.
-//! The text itself is neither stored nor logged.
+//! What a model server does not accept, recognised in the text of its refusals. The text itself
+//! is neither stored nor logged.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use domain::agent::{RefusedParts, RequestPart};
-use domain::{AgentId, MAX_JSON_VALUES, parse_foreign_json};
+use domain::agent::RequestPart;
+use domain::{MAX_JSON_VALUES, parse_foreign_json};
 use reqwest::StatusCode;
 use serde_json::Value;
-use store::StoredAgent;
 
 use super::ModelCall;
-
-/// Most agents whose refused parts are remembered. Then all are forgotten, and learned again.
-const MAX_AGENTS: usize = 10_000;
-
-/// The refused parts of each agent and revision. Another revision may use another model or
-/// schema, so it starts without any.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RefusedMemory(Arc<Mutex<HashMap<AgentId, (u64, RefusedParts)>>>);
-
-impl RefusedMemory {
-    pub(super) fn get(&self, record: &StoredAgent) -> RefusedParts {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&record.agent.id()) {
-            Some((revision, parts)) if *revision == record.revision => parts.clone(),
-            _ => RefusedParts::new(),
-        }
-    }
-
-    pub(super) fn add(&self, record: &StoredAgent, part: RequestPart) {
-        let (agent, revision) = (record.agent.id(), record.revision);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_AGENTS && !known.contains_key(&agent) {
-            known.clear();
-        }
-        let entry = known.entry(agent).or_default();
-        if entry.0 != revision {
-            *entry = (revision, RefusedParts::new());
-        }
-        entry.1.insert(part);
-    }
-}
 
 /// Fields with which servers quote the request or the model's reply, which may contain anything.
 const QUOTES: &[&str] = &["input", "failed_generation"];
@@ -143,6 +108,22 @@ const SYSTEM: &[&str] = &[
     "developer instruction",
 ];
 
+/// What servers say about the `content` of a message with tool calls.
+const EMPTY: &[&str] = &[
+    "must be a string",
+    "be a valid string",
+    "be null",
+    "got null",
+    "nonetype",
+    "be empty",
+    "non-empty",
+    "is empty",
+    "is required",
+    "field required",
+    "missing 'content'",
+    "missing field `content`",
+];
+
 /// Returns the part of the request that a server refuses with this response, if its text names
 /// one that the request has.
 pub(super) fn refused_part(
@@ -219,5 +200,10 @@ fn named_part(call: &ModelCall<'_>, text: &str) -> Option<RequestPart> {
     if has(TOOLS) {
         return Some(RequestPart::Tools);
     }
-    (has(ROLES) || has(SYSTEM) && is_refusal).then_some(RequestPart::SystemMessage)
+    if has(ROLES) || has(SYSTEM) && is_refusal {
+        return Some(RequestPart::SystemMessage);
+    }
+    // Chat templates fail with Python's error about adding `NoneType`.
+    let is_about_content = text.contains("content") || text.contains("nonetype");
+    (is_about_content && has(EMPTY)).then_some(RequestPart::EmptyContent)
 }

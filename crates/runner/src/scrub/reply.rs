@@ -136,5 +136,21 @@ impl SecretScrubber {
     pub(crate) fn scrub_fault(&self, fault: &mut Fault) {
         let (Fault::Permanent(failure) | Fault::Transient { failure, .. }) = fault;
         self.scrub_text(&mut failure.message);
+        if let Some(detail) = &mut failure.detail {
+            self.scrub_text(&mut detail.text);
+            let identifiers = [
+                &mut detail.kind,
+                &mut detail.code,
+                &mut detail.parameter,
+                &mut detail.request_id,
+            ];
+            for identifier in identifiers.into_iter().flatten() {
+                self.scrub_text(identifier);
+            }
+        }
+        if let Some(Cow::Owned(text)) = failure.log_message.as_deref().map(|text| self.scrub(text))
+        {
+            failure.log_message = Some(Cow::Owned(text));
+        }
     }
 }

@@ -16,8 +16,8 @@ pub(super) struct ToolOutput {
 /// The arguments of a call.
 pub(super) struct Arguments {
     pub(super) fields: Map<String, Value>,
-    /// The length as JSON.
-    pub(super) bytes: usize,
+    /// The arguments as JSON, in which numbers have all their digits.
+    pub(super) text: String,
 }
 
 /// Why a call failed, as a text for the model, which may try something else.
@@ -26,31 +26,30 @@ pub(super) struct CallError(pub(super) String);
 
 impl Arguments {
     pub(super) async fn parse(text: &str) -> Result<Self, CallError> {
-        let (text, bytes) = (text.to_owned(), text.len());
-        let parsed = RunMemory::current()
-            .off_workers(bytes, move || parse_arguments(&text))
-            .await;
-        Ok(Self {
-            fields: parsed.map_err(|error| not_parsed(&error))??,
-            bytes,
-        })
+        let bytes = text.len();
+        let text = match text.trim() {
+            "" => "{}".to_owned(),
+            text => text.to_owned(),
+        };
+        let parse = move || parse_arguments(&text).map(|fields| Self { fields, text });
+        let parsed = RunMemory::current().off_workers(bytes, parse).await;
+        parsed.map_err(|error| not_parsed(&error))?
     }
 }
 
-/// Parses the arguments as an object. An empty text is an empty object.
+/// Parses the arguments as an object.
 fn parse_arguments(text: &str) -> Result<Map<String, Value>, CallError> {
-    if text.trim().is_empty() {
-        return Ok(Map::new());
-    }
-    parse_foreign_json(text, MAX_JSON_VALUES).map_err(|error| {
-        CallError(match error {
-            ForeignJsonError::TooManyValues(most) => {
-                format!("The arguments have more than {most} JSON values.")
-            }
-            ForeignJsonError::Invalid(error) => {
-                format!("The arguments are not a JSON object: {error}.")
-            }
-        })
+    parse_foreign_json(text, MAX_JSON_VALUES).map_err(not_an_object)
+}
+
+pub(super) fn not_an_object(error: ForeignJsonError) -> CallError {
+    CallError(match error {
+        ForeignJsonError::TooManyValues(most) => {
+            format!("The arguments have more than {most} JSON values.")
+        }
+        ForeignJsonError::Invalid(error) => {
+            format!("The arguments are not a JSON object: {error}.")
+        }
     })
 }
 

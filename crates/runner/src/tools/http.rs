@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use domain::ToolSpec;
 use domain::agent::tools::{ArgumentError, CheckedOperation, HttpTool, Operation, ToolRequest};
-use reqwest::header::{HeaderName, HeaderValue};
+use domain::{ExactValue, MAX_JSON_VALUES, ToolSpec};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
-use super::call::{Arguments, CallError, ToolOutput, describe_tool, not_parsed};
+use super::call::{Arguments, CallError, ToolOutput, describe_tool, not_an_object, not_parsed};
 use super::failed::{address_refused, connection_failed};
 use super::headers::{ToolHeaders, sensitive_header};
 use super::{ToolContext, response};
@@ -105,14 +105,18 @@ impl HttpOperation<'_> {
             .await?
             .map_err(|wrong| CallError(wrong.to_string()))?;
         let (cost, base_url) = (
-            checked.cost(arguments.bytes),
+            checked.cost(arguments.text.len()),
             self.server.tool.base_url.clone(),
         );
-        let request = move || checked.request(&base_url, &arguments.fields);
+        let request = move || {
+            let parsed = ExactValue::parse_object(&arguments.text, MAX_JSON_VALUES);
+            let (_, arguments) = parsed.map_err(not_an_object)?;
+            checked
+                .request(&base_url, arguments)
+                .map_err(|wrong| CallError(wrong.to_string()))
+        };
         let request = RunMemory::current().off_workers(cost, request).await;
-        request
-            .map_err(|error| not_parsed(&error))?
-            .map_err(|wrong| CallError(wrong.to_string()))
+        request.map_err(|error| not_parsed(&error))?
     }
 
     async fn checked(&self) -> Result<Result<Arc<CheckedOperation>, ArgumentError>, CallError> {
@@ -177,10 +181,19 @@ impl HttpOperation<'_> {
         if let Ok(key) = HeaderValue::from_str(key) {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
+        // A compressed response could be many times larger than it seems.
+        headers
+            .entry(ACCEPT_ENCODING)
+            .or_insert(HeaderValue::from_static("identity"));
+        if let Some(body) = &request.body
+            && let Ok(content_type) = HeaderValue::from_str(&body.content_type)
+        {
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
         let method = Method::from_bytes(request.method.as_str().as_bytes()).unwrap_or_default();
         let mut call = client.request(method, request.url.clone()).headers(headers);
         if let Some(body) = &request.body {
-            call = call.json(body);
+            call = call.body(body.text.clone());
         }
         on_connection_threads(RunMemory::current().agent(), call.send())
             .await

@@ -2,6 +2,7 @@
 //! file has all that depends on the kind.
 
 mod call;
+mod content;
 mod context;
 mod failed;
 mod headers;

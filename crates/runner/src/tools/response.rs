@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use domain::cut;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};
 
 use super::call::{CallError, not_scrubbed};
+use super::content::{BodyReader, Coding, charset, decode, encoding_of, is_utf_16};
 use super::failed::connection_failed;
 use crate::memory::RunMemory;
 use crate::scrub::{SecretScrubber, TextEnd};
@@ -23,8 +24,9 @@ pub(super) async fn read_tool_response(
 ) -> Result<String, CallError> {
     let status = response.status();
     if status.is_redirection() {
+        let target = redirect_target(&response, &scrubber);
         return Err(CallError(format!(
-            "The server answered {status}: a redirect, which is not followed."
+            "The server answered {status}: a redirect{target}, which is not followed."
         )));
     }
     let kind = content_type(response.headers(), &scrubber);
@@ -45,6 +47,21 @@ pub(super) async fn read_tool_response(
     )
 }
 
+/// Where a redirect leads, without its query, which may have credentials.
+fn redirect_target(response: &Response, scrubber: &SecretScrubber) -> String {
+    let location = response.headers().get(LOCATION);
+    let location = location.and_then(|location| location.to_str().ok());
+    let Some(target) = location.and_then(|location| response.url().join(location).ok()) else {
+        return String::new();
+    };
+    let origin = target.origin().ascii_serialization();
+    let target = format!("{origin}{}", target.path());
+    format!(
+        " to {}",
+        cut(&scrubber.scrub_part(&target, TextEnd::Whole), 300)
+    )
+}
+
 async fn read_body(
     response: Response,
     status: StatusCode,
@@ -52,7 +69,9 @@ async fn read_body(
     most: usize,
     scrubber: Arc<SecretScrubber>,
 ) -> Result<String, CallError> {
-    if !is_text(kind) {
+    let declared = charset(response.headers());
+    // Some frameworks add a charset to everything.
+    if !is_text(kind) && (declared.is_none() || is_binary(kind)) {
         let length = response
             .content_length()
             .map(|length| format!(" of {length} bytes"))
@@ -61,8 +80,14 @@ async fn read_body(
             "The server answered {status} with {kind}{length}, which is not text."
         ));
     }
-    let (body, end) = read_beginning(response, most).await?;
-    if kind.is_empty() && body.contains(&0) {
+    // UTF-16 has two bytes for most characters that are one in UTF-8.
+    let bytes = match declared {
+        Some(encoding) if is_utf_16(encoding) => most.saturating_mul(2),
+        _ => most,
+    };
+    let (body, end) = read_beginning(response, status, bytes, &scrubber).await?;
+    let encoding = encoding_of(&body, kind, declared);
+    if kind.is_empty() && !is_utf_16(encoding) && body.contains(&0) {
         return Ok(format!(
             "The server answered {status} with content that is not text."
         ));
@@ -71,7 +96,7 @@ async fn read_body(
         return Ok(format!("The server answered {status} without a body."));
     }
     let scrub = move |scrubber: &SecretScrubber, body: Vec<u8>| {
-        let text = String::from_utf8_lossy(&body);
+        let text = decode(&body, encoding);
         if end == TextEnd::Whole {
             return cut_at(scrubber.scrub(&text).into_owned(), most);
         }
@@ -102,22 +127,44 @@ fn with_cut_mark(text: &str, most: usize) -> String {
     format!("{beginning}… [cut at {most} bytes]")
 }
 
-/// Up to `most` bytes of the body.
+/// Up to `most` bytes of the body, decompressed.
 async fn read_beginning(
     mut response: Response,
+    status: StatusCode,
     most: usize,
+    scrubber: &SecretScrubber,
 ) -> Result<(Vec<u8>, TextEnd), CallError> {
+    let coding = Coding::of(response.headers());
+    if let Coding::Unsupported(name) = &coding {
+        let name = cut(&scrubber.scrub(name), 100);
+        return Err(CallError(format!(
+            "The server answered {status} with a body that is compressed as `{name}`, which was not asked for and is not supported."
+        )));
+    }
+    let damaged = |_| {
+        CallError(format!(
+            "The server answered {status} with a damaged compressed body."
+        ))
+    };
     let memory = RunMemory::current();
-    let mut body = Vec::new();
+    let (mut reader, mut room) = (BodyReader::new(&coding, most), most);
+    let is_compressed = coding != Coding::Identity;
     while let Some(chunk) = response.chunk().await.map_err(connection_failed)? {
-        let room = most - body.len();
-        memory.before_storing(chunk.len().min(room), 0).await;
-        body.extend(chunk.iter().take(room));
-        if chunk.len() > room {
-            return Ok((body, TextEnd::Cut));
+        // A chunk can decompress to any size.
+        let stored = if is_compressed {
+            room
+        } else {
+            chunk.len().min(room)
+        };
+        memory.before_storing(stored, 0).await;
+        room -= stored;
+        if !reader.push(&chunk).map_err(damaged)? {
+            break;
         }
     }
-    Ok((body, TextEnd::Whole))
+    let (body, is_cut) = reader.finish().map_err(damaged)?;
+    let end = if is_cut { TextEnd::Cut } else { TextEnd::Whole };
+    Ok((body, end))
 }
 
 /// Type and subtype in lower case. Empty without a `Content-Type`.
@@ -133,14 +180,25 @@ fn content_type(headers: &HeaderMap, scrubber: &SecretScrubber) -> String {
     .to_lowercase()
 }
 
+fn is_binary(kind: &str) -> bool {
+    ["image/", "audio/", "video/", "font/"]
+        .iter()
+        .any(|prefix| kind.starts_with(prefix))
+        || ["pdf", "zip", "gzip", "officedocument", "msword", "ms-excel"]
+            .iter()
+            .any(|part| kind.contains(part))
+}
+
 fn is_text(kind: &str) -> bool {
-    const TEXTS: [&str; 8] = [
+    const TEXTS: [&str; 10] = [
         "",
         "application/json",
         "application/xml",
         "application/yaml",
         "application/javascript",
+        "application/jsonl",
         "application/x-ndjson",
+        "application/csv",
         "application/x-yaml",
         "application/x-www-form-urlencoded",
     ];

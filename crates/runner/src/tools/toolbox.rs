@@ -73,6 +73,7 @@ impl<'a> Toolbox<'a> {
     }
 
     fn add(&mut self, mut spec: ToolSpec, callable: Callable<'a>) {
+        spec.parameters = domain::normalize_tool_schema(spec.parameters);
         self.secrets.scrubber().scrub_spec(&mut spec);
         self.tools.insert(spec.name.clone(), callable);
         self.specs.push(spec);

@@ -20,6 +20,9 @@ pub(super) const HASH: &str = "hash";
 pub(super) const PREVIOUS: &str = "previous";
 pub(super) const CREATED_AT: &str = "created_at";
 pub(super) const UPDATED_AT: &str = "updated_at";
+/// What the model's server has refused: a set of names, and which model and schema it was.
+pub(super) const REFUSED_PARTS: &str = "refused_parts";
+pub(super) const REFUSED_BY: &str = "refused_by";
 
 // A token has `agent_id`, `salt` and `hash` too.
 pub(super) const ENABLED: &str = "enabled";

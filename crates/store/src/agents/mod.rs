@@ -17,15 +17,18 @@ use domain::{AgentId, Moment, TokenHash};
 use crate::StoreError;
 use crate::aws::Aws;
 use crate::cache::Cache;
-use crate::conditions::{is_transaction_conflict, is_transaction_refused};
+use crate::conditions::{is_condition_failed, is_transaction_conflict, is_transaction_refused};
 use crate::env::{Env, EnvError};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use attributes::{
-    AGENT_PREFIX, HASH, ID, absent_condition, own_token_condition, unchanged_condition,
+    AGENT_PREFIX, HASH, ID, REFUSED_BY, REFUSED_PARTS, absent_condition, own_token_condition,
+    unchanged_condition,
 };
-use record::{agent_item, agent_key, agent_record, token_item, token_key, token_record};
-pub use stored_agent::{StoredAgent, TokenRecord, Webhook};
+use record::{
+    agent_item, agent_key, agent_record, refused_fields, token_item, token_key, token_record,
+};
+pub use stored_agent::{Refused, StoredAgent, TokenRecord, Webhook};
 
 /// The agents table, with a cache of agents and tokens.
 #[derive(Debug)]
@@ -225,6 +228,45 @@ impl Agents {
             writes.push(self.token_removal(hash, read.agent.id())?);
         }
         self.change(writes, "update the agent").await
+    }
+
+    /// Stores what the server of an agent's model refuses, unless the agent was updated since
+    /// `read`. In this process, later runs know it even if it could not be stored.
+    pub async fn store_refused(
+        &self,
+        read: &StoredAgent,
+        refused: Refused,
+    ) -> Result<(), StoreError> {
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .key(ID, item::text(agent_key(read.agent.id())))
+            .condition_expression(unchanged_condition())
+            .expression_attribute_values(":read", item::number(read.revision));
+        // A set cannot be empty.
+        let update = match refused.parts.is_empty() {
+            true => update.update_expression(format!("REMOVE {REFUSED_BY}, {REFUSED_PARTS}")),
+            false => {
+                let [by, parts] = refused_fields(&refused);
+                update
+                    .update_expression(format!("SET {REFUSED_BY} = :by, {REFUSED_PARTS} = :parts"))
+                    .expression_attribute_values(":by", by.1)
+                    .expression_attribute_values(":parts", parts.1)
+            }
+        };
+        let stored = update.send().await;
+        self.by_id.change(&read.agent.id().to_string(), |cached| {
+            if cached.revision == read.revision {
+                cached.refused = refused;
+            }
+        });
+        match stored {
+            Err(error) if !is_condition_failed(&error) => {
+                Err(error).attempt("store what the model server refuses")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes an agent and its tokens, unless it was updated since `read`.

@@ -5,10 +5,10 @@ use domain::{Agent, AgentId, Catalogue, Definition, Moment, Provider, Salt, Toke
 
 use super::attributes::{
     AGENT_ID, AGENT_PREFIX, CATALOGUE, CREATED_AT, DRAFT, ENABLED, EXPIRES_AT, HASH, ID, IMPORTED,
-    PREVIOUS, REVISION, SALT, TOKEN_PREFIX, TRIGGERS_PER_MINUTE, UNTIL, UPDATED_AT, VERSION,
-    WEBHOOK_VERSION,
+    PREVIOUS, REFUSED_BY, REFUSED_PARTS, REVISION, SALT, TOKEN_PREFIX, TRIGGERS_PER_MINUTE, UNTIL,
+    UPDATED_AT, VERSION, WEBHOOK_VERSION,
 };
-use super::stored_agent::{StoredAgent, TokenRecord, Webhook};
+use super::stored_agent::{Refused, StoredAgent, TokenRecord, Webhook};
 use crate::error::StoreAttempt;
 use crate::item::{self, Item, ItemReader};
 use crate::{StoreError, blob};
@@ -83,7 +83,32 @@ pub(super) fn agent_item(record: &StoredAgent) -> Result<Item, StoreError> {
             serde_json::to_vec(&record.catalogue).attempt("serialize the list of documents")?;
         fields.insert(CATALOGUE.to_owned(), item::bytes(blob::pack(&catalogue)));
     }
+    if !record.refused.parts.is_empty() {
+        fields.extend(refused_fields(&record.refused));
+    }
     Ok(fields)
+}
+
+pub(super) fn refused_fields(refused: &Refused) -> [(String, AttributeValue); 2] {
+    [
+        (REFUSED_BY.to_owned(), item::text(refused.by.as_str())),
+        (
+            REFUSED_PARTS.to_owned(),
+            AttributeValue::Ss(refused.names()),
+        ),
+    ]
+}
+
+fn refused(reader: ItemReader<'_>) -> Refused {
+    let by = reader.0.get(REFUSED_BY).and_then(|by| by.as_s().ok());
+    let names = reader
+        .0
+        .get(REFUSED_PARTS)
+        .and_then(|names| names.as_ss().ok());
+    match (by, names) {
+        (Some(by), Some(names)) => Refused::from_names(by.clone(), names),
+        _ => Refused::default(),
+    }
 }
 
 pub(super) fn agent_record(found: &Item) -> Result<StoredAgent, StoreError> {
@@ -104,6 +129,7 @@ pub(super) fn agent_record(found: &Item) -> Result<StoredAgent, StoreError> {
         created_at: reader.moment(CREATED_AT)?,
         updated_at: reader.moment(UPDATED_AT)?,
         revision: reader.number(REVISION)?,
+        refused: refused(reader),
     })
 }
 

@@ -1,6 +1,8 @@
 //! An agent as it is stored, with its webhook, and what a trigger reads of it.
 
+use domain::agent::{ModelConfig, RefusedParts, RequestPart};
 use domain::{Agent, AgentId, Catalogue, Moment, Salt, TokenHash};
+use serde_json::Value;
 
 #[derive(Clone, Debug)]
 pub struct StoredAgent {
@@ -14,6 +16,42 @@ pub struct StoredAgent {
     pub updated_at: Moment,
     /// Counts updates, so that concurrent updates cannot overwrite each other.
     pub revision: u64,
+    /// What its model's server does not accept.
+    pub refused: Refused,
+}
+
+/// What the server of a model has refused in earlier runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Which model and schema it was ([`domain::agent::ModelConfig::fingerprint`]).
+    pub by: String,
+    pub parts: RefusedParts,
+}
+
+impl Refused {
+    /// The parts that this model has refused with this schema of answers.
+    pub fn parts_of(&self, model: &ModelConfig, schema: Option<&Value>) -> RefusedParts {
+        match !self.parts.is_empty() && self.by == model.fingerprint(schema) {
+            true => self.parts.clone(),
+            false => RefusedParts::new(),
+        }
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.parts
+            .iter()
+            .map(|part| part.as_str().to_owned())
+            .collect()
+    }
+
+    /// Ignores names of a later release.
+    pub(super) fn from_names(by: String, names: &[String]) -> Self {
+        let parts = names.iter().filter_map(|name| RequestPart::parse(name));
+        Self {
+            by,
+            parts: parts.collect(),
+        }
+    }
 }
 
 /// The tokens of an agent's webhook.

@@ -21,7 +21,7 @@ export function Documents({ agentId, documents }: { agentId: string; documents: 
   return (
     <Section
       title="Documents"
-      hint="Text, Markdown, HTML and PDF, up to 4 MiB each. The passages that best match a payload are added to the prompt. A file replaces an earlier one with the same name."
+      hint="Text, Markdown, HTML, PDF, Word, CSV, JSON and other text formats, up to 4 MiB each. The passages that best match a payload are added to the prompt. A file replaces an earlier one with the same name."
     >
       <div class="stack">
         <DropZone onFiles={send} />
@@ -72,7 +72,7 @@ function useUploads(path: string, onDone: () => void) {
 }
 
 function refusal(file: File): string | undefined {
-  if (!typeOf(file.name)) return "Unsupported file type. Upload text, Markdown, HTML or PDF.";
+  if (!typeOf(file.name)) return `Unsupported file type. Upload one of these: ${ACCEPTED}`;
   if (file.size > MAX_FILE_BYTES) return "The file is larger than 4 MiB. Split it, or upload only its text.";
   if (file.size === 0) return "The file is empty";
   return undefined;

@@ -45,6 +45,7 @@ function Webhook({ agent, onChanged }: PartProps) {
           <Note tone="warn">This agent is disabled: its webhook returns 404. Enable it under Definition.</Note>
         )}
         <DefaultModelNote agent={agent} />
+        <RefusedNote agent={agent} />
         <Copyable text={agent.webhook_url} what="Webhook URL" label="Webhook URL" />
         <Snippets agent={agent} />
       </div>
@@ -69,6 +70,27 @@ function DefaultModelNote({ agent }: { agent: Agent }) {
         <a href={`${page}/definition`}>Give it a model</a>
         <a href={`${page}/sources`}>Add a document</a>
       </p>
+    </Note>
+  );
+}
+
+const REFUSED_PARTS: Record<NonNullable<Agent["model_refuses"]>[number], string> = {
+  max_tokens: "max_tokens",
+  max_completion_tokens: "max_completion_tokens",
+  schema: "an answer schema (it is requested in the prompt instead)",
+  schema_with_tools: "an answer schema beside tools (it is requested in the prompt instead)",
+  system_message: "a system message (the prompt stands before the payload instead)",
+  tools: "tools",
+  empty_content: "a message without text beside tool calls",
+};
+
+/** What the model's server refused in earlier runs. Requests leave it out. */
+function RefusedNote({ agent }: { agent: Agent }) {
+  const parts = agent.model_refuses ?? [];
+  if (parts.length === 0) return null;
+  return (
+    <Note tone={parts.includes("tools") ? "warn" : "plain"}>
+      The server of this agent’s model does not accept {parts.map((part) => REFUSED_PARTS[part]).join(", ")}.
     </Note>
   );
 }

@@ -39,7 +39,7 @@ pub enum SourceError {
     )]
     TooLarge,
     #[error(
-        "The Content-Type {0:?} is not supported; send text/plain, text/markdown, text/html or application/pdf"
+        "The Content-Type {0:?} is not supported; send text/plain, text/markdown, text/html, application/pdf, text/csv, application/json or another type of the documentation"
     )]
     MediaType(String),
     #[error("The Content-Encoding is not supported; send the document uncompressed")]

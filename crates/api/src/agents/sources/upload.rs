@@ -34,6 +34,12 @@ struct UploadNames {
 #[expect(dead_code, reason = "read by its derive alone")]
 pub(crate) struct Pdf(Bytes);
 
+/// A Word document.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "read by its derive alone")]
+pub(crate) struct Docx(Bytes);
+
 struct UploadedFile {
     bytes: Bytes,
     format: DocumentFormat,
@@ -54,7 +60,10 @@ struct IndexedUpload {
 #[utoipa::path(post, path = "/api/agents/{id}/sources", tag = "Documents", operation_id = "upload_document",
     params(AgentIdParam, UploadParams),
     request_body(description = "The content of the document.", content(
-        (String = "text/plain", example = "Returns are free for 30 days."), (String = "text/markdown"), (String = "text/html"), (Pdf = "application/pdf"))),
+        (String = "text/plain", example = "Returns are free for 30 days."), (String = "text/markdown"), (String = "text/html"), (String = "application/xhtml+xml"),
+        (Pdf = "application/pdf"), (Docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        (String = "text/csv"), (String = "text/tab-separated-values"), (String = "application/json"), (String = "application/x-ndjson"),
+        (String = "text/x-rst"), (String = "text/mdx"), (String = "text/org"))),
     responses((status = 201, description = "A new document.", body = DocumentView),
         (status = 200, description = "The document that replaced an earlier one.", body = DocumentView)))]
 pub(crate) async fn upload(

@@ -17,8 +17,9 @@ use utoipa::ToSchema;
 pub(super) use check::{check_shape, check_tools};
 pub use headers::{HeaderSource, StoredHeader};
 pub use http::{
-    ArgumentError, CheckedOperation, HttpMethod, HttpTool, HttpToolError, ImportedApi,
-    OpenApiError, Operation, OperationError, ToolRequest, import_openapi,
+    ArgumentError, ArgumentStyle, CheckedOperation, HttpMethod, HttpTool, HttpToolError,
+    ImportSource, ImportedApi, LeftOut, OpenApiError, Operation, OperationError, RequestBody,
+    StyleName, ToolRequest, import_openapi,
 };
 pub use mcp::{McpTool, McpToolError};
 pub use names::ExposedNames;

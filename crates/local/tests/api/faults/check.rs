@@ -59,8 +59,12 @@ fn ended_truly(world: &World, flow: &Flow, task: &TaskSeen) {
         "too many attempts: {}",
         seen()
     );
-    let turns: BTreeSet<(u64, usize)> = runs.iter().map(|run| (run.attempt, run.turn)).collect();
-    assert_eq!(turns.len(), runs.len(), "an attempt ran twice: {}", seen());
+    // After a refusal the model is asked once more in the same attempt.
+    let asked: BTreeSet<(u64, usize, bool)> = runs
+        .iter()
+        .map(|run| (run.attempt, run.turn, run.act == Act::Refuse))
+        .collect();
+    assert_eq!(asked.len(), runs.len(), "an attempt ran twice: {}", seen());
     let by_attempt: BTreeSet<u64> = runs.iter().map(|run| run.attempt).collect();
     assert!(
         by_attempt.last().is_none_or(|last| *last <= attempts),

@@ -45,6 +45,10 @@ const fn busy_at_first(run: usize) -> Act {
     if run == 0 { Act::Busy } else { Act::Answer }
 }
 
+const fn refusing_at_first(run: usize) -> Act {
+    if run == 0 { Act::Refuse } else { Act::Answer }
+}
+
 const fn deadly_at_first(run: usize) -> Act {
     if run == 0 { Act::Kill } else { Act::Answer }
 }
@@ -146,6 +150,12 @@ const OWN_FLOWS: &[Flow] = &[
         name: "retry",
         life: |world| Box::pin(run(world)),
         model: busy_at_first,
+        ..PLAIN
+    },
+    Flow {
+        name: "ask again without what the server refuses",
+        life: |world| Box::pin(run(world)),
+        model: refusing_at_first,
         ..PLAIN
     },
     Flow {

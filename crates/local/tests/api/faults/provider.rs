@@ -26,6 +26,8 @@ pub(crate) enum Act {
     /// Long enough for two runners to meet.
     AnswerSlowly,
     Busy,
+    /// Does not accept a part of the request.
+    Refuse,
     /// The caller's process dies.
     Kill,
     /// Calls a tool, with other arguments each time, and answers after the call.
@@ -78,6 +80,7 @@ enum Reply {
     WantsTool(String),
     Cut(String),
     Status(u16, &'static str),
+    Refusal(&'static str),
     Close,
     Never,
 }
@@ -156,6 +159,7 @@ impl Provider {
                 return;
             }
             Reply::Status(status, header) => (status, header, String::new(), 0),
+            Reply::Refusal(text) => (400, "", text.to_owned(), text.len()),
             Reply::Text(text) => {
                 let content = chat(format, text);
                 let sent = content.len();
@@ -281,6 +285,7 @@ impl Provider {
                 Reply::Text(answer)
             }
             Act::Busy => Reply::Status(503, ""),
+            Act::Refuse => Reply::Refusal("this model requires max_completion_tokens"),
             Act::Kill => self.kill(),
             Act::UseTool => Reply::WantsTool(json!({ "asked_for_by": answer }).to_string()),
         }

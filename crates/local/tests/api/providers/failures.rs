@@ -73,13 +73,23 @@ async fn a_busy_server_is_not_called_until_its_retry_after() {
 
 #[tokio::test]
 async fn a_permanent_error_is_reported_after_one_request() {
-    for (status, hint) in [
-        (400, ""),
-        (401, ": check the agent's model.api_key"),
-        (413, ""),
-        (301, ""),
+    const REDIRECT: &str = ", a redirect to http://127.0.0.1:1/; redirects are not followed";
+    for (status, hint, hint_of_bedrock) in [
+        (400, "", ""),
+        (
+            401,
+            ": check the agent's model.api_key",
+            ": check that the account has access to the model and that BedrockModels allows it",
+        ),
+        (413, "", ""),
+        (
+            301,
+            ": set the agent's model.base_url to the final address",
+            "",
+        ),
     ] {
-        let script = move |_| Reply::Status(status, vec![("location", "http://127.0.0.1:1/")]);
+        let script =
+            move |_| Reply::Status(status, vec![("location", "http://127.0.0.1:1/?key=k")]);
         for site in Site::each(script).await {
             let ended = site.run(json!({})).await;
             assert_eq!(
@@ -88,9 +98,12 @@ async fn a_permanent_error_is_reported_after_one_request() {
                 site.format
             );
             assert_eq!(ended["error"]["retryable"], false);
+            let redirect = if status == 301 { REDIRECT } else { "" };
+            let is_bedrock = site.format.model("")["provider"] == "bedrock";
+            let hint = if is_bedrock { hint_of_bedrock } else { hint };
             assert_eq!(
                 ended["result"],
-                format!("The model provider returned HTTP {status}{hint}")
+                format!("The model provider returned HTTP {status}{redirect}{hint}")
             );
             assert_eq!(site.model.asked().len(), 1);
         }

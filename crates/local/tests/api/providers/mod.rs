@@ -3,6 +3,7 @@
 
 mod failures;
 mod refused;
+mod replies;
 mod schemas;
 mod seeds;
 mod settings;

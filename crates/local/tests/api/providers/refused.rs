@@ -1,11 +1,12 @@
 //! Servers that do not accept a part of the request. The texts are modelled on those of real
 //! servers.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Site, says, search, searcher, wants};
 use crate::support::formats::Format;
-use crate::support::{FakeModel, Reply, World};
+use crate::support::{Agent, FakeModel, Reply, World};
 
 /// A server that answers requests with a certain part with an error status.
 struct Refusal {
@@ -260,6 +261,33 @@ async fn a_model_without_tools_fails_a_task_that_has_some() {
 }
 
 #[tokio::test]
+async fn a_message_with_calls_has_a_text_if_its_server_wants_one() {
+    let detail = json!([{ "type": "string_type", "loc": ["body", "messages", 2, "content"],
+        "msg": "Input should be a valid string", "input": null }]);
+    let model = FakeModel::start(move |_, asked| {
+        let messages = asked.body["messages"].as_array().unwrap();
+        match messages
+            .iter()
+            .find(|message| message["role"] == "assistant")
+        {
+            None => Reply::Says(wants([search("a", "no such word anywhere")])),
+            Some(message) if message["content"].is_null() => {
+                Reply::Refusal(422, json!({ "detail": detail }))
+            }
+            Some(_) => Reply::Text("Done."),
+        }
+    })
+    .await;
+    let world = World::start().await;
+    let agent = world.agent(&model, searcher()).await;
+    for requests in [3, 5] {
+        let ended = world.run(&agent, "{}").await;
+        assert_eq!(ended["status"], "SUCCESS", "{ended}");
+        assert_eq!(model.asked().len(), requests, "{ended}");
+    }
+}
+
+#[tokio::test]
 async fn other_refusals_are_not_mistaken_for_these() {
     for text in [
         "'max_tokens' is too large: 4096. This model's maximum context length is 2048 tokens.",
@@ -393,4 +421,70 @@ async fn the_path_of_a_request_is_added_once_and_before_the_query() {
             "{base_url}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_is_stored_with_the_agent_and_shown() {
+    let model = FakeModel::start(|_, asked| match has_max_tokens(&asked.body) {
+        true => Reply::Refusal(400, error("this model requires max_completion_tokens")),
+        false => Reply::Text(ANSWER_IN_SCHEMA),
+    })
+    .await;
+    let world = World::start().await;
+    let agent = world.agent(&model, json!({})).await;
+    let refused = async |world: &World| {
+        let shown = world.manage(Method::GET, &format!("/api/agents/{}", agent.id));
+        let shown: Value = shown.send().await.unwrap().json().await.unwrap();
+        shown["model_refuses"].clone()
+    };
+    assert_eq!(refused(&world).await, Value::Null);
+    world.run(&agent, "{}").await;
+    assert_eq!(
+        (refused(&world).await, model.asked().len()),
+        (json!(["max_tokens"]), 2)
+    );
+    let earlier = world.url.clone();
+    let world = world.restart().await;
+    let agent = Agent {
+        id: agent.id.clone(),
+        url: agent.url.replace(&earlier, &world.url),
+    };
+    world.run(&agent, "{}").await;
+    assert_eq!(
+        (refused(&world).await, model.asked().len()),
+        (json!(["max_tokens"]), 3)
+    );
+    // What was refused may depend on the schema, so it is learned again.
+    let change = world.manage(Method::PATCH, &format!("/api/agents/{}", agent.id));
+    let changed = change.json(&json!({ "output_schema": schema() })).send();
+    assert_eq!(changed.await.unwrap().status(), 200);
+    assert_eq!(refused(&world).await, Value::Null);
+    world.run(&agent, "{}").await;
+    assert_eq!(
+        (refused(&world).await, model.asked().len()),
+        (json!(["max_tokens"]), 5)
+    );
+}
+
+/// Gemini refuses the next turn without its signature.
+#[tokio::test]
+async fn fields_that_a_server_adds_to_a_call_go_back_to_it() {
+    let signature = json!({ "google": { "thought_signature": "c2ln" } });
+    let call = json!({ "id": "", "type": "function", "index": 0, "extra_content": signature,
+        "function": { "name": "search_sources", "arguments": "{\"query\":\"returns\"}", "note": 7 } });
+    let first = json!({ "choices": [{ "message": { "content": null, "tool_calls": [call] } }] });
+    let site = Site::open(Format::OPENAI, move |call| match call {
+        0 => Reply::Json(first.clone()),
+        _ => Reply::Text("Within 30 days."),
+    })
+    .await;
+    let ended = site.run(searcher()).await;
+    assert_eq!(ended["status"], "SUCCESS", "{ended}");
+    let messages = &site.body(1)["messages"];
+    let (call, result) = (&messages[2]["tool_calls"][0], &messages[3]);
+    assert_eq!(call["extra_content"], signature, "{call}");
+    assert_eq!(call["function"]["note"], 7, "{call}");
+    assert!(call.get("index").is_none(), "{call}");
+    assert_eq!(result["tool_call_id"], call["id"], "{messages}");
+    assert_ne!(call["id"], "", "{messages}");
 }

@@ -100,7 +100,7 @@ async fn the_text_of_a_file_over_the_limit_is_sent_if_it_fits() {
             "word ".repeat(1_000_000),
             "4194304 bytes of text",
         ),
-        ("table.csv", "a,b".to_owned(), "must end in"),
+        ("table.xls", "a,b".to_owned(), "must end in"),
     ] {
         let refused = run(&world, &["add", "keeper", &file(&folder, name, &content)]).await;
         let message = String::from_utf8(refused.stderr).unwrap();
@@ -110,4 +110,57 @@ async fn the_text_of_a_file_over_the_limit_is_sent_if_it_fits() {
             "{message}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_and_folders_are_added_although_some_of_them_cannot_be() {
+    let (world, folder) = (World::start().await, TempDir::new().unwrap());
+    let agent = world.agent_as(json!({ "name": "keeper" })).await;
+    std::fs::create_dir_all(folder.path().join("docs/deep")).unwrap();
+    let path = |name: &str, content: &str| file(&folder, name, content);
+    path("docs/prices.csv", "sku,price\nA1,4.90\n");
+    path("docs/deep/data.json", r#"{"refund":"fourteen days"}"#);
+    path("docs/deep/picture.png", "x");
+    path("docs/.hidden.md", "hidden");
+    path("docs/bad.pdf", "<!doctype html><p>not a PDF");
+    let (docs, notes) = (
+        folder.path().join("docs").to_str().unwrap().to_owned(),
+        path("notes.rst", "Zebras\n======\n\nFed at noon.\n"),
+    );
+    let missing = folder
+        .path()
+        .join("missing.md")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let added = run(&world, &["add", "keeper", &missing, &docs, &notes, &notes]).await;
+    let (out, error) = (
+        String::from_utf8(added.stdout).unwrap(),
+        String::from_utf8(added.stderr).unwrap(),
+    );
+    assert_eq!(added.status.code(), Some(1), "{out} {error}");
+    for name in [
+        "prices.csv",
+        "deep/data.json",
+        "notes.rst  1 passage  Zebras",
+    ] {
+        assert!(out.contains(name), "{out}");
+    }
+    assert!(!out.contains("hidden") && !out.contains("picture"), "{out}");
+    for says in [
+        "missing.md",
+        "The file is not a PDF, but an HTML page",
+        "another file of this command has the name \"notes.rst\"",
+        "3 of 6 files were not added",
+    ] {
+        assert!(error.contains(says), "{error}");
+    }
+    assert_eq!(
+        best_passage(&world, &agent, "refund").await["source"],
+        "deep/data.json"
+    );
+    assert_eq!(
+        best_passage(&world, &agent, "zebra").await["text"],
+        "# Zebras\n\nFed at noon."
+    );
 }

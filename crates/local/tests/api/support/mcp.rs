@@ -28,6 +28,23 @@ pub(crate) async fn mcp(
     .await
 }
 
+/// Responds as `special` says, and otherwise like [`mcp`].
+pub(crate) async fn mcp_with(
+    special: impl Fn(&Call) -> Option<BoxFuture<'static, Response>> + Send + Sync + 'static,
+) -> FakeApi {
+    FakeApi::start_slow(move |_, call| {
+        let response = match call.body["method"].as_str() {
+            Some("tools/call") => {
+                let result = json!({ "content": [{ "type": "text", "text": "done" }] });
+                events(&json!({ "jsonrpc": "2.0", "id": call.body["id"], "result": result }))
+            }
+            _ => handshake(call),
+        };
+        special(call).unwrap_or_else(|| Box::pin(async { response }))
+    })
+    .await
+}
+
 fn handshake(call: &Call) -> Response {
     let id = &call.body["id"];
     let result =

@@ -228,6 +228,73 @@ async fn every_response_of_a_server_reaches_the_model_in_bounds_and_the_run_cont
     }
 }
 
+fn gzipped() -> Vec<u8> {
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all("a zipped café".as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[tokio::test]
+async fn responses_are_decoded_and_numbers_keep_their_digits() {
+    for (kind, coding, body, outcome, says) in [
+        (
+            "text/plain; charset=ISO-8859-1",
+            "",
+            b"caf\xe9".to_vec(),
+            "ok",
+            "café",
+        ),
+        (
+            "text/plain; charset=Shift_JIS",
+            "",
+            b"\x93\xfa\x96{".to_vec(),
+            "ok",
+            "日本",
+        ),
+        ("application/json", "", b"\xff\xfe7\0".to_vec(), "ok", "7"),
+        ("text/plain", "gzip", gzipped(), "ok", "a zipped café"),
+        (
+            "text/plain",
+            "br",
+            b"xx".to_vec(),
+            "error",
+            "compressed as `br`",
+        ),
+        (
+            "text/plain",
+            "gzip",
+            b"xx".to_vec(),
+            "error",
+            "damaged compressed body",
+        ),
+    ] {
+        let api = FakeApi::start(move |_, _| {
+            let mut response = api_response(200, kind, body.clone());
+            if !coding.is_empty() {
+                let coding = coding.parse().unwrap();
+                response.headers_mut().insert("content-encoding", coding);
+            }
+            response
+        })
+        .await;
+        let model = caller(&[("get_order", r#"{"id":12345678901234567890123,"n":126.0}"#)]).await;
+        let world = World::start().await;
+        let mut operations = get_order();
+        operations[0]["parameters"]["properties"] =
+            json!({ "id": { "type": "integer" }, "n": { "type": "integer" } });
+        let ended = run_with(&world, &model, api.tool(operations)).await;
+        let (found, result) = only_result(&ended);
+        assert!(
+            found == outcome && result.contains(says),
+            "{coding} {kind}: {result}"
+        );
+        let calls = api.calls();
+        assert_eq!(calls[0].path, "/the-orders/12345678901234567890123?n=126");
+        assert_eq!(calls[0].header("accept-encoding"), "identity");
+    }
+}
+
 #[tokio::test]
 async fn an_endless_response_is_read_to_the_limit_and_marked_as_cut() {
     let api = FakeApi::start(|_, _| {

@@ -258,7 +258,7 @@ async fn an_mcp_server_at_a_private_address_is_not_called_and_a_redirect_to_one_
             "{host}: {ended}"
         );
     }
-    let target = format!("{}/mcp", inner.url());
+    let target = format!("{}/mcp?key=1", inner.url());
     let outer = FakeApi::start(move |_, _| {
         let mut response = api_response(307, "text/plain", "");
         response
@@ -273,7 +273,9 @@ async fn an_mcp_server_at_a_private_address_is_not_called_and_a_redirect_to_one_
     let ended = world
         .run(&world.agent(&model, definition).await, "{}")
         .await;
-    assert_eq!(ended["error"]["type"], "tool_error", "{ended}");
+    assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
+    let says = format!("redirects to another server, {}/mcp:", inner.url());
+    assert!(string(&ended["result"]).contains(&says), "{ended}");
     assert!(inner.calls().is_empty());
     assert!(model.asked().is_empty());
 }
@@ -298,7 +300,9 @@ async fn messages_of_an_mcp_server_are_in_no_log() {
     let ended = world
         .run(&world.agent(&model, definition).await, "{}")
         .await;
-    assert_eq!(ended["error"]["type"], "tool_error", "{ended}");
+    assert_eq!(ended["error"]["type"], "invalid_agent", "{ended}");
+    let expected = "answered with JSON of another kind instead of an MCP message";
+    assert!(string(&ended["result"]).contains(expected), "{ended}");
     assert!(!ended.to_string().contains(&word) && !redaction::logged_text().contains(&word));
 
     let text = word.clone();

@@ -2,6 +2,7 @@
 
 mod http;
 mod mcp;
+mod mcp_servers;
 mod openapi;
 mod rerun;
 mod safety;

@@ -217,6 +217,57 @@ async fn tools_are_added_from_files_from_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_says_what_it_leaves_out_and_takes_free_names() {
+    let world = World::start().await;
+    world.agent_as(json!({ "name": "cli" })).await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("api.yaml");
+    let yaml = "openapi: 3.1.0
+info: { title: Shop }
+servers: [{ url: 'https://shop.example' }]
+paths:
+  /a:
+    get:
+      operationId: a
+      parameters:
+        - { name: seed, in: query, schema: { type: integer, minimum: -9223372036854776000 } }
+    post: { operationId: other, servers: [{ url: 'https://regional.example' }] }
+  /b: { $ref: 'paths/b.yml' }
+";
+    std::fs::write(&file, yaml).unwrap();
+    let from = ["--openapi", file.to_str().unwrap()];
+    let output = text_of(&add_tool(&world, &from).await);
+    for says in [
+        "left out: POST /a: its server is https://regional.example",
+        "left out: /b: it has an external reference, `paths/b.yml`",
+        "imported 1, left out 2",
+    ] {
+        assert!(output.contains(says), "{output}");
+    }
+    let again = json_of(&add_tool(&world, &[&from[..], &["--json"]].concat()).await);
+    assert_eq!(
+        (
+            &again["tools"][1]["name"],
+            &again["tools"][1]["operations"][0]["name"]
+        ),
+        (&json!("shop-2"), &json!("a_2"))
+    );
+    assert_eq!(again["left_out"].as_array().unwrap().len(), 2);
+    // A loopback URL, whose relative server is the URL's host.
+    let mut served = document("/v1");
+    served["info"]["title"] = json!("Served");
+    let api = FakeApi::saying(served).await;
+    let url = format!("{}/docs/openapi.json", api.url());
+    let tools = json_of(&add_tool(&world, &["--openapi", &url, "--json"]).await);
+    assert_eq!(
+        tools["tools"][2]["base_url"],
+        json!(format!("{}/v1", api.url()))
+    );
+    let remote = add_tool(&world, &["--openapi", "http://api.example/openapi.json"]).await;
+    assert_eq!(remote.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tools_are_named_listed_and_removed_from_the_command_line() {
     let world = World::start().await;
     world.agent_as(json!({ "name": "cli" })).await;

@@ -90,10 +90,12 @@ async fn a_redirect_is_reported_and_not_followed() {
         let ended = run_with(&world, &model, api.tool(get_order())).await;
         let (outcome, result) = only_result(&ended);
         assert!(
-            outcome == "error" && result.contains("a redirect, which is not followed"),
+            outcome == "error" && result.contains("which is not followed"),
             "{result}"
         );
-        assert!(!result.contains("inner"), "{result}");
+        let target = format!("a redirect to {}/inner, ", inner.url());
+        assert!(result.contains(&target), "{result}");
+        assert!(!result.contains("reached"), "{result}");
     }
     assert!(inner.calls().is_empty());
 }

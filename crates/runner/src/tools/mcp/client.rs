@@ -1,32 +1,32 @@
-//! The SDK's transport over our own HTTP client, which checks addresses, follows no redirects
-//! and has the only TLS stack. A [`MessageReader`] reads the responses.
+//! The SDK's transport over our own HTTP client, which checks addresses and has the only TLS
+//! stack. A [`MessageReader`] reads the responses.
 
 use std::collections::HashMap;
-use std::error::Error as _;
 use std::sync::Arc;
 
 use domain::AgentId;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, StatusCode};
-use rmcp::model::{ClientJsonRpcMessage, ErrorData, ServerJsonRpcMessage};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
-    HttpStatusError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
     StreamableHttpResponseLimits,
 };
-use store::error_chain;
 
 use super::IDEMPOTENCY_KEY;
-use super::messages::{
-    AwaitedCall, Events, MAX_MESSAGE_BYTES, McpServerError, MessageReader, RequestInfo,
-};
-use crate::egress::{on_connection_threads, refused_in};
+use super::answer::{is_event_stream, not_mcp, refusal};
+use super::discovery::{answer_discovery, reject_discovery};
+use super::error::{McpServerError, TransportError};
+use super::messages::{Events, MessageReader};
+use super::redirect::{FollowedRedirect, MAX_REDIRECTS, redirect_target};
+use super::repair::{RequestKind, SkippedTool};
+use super::state::{AwaitedCall, RequestInfo};
+use crate::egress::on_connection_threads;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
-const JSON: &str = "application/json";
-const EVENT_STREAM: &str = "text/event-stream";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 type McpHeaders = HashMap<HeaderName, HeaderValue>;
-type TransportError = StreamableHttpError<reqwest::Error>;
 
 /// Also sends a call's idempotency key as a header, and stores why a server cannot be used,
 /// because the SDK's errors contain the cause only as text.
@@ -34,6 +34,7 @@ type TransportError = StreamableHttpError<reqwest::Error>;
 pub(super) struct KeyedClient {
     http: Client,
     messages: MessageReader,
+    redirect: Arc<FollowedRedirect>,
 }
 
 impl KeyedClient {
@@ -42,12 +43,19 @@ impl KeyedClient {
         Self {
             http,
             messages: MessageReader::new(),
+            redirect: Arc::default(),
         }
     }
 
-    /// The first permanent error of this client and its clones.
-    pub(super) fn permanent_error(&self) -> Option<McpServerError> {
-        self.messages.permanent_error()
+    /// The first error of this client and its clones, except those of a discovery that another
+    /// request followed.
+    pub(super) fn recorded_error(&self) -> Option<McpServerError> {
+        self.messages.recorded_error()
+    }
+
+    /// The listed tools that cannot be offered to the model.
+    pub(super) fn skipped_tools(&self) -> Vec<SkippedTool> {
+        self.messages.skipped_tools()
     }
 
     /// To be held until the answer to the call with this key has become a result.
@@ -59,25 +67,36 @@ impl KeyedClient {
         self.messages.memory().agent()
     }
 
-    fn record_result<T>(&self, result: Result<T, TransportError>) -> Result<T, TransportError> {
-        let error = match &result {
-            Err(StreamableHttpError::Client(error)) => log_request_error(error),
-            Err(
-                StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_),
-            ) => Some(McpServerError::Unauthorized),
-            Err(StreamableHttpError::UnexpectedServerResponse(text))
-                if text.starts_with("HTTP 401") || text.starts_with("HTTP 403") =>
-            {
-                Some(McpServerError::Unauthorized)
-            }
-            _ => None,
-        };
-        if let Some(error) = error {
-            self.messages.record_error(error);
+    fn record<T>(&self, result: &Result<T, TransportError>) {
+        if let Err(StreamableHttpError::Client(error)) = result {
+            self.messages.record_error(error.clone());
         }
-        result
     }
 
+    /// Sends a request, and follows redirects on the same origin with the same method and body.
+    async fn send(
+        &self,
+        method: Method,
+        uri: &str,
+        complete: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, McpServerError> {
+        let mut url = self.redirect.current(uri)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let request = complete(self.http.request(method.clone(), url.clone()));
+            let response = on_connection_threads(self.agent(), request.send()).await;
+            let response = response.map_err(|error| McpServerError::from_request(&error))?;
+            match redirect_target(&url, &response)? {
+                Some(target) => url = target,
+                None => {
+                    self.redirect.follow(url);
+                    return Ok(response);
+                }
+            }
+        }
+        Err(McpServerError::NotMcp("endless redirects".to_owned()))
+    }
+
+    /// A server of an older protocol version may answer a discovery with anything, or not at all.
     async fn post(
         &self,
         uri: &str,
@@ -86,143 +105,129 @@ impl KeyedClient {
         headers: McpHeaders,
     ) -> Result<StreamableHttpPostResponse, TransportError> {
         let request = RequestInfo::from_message(message);
+        let posted = self.post_request(uri, message, session_id, headers, request.clone());
+        let result = if request.kind == RequestKind::Discover {
+            match answer_discovery(posted).await {
+                Ok(Some(message)) => Ok(StreamableHttpPostResponse::Json(message, None)),
+                Ok(None) => Ok(reject_discovery(request.id)),
+                Err(error) => Err(error),
+            }
+        } else {
+            posted.await
+        };
+        self.record(&result);
+        result
+    }
+
+    async fn post_request(
+        &self,
+        uri: &str,
+        message: &ClientJsonRpcMessage,
+        session_id: Option<&str>,
+        headers: McpHeaders,
+        request: RequestInfo,
+    ) -> Result<StreamableHttpPostResponse, TransportError> {
         let mut headers = HeaderMap::from_iter(headers);
         headers.insert(
             ACCEPT,
             HeaderValue::from_static("text/event-stream, application/json"),
         );
-        if let Some(id) = session_id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            headers.insert(SESSION_ID, id);
-        }
-        if let Some(key) = request
-            .key
-            .as_deref()
-            .and_then(|key| HeaderValue::from_str(key).ok())
-        {
-            headers.insert(HeaderName::from_static(IDEMPOTENCY_KEY), key);
-        }
-        let http_request = self.http.post(uri).headers(headers).json(message);
-        let response = on_connection_threads(self.agent(), http_request.send()).await?;
-        match response.status() {
-            StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
-                Ok(StreamableHttpPostResponse::Accepted)
-            }
+        insert_header(&mut headers, SESSION_ID, session_id);
+        let key = HeaderName::from_static(IDEMPOTENCY_KEY);
+        insert_header(&mut headers, key, request.key.as_deref());
+        let complete = |request: RequestBuilder| request.headers(headers.clone()).json(message);
+        let response = self.send(Method::POST, uri, complete).await?;
+        let status = response.status();
+        match status {
             StatusCode::NOT_FOUND if session_id.is_some() => {
                 Err(StreamableHttpError::SessionExpired)
             }
-            status if status.is_success() => self.read_answer(response, request).await,
-            status => {
-                self.read_refusal(status, response, request, session_id)
-                    .await
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(McpServerError::Unauthorized(status).into())
             }
+            // What a server answers to a notification is ignored.
+            _ if request.id.is_none() => Ok(StreamableHttpPostResponse::Accepted),
+            status if status.is_success() => self.read_answer(response, request).await,
+            _ => self.read_refusal(response, request).await,
         }
     }
 
+    /// Most servers name the type of their JSON, so the type is only a hint.
     async fn read_answer(
         &self,
         response: Response,
         request: RequestInfo,
     ) -> Result<StreamableHttpPostResponse, TransportError> {
-        if request.id.is_none() {
-            // The answer to a notification is ignored.
-            return Ok(StreamableHttpPostResponse::Accepted);
-        }
-        let session_id = response
-            .headers()
-            .get(SESSION_ID)
+        let session_id = response.headers().get(SESSION_ID);
+        let session_id = session_id
             .and_then(|id| id.to_str().ok())
             .map(str::to_owned);
-        match media_type(&response).as_str() {
-            EVENT_STREAM => Ok(StreamableHttpPostResponse::Sse(
-                self.messages.read_events(response, request),
-                session_id,
-            )),
-            JSON => Ok(StreamableHttpPostResponse::Json(
-                self.messages.read_message(response, &request).await?,
-                session_id,
-            )),
-            _ => Err(StreamableHttpError::UnexpectedContentType(None)),
+        if is_event_stream(&response) {
+            let events = self.messages.read_events(response, request);
+            return Ok(StreamableHttpPostResponse::Sse(events, session_id));
+        }
+        let otherwise = not_mcp(&response);
+        match self.messages.read_message(response, &request).await? {
+            Some(message) => Ok(StreamableHttpPostResponse::Json(message, session_id)),
+            None => Err(otherwise.into()),
         }
     }
 
-    /// Treats other statuses like the SDK's client. An error that the server sent as a message is
-    /// returned. Any refusal of a discovery means that the server has an older protocol version.
+    /// An error that the server sent as a message is returned, so that the model sees it.
     async fn read_refusal(
         &self,
-        status: StatusCode,
         response: Response,
         request: RequestInfo,
-        session_id: Option<&str>,
     ) -> Result<StreamableHttpPostResponse, TransportError> {
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(unexpected_status(status));
-        }
-        let is_json = media_type(&response) == JSON && status != StatusCode::TOO_MANY_REQUESTS;
-        let message = if is_json {
-            self.messages.read_message(response, &request).await.ok()
-        } else {
-            None
+        let mut error = refusal(&response);
+        let message = self.messages.read_message(response, &request).await;
+        let Ok(Some(ServerJsonRpcMessage::Error(message))) = message else {
+            return Err(error.into());
         };
-        let error = message.and_then(|message| match message {
-            ServerJsonRpcMessage::Error(error) => Some(error),
-            _ => None,
-        });
-        if request.is_discovery && session_id.is_none() && status.is_client_error() {
-            let error = error.map_or_else(
-                || ErrorData::invalid_request("rejected", None),
-                |error| error.error,
-            );
-            let message = ServerJsonRpcMessage::error(error, request.id);
-            return Ok(StreamableHttpPostResponse::Json(message, None));
+        if let McpServerError::Status { detail, .. } = &mut error {
+            *detail = Some(message.error.clone());
         }
-        match error {
-            Some(error) => Ok(StreamableHttpPostResponse::Json(
-                ServerJsonRpcMessage::Error(error),
-                None,
-            )),
-            None if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-                Err(HttpStatusError::new(status.as_u16(), None).into())
-            }
-            None => Err(unexpected_status(status)),
+        if request.kind != RequestKind::Discover {
+            self.messages.record_error(error);
         }
+        let message = ServerJsonRpcMessage::error(message.error, request.id);
+        Ok(StreamableHttpPostResponse::Json(message, None))
+    }
+
+    /// Continues an interrupted answer after this event.
+    async fn resume(
+        &self,
+        uri: &str,
+        session_id: Option<&str>,
+        last_event_id: &str,
+        headers: McpHeaders,
+    ) -> Result<Events, TransportError> {
+        let mut headers = HeaderMap::from_iter(headers);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        insert_header(&mut headers, SESSION_ID, session_id);
+        insert_header(&mut headers, LAST_EVENT_ID, Some(last_event_id));
+        let complete = |request: RequestBuilder| request.headers(headers.clone());
+        let response = self.send(Method::GET, uri, complete).await?;
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(refusal(&response).into());
+        }
+        if !status.is_success() || !is_event_stream(&response) {
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        }
+        Ok(self.messages.read_events(response, RequestInfo::default()))
     }
 }
 
-fn unexpected_status(status: StatusCode) -> TransportError {
-    StreamableHttpError::UnexpectedServerResponse(format!("HTTP {status}").into())
-}
-
-/// Type and subtype in lower case.
-fn media_type(response: &Response) -> String {
-    let kind = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    kind.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
-}
-
-/// Logs a failed request without its path and query.
-fn log_request_error(error: &reqwest::Error) -> Option<McpServerError> {
-    let server = error.url().map(|url| url.origin().ascii_serialization());
-    if let Some(refused) = refused_in(error) {
-        tracing::error!(%refused, "call of a tool refused");
-        return Some(McpServerError::NotAllowed);
+/// A value that is not valid in a header is not sent.
+fn insert_header(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(name, value);
     }
-    tracing::warn!(
-        server,
-        error = error.source().map(error_chain),
-        "request to an MCP server failed"
-    );
-    None
 }
 
 impl StreamableHttpClient for KeyedClient {
-    type Error = reqwest::Error;
+    type Error = McpServerError;
 
     async fn post_message(
         &self,
@@ -257,29 +262,28 @@ impl StreamableHttpClient for KeyedClient {
         // The SDK continues with its first message even if the attempt has ended and has released
         // its memory.
         let ended = self.messages.memory().ended();
-        let posted = tokio::select! {
+        tokio::select! {
             biased;
             () = ended.cancelled() => {
                 Err(StreamableHttpError::UnexpectedServerResponse("the run has ended".into()))
             }
             posted = self.post(&uri, &message, session_id.as_deref(), headers) => posted,
-        };
-        self.record_result(posted)
+        }
     }
 
+    /// A session that the server does not end expires.
     async fn delete_session(
         &self,
         uri: Arc<str>,
         session_id: Arc<str>,
-        auth_header: Option<String>,
+        _auth_header: Option<String>,
         headers: McpHeaders,
     ) -> Result<(), TransportError> {
-        let http = self.http.clone();
-        let deletion = async move {
-            http.delete_session(uri, session_id, auth_header, headers)
-                .await
-        };
-        self.record_result(on_connection_threads(self.agent(), deletion).await)
+        let mut headers = HeaderMap::from_iter(headers);
+        insert_header(&mut headers, SESSION_ID, Some(&session_id));
+        let complete = |request: RequestBuilder| request.headers(headers.clone());
+        self.send(Method::DELETE, &uri, complete).await?;
+        Ok(())
     }
 
     async fn get_stream(
@@ -287,23 +291,17 @@ impl StreamableHttpClient for KeyedClient {
         uri: Arc<str>,
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
-        auth_header: Option<String>,
+        _auth_header: Option<String>,
         headers: McpHeaders,
     ) -> Result<Events, TransportError> {
-        let most = MAX_MESSAGE_BYTES;
-        self.get_stream_with_max_sse_event_size(
-            uri,
-            session_id,
-            last_event_id,
-            auth_header,
-            headers,
-            most,
-        )
-        .await
+        // Notifications of the server are not requested, which saves a connection.
+        let Some(last_event_id) = last_event_id else {
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        };
+        self.resume(&uri, session_id.as_deref(), &last_event_id, headers)
+            .await
     }
 
-    /// Only resumes an interrupted answer. Notifications of the server are not requested, which
-    /// saves a connection.
     async fn get_stream_with_max_sse_event_size(
         &self,
         uri: Arc<str>,
@@ -311,24 +309,9 @@ impl StreamableHttpClient for KeyedClient {
         last_event_id: Option<String>,
         auth_header: Option<String>,
         headers: McpHeaders,
-        most: usize,
+        _most: usize,
     ) -> Result<Events, TransportError> {
-        if last_event_id.is_none() {
-            return Err(StreamableHttpError::ServerDoesNotSupportSse);
-        }
-        let http = self.http.clone();
-        let events = async move {
-            http.get_stream_with_max_sse_event_size(
-                uri,
-                session_id,
-                last_event_id,
-                auth_header,
-                headers,
-                most,
-            )
+        self.get_stream(uri, session_id, last_event_id, auth_header, headers)
             .await
-        };
-        let events = self.record_result(on_connection_threads(self.agent(), events).await)?;
-        Ok(self.messages.check_events(events, RequestInfo::default()))
     }
 }

@@ -3,55 +3,64 @@
 use std::time::Duration;
 
 use domain::agent::tools::McpTool;
-use domain::{ErrorType, Fault};
+use domain::{ErrorType, Failure, Fault};
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, ProtocolVersion, Tool,
+    ClientCapabilities, ClientConfig, ErrorCode, ErrorData, Implementation, PaginatedRequestParams,
+    ProtocolVersion, Tool,
 };
-use rmcp::service::{ClientLifecycleMode, ClientServiceExt as _, RunningService};
+use rmcp::service::{
+    ClientInitializeError, ClientLifecycleMode, ClientServiceExt as _, RunningService,
+};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 use rmcp::{RoleClient, ServiceError};
 use url::Url;
 
 use super::client::KeyedClient;
-use super::messages::{MAX_MESSAGE_BYTES, McpServerError};
-use crate::egress::Egress;
+use super::error::{McpServerError, error_detail, error_text, unavailable_fault, with_detail};
+use super::handler::WebhookClient;
+use super::stream::MAX_MESSAGE_BYTES;
+use crate::scrub::SecretScrubber;
+use crate::tools::ToolContext;
 use crate::tools::headers::ToolHeaders;
 
-/// Time to connect, negotiate the protocol version and list the tools. Longer than the 10 s
-/// that the SDK waits before it assumes an older protocol version.
+/// Time to connect, negotiate the protocol version and list the tools. Longer than the time that
+/// a discovery may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most pages of a server's tool list that are read.
-const MAX_PAGES: usize = 16;
+pub(super) const MAX_PAGES: usize = 16;
 
-pub(super) type Service = RunningService<RoleClient, ClientConfig>;
+pub(super) type Service = RunningService<RoleClient, WebhookClient>;
 
 pub(super) struct Connected {
     pub(super) http: KeyedClient,
     pub(super) service: Service,
     pub(super) offered: Vec<Tool>,
+    /// Whether the server has more tools than were read.
+    pub(super) is_cut: bool,
 }
 
 pub(super) async fn connect_in_time(
-    egress: &Egress,
+    context: ToolContext<'_>,
     tool: &McpTool,
     headers: &ToolHeaders,
 ) -> Result<Connected, Fault> {
-    tokio::time::timeout(OPEN_TIMEOUT, connect(egress, tool, headers))
+    tokio::time::timeout(OPEN_TIMEOUT, connect(context, tool, headers))
         .await
-        .unwrap_or_else(|_| Err(unavailable_fault(tool, "it did not answer in time")))
+        .unwrap_or_else(|_| Err(unavailable_fault(&tool.name, "it did not answer in time")))
 }
 
 async fn connect(
-    egress: &Egress,
+    context: ToolContext<'_>,
     tool: &McpTool,
     headers: &ToolHeaders,
 ) -> Result<Connected, Fault> {
-    let url =
-        Url::parse(&tool.url).map_err(|_| unavailable_fault(tool, "its address is not a URL"))?;
-    let client = egress.client_for(&url).map_err(|refused| {
+    let url = Url::parse(&tool.url)
+        .map_err(|_| unavailable_fault(&tool.name, "its address is not a URL"))?;
+    let scrubber = context.run_secrets.scrubber();
+    let client = context.egress.client_for(&url).map_err(|refused| {
         tracing::error!(%refused, "call of a tool refused");
-        permanent_fault(tool, McpServerError::NotAllowed)
+        McpServerError::NotAllowed.to_fault(&tool.name, &scrubber)
     })?;
     let sent = headers
         .map
@@ -66,23 +75,26 @@ async fn connect(
     let http = KeyedClient::new(client);
     let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
     let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));
-    let session = ClientConfig::new(ClientCapabilities::default(), us);
+    let session = WebhookClient(ClientConfig::new(ClientCapabilities::default(), us));
     let lifecycle = ClientLifecycleMode::Auto {
         preferred_versions: vec![ProtocolVersion::LATEST],
-        legacy_version: None,
+        // The newest version with a handshake. Servers may refuse a newer one.
+        legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
     };
     let service = session.serve_with_lifecycle(transport, lifecycle).await;
-    let unavailable = |why| match http.permanent_error() {
-        Some(error) => permanent_fault(tool, error),
-        None => unavailable_fault(tool, why),
+    let recorded = || {
+        http.recorded_error()
+            .map(|error| error.to_fault(&tool.name, &scrubber))
     };
-    let service = service
-        .map_err(|_| unavailable("it could not be reached, or does not support the protocol"))?;
+    let service = service.map_err(|error| {
+        recorded().unwrap_or_else(|| initialize_fault(&tool.name, &error, &scrubber))
+    })?;
     match allowed_tools(&service, tool).await {
-        Ok(offered) => Ok(Connected {
+        Ok((offered, is_cut)) => Ok(Connected {
             http,
             service,
             offered,
+            is_cut,
         }),
         Err(error) => {
             let kind = error_kind(&error);
@@ -91,53 +103,96 @@ async fn connect(
                 kind,
                 "tools of an MCP server could not be listed"
             );
-            Err(unavailable("its tools cannot be listed"))
+            Err(recorded().unwrap_or_else(|| list_fault(&tool.name, &error, &scrubber)))
         }
     }
 }
 
 /// The tools of the server that the agent may use. Others are not stored. Pages are read only
 /// until all allowed tools are found, because a server may return an endless list.
-async fn allowed_tools(service: &Service, tool: &McpTool) -> Result<Vec<Tool>, ServiceError> {
-    let (mut allowed, mut cursor) = (Vec::new(), None);
+async fn allowed_tools(
+    service: &Service,
+    tool: &McpTool,
+) -> Result<(Vec<Tool>, bool), ServiceError> {
+    let (mut allowed, mut cursor): (Vec<Tool>, _) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
-        let params = PaginatedRequestParams::default().with_cursor(cursor);
+        let params = PaginatedRequestParams::default().with_cursor(cursor.clone());
         let page = service.peer().list_tools(Some(params)).await?;
-        allowed.extend(
-            page.tools
-                .into_iter()
-                .filter(|found| tool.allow.iter().any(|name| *name == found.name)),
-        );
+        for found in page.tools {
+            let is_allowed = tool.allow.iter().any(|name| *name == found.name);
+            if is_allowed && allowed.iter().all(|known| known.name != found.name) {
+                allowed.push(found);
+            }
+        }
+        let is_last = page.next_cursor.is_none() || page.next_cursor == cursor;
         cursor = page.next_cursor;
-        if cursor.is_none() || allowed.len() >= tool.allow.len() {
-            break;
+        if is_last || allowed.len() >= tool.allow.len() {
+            return Ok((allowed, false));
         }
     }
-    Ok(allowed)
+    Ok((allowed, true))
 }
 
-fn permanent_fault(tool: &McpTool, error: McpServerError) -> Fault {
-    let server = &tool.name;
-    let message = match error {
-        McpServerError::NotAllowed => {
-            format!("The address of the MCP server `{server}` is not allowed here")
+/// The error of the server is shown but not logged, because it may quote what it was sent.
+fn answered_fault(
+    server: &str,
+    what: &str,
+    error: &ErrorData,
+    shown: &str,
+    is_permanent: bool,
+) -> Fault {
+    let logged = format!("The MCP server `{server}` {what}: error {}", error.code.0);
+    let shown = format!("The MCP server `{server}` {what}: {shown}");
+    let fault = match is_permanent {
+        true => {
+            Fault::Permanent(Failure::permanent(ErrorType::InvalidAgent, shown).logged_as(logged))
         }
-        McpServerError::Unauthorized => {
-            format!("The MCP server `{server}` refused the agent: check its `headers`")
-        }
-        McpServerError::TooLarge => format!(
-            "The MCP server `{server}` returned more than 4 MiB or 50000 JSON values, \
-             or the tool lists of the agent's MCP servers have more than 30000 JSON values"
-        ),
+        false => Fault::Transient {
+            failure: Failure::transient(ErrorType::ToolError, shown).logged_as(logged),
+            retry_after: None,
+        },
     };
-    Fault::permanent(ErrorType::InvalidAgent, message)
+    with_detail(fault, error_detail(error))
 }
 
-fn unavailable_fault(tool: &McpTool, why: &str) -> Fault {
-    Fault::transient(
-        ErrorType::ToolError,
-        format!("The MCP server `{}` is not available: {why}", tool.name),
-    )
+fn initialize_fault(
+    server: &str,
+    error: &ClientInitializeError,
+    scrubber: &SecretScrubber,
+) -> Fault {
+    match error {
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => {
+            initialize_fault(server, fallback, scrubber)
+        }
+        ClientInitializeError::JsonRpcError(error) => {
+            let shown = error_text(error, scrubber);
+            answered_fault(server, "refused to initialize", error, &shown, false)
+        }
+        ClientInitializeError::ExpectedInitResult(_)
+        | ClientInitializeError::ExpectedInitResponse(_)
+        | ClientInitializeError::ConflictInitResponseId(..)
+        | ClientInitializeError::UncorrelatedErrorResponse { .. } => {
+            McpServerError::NotMcp("an unrelated message".to_owned()).to_fault(server, scrubber)
+        }
+        _ => unavailable_fault(server, "it did not complete the handshake"),
+    }
+}
+
+fn list_fault(server: &str, error: &ServiceError, scrubber: &SecretScrubber) -> Fault {
+    match error {
+        ServiceError::McpError(error) => {
+            let has_no_tools = error.code == ErrorCode::METHOD_NOT_FOUND;
+            let shown = error_text(error, scrubber);
+            answered_fault(
+                server,
+                "did not list its tools",
+                error,
+                &shown,
+                has_no_tools,
+            )
+        }
+        _ => unavailable_fault(server, "its tools cannot be listed"),
+    }
 }
 
 /// Only the kind of an SDK error is logged, because the error quotes the server's response.

@@ -5,10 +5,19 @@
 //! must not answer without a configured tool. We connect before calling the model, so a retry
 //! costs no tokens.
 
+mod answer;
 mod client;
 mod connect;
+mod discovery;
+mod error;
+mod handler;
 mod messages;
+mod redirect;
+mod repair;
 mod result;
+mod sse;
+mod state;
+mod stream;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +35,9 @@ use super::call::{CallError, ToolOutput, describe_tool, not_scrubbed};
 use super::headers::ToolHeaders;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;
-use connect::{Connected, Service, connect_in_time, error_kind};
+use connect::{Connected, MAX_PAGES, Service, connect_in_time, error_kind};
+use error::server_error_in;
+use repair::SkippedTool;
 
 /// The name of a call's key in its `_meta`, and of the header with the key.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -45,6 +56,7 @@ pub(super) struct McpServer<'a> {
     http: KeyedClient,
     service: Service,
     offered: HashMap<String, Tool>,
+    is_cut: bool,
 }
 
 /// One tool of an MCP server.
@@ -61,17 +73,18 @@ impl<'a> McpServer<'a> {
         tool: &'a McpTool,
         headers: ToolHeaders,
     ) -> Result<Arc<Self>, Fault> {
-        let mut opened = connect_in_time(context.egress, tool, &headers).await;
+        let mut opened = connect_in_time(context, tool, &headers).await;
         // The server may have refused a secret that has been replaced since it was read.
         if let Err(Fault::Permanent(_)) = &opened
             && let Some(renewed) = headers.renewed(context, &tool.headers).await
         {
-            opened = connect_in_time(context.egress, tool, &renewed).await;
+            opened = connect_in_time(context, tool, &renewed).await;
         }
         let Connected {
             http,
             service,
             offered,
+            is_cut,
         } = opened?;
         let offered = offered
             .into_iter()
@@ -83,7 +96,9 @@ impl<'a> McpServer<'a> {
             http,
             service,
             offered,
+            is_cut,
         };
+        server.log_skipped_tools();
         server.check_allowed_tools()?;
         Ok(Arc::new(server))
     }
@@ -95,16 +110,24 @@ impl<'a> McpServer<'a> {
         })
     }
 
+    /// The names are the server's, so they may repeat a secret.
+    fn log_skipped_tools(&self) {
+        let scrubber = self.secrets.scrubber();
+        for SkippedTool { name, reason } in self.http.skipped_tools() {
+            let (server, skipped) = (&self.tool.name, scrubber.scrub(&name));
+            tracing::warn!(server, %skipped, reason, "tool of an MCP server skipped");
+        }
+    }
+
     /// Checks that the server offers every tool that the agent may use.
     fn check_allowed_tools(&self) -> Result<(), Fault> {
         for name in &self.tool.allow {
-            let server = &self.tool.name;
+            let (server, shown) = (&self.tool.name, cut(name, 64));
             let message = match self.offered.get(name) {
-                None => format!("The MCP server `{server}` has no tool `{}`", cut(name, 64)),
+                None => self.missing_text(name, &shown),
                 Some(tool) if schema_bytes(tool) > MAX_SCHEMA_BYTES => {
                     format!(
-                        "The input schema of tool `{}` (MCP server `{server}`) is larger than 32 KiB",
-                        cut(name, 64)
+                        "The input schema of tool `{shown}` (MCP server `{server}`) is larger than 32 KiB"
                     )
                 }
                 Some(_) => continue,
@@ -112,6 +135,20 @@ impl<'a> McpServer<'a> {
             return Err(Fault::permanent(ErrorType::InvalidAgent, message));
         }
         Ok(())
+    }
+
+    fn missing_text(&self, name: &str, shown: &str) -> String {
+        let server = &self.tool.name;
+        let skipped = self.http.skipped_tools();
+        match skipped.iter().find(|skipped| skipped.name == name) {
+            Some(SkippedTool { reason, .. }) => {
+                format!("The tool `{shown}` of the MCP server `{server}` cannot be used: {reason}")
+            }
+            None if self.is_cut => format!(
+                "The first {MAX_PAGES} pages of the tool list of the MCP server `{server}` have no tool `{shown}`"
+            ),
+            None => format!("The MCP server `{server}` has no tool `{shown}`"),
+        }
     }
 }
 
@@ -241,5 +278,8 @@ fn call_error_text(tool: &McpTool, error: ServiceError, scrubber: &SecretScrubbe
         kind = error_kind(&error),
         "call of an MCP tool failed"
     );
-    "The connection to the server broke.".to_owned()
+    match server_error_in(&error) {
+        Some(error) => error.call_text(),
+        None => "The connection to the server broke.".to_owned(),
+    }
 }

@@ -3,7 +3,7 @@
 use domain::cut;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 
-use super::messages::MAX_MESSAGE_BYTES;
+use super::stream::MAX_MESSAGE_BYTES;
 use crate::scrub::SecretScrubber;
 use crate::tools::response::cut_at;
 

@@ -22,6 +22,10 @@ pub enum ArgumentError {
         "`{0}` is sent as a header: it must be a string of printable ASCII characters, or a number."
     )]
     Header(String),
+    #[error("A value of `{0}` contains `{1}`, which separates the values in the request.")]
+    Separator(String, char),
+    #[error("`{0}` is sent as a form: it must be an object.")]
+    Form(String),
     #[error("The URL of `{0}` is not valid with these arguments.")]
     Url(String),
 }

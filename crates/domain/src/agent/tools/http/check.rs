@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::body::BodyFormat;
 use super::request::{pieces, stays_in_its_segment};
+use super::style::Place;
 use super::{HttpTool, HttpToolError, Operation, ToolError};
 use crate::agent::credential::{credential_in_query, is_credential_name};
 use crate::agent::tools::check::plain_url;
@@ -61,7 +63,47 @@ pub(super) fn check_operation(operation: &Operation) -> Result<(), ToolError> {
         }
         .into());
     }
-    check_places(operation)
+    check_places(operation)?;
+    check_formats(operation)?;
+    Ok(())
+}
+
+/// Requires that each argument can be written in its place.
+fn check_formats(operation: &Operation) -> Result<(), HttpToolError> {
+    let unfit = || HttpToolError::ContentType(operation.name.clone());
+    let content_type = operation.content_type.as_deref();
+    let format = BodyFormat::of(content_type).ok_or_else(unfit)?;
+    let is_printable =
+        |text: &str| text.len() <= 128 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if content_type.is_some_and(|kind| !is_printable(kind))
+        || (format == BodyFormat::Text && operation.body.is_none())
+    {
+        return Err(unfit());
+    }
+    let in_path = operation.path_arguments();
+    let names = operation.parameters.get("properties");
+    for (argument, style) in &operation.styles {
+        let place = if in_path.contains(&argument.as_str()) {
+            Place::Path
+        } else if operation.headers.contains(argument) {
+            Place::Header
+        } else if operation.query.contains(argument)
+            || !operation.method.has_body()
+            || format == BodyFormat::Form
+        {
+            Place::Pairs
+        } else {
+            Place::JsonBody
+        };
+        let is_parameter = names.is_some_and(|names| names.get(argument).is_some());
+        if !is_parameter || !style.style.fits(place) || operation.body.as_ref() == Some(argument) {
+            return Err(HttpToolError::Style {
+                operation: operation.name.clone(),
+                argument: crate::cut(argument, 64),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check_parameters(operation: &Operation) -> Result<(), HttpToolError> {
@@ -209,6 +251,14 @@ mod tests {
             (
                 json!({ "max_response_bytes": 2_000_000 }),
                 "from 1 to 1048576",
+            ),
+            (
+                json!({ "operations": [operation(json!({ "styles": { "x": { "style": "simple" } } }))] }),
+                "its style is not for its place",
+            ),
+            (
+                json!({ "operations": [operation(json!({ "content_type": "image/png" }))] }),
+                "must be a JSON type",
             ),
             (json!({ "operations": [] }), "`shop` has no operations"),
             (

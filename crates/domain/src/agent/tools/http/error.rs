@@ -37,6 +37,14 @@ pub enum HttpToolError {
     )]
     Place { operation: String, argument: String },
     #[error(
+        "`styles` of the operation `{operation}`: `{argument}` is not among its `parameters`, or its style is not for its place"
+    )]
+    Style { operation: String, argument: String },
+    #[error(
+        "`content_type` of the operation `{0}` must be a JSON type, `application/x-www-form-urlencoded`, or, with `body`, `text/plain`"
+    )]
+    ContentType(String),
+    #[error(
         "`parameters` of the operation `{operation}` must be the JSON schema of an object, without references to anything outside the schema: {why}"
     )]
     Parameters { operation: String, why: String },

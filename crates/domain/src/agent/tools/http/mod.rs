@@ -1,10 +1,12 @@
 //! An HTTP API as a set of tools. Each operation is a tool.
 
 mod arguments;
+mod body;
 mod check;
 mod error;
 mod openapi;
 mod request;
+mod style;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,9 +18,13 @@ use utoipa::ToSchema;
 use super::limits::{max_response_bytes, timeout_seconds};
 use super::{HeaderSource, ToolError};
 pub use arguments::ArgumentError;
+pub use body::RequestBody;
 pub use error::HttpToolError;
-pub use openapi::{ImportedApi, OpenApiError, OperationError, import_openapi};
+pub use openapi::{
+    ImportSource, ImportedApi, LeftOut, OpenApiError, OperationError, import_openapi,
+};
 pub use request::{CheckedOperation, ToolRequest};
+pub use style::{ArgumentStyle, StyleName};
 
 /// The operations of an HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -91,6 +97,15 @@ pub struct Operation {
     /// sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub wire_names: BTreeMap<String, String>,
+    /// How arguments are written in the path, the query, a header or a form. Without a style, a
+    /// list in the query is one pair for each value, and an object is JSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub styles: BTreeMap<String, ArgumentStyle>,
+    /// The media type of the body: JSON (the default), `application/x-www-form-urlencoded`, or
+    /// `text/plain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 128)]
+    pub content_type: Option<String>,
     /// Whether a call needs a person's approval. A webhook run never makes such a call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approval: bool,
@@ -131,14 +146,18 @@ impl HttpTool {
                 Err(HttpToolError::Allow(self.name.clone()).into())
             };
         };
-        let imported = import_openapi(&document, &self.allow);
+        let source = ImportSource {
+            base_url: Some(self.base_url.as_str()).filter(|url| !url.is_empty()),
+            document_url: None,
+        };
+        let imported = import_openapi(&document, &self.allow, source);
         let imported = imported.map_err(|source| HttpToolError::OpenApi {
             tool: self.name.clone(),
             source,
         })?;
         self.allow.clear();
         self.operations.extend(imported.operations);
-        if let (true, Some(base_url)) = (self.base_url.is_empty(), imported.base_url) {
+        if let Some(base_url) = imported.base_url {
             self.base_url = base_url;
         }
         Ok(())

@@ -4,20 +4,16 @@
 use std::borrow::Cow;
 
 use jsonschema::ValidationError;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde_json::{Map, Value};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
 use url::Url;
 
 use super::arguments::describe_mismatch;
+use super::body::{BodyFormat, RequestBody};
+use super::style::{encoded_pairs, header_text, path_text};
 use super::{ArgumentError, HttpMethod, Operation};
+use crate::ExactValue;
 use crate::schema::{BoundedValidator, bounded_validator, compilation_cost};
-
-/// All but the unreserved characters (RFC 3986 section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// Levels of percent-encoding that are decoded. Text with more levels is refused.
 const MAX_DECODINGS: usize = 4;
@@ -38,7 +34,7 @@ pub struct ToolRequest {
     pub method: HttpMethod,
     pub url: Url,
     pub headers: Vec<(String, String)>,
-    pub body: Option<Value>,
+    pub body: Option<RequestBody>,
 }
 
 /// An operation with the validator of its arguments. Building the validator takes longer
@@ -66,16 +62,20 @@ impl CheckedOperation {
     pub fn request(
         &self,
         base_url: &str,
-        arguments: &Map<String, Value>,
+        mut arguments: ExactValue,
     ) -> Result<ToolRequest, ArgumentError> {
         let wrong = |error: ValidationError<'_>| ArgumentError::Schema {
             tool: self.operation.name.clone(),
             why: describe_mismatch(&error),
         };
         self.validator
-            .validate(&Value::Object(arguments.clone()))
+            .validate(&arguments.to_value())
             .map_err(wrong)?;
-        self.operation.request(base_url, arguments)
+        arguments.write_integers(&self.operation.parameters);
+        match arguments {
+            ExactValue::Object(fields) => self.operation.request(base_url, fields),
+            _ => self.operation.request(base_url, Vec::new()),
+        }
     }
 }
 
@@ -103,38 +103,54 @@ impl Operation {
     fn request(
         &self,
         base_url: &str,
-        arguments: &Map<String, Value>,
+        arguments: Vec<(String, ExactValue)>,
     ) -> Result<ToolRequest, ArgumentError> {
-        let url = format!(
-            "{}{}",
-            base_url.trim_end_matches('/'),
-            self.path_of(arguments)?
-        );
+        let base_url = base_url.trim_end_matches('/');
+        let url = format!("{base_url}{}", self.path_of(&arguments)?);
         let mut url = Url::parse(&url).map_err(|_| ArgumentError::Url(self.name.clone()))?;
-        let (mut headers, mut body) = (Vec::new(), None);
-        let mut fields = self.sends_fields().then(Map::new);
+        let format = BodyFormat::of(self.content_type.as_deref()).unwrap_or_default();
+        let (mut headers, mut body, mut pairs) = (Vec::new(), None, Vec::new());
+        let mut fields = self.sends_fields().then(Vec::new);
         let in_path = self.path_arguments();
-        for (name, value) in arguments
-            .iter()
-            .filter(|(name, _)| !in_path.contains(&name.as_str()))
-        {
-            let wire_name = self.wire_names.get(name).unwrap_or(name);
-            if self.headers.contains(name) {
-                headers.push((wire_name.clone(), header_text(name, value)?));
-            } else if self.body.as_ref() == Some(name) {
-                body = Some(value.clone());
-            } else if let Some(fields) = fields.as_mut().filter(|_| !self.query.contains(name)) {
-                fields.insert(wire_name.clone(), value.clone());
+        for (name, value) in arguments {
+            if in_path.contains(&name.as_str()) {
+                continue;
+            }
+            let wire_name = self.wire_names.get(&name).unwrap_or(&name);
+            if self.headers.contains(&name) {
+                if value != ExactValue::Null {
+                    headers.push((wire_name.clone(), self.header_of(&name, &value)?));
+                }
+            } else if self.body.as_ref() == Some(&name) {
+                body = Some(format.whole(&name, value)?);
+            } else if let Some(fields) = fields.as_mut().filter(|_| !self.query.contains(&name)) {
+                fields.push((name, value));
             } else {
-                append_pairs(&mut url, wire_name, value);
+                let style = self.styles.get(&name);
+                pairs.extend(encoded_pairs(&name, wire_name, &value, style)?);
             }
         }
+        append_to_query(&mut url, &pairs);
+        let fields = fields
+            .map(|fields| format.fields(self, fields))
+            .transpose()?;
+        let text = body.or(fields);
+        let content_type = self.content_type.as_deref().unwrap_or("application/json");
         Ok(ToolRequest {
             method: self.method,
             url,
             headers,
-            body: body.or(fields.map(Value::Object)),
+            body: text.map(|text| RequestBody {
+                content_type: content_type.to_owned(),
+                text,
+            }),
         })
+    }
+
+    fn header_of(&self, name: &str, value: &ExactValue) -> Result<String, ArgumentError> {
+        header_text(value, self.styles.get(name))
+            .filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
+            .ok_or_else(|| ArgumentError::Header(name.to_owned()))
     }
 
     /// The names of the arguments in the path.
@@ -161,7 +177,7 @@ impl Operation {
             && names.is_some_and(|names| !names.keys().all(elsewhere))
     }
 
-    fn path_of(&self, arguments: &Map<String, Value>) -> Result<String, ArgumentError> {
+    fn path_of(&self, arguments: &[(String, ExactValue)]) -> Result<String, ArgumentError> {
         let (mut path, mut decoded) = (String::new(), String::new());
         for piece in pieces(&self.path).unwrap_or_default() {
             match piece {
@@ -171,10 +187,14 @@ impl Operation {
                     decoded.push_str(text.split('?').next().unwrap_or_default());
                 }
                 Piece::Argument(name) => {
-                    let text = arguments.get(name).and_then(scalar);
-                    let text = text.filter(|text| stays_in_its_segment(text));
-                    let text = text.ok_or_else(|| ArgumentError::Path(name.to_owned()))?;
-                    path.extend(utf8_percent_encode(&text, RESERVED));
+                    let wire_name = self.wire_names.get(name).map_or(name, String::as_str);
+                    let value = arguments.iter().find(|(argument, _)| argument == name);
+                    let text = value
+                        .and_then(|(_, value)| path_text(wire_name, value, self.styles.get(name)));
+                    let text = text.filter(|(_, text)| stays_in_its_segment(text));
+                    let (encoded, text) =
+                        text.ok_or_else(|| ArgumentError::Path(name.to_owned()))?;
+                    path.push_str(&encoded);
                     decoded.push_str(&text);
                     // Also check it together with the text before it.
                     if !stays_in_its_segment(&decoded) {
@@ -188,6 +208,17 @@ impl Operation {
             false => Err(ArgumentError::Url(self.name.clone())),
         }
     }
+}
+
+fn append_to_query(url: &mut Url, pairs: &[String]) {
+    if pairs.is_empty() {
+        return;
+    }
+    let query = match url.query() {
+        Some(query) if !query.is_empty() => format!("{query}&{}", pairs.join("&")),
+        _ => pairs.join("&"),
+    };
+    url.set_query(Some(&query));
 }
 
 /// Splits a path template. `None` if its braces are not balanced or contain no name.
@@ -233,42 +264,9 @@ pub(super) fn stays_in_its_segment(text: &str) -> bool {
     false
 }
 
-fn header_text(name: &str, value: &Value) -> Result<String, ArgumentError> {
-    scalar(value)
-        .filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)))
-        .ok_or_else(|| ArgumentError::Header(name.to_owned()))
-}
-
-/// Sends a list as one pair per value (OpenAPI's default style) and an object as JSON. Omits
-/// null.
-fn append_pairs(url: &mut Url, name: &str, value: &Value) {
-    match value {
-        Value::Null => {}
-        Value::Array(values) => {
-            for value in values {
-                url.query_pairs_mut()
-                    .append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
-            }
-        }
-        value => {
-            url.query_pairs_mut()
-                .append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
-        }
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
@@ -285,11 +283,15 @@ mod tests {
         .unwrap()
     }
 
+    fn json_of(body: Option<RequestBody>) -> Option<Value> {
+        body.map(|body| serde_json::from_str(&body.text).unwrap())
+    }
+
     fn url(operation: &Operation, arguments: Value) -> Result<String, ArgumentError> {
         let request = operation
             .checked()
             .unwrap()
-            .request(BASE, arguments.as_object().unwrap());
+            .request(BASE, (&arguments).into());
         request.map(|request| request.url.to_string())
     }
 
@@ -396,7 +398,7 @@ mod tests {
         let request = get
             .checked()
             .unwrap()
-            .request(BASE, arguments.as_object().unwrap())
+            .request(BASE, (&arguments).into())
             .unwrap();
         let query = "v=2&note=a%26b&tags=x&tags=y+z&deep=%7B%22a%22%3A1%7D";
         assert_eq!(request.url.query(), Some(query));
@@ -409,14 +411,14 @@ mod tests {
         let request = post
             .checked()
             .unwrap()
-            .request(BASE, arguments.as_object().unwrap())
+            .request(BASE, (&arguments).into())
             .unwrap();
         assert_eq!(
             request.url.as_str(),
             "https://shop.example/api/orders/7?note=a%26b"
         );
         assert_eq!(
-            request.body,
+            json_of(request.body),
             Some(json!({ "tags": ["x", "y z"], "at": null, "deep": { "a": 1 } }))
         );
     }
@@ -434,28 +436,21 @@ mod tests {
         let request = operation
             .checked()
             .unwrap()
-            .request(BASE, arguments.as_object().unwrap())
+            .request(BASE, (&arguments).into())
             .unwrap();
         assert_eq!(request.headers, [("X-Tag".to_owned(), "red".to_owned())]);
         assert_eq!(request.url.query(), Some("filter%5Bname%5D=x"));
-        assert_eq!(request.body, Some(json!([1, 2])));
+        assert_eq!(json_of(request.body), Some(json!([1, 2])));
         let split = json!({ "tag": "red\r\nAuthorization: x", "order": 1 });
-        let refused = operation
-            .checked()
-            .unwrap()
-            .request(BASE, split.as_object().unwrap());
+        let refused = operation.checked().unwrap().request(BASE, (&split).into());
         assert_eq!(refused, Err(ArgumentError::Header("tag".into())));
     }
 
     #[test]
     fn a_post_sends_a_body_only_if_it_has_arguments_for_one() {
         let body = |operation: Operation, arguments: Value| {
-            operation
-                .checked()
-                .unwrap()
-                .request(BASE, arguments.as_object().unwrap())
-                .unwrap()
-                .body
+            let checked = operation.checked().unwrap();
+            json_of(checked.request(BASE, (&arguments).into()).unwrap().body)
         };
         assert_eq!(body(operation("POST", "/ping", &[]), json!({})), None);
         assert_eq!(
@@ -495,6 +490,76 @@ mod tests {
         ] {
             let message = url(&get, arguments).unwrap_err().to_string();
             assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_in_every_place() {
+        let operation: Operation = serde_json::from_value(json!({
+            "name": "op", "method": "POST", "path": "/o/{id}", "query": ["q"], "headers": ["h"],
+            "parameters": { "required": ["id"], "properties": {
+                "id": { "type": "integer" }, "q": { "type": "integer" }, "h": {}, "n": {},
+                "whole": { "type": "integer" },
+            } },
+        }))
+        .unwrap();
+        let text = r#"{"id":12345678901234567890123,"q":98765432109876543210987.0,
+            "h":0.1000000000000000055,"n":[1.50,12345678901234567890123],"whole":126.0}"#;
+        let (_, arguments) = ExactValue::parse_object(text, 100).unwrap();
+        let request = operation
+            .checked()
+            .unwrap()
+            .request(BASE, arguments)
+            .unwrap();
+        assert_eq!(
+            request.url.as_str(),
+            "https://shop.example/api/o/12345678901234567890123?q=98765432109876543210987"
+        );
+        assert_eq!(request.headers[0].1, "0.1000000000000000055");
+        let body = r#"{"n":[1.50,12345678901234567890123],"whole":126}"#;
+        assert_eq!(request.body.unwrap().text, body);
+    }
+
+    #[test]
+    fn a_body_is_written_in_its_format() {
+        let form = "application/x-www-form-urlencoded";
+        for (fields, arguments, expected) in [
+            (
+                json!({ "content_type": form, "styles": { "deep": { "style": "deepObject", "explode": true } } }),
+                json!({ "a": "x&y z", "list": [1, 2], "deep": { "k": "v" }, "none": null }),
+                "a=x%26y+z&list=1&list=2&deep%5Bk%5D=v",
+            ),
+            (
+                json!({ "content_type": form, "body": "a" }),
+                json!({ "a": { "x": 1, "tags": ["u", "v"] } }),
+                "x=1&tags=u&tags=v",
+            ),
+            (
+                json!({ "content_type": "text/plain", "body": "a" }),
+                json!({ "a": "hello \"you\"" }),
+                "hello \"you\"",
+            ),
+            (
+                json!({ "content_type": "application/vnd.api+json", "body": "a" }),
+                json!({ "a": "x" }),
+                "\"x\"",
+            ),
+        ] {
+            let mut post = json!({
+                "name": "op", "method": "POST", "path": "/o",
+                "parameters": { "properties": { "a": {}, "list": {}, "deep": {}, "none": {} } },
+            });
+            let content_type = fields["content_type"].clone();
+            post.as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
+            let post: Operation = serde_json::from_value(post).unwrap();
+            let request = post.checked().unwrap().request(BASE, (&arguments).into());
+            let body = request.unwrap().body.unwrap();
+            assert_eq!(
+                (json!(body.content_type), body.text.as_str()),
+                (content_type, expected)
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::read_only::{BY_NAME, PLAIN, remove_read_only};
 use super::{OperationError, target};
 use crate::schema::bounded_validator;
 
@@ -13,7 +14,7 @@ const MAX_DESCRIPTION_BYTES: usize = 500;
 
 /// Keywords that are not copied: they are for people or other programs, or they are
 /// identifiers that have no meaning in the copy.
-const DROPPED: [&str; 17] = [
+const DROPPED: [&str; 16] = [
     "$anchor",
     "$comment",
     "$defs",
@@ -28,22 +29,11 @@ const DROPPED: [&str; 17] = [
     "example",
     "examples",
     "externalDocs",
-    "readOnly",
     "writeOnly",
     "xml",
 ];
-/// Keywords whose values are objects of schemas.
-const BY_NAME: [&str; 3] = ["properties", "patternProperties", "dependentSchemas"];
-/// Keywords whose values are not schemas.
-const PLAIN: [&str; 6] = [
-    "const",
-    "default",
-    "enum",
-    "required",
-    "dependentRequired",
-    "type",
-];
-
+/// Keywords that do not restrict values.
+const ANNOTATIONS: [&str; 4] = ["default", "description", "readOnly", "title"];
 /// Copies schemas from a document and replaces references by their targets.
 pub(super) struct Schemas<'d> {
     document: &'d Value,
@@ -61,7 +51,9 @@ impl<'d> Schemas<'d> {
 
     /// A self-contained copy of the schema.
     pub(super) fn copy(&mut self, schema: &'d Value) -> Result<Value, OperationError> {
-        self.schema(schema, &mut Vec::new(), 0)
+        let mut copy = self.schema(schema, &mut Vec::new(), 0)?;
+        remove_read_only(&mut copy);
+        Ok(copy)
     }
 
     /// `open`: the references being followed, to detect cycles.
@@ -95,12 +87,21 @@ impl<'d> Schemas<'d> {
                 }
             }
         };
+        let mut siblings = Map::new();
         for (name, value) in fields {
             if !DROPPED.contains(&name.as_str()) && !name.starts_with("x-") {
                 let value = self.keyword(name, value, open, depth)?;
-                copy.extend(value.map(|value| (name.clone(), value)));
+                siblings.extend(value.map(|value| (name.clone(), value)));
             }
         }
+        // Both a reference and the keywords beside it apply.
+        let is_replaced =
+            |name: &String| copy.contains_key(name) && !ANNOTATIONS.contains(&name.as_str());
+        if siblings.keys().any(is_replaced) {
+            convert_version_3_0(&mut siblings);
+            return Ok(json!({ "allOf": [copy, siblings] }));
+        }
+        copy.extend(siblings);
         convert_version_3_0(&mut copy);
         Ok(Value::Object(copy))
     }
@@ -143,7 +144,9 @@ impl<'d> Schemas<'d> {
                     .left
                     .checked_sub(values_in(value))
                     .ok_or(OperationError::TooLarge)?;
-                value.clone()
+                let mut value = value.clone();
+                write_whole_numbers(&mut value);
+                value
             }
         }))
     }
@@ -160,15 +163,7 @@ fn values_in(value: &Value) -> usize {
 /// Converts `nullable` and boolean exclusive bounds, which only OpenAPI 3.0 has.
 fn convert_version_3_0(schema: &mut Map<String, Value>) {
     if schema.remove("nullable") == Some(Value::Bool(true)) {
-        if let Some(kind) = schema.get("type").and_then(Value::as_str) {
-            let kinds = json!([kind, "null"]);
-            schema.insert("type".to_owned(), kinds);
-        }
-        if let Some(Value::Array(values)) = schema.get_mut("enum")
-            && !values.contains(&Value::Null)
-        {
-            values.push(Value::Null);
-        }
+        allow_null(schema);
     }
     for (exclusive, bound) in [
         ("exclusiveMinimum", "minimum"),
@@ -187,5 +182,43 @@ fn convert_version_3_0(schema: &mut Map<String, Value>) {
             }
             _ => {}
         }
+    }
+}
+
+fn allow_null(schema: &mut Map<String, Value>) {
+    const COMPOSED: [&str; 5] = ["allOf", "anyOf", "oneOf", "not", "const"];
+    match schema.get_mut("type") {
+        Some(Value::Array(kinds)) if !kinds.contains(&"null".into()) => kinds.push("null".into()),
+        Some(kind @ Value::String(_)) if kind != "null" => *kind = json!([kind.clone(), "null"]),
+        _ => {}
+    }
+    if COMPOSED.iter().any(|name| schema.contains_key(*name)) {
+        let described = schema.remove("description");
+        let value = Value::Object(std::mem::take(schema));
+        schema.extend(described.map(|text| ("description".to_owned(), text)));
+        schema.insert("anyOf".to_owned(), json!([value, { "type": "null" }]));
+    } else if let Some(Value::Array(values)) = schema.get_mut("enum")
+        && !values.contains(&Value::Null)
+    {
+        values.push(Value::Null);
+    }
+}
+
+/// Writes `126.0` as `126`, which all providers accept for an integer.
+fn write_whole_numbers(value: &mut Value) {
+    /// Larger floats are not exact integers.
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let float = number.as_f64().unwrap_or_default();
+            if float.fract() == 0.0 && float.abs() <= MAX_EXACT {
+                #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
+                let whole = float as i64;
+                *value = whole.into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(write_whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(write_whole_numbers),
+        _ => {}
     }
 }
