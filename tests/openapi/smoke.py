@@ -34,7 +34,7 @@ new = NewAgent(name="python", sources=[Source(title="Returns", text="Returns are
 agent = create_agent.sync(client=owner, body=new)
 webhook = agent.webhook_url.rsplit("/", 1)[1]
 
-terms = File(payload=BytesIO(b"Terms may change."), mime_type="text/plain")
+terms = File(payload=BytesIO(b"Terms may change."))
 document = upload_document.sync(agent.agent_id, client=owner, source="terms.txt", body=terms)
 assert list_documents.sync(agent.agent_id, client=owner).sources == [document]
 

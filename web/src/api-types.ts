@@ -399,13 +399,12 @@ export interface components {
             /** @description Texts that the agent may answer from. */
             sources: components["schemas"]["Source"][];
             /** @description A JSON schema that the answer must match. The answer is then JSON. */
-            output_schema?: Record<string, unknown> | null;
+            output_schema?: {
+                [key: string]: unknown;
+            } | null;
             /** @description The limits of a run. */
             limits: components["schemas"]["Limits"];
-            /**
-             * @description The webhook of a disabled agent returns 404.
-             * @default true
-             */
+            /** @description The webhook of a disabled agent returns 404. Default: `true`. */
             enabled: boolean;
         };
         /** @description All agents. */
@@ -452,53 +451,46 @@ export interface components {
             /** @description Texts that the agent may answer from. */
             sources?: components["schemas"]["Source"][] | null;
             /** @description A JSON schema that the answer must match. The answer is then JSON. */
-            output_schema?: Record<string, unknown> | null;
+            output_schema?: {
+                [key: string]: unknown;
+            } | null;
             /** @description The limits of an agent and of each of its runs. */
             limits?: {
                 /**
                  * Format: int64
-                 * @description Seconds from the start of a run to its end, including retries. 1 to 840.
-                 * @default 240
+                 * @description Seconds from the start of a run to its end, including retries. 1 to 840. Default: `240`.
                  */
                 timeout_seconds?: number | null;
                 /**
                  * Format: int32
-                 * @description Calls to the model per run. 1 to 100.
-                 * @default 12
+                 * @description Calls to the model per run. 1 to 100. Default: `12`.
                  */
                 max_turns?: number | null;
                 /**
                  * Format: int32
-                 * @description Output tokens of one call to the model. 1 to 1,000,000.
-                 * @default 4096
+                 * @description Output tokens of one call to the model. 1 to 1,000,000. Default: `4096`.
                  */
                 max_output_tokens?: number | null;
                 /**
                  * Format: int64
                  * @description Input and output tokens of all calls to the model in a run. Once a run has used
                  *     them, it does not call the model again. 1 to 100,000,000. Not returned while it is
-                 *     the default.
-                 * @default 500000
+                 *     the default. Default: `500000`.
                  */
                 max_total_tokens?: number | null;
                 /**
                  * Format: int32
                  * @description Concurrent runs of this agent. Further tasks wait. 1 to 100, unlimited by default.
-                 * @default null
                  */
                 max_concurrent_runs?: number | null;
                 /**
                  * Format: int32
                  * @description Triggers accepted per clock minute. Further ones are refused with 429. 1 to 60,000,
                  *     unlimited by default.
-                 * @default null
                  */
                 triggers_per_minute?: number | null;
             } | null;
-            /**
-             * @description The webhook of a disabled agent returns 404.
-             * @default true
-             */
+            /** @description The webhook of a disabled agent returns 404. Default: `true`. */
             enabled?: boolean | null;
         };
         /** @description The result of a successful task. */
@@ -633,16 +625,16 @@ export interface components {
              */
             created_at: string;
         };
+        /**
+         * Format: binary
+         * @description A file of any supported format.
+         */
+        DocumentFile: string;
         /** @description The documents of an agent. */
         DocumentList: {
             /** @description Ordered by id. */
             sources: components["schemas"]["Document"][];
         };
-        /**
-         * Format: binary
-         * @description A Word document.
-         */
-        Docx: string;
         /** @description Percentiles in milliseconds. */
         DurationPercentiles: {
             /** Format: int64 */
@@ -675,6 +667,47 @@ export interface components {
          * @enum {string}
          */
         ErrorType: "timeout" | "model_error" | "tool_error" | "invalid_agent" | "empty_answer" | "budget_exceeded" | "cancelled" | "worker_lost" | "internal";
+        /** @description A task that failed. */
+        FailedTask: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            status: "FAILURE";
+            result: string;
+            /**
+             * Format: uuid
+             * @description The task's id.
+             */
+            task_id: string;
+            /**
+             * Format: uuid
+             * @description The agent's id.
+             */
+            agent_id: string;
+            /**
+             * Format: int32
+             * @description Number of attempts that were started.
+             */
+            attempt: number;
+            /**
+             * Format: date-time
+             * @description When the task was triggered.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the first attempt started.
+             */
+            started_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the task ended.
+             */
+            finished_at: string | null;
+            error: components["schemas"]["Failure"];
+            usage: components["schemas"]["Usage"] | null;
+        };
         /** @description Why a task failed. */
         Failure: {
             /** @description The kind of failure, for programs. */
@@ -731,14 +764,10 @@ export interface components {
             };
             /**
              * Format: int64
-             * @description The time limit of one call, in seconds. 1 to 300.
-             * @default 30
+             * @description The time limit of one call, in seconds. 1 to 300. Default: `30`.
              */
             timeout_seconds?: number;
-            /**
-             * @description The number of bytes of a response that the model sees. The rest is cut off. 1 to 1,048,576.
-             * @default 65536
-             */
+            /** @description The number of bytes of a response that the model sees. The rest is cut off. 1 to 1,048,576. Default: `65536`. */
             max_response_bytes?: number;
             /** @description The operations that the model can call. */
             operations?: components["schemas"]["Operation"][];
@@ -749,41 +778,35 @@ export interface components {
         Limits: {
             /**
              * Format: int64
-             * @description Seconds from the start of a run to its end, including retries. 1 to 840.
-             * @default 240
+             * @description Seconds from the start of a run to its end, including retries. 1 to 840. Default: `240`.
              */
             timeout_seconds?: number;
             /**
              * Format: int32
-             * @description Calls to the model per run. 1 to 100.
-             * @default 12
+             * @description Calls to the model per run. 1 to 100. Default: `12`.
              */
             max_turns?: number;
             /**
              * Format: int32
-             * @description Output tokens of one call to the model. 1 to 1,000,000.
-             * @default 4096
+             * @description Output tokens of one call to the model. 1 to 1,000,000. Default: `4096`.
              */
             max_output_tokens?: number;
             /**
              * Format: int64
              * @description Input and output tokens of all calls to the model in a run. Once a run has used
              *     them, it does not call the model again. 1 to 100,000,000. Not returned while it is
-             *     the default.
-             * @default 500000
+             *     the default. Default: `500000`.
              */
             max_total_tokens?: number;
             /**
              * Format: int32
              * @description Concurrent runs of this agent. Further tasks wait. 1 to 100, unlimited by default.
-             * @default null
              */
             max_concurrent_runs?: number | null;
             /**
              * Format: int32
              * @description Triggers accepted per clock minute. Further ones are refused with 429. 1 to 60,000,
              *     unlimited by default.
-             * @default null
              */
             triggers_per_minute?: number | null;
         };
@@ -802,14 +825,10 @@ export interface components {
             };
             /**
              * Format: int64
-             * @description The time limit of one call, in seconds. 1 to 300.
-             * @default 30
+             * @description The time limit of one call, in seconds. 1 to 300. Default: `30`.
              */
             timeout_seconds?: number;
-            /**
-             * @description The number of bytes of a result that the model sees. The rest is cut off. 1 to 1,048,576.
-             * @default 65536
-             */
+            /** @description The number of bytes of a result that the model sees. The rest is cut off. 1 to 1,048,576. Default: `65536`. */
             max_response_bytes?: number;
             /** @description The tools that the model sees, by the server's names. */
             allow: string[];
@@ -872,13 +891,12 @@ export interface components {
             /** @description Texts that the agent may answer from. */
             sources?: components["schemas"]["Source"][];
             /** @description A JSON schema that the answer must match. The answer is then JSON. */
-            output_schema?: Record<string, unknown> | null;
+            output_schema?: {
+                [key: string]: unknown;
+            } | null;
             /** @description The limits of a run. */
             limits?: components["schemas"]["Limits"];
-            /**
-             * @description The webhook of a disabled agent returns 404.
-             * @default true
-             */
+            /** @description The webhook of a disabled agent returns 404. Default: `true`. */
             enabled?: boolean;
             /** @description The token of an existing webhook URL, to import an agent from another system. */
             webhook_token?: string | null;
@@ -894,7 +912,9 @@ export interface components {
             /** @description The path to append to the base URL. `{argument}` is replaced by an argument. */
             path: string;
             /** @description The JSON schema of the arguments. Its type is an object. */
-            parameters?: Record<string, unknown>;
+            parameters?: {
+                [key: string]: unknown;
+            };
             /**
              * @description The arguments that are sent in the query. Arguments without a place are also sent in
              *     the query or, for POST, PUT and PATCH, in the body.
@@ -936,12 +956,9 @@ export interface components {
             source: string;
         };
         /** @description Any JSON value except `null`. The agent gets it unchanged. */
-        Payload: unknown[] | Record<string, unknown> | string | number | boolean;
-        /**
-         * Format: binary
-         * @description A PDF file.
-         */
-        Pdf: string;
+        Payload: unknown[] | {
+            [key: string]: unknown;
+        } | string | number | boolean;
         /** @description US dollars per million tokens. */
         Price: {
             /**
@@ -1146,8 +1163,49 @@ export interface components {
         };
         /** @enum {string} */
         StyleName: "form" | "spaceDelimited" | "pipeDelimited" | "deepObject" | "simple" | "label" | "matrix" | "json";
+        /** @description A task that succeeded. */
+        SucceededTask: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            status: "SUCCESS";
+            result: components["schemas"]["Answered"];
+            /**
+             * Format: uuid
+             * @description The task's id.
+             */
+            task_id: string;
+            /**
+             * Format: uuid
+             * @description The agent's id.
+             */
+            agent_id: string;
+            /**
+             * Format: int32
+             * @description Number of attempts that were started.
+             */
+            attempt: number;
+            /**
+             * Format: date-time
+             * @description When the task was triggered.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the first attempt started.
+             */
+            started_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the task ended.
+             */
+            finished_at: string | null;
+            error: components["schemas"]["Failure"] | null;
+            usage: components["schemas"]["Usage"] | null;
+        };
         /** @description A task with all its details. */
-        TaskDetail: components["schemas"]["TaskStatus"] & {
+        TaskDetail: components["schemas"]["TaskRecord"] & {
             /** @description The payload, unchanged. */
             payload: unknown;
             /** @description Size of the payload in bytes. */
@@ -1220,13 +1278,11 @@ export interface components {
              */
             looked_back_to: string | null;
         };
-        /** @description The result of a task. */
-        TaskResult: components["schemas"]["Answered"] | string;
-        /** @description The status of a task. */
-        TaskStatus: {
+        /** @description A task with any status. */
+        TaskRecord: {
             /** @description `SUCCESS` and `FAILURE` are final. */
             status: components["schemas"]["Status"];
-            result: components["schemas"]["TaskResult"] | null;
+            result: components["schemas"]["Answered"] | string | null;
             /**
              * Format: uuid
              * @description The task's id.
@@ -1260,6 +1316,8 @@ export interface components {
             error: components["schemas"]["Failure"] | null;
             usage: components["schemas"]["Usage"] | null;
         };
+        /** @description The status of a task. */
+        TaskStatus: components["schemas"]["UnfinishedTask"] | components["schemas"]["SucceededTask"] | components["schemas"]["FailedTask"];
         /** @description A task in a list. */
         TaskSummary: {
             /**
@@ -1339,6 +1397,47 @@ export interface components {
              * @description The number of the call to the model that requested it, from 1.
              */
             turn: number;
+        };
+        /** @description A task that has not ended. */
+        UnfinishedTask: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            status: "PENDING" | "STARTED";
+            result: components["schemas"]["Answered"] | string | null;
+            /**
+             * Format: uuid
+             * @description The task's id.
+             */
+            task_id: string;
+            /**
+             * Format: uuid
+             * @description The agent's id.
+             */
+            agent_id: string;
+            /**
+             * Format: int32
+             * @description Number of attempts that were started.
+             */
+            attempt: number;
+            /**
+             * Format: date-time
+             * @description When the task was triggered.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When the first attempt started.
+             */
+            started_at: string | null;
+            /**
+             * Format: date-time
+             * @description When the task ended.
+             */
+            finished_at: string | null;
+            error: components["schemas"]["Failure"] | null;
+            usage: components["schemas"]["Usage"] | null;
         };
         /** @description Token usage, as the model provider counted it. */
         Usage: {
@@ -1565,7 +1664,7 @@ export interface operations {
             };
             cookie?: never;
         };
-        /** @description The payload. The default limit is 1 MiB. */
+        /** @description The payload. The default limit is 1 MiB. A form (`application/x-www-form-urlencoded`) is accepted too: every value is a string, and a name that is given several times has a list. */
         requestBody: {
             content: {
                 /**
@@ -1577,7 +1676,6 @@ export interface operations {
                  *     }
                  */
                 "application/json": components["schemas"]["Payload"];
-                "application/x-www-form-urlencoded": components["schemas"]["FormPayload"];
             };
         };
         responses: {
@@ -2203,23 +2301,10 @@ export interface operations {
             };
             cookie?: never;
         };
-        /** @description The content of the document. */
+        /** @description The content of the document. Its format is that of the extension of `source`. A content type of its own says it too: `text/plain`, `text/markdown`, `text/html`, `application/xhtml+xml`, `application/pdf`, `application/vnd.openxmlformats-officedocument.wordprocessingml.document`, `text/csv`, `text/tab-separated-values`, `application/json`, `application/x-ndjson`, `text/x-rst`, `text/mdx` or `text/org`. */
         requestBody: {
             content: {
-                "application/json": string;
-                "application/pdf": components["schemas"]["Pdf"];
-                "application/vnd.openxmlformats-officedocument.wordprocessingml.document": components["schemas"]["Docx"];
-                "application/x-ndjson": string;
-                "application/xhtml+xml": string;
-                "text/csv": string;
-                "text/html": string;
-                "text/markdown": string;
-                "text/mdx": string;
-                "text/org": string;
-                /** @example Returns are free for 30 days. */
-                "text/plain": string;
-                "text/tab-separated-values": string;
-                "text/x-rst": string;
+                "application/octet-stream": components["schemas"]["DocumentFile"];
             };
         };
         responses: {

@@ -38,7 +38,7 @@ export function useTask(id: string): Loaded<WholeTask> {
 }
 
 /** A text that changes with every step of a task. */
-function stepOf(task: TaskState): string {
+function stepOf(task: Pick<TaskState, "status" | "attempt">): string {
   return `${task.status} ${task.attempt}`;
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A handler's attribute describes its parameters and its successful response. [`refusals`]
 //! adds the errors, with examples made from the same types as the responses. [`shapes`]
-//! corrects schemas that a derive cannot express. The product runs none of this: it serves
+//! corrects schemas that a derive cannot express, and [`generators`] helps generators of clients. The product runs none of this: it serves
 //! the committed `openapi.json`, and a test compares the two.
 
+mod generators;
 pub(crate) mod parameters;
 mod refusals;
 pub(crate) mod shapes;
@@ -15,6 +16,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
 use crate::{admin, agents, audit_list, task_status, tasks};
+use generators::Generators;
 use refusals::Refusals;
 use shapes::Shapes;
 
@@ -33,8 +35,8 @@ use shapes::Shapes;
         (name = "Service", description = "Health of the service."),
     ),
     security(("admin_token" = []), ("session" = [])),
-    components(schemas(ProblemBody<'static>)),
-    modifiers(&Schemes, &Shapes, &Refusals),
+    components(schemas(ProblemBody<'static>, webhook::FormPayload, webhook::FormValue)),
+    modifiers(&Schemes, &Shapes, &Refusals, &Generators),
     paths(
         webhook::trigger_agent,
         webhook::trigger_agent_by_url,

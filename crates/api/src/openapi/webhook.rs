@@ -52,9 +52,9 @@ impl ToSchema for AnyPayload {
 /// with the same `Idempotency-Key`, so that no second task is created.
 #[utoipa::path(post, path = "/api/webhooks/agents/{token}", tag = "Webhooks", operation_id = "trigger_agent",
     params(WebhookTokenParam, TriggerHeaders),
-    request_body(description = "The payload. The default limit is 1 MiB.", content(
-        (AnyPayload = "application/json", example = json!({ "order": { "id": 42, "note": "Where is it?" } })),
-        (FormPayload = "application/x-www-form-urlencoded"))),
+    request_body(description = "The payload. The default limit is 1 MiB. A form (`application/x-www-form-urlencoded`) is accepted too: \
+        every value is a string, and a name that is given several times has a list.",
+        content((AnyPayload = "application/json", example = json!({ "order": { "id": 42, "note": "Where is it?" } })))),
     responses((status = 200, description = "The task's id.", body = Accepted,
         headers(("Idempotent-Replayed" = String, description = "`true` if the key was used before. The response has the first task's id.")),
         links(("status" = (operation_id = "get_task_status", parameters(("task_id" = "$response.body#/task_id"))))))),

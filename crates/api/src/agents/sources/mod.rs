@@ -16,7 +16,7 @@ use domain::{
     AuditEntry, AuditEvent, Catalogue, CatalogueError, DocumentContent, ListedDocument, Moment,
 };
 use serde::Serialize;
-use sources::{IndexError, MAX_FILE_BYTES, ReadError};
+use sources::{DocumentFormat, IndexError, MAX_FILE_BYTES, ReadError};
 use store::{StoredAgent, error_chain};
 use subprocess::DocumentError;
 use utoipa::ToSchema;
@@ -42,6 +42,11 @@ pub enum SourceError {
         "The Content-Type {0:?} is not supported; send text/plain, text/markdown, text/html, application/pdf, text/csv, application/json or another type of the documentation"
     )]
     MediaType(String),
+    #[error(
+        "The format is not known: send the Content-Type of the document, or `source` with one of the extensions {}",
+        DocumentFormat::supported_extensions()
+    )]
+    UnknownFormat,
     #[error("The Content-Encoding is not supported; send the document uncompressed")]
     Encoded,
     #[error("Unknown parameter {0:?}; expected one of `title`, `source`")]
@@ -262,7 +267,7 @@ impl From<SourceError> for Problem {
             SourceError::TooLarge => {
                 Self::client_error(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
             }
-            SourceError::MediaType(_) => Self::client_error(
+            SourceError::MediaType(_) | SourceError::UnknownFormat => Self::client_error(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 message,

@@ -28,17 +28,11 @@ struct UploadNames {
     source: Option<String>,
 }
 
-/// A PDF file.
+/// A file of any supported format.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "read by its derive alone")]
-pub(crate) struct Pdf(Bytes);
-
-/// A Word document.
-#[derive(ToSchema)]
-#[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "read by its derive alone")]
-pub(crate) struct Docx(Bytes);
+pub(crate) struct DocumentFile(Bytes);
 
 struct UploadedFile {
     bytes: Bytes,
@@ -59,11 +53,11 @@ struct IndexedUpload {
 /// Replaces the document with the same `source`, if there is one.
 #[utoipa::path(post, path = "/api/agents/{id}/sources", tag = "Documents", operation_id = "upload_document",
     params(AgentIdParam, UploadParams),
-    request_body(description = "The content of the document.", content(
-        (String = "text/plain", example = "Returns are free for 30 days."), (String = "text/markdown"), (String = "text/html"), (String = "application/xhtml+xml"),
-        (Pdf = "application/pdf"), (Docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
-        (String = "text/csv"), (String = "text/tab-separated-values"), (String = "application/json"), (String = "application/x-ndjson"),
-        (String = "text/x-rst"), (String = "text/mdx"), (String = "text/org"))),
+    request_body(description = "The content of the document. Its format is that of the extension of `source`. A content type of \
+        its own says it too: `text/plain`, `text/markdown`, `text/html`, `application/xhtml+xml`, `application/pdf`, \
+        `application/vnd.openxmlformats-officedocument.wordprocessingml.document`, `text/csv`, `text/tab-separated-values`, \
+        `application/json`, `application/x-ndjson`, `text/x-rst`, `text/mdx` or `text/org`.",
+        content((DocumentFile = "application/octet-stream"))),
     responses((status = 201, description = "A new document.", body = DocumentView),
         (status = 200, description = "The document that replaced an earlier one.", body = DocumentView)))]
 pub(crate) async fn upload(
@@ -76,7 +70,7 @@ pub(crate) async fn upload(
 ) -> Result<(StatusCode, Json<DocumentView>), Problem> {
     let record = management.find(id).await?;
     let names = UploadNames::parse(query.as_deref().unwrap_or_default())?;
-    let file = UploadedFile::from_request(&headers, body)?;
+    let file = UploadedFile::from_request(&headers, names.source.as_deref(), body)?;
     let entry = audit_entry(AuditEvent::DocumentAdded, &record);
     let (status, document) = management.import_document(record, names, file).await?;
     management
@@ -121,7 +115,11 @@ impl UploadNames {
 }
 
 impl UploadedFile {
-    fn from_request(headers: &HeaderMap, body: Body) -> Result<Self, ManageError> {
+    fn from_request(
+        headers: &HeaderMap,
+        source: Option<&str>,
+        body: Body,
+    ) -> Result<Self, ManageError> {
         let is_encoded =
             |value: &axum::http::HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
         if headers.get_all(CONTENT_ENCODING).iter().any(is_encoded) {
@@ -131,6 +129,10 @@ impl UploadedFile {
             .get(CONTENT_TYPE)
             .map(|value| String::from_utf8_lossy(value.as_bytes()));
         let content_type = content_type.unwrap_or_default();
+        let content_type = match content_type.trim().to_ascii_lowercase().as_str() {
+            "" | "application/octet-stream" => type_of_source(source)?.into(),
+            _ => content_type,
+        };
         let Some((format, charset)) = DocumentFormat::from_content_type(&content_type) else {
             return Err(SourceError::MediaType(content_type.into_owned()).into());
         };
@@ -141,6 +143,16 @@ impl UploadedFile {
             charset: charset.map(ToOwned::to_owned),
         })
     }
+}
+
+/// The content type of a file that is named by its source.
+fn type_of_source(source: Option<&str>) -> Result<&'static str, SourceError> {
+    // A source may be a URL.
+    let path = source.and_then(|source| source.split(['?', '#']).next());
+    let extension = path.and_then(|path| path.rsplit_once('.'));
+    extension
+        .and_then(|(_, extension)| DocumentFormat::content_type_of_extension(extension))
+        .ok_or(SourceError::UnknownFormat)
 }
 
 fn body_error(error: BytesRejection) -> ManageError {

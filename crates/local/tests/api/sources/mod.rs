@@ -309,6 +309,10 @@ async fn an_upload_of_another_type_or_over_the_size_limit_is_refused() {
     let agent = world.agent_as(json!({})).await;
     let image = upload(&world, &agent, "", "image/png", b"x").await;
     assert_upload_refused(image, 415, "unsupported_media_type", "application/pdf").await;
+    for source in ["", "?source=terms", "?source=terms.exe"] {
+        let unknown = upload(&world, &agent, source, "application/octet-stream", b"x").await;
+        assert_upload_refused(unknown, 415, "unsupported_media_type", ".docx").await;
+    }
     let bytes = vec![b'a'; 4 * 1024 * 1024 + 1];
     let too_large = upload(&world, &agent, "", "text/plain", &bytes).await;
     assert_upload_refused(too_large, 413, "payload_too_large", "split it").await;
@@ -322,6 +326,24 @@ async fn an_upload_of_another_type_or_over_the_size_limit_is_refused() {
         "unsupported_encoding"
     );
     assert_eq!(listed(&world, &agent).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn the_format_of_a_file_without_a_content_type_is_that_of_its_extension() {
+    let world = World::start().await;
+    let agent = world.agent_as(json!({})).await;
+    for (source, bytes, title) in [
+        ("zoo.md", ZEBRA.as_bytes(), "Zoo"),
+        (
+            "https%3A%2F%2Fa.example%2Fzoo.HTML%3Fa%3Db.c",
+            b"<title>Page</title><p>Zebra",
+            "Page",
+        ),
+    ] {
+        let query = format!("?source={source}");
+        let document = uploaded(&world, &agent, &query, "application/octet-stream", bytes).await;
+        assert_eq!(document["title"], title, "{document}");
+    }
 }
 
 #[tokio::test]

@@ -670,6 +670,40 @@ mod tests {
     }
 
     #[test]
+    fn a_given_base_url_replaces_the_placeholder_that_all_operations_have() {
+        let own =
+            |name: &str, url: &str| json!({ "operationId": name, "servers": [{ "url": url }] });
+        let document = |second: &str| {
+            let operations =
+                json!({ "get": own("a", "https://placeholder"), "post": own("b", second) });
+            api(
+                operations,
+                json!({ "servers": [{ "url": "//placeholder" }] }),
+            )
+        };
+        let source = ImportSource {
+            base_url: Some("https://mine"),
+            document_url: None,
+        };
+        let same = import_openapi(&document("https://placeholder/"), &[], source).unwrap();
+        assert_eq!(
+            (names_of(&same), same.base_url.as_deref()),
+            (vec!["a", "b"], Some("https://mine"))
+        );
+        // Two servers are not one placeholder.
+        assert!(import_openapi(&document("https://other"), &[], source).is_err());
+    }
+
+    #[test]
+    fn an_optional_form_of_a_delete_is_not_sent() {
+        let form = json!({ "encoding": { "expand": { "style": "deepObject" } }, "schema": { "type": "object" } });
+        let body = json!({ "content": { "application/x-www-form-urlencoded": form } });
+        let delete = json!({ "delete": { "operationId": "d", "requestBody": body } });
+        let imported = import(&api(delete, json!({})), &[]).unwrap();
+        assert_eq!(names_of(&imported), ["d"]);
+    }
+
+    #[test]
     fn servers_are_resolved_against_the_given_urls() {
         let with = |url: Value| api(json!({ "get": {} }), json!({ "servers": url }));
         let (given, at) = (|url| (Some(url), None), |url| (None, Some(url)));

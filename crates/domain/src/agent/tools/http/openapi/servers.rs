@@ -11,6 +11,8 @@ pub(super) struct Servers {
     pub(super) base_url: Option<String>,
     /// Relative servers of operations are resolved against it.
     context: Option<Url>,
+    /// The only server of all operations, which the owner's base URL replaces.
+    replaced: Option<String>,
 }
 
 impl Servers {
@@ -21,6 +23,7 @@ impl Servers {
         source: ImportSource<'_>,
         mut wanted: impl Iterator<Item = &'o LocatedOperation<'d>> + Clone,
     ) -> Self {
+        let wanted_again = wanted.clone();
         let parse = |url: Option<&str>| url.and_then(|url| Url::parse(url).ok());
         let (given, document_url) = (parse(source.base_url), parse(source.document_url));
         let listed = document.get("servers").and_then(Value::as_array);
@@ -50,7 +53,15 @@ impl Servers {
         };
         // A base URL that does not parse is reported with the tool.
         let base_url = base_url.or_else(|| source.base_url.map(str::to_owned));
-        Self { base_url, context }
+        let is_absolute = |url: &String| Url::parse(url).is_ok();
+        let replaced = given
+            .filter(|_| !listed.iter().any(is_absolute))
+            .and_then(|_| only_server(wanted_again, context.as_ref()));
+        Self {
+            base_url,
+            context,
+            replaced,
+        }
     }
 
     /// Requires that the operation's server is that of the tool, because the tool's headers,
@@ -63,7 +74,8 @@ impl Servers {
             .iter()
             .map(|url| resolve(url, self.context.as_ref()))
             .collect();
-        if own.contains(&self.base_url) && self.base_url.is_some() {
+        let is_known = |server: &Option<String>| server.is_some() && own.contains(server);
+        if is_known(&self.base_url) || is_known(&self.replaced) {
             return Ok(());
         }
         match own.into_iter().flatten().next() {
@@ -71,6 +83,21 @@ impl Servers {
             None => Err(OperationError::ServerUrl(located.path.to_owned())),
         }
     }
+}
+
+/// The server that all these operations have, such as a placeholder in documents of Kubernetes.
+fn only_server<'d: 'o, 'o>(
+    mut operations: impl Iterator<Item = &'o LocatedOperation<'d>>,
+    context: Option<&Url>,
+) -> Option<String> {
+    let server = |located: &LocatedOperation<'_>| match own_servers(located)?.as_slice() {
+        [url] => resolve(url, context),
+        _ => None,
+    };
+    let first = server(operations.next()?)?;
+    operations
+        .all(|located| server(located).as_ref() == Some(&first))
+        .then_some(first)
 }
 
 /// The URLs of the operation's or its path's own servers. `None` if the document's apply.
