@@ -30,26 +30,32 @@ def install():
 
 
 class Served:
-    """A server process on loopback, until `close`."""
+    """A server process on loopback, until `close`. It is ready when the path `ready` answers; without one, when it
+    accepts connections."""
 
-    def __init__(self, command, ready, log):
+    def __init__(self, command, ready, log, environment=None):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         with open(log, "wb") as output:
             command = [str(part).replace("PORT", str(self.port)) for part in command]
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)
-        self._wait(self.url + ready, log)
+            if environment is not None:
+                environment = {name: str(value).replace("PORT", str(self.port)) for name, value in environment.items()}
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        self._wait(ready, log)
 
-    def _wait(self, url, log):
+    def _wait(self, ready, log):
         deadline = time.monotonic() + SECONDS_TO_START
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
-                fetch(url)
+                if ready is None:
+                    socket.create_connection(("127.0.0.1", self.port), 1).close()
+                else:
+                    fetch(self.url + ready)
                 return
-            except (urllib.error.URLError, ConnectionError):
+            except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
         self.close()
-        raise SystemExit(f"{url} does not answer:\n{Path(log).read_text()}")
+        raise SystemExit(f"{self.url} does not answer:\n{Path(log).read_text()[-4000:]}")
 
     def close(self):
         self.process.terminate()
