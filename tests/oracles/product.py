@@ -108,7 +108,8 @@ class Caller(Model):
         results = [message["content"] for message in messages if message["role"] == "tool"]
         if results:
             return completion({"role": "assistant", "content": json.dumps(results)}, "stop")
-        wanted = json.loads(next(message["content"] for message in messages if message["role"] == "user"))
+        # The last one, because a system message can be the first message of the user.
+        wanted = json.loads([message["content"] for message in messages if message["role"] == "user"][-1])
         calls = [{"id": f"call-{place}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
                  for place, (name, arguments) in enumerate(wanted)]
         if not calls:

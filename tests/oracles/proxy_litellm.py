@@ -50,7 +50,7 @@ class Upstream(Caller):
         self.server.RequestHandlerClass = Handler
 
     def respond(self, asked):
-        payload = json.loads(next(message["content"] for message in asked["messages"] if message["role"] == "user"))
+        payload = json.loads([message["content"] for message in asked["messages"] if message["role"] == "user"][-1])
         if isinstance(payload, list):
             return 200, {}, self.reply(asked)
         if "fail" in payload:
