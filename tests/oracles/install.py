@@ -12,7 +12,8 @@ from product import FOLDER, HERE
 # Programs that make PDFs, and fonts for their scripts.
 DEBIAN = ["abiword", "fonts-dejavu-core", "fonts-freefont-ttf", "fonts-noto-cjk", "fop", "ghostscript", "gnumeric", "groff",
           "inkscape", "libpdf-api2-perl", "libreoffice-calc-nogui", "libreoffice-impress-nogui", "libreoffice-writer-nogui",
-          "librsvg2-bin", "lmodern", "paps", "pdftk-java", "php-cli", "php-tcpdf", "poppler-utils", "qpdf", "ruby-prawn",
+          "librsvg2-bin", "lmodern", "paps", "pdftk-java", "php-cli", "php-tcpdf", "poppler-utils", "qpdf", "ruby",
+          "ruby-prawn",
           "tesseract-ocr", "texlive-fonts-recommended", "texlive-latex-base", "texlive-xetex", "wkhtmltopdf"]
 
 
@@ -26,15 +27,19 @@ def python():
 
 
 def npm():
+    npm_ci(HERE, FOLDER / "npm")
+
+
+def npm_ci(source, target):
     """As locked, each package by its checksum, and none of their scripts."""
     def install(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
+            shutil.copy(source / name, folder)
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
                        cwd=folder, stdout=sys.stderr, check=True)
-    once(FOLDER / "npm", (HERE / "package-lock.json").read_bytes(), install)
+    once(target, (source / "package-lock.json").read_bytes(), install)
 
 
 def debian():

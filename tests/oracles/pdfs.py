@@ -31,8 +31,12 @@ SENTENCES = {
     "reportlab-encrypted": LATIN, "reportlab-japanese": ["japanese"], "reportlab-chinese": ["chinese"], "pdfkit-helvetica": LATIN,
     "pdf-lib-helvetica": LATIN, "jspdf-helvetica": LATIN, "latex-": LATIN, "latex-computer": ["english", "ligatures"], "groff": LATIN,
     "prawn-helvetica": LATIN, "tesseract": ["english", "ligatures"], "ocrmypdf": ["english", "ligatures"],
-    # A picture: refused with 422.
-    "img2pdf": [],
+    # Ghostscript 10.0 does not copy the characters of Chromium's fonts.
+    "rewrite-ghostscript": ["english", "german", "ligatures"],
+    # It has squares for the other letters.
+    "xhtml2pdf": LATIN,
+    # Pictures, and letters as outlines: refused with 422.
+    "img2pdf": [], "paps": [],
 }
 PYTHON_MAKERS = ("reportlab", "fpdf2", "weasyprint", "matplotlib", "xhtml2pdf", "typst", "rewrites", "scans")
 LEAST = 60
@@ -81,7 +85,7 @@ def search(report, product, pdf):
 
 def plain(text, name):
     """White space is where a line ends. Japanese and Chinese have none between words."""
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", text).replace("’", "'")
     return re.sub(r"\s+", "" if name in ("japanese", "chinese") else " ", text)
 
 

@@ -1,9 +1,11 @@
 """The server under test, its agents, and a model that makes the calls that the payload asks for."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -96,7 +98,8 @@ class Refused(Exception):
 
 
 class Caller(Model):
-    """Makes the calls `[[name, arguments], …]` of the payload, then answers with their results as a JSON list."""
+    """Makes the calls `[[name, arguments], …]` of the payload, then answers with their results as a JSON list.
+    Arguments that are a string are sent as they are, so that numbers keep their form."""
 
     def __init__(self):
         super().__init__([])
@@ -110,7 +113,7 @@ class Caller(Model):
             return completion({"role": "assistant", "content": json.dumps(results)}, "stop")
         # The last one, because a system message can be the first message of the user.
         wanted = json.loads([message["content"] for message in messages if message["role"] == "user"][-1])
-        calls = [{"id": f"call-{place}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        calls = [{"id": f"call-{place}", "type": "function", "function": {"name": name, "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}}
                  for place, (name, arguments) in enumerate(wanted)]
         if not calls:
             return completion({"role": "assistant", "content": "[]"}, "stop")
@@ -126,3 +129,33 @@ class Caller(Model):
             raise Refused(json.dumps(status["error"]))
         made = status["result"]["result"]["tool_calls"]
         return list(zip(json.loads(status["result"]["result"]["answer"]), [call["status"] for call in made]))
+
+
+class Recorder:
+    """An HTTP API that answers every request with the same JSON, and keeps the requests."""
+
+    def __init__(self, answer=b"{}"):
+        requests = self.requests = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                requests.append((self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+
+            def log_message(self, *_):
+                """Its requests are not news."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()

