@@ -20,11 +20,15 @@ QUESTIONS = {
     "cyrillic": "Когда возможен возврат товара?",
     "japanese": "返品は受け付けますか",
     "chinese": "商品可以退货吗",
+    "hebrew": "מתי אפשרית ההחזרה של אופניים?",
+    "arabic": "متى يمكن إرجاع الدراجات؟",
+    "formula": "Which formula of bicycles?",
 }
-LATIN, WIDE, ALL = list(QUESTIONS)[:4], list(QUESTIONS)[:6], list(QUESTIONS)
+LATIN, WIDE, ALL = list(QUESTIONS)[:4], list(QUESTIONS)[:6], list(QUESTIONS)[:8]
 # What a PDF has, by the beginning of its name; the longest one counts.
 SENTENCES = {
     "": WIDE,
+    "chromium-rtl": ["hebrew", "arabic"], "weasyprint-rtl": ["hebrew", "arabic"], "latex-math": ["formula"],
     "chromium-all": ALL, "weasyprint": ALL, "weasyprint-columns": WIDE, "weasyprint-pdfua": WIDE, "typst": ALL, "typst-lib": WIDE, "xelatex": ALL,
     "rewrite": ALL, "libreoffice-writer": ALL, "libreoffice-text": ALL, "libreoffice-pdfa": ALL, "wkhtmltopdf": ALL,
     "fpdf2-cjk": ["japanese", "chinese"], "fpdf2-helvetica": LATIN, "reportlab-helvetica": LATIN, "reportlab-times": LATIN,
@@ -84,13 +88,13 @@ def search(report, product, pdf):
 
 
 def plain(text, name):
-    """White space is where a line ends. Japanese and Chinese have none between words."""
-    text = unicodedata.normalize("NFKC", text).replace("’", "'")
+    """White space is where a line ends. Japanese and Chinese have none between words. Marks of direction are not looked at."""
+    text = re.sub("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", unicodedata.normalize("NFKC", text)).replace("’", "'")
     return re.sub(r"\s+", "" if name in ("japanese", "chinese") else " ", text)
 
 
 def reference(pdf, name):
-    """Whether Poppler finds the sentence, so that a fault of the PDF can be told from one of the product."""
+    """Whether Poppler finds the sentence, to separate a fault of the PDF from one of the product."""
     try:
         text = subprocess.run(["pdftotext", pdf, "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     except OSError:

@@ -113,7 +113,8 @@ class Caller(Model):
             return completion({"role": "assistant", "content": json.dumps(results)}, "stop")
         # The last one, because a system message can be the first message of the user.
         wanted = json.loads([message["content"] for message in messages if message["role"] == "user"][-1])
-        calls = [{"id": f"call-{place}", "type": "function", "function": {"name": name, "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}}
+        calls = [{"id": f"call-{place}", "type": "function", "function": {
+                  "name": name, "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)}}
                  for place, (name, arguments) in enumerate(wanted)]
         if not calls:
             return completion({"role": "assistant", "content": "[]"}, "stop")

@@ -17,7 +17,7 @@ MODELS = {
     "no-schema": {"model": "openai/gpt-4"},
     "no-tools": {"model": "nlp_cloud/finetuned-llama"},
     "reasoning": {"model": "openai/o3-mini"},
-    # Its upstream speaks chat completions when the proxy is asked by the protocol of Anthropic.
+    # For a request by the protocol of Anthropic, the proxy sends chat completions to this upstream.
     "messages": {"model": "hosted_vllm/scripted"},
     "mocked": {"model": "openai/mocked", "mock_response": "Hello from the mock."},
     "mock-rate-limit": {"model": "openai/mocked", "mock_response": "litellm.RateLimitError"},

@@ -50,7 +50,8 @@ impress() {
 
 chromium() {
   local browser=${CHROMIUM:-/usr/bin/chromium} name
-  for name in all narrow; do
+  printf '<!doctype html><meta charset="utf-8"><style>body { font-family: "DejaVu Sans" }</style><p dir="rtl">%s</p><p dir="rtl">%s</p>' "$TEXT_HEBREW" "$TEXT_ARABIC" >rtl.html
+  for name in all narrow rtl; do
     try "$browser" --headless --no-sandbox --disable-gpu "--user-data-dir=$work/chromium" "--print-to-pdf=$out/chromium-$name.pdf" --no-pdf-header-footer "file://$work/$name.html"
   done
 }
@@ -59,8 +60,9 @@ tex() {
   printf '%s\n\n' '\documentclass{article}\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{lmodern}\begin{document}' "${latin[@]}" '\end{document}' >latex-lmodern.tex
   printf '%s\n\n' '\documentclass[twocolumn]{article}\usepackage[utf8]{inputenc}\begin{document}\section{Terms}' "$TEXT_ENGLISH" "$TEXT_LIGATURES" '\end{document}' >latex-computer-modern.tex
   printf '%s\n\n' '\documentclass{article}\usepackage[utf8]{inputenc}\begin{document}' "${latin[@]}" '\end{document}' >latex-ot1-accents.tex
+  printf '%s\n\n' '\documentclass{article}\begin{document}' "$TEXT_FORMULA"' $E=mc^2$ and $\alpha+\beta\le\frac{1}{2}$ of bicycles.' '\end{document}' >latex-math.tex
   local name
-  for name in latex-lmodern latex-computer-modern latex-ot1-accents; do
+  for name in latex-lmodern latex-computer-modern latex-ot1-accents latex-math; do
     try pdflatex -interaction=batchmode -output-directory "$work" "$name.tex" && mv "$name.pdf" "$out"
   done
   printf '%s\n\n' '\documentclass{article}\usepackage{fontspec}\setmainfont{DejaVu Serif}\newfontfamily\cjk{Noto Serif CJK JP}\begin{document}' "${wide[@]}" "{\\cjk $TEXT_JAPANESE}" "{\\cjk $TEXT_CHINESE}" '\end{document}' >xelatex.tex

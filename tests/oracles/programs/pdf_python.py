@@ -75,6 +75,8 @@ def weasyprint(folder):
     HTML(string=html(WIDE + ASIAN)).write_pdf(folder / "weasyprint.pdf")
     HTML(string=html(WIDE + ASIAN)).write_pdf(folder / "weasyprint-pdfa.pdf", pdf_variant="pdf/a-3b")
     HTML(string=html(WIDE)).write_pdf(folder / "weasyprint-pdfua.pdf", pdf_variant="pdf/ua-1")
+    right_to_left = "".join(f"<p dir=rtl>{TEXT[name]}</p>" for name in ("hebrew", "arabic"))
+    HTML(string=f"<!doctype html><meta charset=utf-8><style>body {{ font-family: 'DejaVu Sans' }}</style>{right_to_left}").write_pdf(folder / "weasyprint-rtl.pdf")
     columns = "body { columns: 2; font-family: 'FreeSerif' } h1 { column-span: all }"
     HTML(string=html(WIDE, columns)).write_pdf(folder / "weasyprint-columns.pdf", full_fonts=True)
 
