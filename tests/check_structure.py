@@ -64,7 +64,7 @@ SECRET_TYPE = re.compile(r"struct (?:WebhookToken|TokenHash|Salt)\b")
 # A text under such a name in a struct that prints itself.
 SECRET_TEXT = re.compile(rf"^\s*(?:pub(?:\(\w+\))? )?({SECRET_NAME}): (?:Option<|Arc<|Vec<)*(?:String|str|u8)\b")
 # The names of secrets, not secrets.
-MAY_BE_PRINTED = {"SecretName.secret", "StoredHeader.secret", "ToolError.secret"}
+MAY_BE_PRINTED = {"SecretName.secret", "StoredHeader.secret", "ClientAssertion.secret", "TokenRefusal.secret", "OAuthFailure.secret", "ToolError.secret"}
 
 
 def main():

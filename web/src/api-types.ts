@@ -601,6 +601,13 @@ export interface components {
          * @enum {string}
          */
         CallOutcome: "ok" | "error" | "refused" | "unknown";
+        /** @description A signed JWT that authenticates a client. */
+        ClientAssertion: {
+            /** @description The name of the secret with the private key as PEM. */
+            secret: string;
+            /** @description The signature algorithm. It must match the key. */
+            algorithm: components["schemas"]["SigningAlgorithm"];
+        };
         /** @description A document that an agent answers from. */
         Document: {
             /** @description The id of the document. */
@@ -762,6 +769,7 @@ export interface components {
             headers?: {
                 [key: string]: components["schemas"]["HeaderSource"];
             };
+            oauth?: components["schemas"]["OAuth"] | null;
             /**
              * Format: int64
              * @description The time limit of one call, in seconds. 1 to 300. Default: `30`.
@@ -823,6 +831,7 @@ export interface components {
             headers?: {
                 [key: string]: components["schemas"]["HeaderSource"];
             };
+            oauth?: components["schemas"]["OAuth"] | null;
             /**
              * Format: int64
              * @description The time limit of one call, in seconds. 1 to 300. Default: `30`.
@@ -901,6 +910,30 @@ export interface components {
             /** @description The token of an existing webhook URL, to import an agent from another system. */
             webhook_token?: string | null;
         };
+        /**
+         * @description How to get access tokens for a tool's server. Either `client_secret` or `client_assertion` is
+         *     required.
+         */
+        OAuth: {
+            /** @description The grant. */
+            grant: components["schemas"]["OAuthGrant"];
+            /** @description The id of the client at the authorization server. */
+            client_id: string;
+            client_secret?: components["schemas"]["SecretName"] | null;
+            client_assertion?: components["schemas"]["ClientAssertion"] | null;
+            /** @description The scopes to ask for, separated by spaces. */
+            scope?: string | null;
+            /**
+             * @description The URL of the token endpoint. Required for an HTTP API. An MCP server names it if it is
+             *     absent.
+             */
+            token_url?: string | null;
+        };
+        /**
+         * @description The OAuth 2 grant.
+         * @enum {string}
+         */
+        OAuthGrant: "client_credentials";
         /** @description An operation of an HTTP API. It is one tool for the model. */
         Operation: {
             /** @description The name of the tool, as the model sees it. */
@@ -1037,7 +1070,8 @@ export interface components {
         SecretValue: {
             /**
              * Format: password
-             * @description Printable ASCII without a space at either end, because it is sent in a header.
+             * @description Printable ASCII in one line without a space at either end, because it is sent in a header.
+             *     Or a private key as PEM.
              */
             value: string;
         };
@@ -1057,6 +1091,11 @@ export interface components {
              */
             admin_token: string;
         };
+        /**
+         * @description The signature algorithm of a JWT (RFC 7518 section 3.1).
+         * @enum {string}
+         */
+        SigningAlgorithm: "ES256" | "RS256";
         /** @description A text that the agent may answer from. */
         Source: {
             /** @description The title. It is returned with the answer. */
@@ -2615,7 +2654,7 @@ export interface operations {
             };
             /**
              * @description - `invalid_secret`: The name of a secret must have 1 to 256 letters, digits and - _ . /, and no part between slashes may be empty or consist only of dots
-             *     - `invalid_secret`: Send {"value": "…"} with 1 to 4096 printable ASCII characters and no space at either end; secrets are sent in HTTP headers
+             *     - `invalid_secret`: Send {"value": "…"} with 1 to 4096 printable ASCII characters in one line and no space at either end, because secrets are sent in HTTP headers; or with a private key as PEM
              */
             400: {
                 headers: {

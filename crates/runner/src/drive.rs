@@ -201,6 +201,8 @@ impl<'a> Driver<'a> {
         ToolContext {
             egress: self.runner.models.egress(),
             secret_store: &self.runner.secrets,
+            access_tokens: &self.runner.access_tokens,
+            clock: &self.runner.clock,
             run_secrets: self.secrets,
             sources: &self.runner.sources,
             record: self.record,

@@ -37,3 +37,4 @@ pub use runner::Runner;
 pub use scrub::SecretScrubber;
 pub use settings::RunSettings;
 pub use sources::{Sources, SourcesError};
+pub use tools::AccessTokens;

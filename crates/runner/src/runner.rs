@@ -5,7 +5,7 @@ use std::sync::Arc;
 use store::{Agents, Clock, Secrets, Tasks};
 use subprocess::Subprocesses;
 
-use crate::{Models, RunGate, RunSettings, Sources};
+use crate::{AccessTokens, Models, RunGate, RunSettings, Sources};
 
 /// Everything a run needs.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Runner {
     pub agents: Arc<Agents>,
     /// Contains the API keys of providers and the secrets of tools.
     pub secrets: Arc<Secrets>,
+    /// Of the servers of tools.
+    pub access_tokens: AccessTokens,
     /// The documents that agents search.
     pub sources: Arc<Sources>,
     pub models: Models,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lambda_runtime::Error;
-use runner::{Models, RunGate, RunSettings, Runner, Sources};
+use runner::{AccessTokens, Models, RunGate, RunSettings, Runner, Sources};
 use store::aws::Aws;
 use store::env::{Env, EnvError};
 use store::{Agents, Clock, Documents, Queue, Secrets, SqsQueue, Tasks};
@@ -21,6 +21,7 @@ pub(crate) fn build_runner(env: &Env, aws: &Aws, secrets: Secrets) -> Result<Run
         secrets: Arc::new(secrets),
         models: Models::from_env(env)?,
         subprocesses: Subprocesses::new(subprocess::this_program(), MAX_SUBPROCESSES),
+        access_tokens: AccessTokens::default(),
         gate: RunGate::default(),
         settings: RunSettings::from_env(env)?,
         clock: Clock::system(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::{AgentId, ModelConfig, Provider, TaskId, TaskKey};
 use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
-use runner::{
+use runner::{AccessTokens, 
     Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body,
     run_batch,
 };
@@ -89,6 +89,7 @@ fn runner(dynamo: &Dynamo) -> Runner {
         agents,
         secrets: Arc::new(Secrets::file("never-read")),
         models: MODELS.clone(),
+        access_tokens: AccessTokens::default(),
         gate: RunGate::default(),
         settings: RunSettings {
             max_attempts: 5,

@@ -26,11 +26,12 @@ type NamePath = Result<Path<String>, PathRejection>;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SecretValue {
-    /// Printable ASCII without a space at either end, because it is sent in a header.
+    /// Printable ASCII in one line without a space at either end, because it is sent in a header.
+    /// Or a private key as PEM.
     #[schema(
         min_length = 1,
         max_length = 4096,
-        pattern = "^[!-~]([ -~]*[!-~])?$",
+        pattern = r"^([!-~]([ -~]*[!-~])?|-----BEGIN [ -~\r\n]*-----)$",
         format = "password"
     )]
     value: String,

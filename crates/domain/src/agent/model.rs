@@ -281,7 +281,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// A reference to a secret in the deployment's secret store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretName {
     /// The name of the secret: letters, digits, `-`, `_`, `.` and `/`.

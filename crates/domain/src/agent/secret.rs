@@ -8,7 +8,8 @@ use super::Agent;
 pub(super) const AGENTS_SECRETS: &str = "agents/";
 /// Together with the longest prefix, within the 512 characters of Secrets Manager.
 const LONGEST_NAME: usize = 256;
-/// In bytes. Longer values do not fit in the headers of a request.
+/// In bytes. Longer values do not fit in the headers of a request. An RSA key of 4096 bits as PEM
+/// has 3272.
 const LONGEST_VALUE: usize = 4096;
 
 /// Why a secret cannot be stored.
@@ -21,7 +22,7 @@ pub enum SecretError {
     #[error("Names that start with `agents/` are reserved; choose another name")]
     Reserved,
     #[error(
-        "Send {{\"value\": \"…\"}} with 1 to 4096 printable ASCII characters and no space at either end; secrets are sent in HTTP headers"
+        "Send {{\"value\": \"…\"}} with 1 to 4096 printable ASCII characters in one line and no space at either end, because secrets are sent in HTTP headers; or with a private key as PEM"
     )]
     Value,
 }
@@ -39,17 +40,28 @@ pub fn check_secret_name(name: &str) -> Result<(), SecretError> {
     }
 }
 
-/// Checks that the value can be sent in a header unchanged (RFC 9110 section 5.5).
+/// Checks that the value can be sent in a header unchanged (RFC 9110 section 5.5), or is a private
+/// key as PEM, which is not sent.
 pub fn check_secret_value(value: &str) -> Result<(), SecretError> {
     let printable = value
         .bytes()
         .all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let fits = (1..=LONGEST_VALUE).contains(&value.len());
-    if fits && printable && value.trim() == value {
+    if fits && (printable && value.trim() == value || is_pem(value)) {
         Ok(())
     } else {
         Err(SecretError::Value)
     }
+}
+
+/// Whether a text has the form of PEM (RFC 7468), which has several lines.
+fn is_pem(text: &str) -> bool {
+    let lines = text.trim_end_matches(['\r', '\n']);
+    lines.starts_with("-----BEGIN ")
+        && lines.ends_with("-----")
+        && lines
+            .bytes()
+            .all(|byte| matches!(byte, b'\r' | b'\n' | b' '..=b'~'))
 }
 
 /// Whether a definition may refer to a secret of this name.
@@ -115,8 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_value_is_a_valid_header_value() {
-        for good in ["sk-1", "Basic dXNlcjpwYXNz", "two words", &"v".repeat(4096)] {
+    fn a_secret_value_is_a_valid_header_value_or_a_key() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIGH\r\n-----END PRIVATE KEY-----\n";
+        for good in [
+            "sk-1",
+            "Basic dXNlcjpwYXNz",
+            "two words",
+            &"v".repeat(4096),
+            pem,
+        ] {
             assert_eq!(check_secret_value(good), Ok(()), "{good}");
         }
         for bad in [
@@ -128,6 +147,8 @@ mod tests {
             "a\r\nX-Other: 1",
             "ä",
             "\u{7f}",
+            "-----BEGIN PRIVATE KEY-----\nä\n-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\nX-Other: 1",
             &"v".repeat(4097),
         ] {
             assert_eq!(check_secret_value(bad), Err(SecretError::Value), "{bad:?}");

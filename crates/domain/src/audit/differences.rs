@@ -58,7 +58,7 @@ pub(super) fn find_differences(
 }
 
 /// The fields of a definition by their paths. Each list except `tools` is one field, and so is each
-/// object whose keys the agent's owner chooses, such as headers.
+/// object whose keys the agent's owner chooses, such as headers. Each part of `oauth` is a field.
 fn fields_of(definition: &Definition) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::new();
     // A definition has no keys that are not strings.
@@ -98,11 +98,16 @@ fn add_tool(fields: &mut BTreeMap<String, Value>, tool: Value) {
         .find(is_free)
         .unwrap_or(first.clone());
     let Value::Object(parts) = tool else { return };
-    fields.extend(
-        parts
-            .into_iter()
-            .map(|(part, value)| (format!("{path}.{part}"), value)),
-    );
+    for (part, value) in parts {
+        match (part.as_str(), value) {
+            ("oauth", Value::Object(oauth)) => fields.extend(
+                oauth
+                    .into_iter()
+                    .map(|(part, value)| (format!("{path}.oauth.{part}"), value)),
+            ),
+            (_, value) => _ = fields.insert(format!("{path}.{part}"), value),
+        }
+    }
 }
 
 /// Whether the field determines where data is sent or whether the agent runs.
@@ -192,6 +197,30 @@ mod tests {
             (Some("http://a"), Some("http://b"))
         );
         assert!(!serde_json::to_string(&entry).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn a_changed_token_endpoint_is_shown_as_its_origin() {
+        let tool = |url: &str, secret: &str| {
+            let oauth = json!({ "grant": "client_credentials", "client_id": "c", "token_url": url, "client_secret": { "secret": secret } });
+            let tool = json!({ "type": "mcp", "name": "shop", "url": "http://a", "allow": ["x"], "oauth": oauth });
+            json!({ "name": "a", "tools": [tool] })
+        };
+        let entry = differences(
+            tool("https://auth.example/token", "old"),
+            tool("https://evil.example/token", "new"),
+        );
+        let fields = [
+            "tools.shop.oauth.client_secret",
+            "tools.shop.oauth.token_url",
+        ];
+        assert_eq!(entry.fields, fields);
+        let change = FieldChange {
+            field: "tools.shop.oauth.token_url".into(),
+            old: Some("https://auth.example".into()),
+            new: Some("https://evil.example".into()),
+        };
+        assert_eq!(entry.changes, [change]);
     }
 
     #[test]

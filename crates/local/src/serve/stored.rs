@@ -7,7 +7,7 @@ use api::Management;
 use api::task_status::Statuses;
 use api::webhook::Triggers;
 use axum::Router;
-use runner::{Models, RunGate, RunSettings, Runner, Sources};
+use runner::{AccessTokens, Models, RunGate, RunSettings, Runner, Sources};
 use store::aws::Aws;
 use store::{
     Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks, create_tables, index_tasks,
@@ -90,6 +90,7 @@ impl Stored {
     ) -> Runner {
         Runner {
             subprocesses,
+            access_tokens: AccessTokens::default(),
             gate: RunGate::default(),
             tasks: self.tasks,
             sources: Arc::new(Sources::new(Arc::clone(&self.agents), self.documents)),

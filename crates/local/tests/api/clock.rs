@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::task_status::{self, Statuses};
 use domain::{Moment, TaskId};
 use reqwest::Method;
-use runner::{Delivery, Models, PrivateHosts, RunGate, Runner, run_batch};
+use runner::{AccessTokens, Delivery, Models, PrivateHosts, RunGate, Runner, run_batch};
 use serde_json::{Value, json};
 use store::Clock;
 
@@ -37,6 +37,7 @@ fn runner_with(functions: &Functions, clock: Clock) -> Arc<Runner> {
         secrets: Arc::clone(&functions.runner.secrets),
         sources: Arc::clone(&functions.runner.sources),
         models: Models::new(PrivateHosts::any()).unwrap(),
+        access_tokens: AccessTokens::default(),
         gate: RunGate::default(),
         settings: functions.runner.settings.clone(),
         clock,

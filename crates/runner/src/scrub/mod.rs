@@ -239,9 +239,9 @@ impl SecretScrubber {
 }
 
 /// The secrets that one run sends. Each is added before it is sent and is never removed,
-/// because a server may still answer a request that contained a replaced secret.
-#[derive(Debug, Default)]
-pub(crate) struct RunSecrets(Mutex<Arc<SecretScrubber>>);
+/// because a server may still answer a request that contained a replaced secret. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RunSecrets(Arc<Mutex<Arc<SecretScrubber>>>);
 
 impl RunSecrets {
     pub(crate) fn add<'s>(&self, values: impl IntoIterator<Item = &'s str>) {

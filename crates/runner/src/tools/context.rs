@@ -1,5 +1,8 @@
-use store::{Secrets, StoredAgent};
+use std::sync::Arc;
 
+use store::{Clock, Secrets, StoredAgent};
+
+use super::oauth::AccessTokens;
 use crate::Sources;
 use crate::egress::Egress;
 use crate::scrub::RunSecrets;
@@ -8,8 +11,10 @@ use crate::scrub::RunSecrets;
 #[derive(Clone, Copy)]
 pub(crate) struct ToolContext<'a> {
     pub(crate) egress: &'a Egress,
-    /// Has the secrets that headers refer to.
-    pub(crate) secret_store: &'a Secrets,
+    /// Has the secrets that tools refer to.
+    pub(crate) secret_store: &'a Arc<Secrets>,
+    pub(crate) access_tokens: &'a AccessTokens,
+    pub(crate) clock: &'a Clock,
     /// The secrets that the run sends. A secret is added before it is sent.
     pub(crate) run_secrets: &'a RunSecrets,
     pub(crate) sources: &'a Sources,

@@ -1,5 +1,6 @@
 //! Failed calls to a tool's server.
 
+use reqwest::StatusCode;
 use store::error_chain;
 
 use super::call::CallError;
@@ -28,4 +29,25 @@ pub(super) fn connection_failed(error: reqwest::Error) -> CallError {
         true => "The server could not be reached.".to_owned(),
         false => "The connection to the server broke.".to_owned(),
     })
+}
+
+/// Whether a later request may succeed.
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    // A server for files answers 501 to every POST.
+    let is_unsupported = matches!(
+        status,
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+    );
+    status.is_server_error() && !is_unsupported
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
+pub(super) fn status_text(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use domain::agent::tools::HeaderSource;
 use domain::{ErrorType, Fault};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::ToolContext;
+use super::oauth::AccessToken;
 use crate::secrets::stored_secret;
 
 /// The headers of every call to one tool's server.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ToolHeaders {
     pub(super) map: HeaderMap,
     /// Name and value of each stored secret in the headers.
@@ -44,6 +45,15 @@ impl ToolHeaders {
             .run_secrets
             .add(stored.iter().map(|(_, secret)| secret.as_str()));
         Ok(Self { map, stored })
+    }
+
+    /// The same headers with this access token.
+    pub(super) fn with_token(&self, token: Option<&AccessToken>) -> Self {
+        let mut headers = self.clone();
+        if let Some(token) = token {
+            headers.map.insert(AUTHORIZATION, token.header().clone());
+        }
+        headers
     }
 
     /// The same headers with the secrets that have replaced those that were sent, or `None` if

@@ -8,8 +8,10 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
 use super::call::{Arguments, CallError, ToolOutput, describe_tool, not_an_object, not_parsed};
+use super::credentials::ToolCredentials;
 use super::failed::{address_refused, connection_failed};
 use super::headers::{ToolHeaders, sensitive_header};
+use super::oauth::{AccessToken, OAuthFailure, TokenSource};
 use super::{ToolContext, response};
 use crate::egress::on_connection_threads;
 use crate::memory::RunMemory;
@@ -20,6 +22,7 @@ pub(super) struct HttpServer<'a> {
     tool: &'a HttpTool,
     /// Replaced when the server refuses them and their secrets have been replaced in the store.
     headers: Mutex<Arc<ToolHeaders>>,
+    tokens: Option<TokenSource>,
 }
 
 pub(super) struct HttpOperation<'a> {
@@ -33,13 +36,42 @@ impl<'a> HttpServer<'a> {
     pub(super) fn new(
         context: ToolContext<'a>,
         tool: &'a HttpTool,
-        headers: ToolHeaders,
+        credentials: ToolCredentials,
     ) -> Arc<Self> {
         Arc::new(Self {
             context,
             tool,
-            headers: Mutex::new(Arc::new(headers)),
+            headers: Mutex::new(Arc::new(credentials.headers)),
+            tokens: credentials.tokens,
         })
+    }
+
+    /// The access token for a call.
+    async fn token(&self) -> Result<Option<AccessToken>, CallError> {
+        match &self.tokens {
+            Some(tokens) => tokens.token().await.map(Some).map_err(no_token),
+            None => Ok(None),
+        }
+    }
+
+    /// What to send after these were refused. `None` if there is nothing else to send.
+    async fn renewed(
+        &self,
+        headers: &Arc<ToolHeaders>,
+        token: Option<&AccessToken>,
+    ) -> Result<Option<ToolHeaders>, CallError> {
+        let replaced = headers.renewed(self.context, &self.tool.headers).await;
+        let token = match (&self.tokens, token) {
+            (Some(tokens), Some(refused)) => Some(tokens.renew(refused).await.map_err(no_token)?),
+            _ => None,
+        };
+        if replaced.is_none() && token.is_none() {
+            return Ok(None);
+        }
+        let headers = replaced.map_or_else(|| Arc::clone(headers), Arc::new);
+        let with_token = headers.with_token(token.as_ref());
+        *self.headers.lock().unwrap_or_else(PoisonError::into_inner) = headers;
+        Ok(Some(with_token))
     }
 
     fn headers(&self) -> Arc<ToolHeaders> {
@@ -133,20 +165,15 @@ impl HttpOperation<'_> {
     }
 
     /// Retries a call with status 401 if its credentials have been replaced since they were
-    /// read. Such a call had no effect.
+    /// read, or with another access token. Such a call had no effect.
     async fn exchange(&self, request: &ToolRequest, key: &str) -> Result<String, CallError> {
         let HttpServer { context, tool, .. } = &*self.server;
-        let headers = self.server.headers();
-        let mut response = self.send(request, key, &headers).await?;
+        let (headers, token) = (self.server.headers(), self.server.token().await?);
+        let sent = headers.with_token(token.as_ref());
+        let mut response = self.send(request, key, &sent).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(renewed) = headers.renewed(*context, &tool.headers).await
+            && let Some(renewed) = self.server.renewed(&headers, token.as_ref()).await?
         {
-            let renewed = Arc::new(renewed);
-            *self
-                .server
-                .headers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Arc::clone(&renewed);
             response = self.send(request, key, &renewed).await?;
         }
         response::read_tool_response(
@@ -199,4 +226,8 @@ impl HttpOperation<'_> {
             .await
             .map_err(connection_failed)
     }
+}
+
+fn no_token(failure: OAuthFailure) -> CallError {
+    CallError(failure.call_text())
 }

@@ -4,10 +4,12 @@
 mod call;
 mod content;
 mod context;
+mod credentials;
 mod failed;
 mod headers;
 mod http;
 mod mcp;
+mod oauth;
 mod response;
 mod search;
 mod toolbox;
@@ -19,9 +21,10 @@ use domain::{Fault, ToolSpec};
 
 use call::{Arguments, CallError, ToolOutput};
 pub(crate) use context::ToolContext;
-use headers::ToolHeaders;
+use credentials::ToolCredentials;
 use http::{HttpOperation, HttpServer};
 use mcp::{McpOperation, McpServer};
+pub use oauth::AccessTokens;
 use search::SearchSources;
 pub(crate) use toolbox::Toolbox;
 
@@ -45,7 +48,7 @@ impl<'a> OpenTool<'a> {
         tool: &'a Tool,
         context: ToolContext<'a>,
         names: &ExposedNames,
-        headers: ToolHeaders,
+        credentials: ToolCredentials,
     ) -> Result<Self, Fault> {
         match tool {
             Tool::SearchSources {} => {
@@ -56,7 +59,8 @@ impl<'a> OpenTool<'a> {
                 })
             }
             Tool::Http(tool) => {
-                let server = HttpServer::new(context, tool, headers);
+                credentials.prepare(&tool.name).await?;
+                let server = HttpServer::new(context, tool, credentials);
                 let operations = server.operations();
                 let callables =
                     operations.map(|operation| (operation.spec(), Callable::Http(operation)));
@@ -66,7 +70,8 @@ impl<'a> OpenTool<'a> {
                 })
             }
             Tool::Mcp(tool) => {
-                let server = Box::pin(McpServer::open(context, tool, headers)).await?;
+                credentials.prepare(&tool.name).await?;
+                let server = Box::pin(McpServer::open(context, tool, credentials)).await?;
                 let callables = server.operations().map(|operation| {
                     let name = names.exposed_name(&tool.name, operation.name());
                     (operation.spec(name), Callable::Mcp(operation))

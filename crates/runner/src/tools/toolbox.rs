@@ -9,7 +9,7 @@ use domain::{CallOutcome, CallReport, ChatTurn, Fault, TaskId, ToolCall, ToolSpe
 use futures::future::join_all;
 
 use super::call::{Arguments, CallError, ToolOutput, not_scrubbed};
-use super::headers::ToolHeaders;
+use super::credentials::ToolCredentials;
 use super::mcp::{self, McpServer};
 use super::{Callable, OpenTool, ToolContext};
 use crate::scrub::{RunSecrets, SecretScrubber};
@@ -47,17 +47,13 @@ impl<'a> Toolbox<'a> {
         // All secrets are read before any server can send one back.
         let mut opening = Vec::with_capacity(tools.len());
         for tool in tools {
-            let headers = match tool.headers() {
-                Some(headers) => ToolHeaders::load(context, headers).await?,
-                None => ToolHeaders::default(),
-            };
-            opening.push((tool, headers));
+            opening.push((tool, ToolCredentials::load(context, tool).await?));
         }
-        for (tool, headers) in opening {
+        for (tool, credentials) in opening {
             let OpenTool {
                 callables,
                 connection,
-            } = OpenTool::open(tool, context, &names, headers).await?;
+            } = OpenTool::open(tool, context, &names, credentials).await?;
             self.connections.extend(connection);
             for (spec, callable) in callables {
                 self.add(spec, callable);

@@ -4,7 +4,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::names::{ExposedNames, ToolNames};
-use super::{OBJECT_LISTS, Tool, ToolError};
+use super::{OBJECT_LISTS, OBJECTS, Tool, ToolError};
 use crate::agent::credential::has_user_info;
 
 /// Tools of one agent, as the model sees them. The largest providers accept 128 in a
@@ -19,6 +19,14 @@ pub(in crate::agent) fn check_shape(tools: &Value) -> Result<(), &'static str> {
     for tool in tools.as_array().into_iter().flatten() {
         if !tool.is_object() {
             return Err("Each of `tools`");
+        }
+        for (path, what) in OBJECTS {
+            if !matches!(
+                tool.pointer(path),
+                None | Some(Value::Null | Value::Object(_))
+            ) {
+                return Err(what);
+            }
         }
         for (field, what) in OBJECT_LISTS {
             let list = tool.get(field).and_then(Value::as_array);

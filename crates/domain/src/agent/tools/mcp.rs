@@ -11,7 +11,8 @@ use super::check::plain_url;
 use super::headers::check_headers;
 use super::limits::{check_limits, max_response_bytes, timeout_seconds};
 use super::names::{ExposedNames, ToolNames, plain};
-use super::{HeaderSource, ToolError};
+use super::oauth::{TokenEndpointDiscovery, check_oauth};
+use super::{HeaderSource, OAuth, ToolError};
 use crate::agent::credential::credential_in_url;
 
 /// An MCP server and the tools that the agent may call.
@@ -28,6 +29,9 @@ pub struct McpTool {
     /// Headers sent with every request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderSource>,
+    /// How to get the access tokens that are sent with every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuth>,
     /// The time limit of one call, in seconds. 1 to 300.
     #[serde(default = "timeout_seconds")]
     #[schema(minimum = 1, maximum = 300, default = timeout_seconds)]
@@ -94,6 +98,8 @@ impl McpTool {
         self.check_url()?;
         check_limits(&self.name, self.timeout_seconds, self.max_response_bytes)?;
         check_headers(&self.name, &self.headers)?;
+        let discovery = TokenEndpointDiscovery::Supported;
+        check_oauth(&self.name, self.oauth.as_ref(), &self.headers, discovery)?;
         self.allow
             .iter()
             .try_for_each(|allowed| names.add(&exposed.exposed_name(&self.name, allowed)))

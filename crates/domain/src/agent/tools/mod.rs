@@ -7,6 +7,7 @@ mod http;
 mod limits;
 mod mcp;
 mod names;
+mod oauth;
 mod search;
 
 use std::collections::BTreeMap;
@@ -24,12 +25,25 @@ pub use http::{
 pub use mcp::{McpTool, McpToolError};
 pub use names::ExposedNames;
 use names::ToolNames;
+pub use oauth::{ClientAssertion, OAuth, OAuthConfigError, OAuthGrant, SigningAlgorithm, is_scope};
 pub use search::SEARCH_SOURCES;
 
 /// The fields that are lists of objects, and their names in errors.
 const OBJECT_LISTS: [(&str, &str); 1] = [("operations", "Each of `operations`")];
+/// The fields that are objects, and their names in errors.
+const OBJECTS: [(&str, &str); 3] = [
+    ("/oauth", "`oauth` of a tool"),
+    (
+        "/oauth/client_secret",
+        "`client_secret` of `oauth` of a tool",
+    ),
+    (
+        "/oauth/client_assertion",
+        "`client_assertion` of `oauth` of a tool",
+    ),
+];
 /// The fields with the address of a tool's server. The audit log shows their changes.
-pub(crate) const ADDRESS_FIELDS: [&str; 2] = ["base_url", "url"];
+pub(crate) const ADDRESS_FIELDS: [&str; 3] = ["base_url", "token_url", "url"];
 
 /// A tool, or a set of tools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -81,6 +95,8 @@ pub enum ToolError {
     )]
     Secret { tool: String, secret: String },
     #[error(transparent)]
+    OAuth(#[from] OAuthConfigError),
+    #[error(transparent)]
     Http(#[from] HttpToolError),
     #[error(transparent)]
     Mcp(#[from] McpToolError),
@@ -93,6 +109,23 @@ impl Tool {
             Self::SearchSources {} => None,
             Self::Http(tool) => Some(&tool.headers),
             Self::Mcp(tool) => Some(&tool.headers),
+        }
+    }
+
+    /// How to get access tokens for its server.
+    pub const fn oauth(&self) -> Option<&OAuth> {
+        match self {
+            Self::SearchSources {} => None,
+            Self::Http(tool) => tool.oauth.as_ref(),
+            Self::Mcp(tool) => tool.oauth.as_ref(),
+        }
+    }
+
+    /// The URL of a server that can name its own token endpoint, and that its tokens are for.
+    pub fn oauth_resource(&self) -> Option<&str> {
+        match self {
+            Self::SearchSources {} | Self::Http(_) => None,
+            Self::Mcp(tool) => Some(&tool.url),
         }
     }
 

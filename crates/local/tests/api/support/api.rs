@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
+    /// The body, unchanged.
+    pub(crate) text: String,
 }
 
 type Script = dyn Fn(usize, &Call) -> BoxFuture<'static, Response> + Send + Sync;
@@ -104,6 +106,7 @@ async fn respond(State(shared): State<Shared>, request: Request) -> Response {
         path: parts.uri.to_string(),
         headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
+        text: String::from_utf8_lossy(&body).into_owned(),
     };
     redaction::tool_call(&call.path, &body);
     let number = {

@@ -12,8 +12,8 @@ use api::{DocumentImporter, Management};
 use axum::Router;
 use domain::{AgentId, NewAgent, TaskId};
 use runner::{
-    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body,
-    run_batch,
+    AccessTokens, Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources,
+    parse_message_body, run_batch,
 };
 use serde_json::{Value, json};
 use store::aws::Aws;
@@ -96,6 +96,7 @@ impl Process {
             agents: runners_agents,
             secrets: secrets(),
             models: models().with_bedrock(bedrock(model)),
+            access_tokens: AccessTokens::default(),
             gate: RunGate::default(),
             settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
             clock,

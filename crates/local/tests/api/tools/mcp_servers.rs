@@ -258,13 +258,13 @@ const WRONG_ANSWERS: [(u16, &str, &str, &str); 15] = [
         401,
         "text/plain",
         "",
-        "check its `headers` (it answered 401 Unauthorized)",
+        "check its `headers` or `oauth` (it answered 401 Unauthorized)",
     ),
     (
         403,
         "text/plain",
         "",
-        "check its `headers` (it answered 403 Forbidden)",
+        "check its `headers` or `oauth` (it answered 403 Forbidden)",
     ),
     (
         400,

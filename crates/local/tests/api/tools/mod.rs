@@ -3,6 +3,7 @@
 mod http;
 mod mcp;
 mod mcp_servers;
+mod oauth;
 mod openapi;
 mod rerun;
 mod safety;

@@ -3,8 +3,9 @@
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};
 
-use super::error::{McpServerError, status_text};
+use super::error::McpServerError;
 use crate::model::retry_after;
+use crate::tools::failed::status_text;
 
 /// Most bytes of a media type in an error.
 const MAX_TYPE_BYTES: usize = 60;

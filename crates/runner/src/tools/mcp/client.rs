@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::AgentId;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
@@ -22,6 +22,7 @@ use super::redirect::{FollowedRedirect, MAX_REDIRECTS, redirect_target};
 use super::repair::{RequestKind, SkippedTool};
 use super::state::{AwaitedCall, RequestInfo};
 use crate::egress::on_connection_threads;
+use crate::tools::oauth::{AccessToken, TokenSource};
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -35,15 +36,17 @@ pub(super) struct KeyedClient {
     http: Client,
     messages: MessageReader,
     redirect: Arc<FollowedRedirect>,
+    tokens: Option<TokenSource>,
 }
 
 impl KeyedClient {
     /// A client for the attempt that this is called in.
-    pub(super) fn new(http: Client) -> Self {
+    pub(super) fn new(http: Client, tokens: Option<TokenSource>) -> Self {
         Self {
             http,
             messages: MessageReader::new(),
             redirect: Arc::default(),
+            tokens,
         }
     }
 
@@ -73,8 +76,33 @@ impl KeyedClient {
         }
     }
 
-    /// Sends a request, and follows redirects on the same origin with the same method and body.
+    /// Sends a request with an access token, and with another one if the server refuses it.
     async fn send(
+        &self,
+        method: Method,
+        uri: &str,
+        complete: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, McpServerError> {
+        let Some(tokens) = &self.tokens else {
+            return self.send_once(method, uri, complete).await;
+        };
+        let with = |request: RequestBuilder, token: &AccessToken| {
+            complete(request).header(AUTHORIZATION, token.header().clone())
+        };
+        let token = tokens.token().await.map_err(McpServerError::NoToken)?;
+        let sent = self.send_once(method.clone(), uri, |request| with(request, &token));
+        let response = sent.await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
+        }
+        let renewed = tokens.renew(&token).await;
+        let renewed = renewed.map_err(McpServerError::NoToken)?;
+        self.send_once(method, uri, |request| with(request, &renewed))
+            .await
+    }
+
+    /// Sends a request, and follows redirects on the same origin with the same method and body.
+    async fn send_once(
         &self,
         method: Method,
         uri: &str,

@@ -23,6 +23,7 @@ use super::stream::MAX_MESSAGE_BYTES;
 use crate::scrub::SecretScrubber;
 use crate::tools::ToolContext;
 use crate::tools::headers::ToolHeaders;
+use crate::tools::oauth::TokenSource;
 
 /// Time to connect, negotiate the protocol version and list the tools. Longer than the time that
 /// a discovery may take.
@@ -44,8 +45,9 @@ pub(super) async fn connect_in_time(
     context: ToolContext<'_>,
     tool: &McpTool,
     headers: &ToolHeaders,
+    tokens: Option<&TokenSource>,
 ) -> Result<Connected, Fault> {
-    tokio::time::timeout(OPEN_TIMEOUT, connect(context, tool, headers))
+    tokio::time::timeout(OPEN_TIMEOUT, connect(context, tool, headers, tokens))
         .await
         .unwrap_or_else(|_| Err(unavailable_fault(&tool.name, "it did not answer in time")))
 }
@@ -54,6 +56,7 @@ async fn connect(
     context: ToolContext<'_>,
     tool: &McpTool,
     headers: &ToolHeaders,
+    tokens: Option<&TokenSource>,
 ) -> Result<Connected, Fault> {
     let url = Url::parse(&tool.url)
         .map_err(|_| unavailable_fault(&tool.name, "its address is not a URL"))?;
@@ -72,7 +75,7 @@ async fn connect(
         .max_json_response_size(MAX_MESSAGE_BYTES);
     // One more than the calls of a turn.
     config.max_concurrent_requests = 33;
-    let http = KeyedClient::new(client);
+    let http = KeyedClient::new(client, tokens.cloned());
     let transport = StreamableHttpClientTransport::with_client(http.clone(), config);
     let us = Implementation::new("agent-webhooks", env!("CARGO_PKG_VERSION"));
     let session = WebhookClient(ClientConfig::new(ClientCapabilities::default(), us));

@@ -13,6 +13,8 @@ use url::Url;
 use super::text_to_scrub;
 use crate::egress::refused_in;
 use crate::scrub::SecretScrubber;
+use crate::tools::failed::{is_transient, status_text};
+use crate::tools::oauth::OAuthFailure;
 
 pub(super) type TransportError = StreamableHttpError<McpServerError>;
 
@@ -24,6 +26,8 @@ pub(super) enum McpServerError {
     NotAllowed,
     /// The server refused the credentials.
     Unauthorized(StatusCode),
+    /// There is no access token to send.
+    NoToken(OAuthFailure),
     /// A message is over a limit.
     TooLarge,
     Status {
@@ -72,6 +76,7 @@ impl McpServerError {
             self,
             Self::NotAllowed
                 | Self::Unauthorized(StatusCode::UNAUTHORIZED)
+                | Self::NoToken(_)
                 | Self::TooLarge
                 | Self::Redirect(_)
                 | Self::Unreachable
@@ -94,6 +99,7 @@ impl McpServerError {
                 let fault = status_fault(server, *status, shown.as_deref(), *retry_after);
                 with_detail(fault, detail)
             }
+            Self::NoToken(failure) => failure.to_fault(server),
             Self::Unreachable => unavailable_fault(server, "it could not be reached"),
             Self::Broken => unavailable_fault(server, "the connection broke before it answered"),
             Self::Unauthorized(status) => {
@@ -115,7 +121,7 @@ impl McpServerError {
     fn permanent_text(&self, server: &str, scrubber: &SecretScrubber) -> String {
         match self {
             Self::Unauthorized(status) => format!(
-                "The MCP server `{server}` refused the agent: check its `headers` (it answered {})",
+                "The MCP server `{server}` refused the agent: check its `headers` or `oauth` (it answered {})",
                 status_text(*status)
             ),
             Self::TooLarge => format!(
@@ -140,6 +146,7 @@ impl McpServerError {
         match self {
             Self::NotAllowed => "The address of this tool is not allowed here.".to_owned(),
             Self::Unauthorized(status) => format!("The server answered {}.", status_text(*status)),
+            Self::NoToken(failure) => failure.call_text(),
             Self::TooLarge => "The answer is too large.".to_owned(),
             Self::Status {
                 status,
@@ -204,26 +211,6 @@ fn status_fault(
         )
         .logged_as(answered),
     )
-}
-
-fn is_transient(status: StatusCode) -> bool {
-    // A server for files answers 501 to every POST.
-    let is_unsupported = matches!(
-        status,
-        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED
-    );
-    status.is_server_error() && !is_unsupported
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        )
-}
-
-pub(super) fn status_text(status: StatusCode) -> String {
-    match status.canonical_reason() {
-        Some(reason) => format!("{} {reason}", status.as_u16()),
-        None => status.as_u16().to_string(),
-    }
 }
 
 /// Removes secrets from a text of the server before it is cut.

@@ -32,7 +32,7 @@ use serde_json::{Map, Value};
 
 use super::ToolContext;
 use super::call::{CallError, ToolOutput, describe_tool, not_scrubbed};
-use super::headers::ToolHeaders;
+use super::credentials::ToolCredentials;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;
 use connect::{Connected, MAX_PAGES, Service, connect_in_time, error_kind};
@@ -71,14 +71,15 @@ impl<'a> McpServer<'a> {
     pub(super) async fn open(
         context: ToolContext<'a>,
         tool: &'a McpTool,
-        headers: ToolHeaders,
+        credentials: ToolCredentials,
     ) -> Result<Arc<Self>, Fault> {
-        let mut opened = connect_in_time(context, tool, &headers).await;
+        let ToolCredentials { headers, tokens } = credentials;
+        let mut opened = connect_in_time(context, tool, &headers, tokens.as_ref()).await;
         // The server may have refused a secret that has been replaced since it was read.
         if let Err(Fault::Permanent(_)) = &opened
             && let Some(renewed) = headers.renewed(context, &tool.headers).await
         {
-            opened = connect_in_time(context, tool, &renewed).await;
+            opened = connect_in_time(context, tool, &renewed, tokens.as_ref()).await;
         }
         let Connected {
             http,

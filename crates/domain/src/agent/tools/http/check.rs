@@ -13,6 +13,7 @@ use crate::agent::tools::check::plain_url;
 use crate::agent::tools::headers::{check_headers, is_header_name};
 use crate::agent::tools::limits::check_limits;
 use crate::agent::tools::names::ToolNames;
+use crate::agent::tools::oauth::{TokenEndpointDiscovery, check_oauth};
 use crate::schema::bounded_validator;
 
 impl HttpTool {
@@ -27,6 +28,8 @@ impl HttpTool {
         }
         check_limits(&self.name, self.timeout_seconds, self.max_response_bytes)?;
         check_headers(&self.name, &self.headers)?;
+        let discovery = TokenEndpointDiscovery::Unsupported;
+        check_oauth(&self.name, self.oauth.as_ref(), &self.headers, discovery)?;
         for operation in &self.operations {
             names.add(&operation.name)?;
             check_operation(operation)?;

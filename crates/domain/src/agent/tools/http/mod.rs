@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::limits::{max_response_bytes, timeout_seconds};
-use super::{HeaderSource, ToolError};
+use super::{HeaderSource, OAuth, ToolError};
 pub use arguments::ArgumentError;
 pub use body::RequestBody;
 pub use error::HttpToolError;
@@ -41,6 +41,9 @@ pub struct HttpTool {
     /// Headers sent with every call.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, HeaderSource>,
+    /// How to get the access tokens that are sent with every call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<OAuth>,
     /// The time limit of one call, in seconds. 1 to 300.
     #[serde(default = "timeout_seconds")]
     #[schema(minimum = 1, maximum = 300, default = timeout_seconds)]
