@@ -14,6 +14,9 @@ export const EVENT_NAMES: Record<string, string> = {
   secret_deleted: "Secret deleted",
   document_added: "Document added",
   document_deleted: "Document deleted",
+  model_tested: "Model tested",
+  tool_inspected: "Tool inspected",
+  tool_called: "Tool called as a test",
   signed_in: "Signed in",
   signed_out: "Signed out",
   sign_in_failed: "Sign-in failed",
@@ -47,6 +50,8 @@ export function detailText(entry: AuditEntry): string {
   if (entry.secret_name !== undefined) parts.push(entry.secret_name);
   if (entry.title !== undefined) parts.push(entry.title);
   else if (entry.source_id !== undefined) parts.push(`document ${entry.source_id}`);
+  if (entry.tool !== undefined) parts.push(entry.tool);
+  if (entry.server !== undefined) parts.push(entry.server);
   if (entry.bytes !== undefined) parts.push(formatBytes(entry.bytes));
   if (entry.overlap_seconds !== undefined) parts.push(overlap(entry.overlap_seconds));
   if (entry.event === "attempts_omitted" && entry.attempts !== undefined) {

@@ -8,6 +8,7 @@
 //! | `/api/agents…`, `GET /api/agent_webhook`, `/api/secrets…`, `POST /api/prompt_preview` | [`agents`] | console |
 //! | `GET /api/tasks…`, `GET /api/stats` | [`tasks`] | console |
 //! | `/api/session` | [`admin`] | console |
+//! | `POST /api/models/test`, `POST /api/tools/…` | `trials` | console |
 //! | `GET /api/audit` | `audit_list` | console |
 
 pub mod admin;
@@ -24,6 +25,8 @@ mod query;
 mod router;
 pub mod task_status;
 mod tasks;
+mod trial_runner;
+mod trials;
 pub mod webhook;
 
 use axum::Router;
@@ -37,6 +40,7 @@ pub use gzip::accepts_gzip;
 pub use management::Management;
 pub use problem::Problem;
 pub use router::management_routes;
+pub use trial_runner::{TrialRunner, TrialRunnerError};
 
 /// Adds the response for unknown paths and the headers of all responses.
 ///

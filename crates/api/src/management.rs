@@ -7,9 +7,9 @@ use domain::AuditEntry;
 use store::{Agents, Clock, Secrets, Tasks};
 use subprocess::Subprocesses;
 
-use crate::DocumentImporter;
 use crate::admin::Admins;
 use crate::audit::{self, Actor, Destination};
+use crate::{DocumentImporter, TrialRunner};
 
 /// Dependencies of the management API.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct Management {
     pub document_importer: DocumentImporter,
     /// Read documents and render prompts.
     pub subprocesses: Subprocesses,
+    /// Calls models and tools for tests.
+    pub trials: Arc<dyn TrialRunner>,
     pub clock: Clock,
     pub admins: Admins,
     /// Webhook tokens are derived from this.

@@ -12,6 +12,7 @@ use crate::admin::{self, require_admin};
 use crate::agents::{change, create, preview, read, secrets, sources as documents};
 use crate::gzip::compress;
 use crate::tasks::{list, show, stats};
+use crate::trials::{call, inspect, model};
 use crate::{Management, Problem, audit_list};
 
 /// The largest agent definition: sources and prompt at their limits, with room for JSON escapes.
@@ -44,6 +45,12 @@ pub fn management_routes(management: Management) -> Router {
         .route("/api/agents/{id}/webhook/rotate", post(change::rotate))
         .route("/api/agent_webhook", get(read::webhook_url))
         .route("/api/prompt_preview", post(preview::show))
+        .route("/api/models/test", post(model::test))
+        .route(
+            "/api/tools/inspect",
+            post(inspect::inspect).layer(DefaultBodyLimit::max(MAX_FILE_BYTES)),
+        )
+        .route("/api/tools/call", post(call::call))
         .route("/api/secrets", get(secrets::list))
         .route(
             "/api/secrets/{*name}",

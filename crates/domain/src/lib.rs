@@ -33,6 +33,7 @@ mod stats;
 mod task;
 mod text;
 mod token;
+mod trial;
 
 pub use agent::{
     Agent, AgentError, Definition, Limits, ModelConfig, NewAgent, Price, Provider, Source,
@@ -72,3 +73,7 @@ pub use task::{
 };
 pub use text::cut;
 pub use token::{TokenHash, WeakAdminToken, WebhookToken, check_admin_token, is_secret};
+pub use trial::{
+    CallTrial, DownloadedDocument, LeftOutTool, McpListing, McpToolInfo, ModelTrial, TrialError,
+    TrialRequest, TrialResponse,
+};

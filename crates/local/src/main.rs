@@ -41,7 +41,7 @@ async fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // The result is printed already.
-        Err(ClientError::TaskFailed) => ExitCode::FAILURE,
+        Err(ClientError::TaskFailed | ClientError::TestFailed) => ExitCode::FAILURE,
         Err(error) => {
             eprint_line(format!("error: {}", error_chain(&error)));
             ExitCode::from(if matches!(error, ClientError::Usage(_)) {

@@ -17,7 +17,7 @@ use crate::memory::RunMemory;
 use crate::model::ModelCall;
 use crate::scrub::{RunSecrets, SecretScrubber};
 use crate::secrets::{model_api_key, replaced_key};
-use crate::tools::{ToolContext, Toolbox};
+use crate::tools::{Searched, ToolContext, Toolbox};
 use crate::{Runner, traced};
 
 /// The assumed size of what goes back to a model provider, because counting its bytes would
@@ -204,8 +204,10 @@ impl<'a> Driver<'a> {
             access_tokens: &self.runner.access_tokens,
             clock: &self.runner.clock,
             run_secrets: self.secrets,
-            sources: &self.runner.sources,
-            record: self.record,
+            searched: Some(Searched {
+                sources: &self.runner.sources,
+                record: self.record,
+            }),
         }
     }
 

@@ -26,6 +26,7 @@ mod sources;
 mod task;
 mod tools;
 mod traced;
+mod trial;
 
 pub use batch::{MAX_RECEIVES, RECEIVES_BEFORE_RESEND, run_batch};
 pub use delivery::{Delivery, parse_message_body};

@@ -3,24 +3,16 @@
 //! timeouts, and would not limit the size of a response.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningError, SigningSettings, sign};
-use aws_sigv4::sign::v4;
-use aws_smithy_runtime_api::client::identity::Identity;
-
-use crate::Clock;
 use crate::aws::{AwsSettings, service_url};
 use crate::env::Env;
+use crate::signature::{SignError, Signer};
 
 /// Bedrock in one region, with the credentials of this process.
 #[derive(Clone)]
 pub struct Bedrock {
     endpoint: String,
-    region: String,
-    identity: Identity,
-    clock: Clock,
+    signer: Signer,
 }
 
 impl fmt::Debug for Bedrock {
@@ -31,36 +23,18 @@ impl fmt::Debug for Bedrock {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum SignError {
-    #[error("a setting for the signature is missing")]
-    Signer(#[from] v4::signing_params::BuildError),
-    #[error("the request cannot be signed")]
-    Request(#[from] SigningError),
-}
-
 impl Bedrock {
     /// The endpoint is `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, else `AWS_ENDPOINT_URL`, else the
     /// one of the region. Returns `None` if the region or credentials are not set.
     pub fn from_env(env: &Env) -> Option<Self> {
         let settings = AwsSettings::from_env(env).ok()?;
-        let own = env
+        let endpoint = env
             .optional("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
-            .or(settings.endpoint_url);
-        let region = settings.region;
-        let endpoint = own.unwrap_or_else(|| service_url("bedrock-runtime", &region));
-        let credentials = Credentials::new(
-            settings.access_key_id,
-            settings.secret_access_key,
-            settings.session_token,
-            None,
-            "environment",
-        );
+            .or_else(|| settings.endpoint_url.clone())
+            .unwrap_or_else(|| service_url("bedrock-runtime", &settings.region));
         Some(Self {
             endpoint,
-            region,
-            identity: credentials.into(),
-            clock: Clock::system(),
+            signer: Signer::new("bedrock", settings),
         })
     }
 
@@ -70,7 +44,7 @@ impl Bedrock {
 
     /// The session token of temporary credentials. Every request must send it.
     pub fn session_token(&self) -> Option<&str> {
-        self.identity.data::<Credentials>()?.session_token()
+        self.signer.session_token()
     }
 
     /// Returns the headers that sign a POST request.
@@ -80,21 +54,7 @@ impl Bedrock {
         headers: impl Iterator<Item = (&'a str, &'a str)>,
         body: &'a [u8],
     ) -> Result<Vec<(&'static str, String)>, SignError> {
-        let params = v4::SigningParams::builder()
-            .identity(&self.identity)
-            .region(&self.region)
-            .name("bedrock")
-            .time(SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now().millis()))
-            .settings(SigningSettings::default())
-            .build()?
-            .into();
-        let request = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body))?;
-        let (instructions, _) = sign(request, &params)?.into_parts();
-        let (headers, _) = instructions.into_parts();
-        Ok(headers
-            .iter()
-            .map(|header| (header.name(), header.value().to_owned()))
-            .collect())
+        self.signer.sign(url, headers, body)
     }
 }
 
@@ -103,6 +63,7 @@ mod tests {
     use domain::Moment;
 
     use super::*;
+    use crate::Clock;
 
     fn bedrock(more: &'static [(&str, &str)]) -> Option<Bedrock> {
         Bedrock::from_env(&Env::from_fn(move |name| {
@@ -147,7 +108,7 @@ mod tests {
     #[test]
     fn a_signature_equals_the_one_of_the_sdk() {
         let mut bedrock = bedrock(&[("AWS_SESSION_TOKEN", "the-token")]).unwrap();
-        bedrock.clock = Clock::new(|| Moment::from_millis(1_767_225_600_000));
+        bedrock.signer.clock = Clock::new(|| Moment::from_millis(1_767_225_600_000));
         let url = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/anthropic.claude-v1%3A0/converse";
         let headers = [("content-type", "application/json")];
         let signed = bedrock

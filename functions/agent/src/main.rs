@@ -1,23 +1,23 @@
 //! Function 2: receives batches from the queue and the dead-letter queue, and runs the agents.
+//! The console's function invokes it to call models and tools for tests.
 
 mod collector;
 mod delivery;
 mod environment;
+mod event;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use domain::Moment;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use runner::{Delivery, run_batch};
 use store::Secrets;
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
 use traces::Traces;
 
-use delivery::delivery_from_record;
 use environment::{build_runner, open_queue};
+use event::{AgentEvent, Queues};
 
 fn main() -> Result<ExitCode, Error> {
     match subprocess::run_requested_prompt() {
@@ -38,22 +38,16 @@ async fn serve() -> Result<(), Error> {
         tracing::error!(%error, "traces are exported without the headers of OtlpHeadersSecret");
     }
     let runner = &Arc::new(build_runner(&env, &aws, secrets)?);
-    let live = &open_queue(&env, &aws, "AGENT_WEBHOOKS_QUEUE_URL")?;
-    let dead = &open_queue(&env, &aws, "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?;
-    let dead_arn = &env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?;
-    lambda_runtime::run(service_fn(|event: LambdaEvent<SqsEvent>| async move {
+    let queues = &Queues {
+        live: open_queue(&env, &aws, "AGENT_WEBHOOKS_QUEUE_URL")?,
+        dead: open_queue(&env, &aws, "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_URL")?,
+        dead_arn: env.required("AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN")?,
+    };
+    lambda_runtime::run(service_fn(|event: LambdaEvent<AgentEvent>| async move {
         let deadline = Moment::from_millis(event.context.deadline);
-        let records = event.payload.records.into_iter();
-        let deliveries = records.filter_map(|record| delivery_from_record(record, dead_arn));
-        let deliveries: Vec<Delivery> = deliveries.collect();
-        // All messages of a batch come from one queue.
-        let is_dead = deliveries.iter().any(|delivery| delivery.dead_lettered);
-        let queue = if is_dead { dead } else { live };
-        let failed = run_batch(runner, queue, deliveries, deadline).await;
+        let response = event::handle(event.payload, runner, queues, deadline).await;
         // Lambda freezes the function after the response, and may never continue it.
         traces.export(deadline.since(runner.clock.now()) / 2).await;
-        let mut response = SqsBatchResponse::default();
-        response.set_failures(failed);
         Ok::<_, Error>(response)
     }))
     .await

@@ -1,17 +1,21 @@
 //! Function 4: the console, the management API and the API's documentation.
 
+mod caller;
+mod trials;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use api::admin::{Admins, Caller};
+use api::admin::Admins;
 use api::{DocumentImporter, Management};
 use axum::middleware::map_request;
-use lambda_http::RequestExt as _;
-use lambda_http::request::RequestContext;
 use store::aws::{Aws, AwsSettings};
 use store::env::Env;
 use store::{Agents, Clock, Documents, Secrets, Tasks, read_secret};
 use subprocess::Subprocesses;
+
+use caller::with_caller;
+use trials::AgentFunction;
 
 fn main() -> Result<ExitCode, lambda_http::Error> {
     match subprocess::run_requested_job() {
@@ -39,6 +43,7 @@ async fn serve() -> Result<(), lambda_http::Error> {
         secrets: Arc::new(Secrets::secrets_manager(&aws, secrets_prefix)),
         document_importer: DocumentImporter::new(Documents::from_env(&aws, &env)?),
         subprocesses: Subprocesses::new(subprocess::this_program(), 1),
+        trials: Arc::new(AgentFunction::from_env(&env)?),
         clock: Clock::system(),
         admins: Admins::new(admin_token, public_url, Clock::system()),
         signing_secret: signing_secret.into(),
@@ -47,14 +52,4 @@ async fn serve() -> Result<(), lambda_http::Error> {
     let routes = api::app(api::management_routes(management).merge(pages::router()))
         .layer(map_request(async |request| with_caller(request)));
     gateway::serve(routes).await
-}
-
-/// Adds the caller's address, which API Gateway passes in the request context.
-fn with_caller(mut request: axum::extract::Request) -> axum::extract::Request {
-    if let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref()
-        && let Some(Ok(address)) = context.http.source_ip.as_deref().map(str::parse)
-    {
-        request.extensions_mut().insert(Caller(address));
-    }
-    request
 }

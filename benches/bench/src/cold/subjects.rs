@@ -121,6 +121,7 @@ fn environment(aws: &Aws) -> Vec<(&'static str, String)> {
             "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN",
             "arn:aws:sqs:us-east-1:123456789012:dead",
         ),
+        ("AGENT_WEBHOOKS_AGENT_FUNCTION", "agent"),
         ("AGENT_WEBHOOKS_SECRETS_PREFIX", "agent-webhooks/provider/"),
         ("AGENT_WEBHOOKS_ADMIN_TOKEN_SECRET", "admin"),
         ("AGENT_WEBHOOKS_SIGNING_SECRET", "signing"),

@@ -236,6 +236,7 @@ impl Watched {
                 "AGENT_WEBHOOKS_DEAD_LETTER_QUEUE_ARN",
                 "arn:aws:sqs:us-east-1:123456789012:dead",
             ),
+            ("AGENT_WEBHOOKS_AGENT_FUNCTION", "agent"),
             ("AGENT_WEBHOOKS_SECRETS_PREFIX", "agent-webhooks/provider/"),
             // Longer than any measurement, so that the agent is not read again within one.
             ("AGENT_WEBHOOKS_AGENT_CACHE_SECONDS", "300"),

@@ -22,7 +22,7 @@ pub use self::sources::SourceError;
 
 /// The `{id}` of a path, even if it is malformed.
 type AgentPath = Result<Path<String>, PathRejection>;
-type Body = Result<Bytes, BytesRejection>;
+pub(crate) type Body = Result<Bytes, BytesRejection>;
 
 /// Errors of management calls.
 #[derive(Debug, thiserror::Error)]
@@ -72,10 +72,12 @@ pub enum ManageError {
 
 impl Management {
     async fn find(&self, id: AgentPath) -> Result<StoredAgent, ManageError> {
-        let id = id
-            .ok()
-            .and_then(|Path(id)| AgentId::parse(&id))
-            .ok_or(ManageError::NotFound)?;
+        let Path(id) = id.map_err(|_| ManageError::NotFound)?;
+        self.find_by_id(&id).await
+    }
+
+    pub(crate) async fn find_by_id(&self, id: &str) -> Result<StoredAgent, ManageError> {
+        let id = AgentId::parse(id).ok_or(ManageError::NotFound)?;
         self.agents.get(id).await?.ok_or(ManageError::NotFound)
     }
 

@@ -15,7 +15,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::ProblemBody;
-use crate::{admin, agents, audit_list, task_status, tasks};
+use crate::{admin, agents, audit_list, task_status, tasks, trials};
 use generators::Generators;
 use refusals::Refusals;
 use shapes::Shapes;
@@ -27,6 +27,7 @@ use shapes::Shapes;
     tags(
         (name = "Webhooks", description = "Trigger an agent and poll its task. The webhook URL or the task id is the only credential."),
         (name = "Agents", description = "Agents and their webhook URLs."),
+        (name = "Tests", description = "Call a model or a tool once, before an agent uses it."),
         (name = "Tasks", description = "Tasks, their payloads and results, and statistics."),
         (name = "Documents", description = "Documents that agents search."),
         (name = "Secrets", description = "Named credentials that agents use."),
@@ -49,6 +50,9 @@ use shapes::Shapes;
         agents::read::webhook_url,
         agents::change::rotate,
         agents::preview::show,
+        trials::model::test,
+        trials::inspect::inspect,
+        trials::call::call,
         agents::sources::list,
         agents::sources::upload::upload,
         agents::sources::delete,

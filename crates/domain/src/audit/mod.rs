@@ -37,6 +37,12 @@ pub enum AuditEvent {
     DocumentAdded,
     /// A document was deleted.
     DocumentDeleted,
+    /// A model was tested.
+    ModelTested,
+    /// An MCP server was asked for its tools, or an OpenAPI document was downloaded.
+    ToolInspected,
+    /// A tool was called as a test.
+    ToolCalled,
     /// A console session began.
     SignedIn,
     /// A console session was ended by its holder.
@@ -70,6 +76,9 @@ impl AuditEvent {
             Self::SecretDeleted => "secret_deleted",
             Self::DocumentAdded => "document_added",
             Self::DocumentDeleted => "document_deleted",
+            Self::ModelTested => "model_tested",
+            Self::ToolInspected => "tool_inspected",
+            Self::ToolCalled => "tool_called",
             Self::SignedIn => "signed_in",
             Self::SignedOut => "signed_out",
             Self::SignInFailed => "sign_in_failed",
@@ -177,6 +186,14 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub passages: Option<u32>,
+    /// The server that a test called: scheme, host and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub server: Option<String>,
+    /// The tool and the operation that a test called, such as `shop.get_order`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub tool: Option<String>,
     /// How long the old webhook URL keeps working.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -214,6 +231,8 @@ impl AuditEntry {
             title: None,
             bytes: None,
             passages: None,
+            server: None,
+            tool: None,
             overlap_seconds: None,
             fields: Vec::new(),
             changes: Vec::new(),

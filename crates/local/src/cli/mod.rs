@@ -1,14 +1,15 @@
 //! The command line: commands, options and their help texts.
 
+mod model;
 mod tool;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::Provider;
 
-pub use tool::{AddTool, ToolCommand};
+pub use model::{ModelArgs, ModelCommand};
+pub use tool::{AddTool, CallTool, InspectTool, ToolCommand};
 
 /// A secret webhook URL for every AI agent.
 ///
@@ -155,6 +156,9 @@ pub enum AgentCommand {
     /// Add, list and remove the tools of an agent
     #[command(subcommand)]
     Tool(ToolCommand),
+    /// Test a model
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Give an agent a new webhook URL
     Rotate {
         /// Id or name of the agent
@@ -255,17 +259,8 @@ pub struct DefinitionArgs {
     /// Prompt of the agent: a Jinja template with the variable `payload`
     #[arg(long, value_name = "TEXT|@FILE")]
     pub prompt: Option<String>,
-    #[arg(long, value_name = "PROVIDER", value_parser = parse_provider, help = provider_help())]
-    pub model_provider: Option<Provider>,
-    /// Base URL of the model provider, such as http://127.0.0.1:8080/v1
-    #[arg(long, value_name = "URL")]
-    pub model_url: Option<String>,
-    /// Name of the model at the provider
-    #[arg(long, value_name = "NAME")]
-    pub model: Option<String>,
-    /// Read the model's API key from standard input
-    #[arg(long)]
-    pub api_key_stdin: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// JSON file with the definition, for example with limits and sources (see docs/agents/).
     /// `agent update` changes only the fields in the file, and `null` removes a field. Options
     /// override the file
@@ -310,23 +305,6 @@ pub struct StatusArgs {
     pub deployment: Deployment,
 }
 
-fn parse_provider(text: &str) -> Result<Provider, String> {
-    let names = Provider::ALL.map(Provider::as_str).join(", ");
-    Provider::parse(text).ok_or_else(|| format!("must be one of {names}"))
-}
-
-fn provider_help() -> String {
-    let providers = Provider::ALL.map(|provider| match provider.info().note {
-        "" => provider.as_str().to_owned(),
-        note => format!("{} ({note})", provider.as_str()),
-    });
-    let [first @ .., last] = &providers;
-    format!(
-        "Model provider: {} or {last} [default: openai if --model-url is given]",
-        first.join(", ")
-    )
-}
-
 fn parse_http_url(text: &str) -> Result<String, &'static str> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(text.to_owned()),
@@ -338,22 +316,5 @@ impl Cli {
     /// Without a command it is `serve` with the options given.
     pub fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_help_lists_the_providers_with_a_note_and_the_default() {
-        let help = provider_help();
-        assert!(help.starts_with(
-            "Model provider: openai (any server with an OpenAI-compatible API), anthropic, "
-        ));
-        assert!(
-            help.ends_with(" or extractive [default: openai if --model-url is given]"),
-            "{help}"
-        );
     }
 }

@@ -10,6 +10,10 @@ use super::Deployment;
 pub enum ToolCommand {
     /// Add operations of an HTTP API, tools of an MCP server, or a tool from a file
     Add(AddTool),
+    /// List the tools of an MCP server or the operations of an OpenAPI document
+    Inspect(InspectTool),
+    /// Call one operation of an agent's tool
+    Call(CallTool),
     /// List an agent's tools
     List {
         /// Id or name of the agent
@@ -29,6 +33,38 @@ pub enum ToolCommand {
         #[command(flatten)]
         deployment: Deployment,
     },
+}
+
+/// Options of `agent tool inspect`.
+#[derive(Args, Debug)]
+pub struct InspectTool {
+    /// Endpoint of an MCP server, or URL of an OpenAPI document; the server of the deployment calls it
+    #[arg(value_name = "URL")]
+    pub target: String,
+    /// Header for an MCP server with a stored secret, such as 'Authorization: Bearer {NAME}'
+    #[arg(long, value_name = "HEADER: {SECRET}")]
+    pub secret_header: Vec<String>,
+    #[command(flatten)]
+    pub deployment: Deployment,
+}
+
+/// Options of `agent tool call`.
+#[derive(Args, Debug)]
+pub struct CallTool {
+    /// Id or name of the agent
+    #[arg(value_name = "ID|NAME")]
+    pub agent: String,
+    /// Name of the API or server, as shown by `agent tool list`
+    #[arg(value_name = "TOOL")]
+    pub tool: String,
+    /// Name of the operation, as shown by `agent tool list`
+    #[arg(value_name = "OPERATION")]
+    pub operation: String,
+    /// Arguments: a JSON object, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}")]
+    pub arguments: String,
+    #[command(flatten)]
+    pub deployment: Deployment,
 }
 
 /// Options of `agent tool add`.

@@ -1,11 +1,10 @@
 //! `agent …`
 
-use domain::Provider;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::secret::read_secret_from_stdin;
-use super::{Client, ClientError, agent_path, read_argument, read_object, text_field, tool};
+use super::argument::{read_argument, read_object};
+use super::{Client, ClientError, agent_path, model, text_field, tool};
 use crate::cli::{AgentCommand, DefinitionArgs, Deployment};
 use crate::print_line;
 
@@ -28,6 +27,7 @@ pub async fn run(command: AgentCommand) -> Result<(), ClientError> {
             update_agent(&agent, &definition, enabled, &deployment).await
         }
         AgentCommand::Tool(command) => tool::run(command).await,
+        AgentCommand::Model(command) => model::run(command).await,
         AgentCommand::Rotate {
             agent,
             overlap,
@@ -180,23 +180,7 @@ fn definition_fields(definition: &DefinitionArgs) -> Result<Value, ClientError> 
     if let Some(prompt) = &definition.prompt {
         fields.insert("prompt".into(), read_prompt(prompt)?.into());
     }
-    let mut model = Map::new();
-    if let Some(url) = &definition.model_url {
-        model.insert("base_url".into(), url.as_str().into());
-    }
-    if let Some(name) = &definition.model {
-        model.insert("name".into(), name.as_str().into());
-    }
-    // A base URL without a provider is that of an OpenAI-compatible server.
-    let provider = definition
-        .model_provider
-        .or(definition.model_url.as_ref().map(|_| Provider::Openai));
-    if let Some(provider) = provider {
-        model.insert("provider".into(), provider.as_str().into());
-    }
-    if definition.api_key_stdin {
-        model.insert("api_key".into(), read_secret_from_stdin("API key")?.into());
-    }
+    let model = model::model_fields(&definition.model)?;
     if !model.is_empty() {
         let merged = fields.entry("model").or_insert_with(|| json!({}));
         if let Some(merged) = merged.as_object_mut() {

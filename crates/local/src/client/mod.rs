@@ -1,20 +1,22 @@
 //! The client commands: HTTP calls to a deployment.
 
 pub mod agent;
+mod agent_tools;
+mod argument;
 mod document;
 mod files;
+mod model;
 pub mod secret;
 mod source;
 pub mod status;
 pub mod tool;
+mod trial;
 pub mod trigger;
 
-use std::io::Read as _;
-use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cli::Deployment;
 use crate::data_dir::ServerNotes;
@@ -76,7 +78,7 @@ pub enum ClientError {
     #[error("{what} is neither valid JSON nor valid YAML")]
     NotYaml {
         what: String,
-        source: yaml_serde::Error,
+        source: domain::agent::tools::DocumentError,
     },
     #[error("cannot download {url}; download the document and pass the file")]
     Download { url: String, source: reqwest::Error },
@@ -87,6 +89,9 @@ pub enum ClientError {
     },
     #[error("the agent has no tool {0:?}; `agent-webhooks agent tool list AGENT` shows its tools")]
     UnknownTool(String),
+    /// The result is printed already.
+    #[error("the test failed")]
+    TestFailed,
     /// The task ended in FAILURE. Its result is printed already.
     #[error("the task failed")]
     TaskFailed,
@@ -315,32 +320,4 @@ fn encode_query(name: &str, value: &str) -> String {
     form_urlencoded::Serializer::new(String::new())
         .append_pair(name, value)
         .finish()
-}
-
-/// Reads a file with a JSON object.
-pub(crate) fn read_object(file: &Path) -> Result<Map<String, Value>, ClientError> {
-    let what = file.display().to_string();
-    let json = read_argument(&format!("@{what}"))?;
-    serde_json::from_str(&json).map_err(|_| ClientError::NotJson { what })
-}
-
-/// Reads the value of an argument: `@FILE`, `-` for standard input, or the text itself.
-pub(crate) fn read_argument(argument: &str) -> Result<String, ClientError> {
-    let named = |what: &str, result: std::io::Result<String>| {
-        result.map_err(|source| ClientError::Read {
-            what: what.to_owned(),
-            source,
-        })
-    };
-    if argument == "-" {
-        let mut text = String::new();
-        return named(
-            "standard input",
-            std::io::stdin().read_to_string(&mut text).map(|_| text),
-        );
-    }
-    match argument.strip_prefix('@') {
-        Some(path) => named(path, std::fs::read_to_string(path)),
-        None => Ok(argument.to_owned()),
-    }
 }

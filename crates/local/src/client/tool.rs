@@ -6,14 +6,18 @@ use domain::agent::tools::{ImportSource, ImportedApi, import_openapi};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
+use super::agent_tools::{name_of_tool, parse_secret_headers, tools_of_agent};
+use super::argument::read_object;
 use super::document::read_document;
-use super::{Client, ClientError, agent_path, read_object, text_field};
+use super::{Client, ClientError, agent_path, text_field, trial};
 use crate::cli::{AddTool, ToolCommand};
 use crate::print_line;
 
 pub async fn run(command: ToolCommand) -> Result<(), ClientError> {
     match command {
         ToolCommand::Add(args) => add_tool(&args).await,
+        ToolCommand::Inspect(args) => trial::inspect_tool(&args).await,
+        ToolCommand::Call(args) => trial::call_tool(&args).await,
         ToolCommand::List { agent, deployment } => {
             let client = Client::new(&deployment)?;
             let found = client.find_agent(&agent).await?;
@@ -128,8 +132,8 @@ fn choose_free_names(tool: &mut Value, others: &[Value], is_named: bool) -> Vec<
     if !is_named && sets.contains(&name) {
         let free = free_name(&name, '-', &sets);
         notes.push(format!(
-            "named {free}, because the agent has a tool {name}; to replace that, remove it with \
-             `agent-webhooks agent tool remove`"
+            "named {free}, because the agent has a tool {name}; choose another name with --name, or \
+             replace that tool: remove it with `agent-webhooks agent tool remove` first"
         ));
         if let Some(fields) = tool.as_object_mut() {
             fields.insert("name".to_owned(), free.into());
@@ -228,40 +232,6 @@ fn from_mcp(args: &AddTool, url: &str) -> Value {
         .or(host)
         .unwrap_or_else(|| "mcp".to_owned());
     json!({ "type": "mcp", "name": name, "url": url, "allow": args.allow })
-}
-
-/// Parses `HEADER: PREFIX{SECRET}`.
-fn parse_secret_headers(given: &[String]) -> Result<Map<String, Value>, ClientError> {
-    let malformed = ClientError::Usage(
-        "--secret-header must be HEADER: {SECRET}, such as 'Authorization: Bearer {NAME}'; store the secret \
-         with `agent-webhooks secret set NAME`",
-    );
-    let parsed = given.iter().map(|header| {
-        let (name, value) = header.split_once(':')?;
-        let (prefix, secret) = value.trim().strip_suffix('}')?.split_once('{')?;
-        let mut source = json!({ "secret": secret });
-        if let (false, Some(fields)) = (prefix.is_empty(), source.as_object_mut()) {
-            fields.insert("prefix".into(), prefix.into());
-        }
-        Some((name.trim().to_owned(), source))
-    });
-    parsed.collect::<Option<_>>().ok_or(malformed)
-}
-
-fn tools_of_agent(agent: &Value) -> Vec<Value> {
-    agent
-        .get("tools")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
-}
-
-/// The name of an API or server. Other tools have no name, so theirs is the type.
-fn name_of_tool(tool: &Value) -> &str {
-    match text_field(tool, "name") {
-        "" => text_field(tool, "type"),
-        name => name,
-    }
 }
 
 fn print_tools(client: &Client, agent: &Value) {

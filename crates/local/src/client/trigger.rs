@@ -1,6 +1,7 @@
 //! `trigger …`
 
-use super::{Client, ClientError, read_argument, status, text_field};
+use super::argument::read_argument;
+use super::{Client, ClientError, status, text_field};
 use crate::cli::TriggerArgs;
 use crate::{eprint_line, print_line};
 

@@ -8,6 +8,7 @@ mod poller;
 mod recovery;
 mod signals;
 mod stored;
+mod trials;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use traces::TracesError;
 
 pub use engine::{Engine, EngineError};
 pub use http::HttpLimits;
+pub use trials::LocalTrials;
 
 use crate::cli::ServeArgs;
 use crate::data_dir::DataDirLock;
@@ -202,20 +204,23 @@ impl Server {
         let subprocesses = Subprocesses::new(settings.program, MAX_SUBPROCESSES);
         let [queue, lone_queue] =
             [(); 2].map(|()| Arc::new(MemoryQueue::new(VISIBILITY_TIMEOUT, MAX_RECEIVES)));
+        let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
+        let runner = stored.runner(subprocesses.clone(), models, settings.runs, clock.clone());
+        let runner = Arc::new(runner);
         let management = Management {
             agents: Arc::clone(&stored.agents),
             tasks: stored.tasks.clone(),
             secrets: Arc::clone(&stored.secrets),
             document_importer: DocumentImporter::new(stored.documents.clone()),
-            subprocesses: subprocesses.clone(),
+            subprocesses,
+            trials: Arc::new(LocalTrials(Arc::clone(&runner))),
             clock: clock.clone(),
-            admins: Admins::new(token, public_url, clock.clone()),
+            admins: Admins::new(token, public_url, clock),
             signing_secret: signing_secret.into(),
             public_url: public_url.into(),
         };
         let routes = stored.routes(&management, &queue, settings.max_body_bytes);
         let limits = settings.http.fit_to_open_files(settings.concurrency);
-        let models = Models::new(settings.private_hosts)?.with_bedrock(settings.bedrock);
 
         let stop = CancellationToken::new();
         let requests = http::serve_requests(listener, api::app(routes), limits, stop.clone());
@@ -224,7 +229,7 @@ impl Server {
         let workers = RunWorkers {
             queue,
             lone_queue,
-            runner: Arc::new(stored.into_runner(subprocesses, models, settings.runs, clock)),
+            runner,
             concurrency: settings.concurrency,
             poller: None,
         };

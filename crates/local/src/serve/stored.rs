@@ -81,8 +81,8 @@ impl Stored {
             .merge(pages::router())
     }
 
-    pub(super) fn into_runner(
-        self,
+    pub(super) fn runner(
+        &self,
         subprocesses: Subprocesses,
         models: Models,
         settings: RunSettings,
@@ -92,10 +92,13 @@ impl Stored {
             subprocesses,
             access_tokens: AccessTokens::default(),
             gate: RunGate::default(),
-            tasks: self.tasks,
-            sources: Arc::new(Sources::new(Arc::clone(&self.agents), self.documents)),
-            agents: self.agents,
-            secrets: self.secrets,
+            tasks: self.tasks.clone(),
+            sources: Arc::new(Sources::new(
+                Arc::clone(&self.agents),
+                self.documents.clone(),
+            )),
+            agents: Arc::clone(&self.agents),
+            secrets: Arc::clone(&self.secrets),
             models,
             settings,
             clock,

@@ -39,6 +39,7 @@ mod support;
 mod tasks;
 mod tools;
 mod traces;
+mod trials;
 mod triggers;
 mod turns;
 mod upgrade;

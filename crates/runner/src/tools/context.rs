@@ -17,6 +17,13 @@ pub(crate) struct ToolContext<'a> {
     pub(crate) clock: &'a Clock,
     /// The secrets that the run sends. A secret is added before it is sent.
     pub(crate) run_secrets: &'a RunSecrets,
+    /// `None` for a call outside of a run.
+    pub(crate) searched: Option<Searched<'a>>,
+}
+
+/// The documents of one agent.
+#[derive(Clone, Copy)]
+pub(crate) struct Searched<'a> {
     pub(crate) sources: &'a Sources,
     pub(crate) record: &'a StoredAgent,
 }

@@ -5,6 +5,7 @@ mod call;
 mod content;
 mod context;
 mod credentials;
+mod document;
 mod failed;
 mod headers;
 mod http;
@@ -20,9 +21,11 @@ use domain::agent::tools::{ExposedNames, Tool};
 use domain::{Fault, ToolSpec};
 
 use call::{Arguments, CallError, ToolOutput};
-pub(crate) use context::ToolContext;
+pub(crate) use context::{Searched, ToolContext};
 use credentials::ToolCredentials;
+pub(crate) use document::download_document;
 use http::{HttpOperation, HttpServer};
+pub(crate) use mcp::list_server_tools;
 use mcp::{McpOperation, McpServer};
 pub use oauth::AccessTokens;
 use search::SearchSources;
@@ -52,9 +55,10 @@ impl<'a> OpenTool<'a> {
     ) -> Result<Self, Fault> {
         match tool {
             Tool::SearchSources {} => {
-                let search = Callable::SearchSources(SearchSources::new(context));
+                let search = context.searched.map(SearchSources::new);
+                let search = search.map(|it| (search::search_spec(), Callable::SearchSources(it)));
                 Ok(Self {
-                    callables: vec![(search::search_spec(), search)],
+                    callables: search.into_iter().collect(),
                     connection: None,
                 })
             }

@@ -3,20 +3,16 @@
 use domain::ToolSpec;
 use domain::agent::tools::SEARCH_SOURCES;
 use serde_json::{Map, Value, json};
-use store::{StoredAgent, error_chain};
+use store::error_chain;
 
-use super::ToolContext;
 use super::call::{CallError, ToolOutput};
-use crate::Sources;
+use super::context::Searched;
 
 /// The number of passages if the model gives no limit.
 const DEFAULT_LIMIT: u64 = 5;
 const MAX_LIMIT: u64 = 20;
 
-pub(super) struct SearchSources<'a> {
-    sources: &'a Sources,
-    record: &'a StoredAgent,
-}
+pub(super) struct SearchSources<'a>(Searched<'a>);
 
 pub(super) fn search_spec() -> ToolSpec {
     ToolSpec {
@@ -41,11 +37,8 @@ pub(super) fn search_spec() -> ToolSpec {
 }
 
 impl<'a> SearchSources<'a> {
-    pub(super) const fn new(context: ToolContext<'a>) -> Self {
-        Self {
-            sources: context.sources,
-            record: context.record,
-        }
+    pub(super) const fn new(searched: Searched<'a>) -> Self {
+        Self(searched)
     }
 
     pub(super) async fn call(
@@ -53,14 +46,12 @@ impl<'a> SearchSources<'a> {
         arguments: &Map<String, Value>,
     ) -> Result<ToolOutput, CallError> {
         let (query, limit) = parse_search(arguments)?;
-        let passages = self
-            .sources
-            .search(self.record, query, limit)
-            .await
-            .map_err(|error| {
-                tracing::error!(error = error_chain(&error), "sources not searched");
-                CallError("The documents could not be searched.".to_owned())
-            })?;
+        let Searched { sources, record } = self.0;
+        let passages = sources.search(record, query, limit).await;
+        let passages = passages.map_err(|error| {
+            tracing::error!(error = error_chain(&error), "sources not searched");
+            CallError("The documents could not be searched.".to_owned())
+        })?;
         let content = match passages.is_empty() {
             true => "No passages match.".to_owned(),
             false => passages

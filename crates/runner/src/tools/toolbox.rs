@@ -100,7 +100,7 @@ impl<'a> Toolbox<'a> {
         join_all(calls).await
     }
 
-    async fn call(&self, call: &ToolCall, key: &str) -> CallReport {
+    pub(crate) async fn call(&self, call: &ToolCall, key: &str) -> CallReport {
         let started = Instant::now();
         let result = self.attempt(call, key).await;
         let took = started.elapsed();

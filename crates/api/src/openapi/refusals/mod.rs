@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use domain::agent::SecretError;
-use domain::{AgentError, CatalogueError, KeyError, PayloadError};
+use domain::agent::tools::OpenApiError;
+use domain::{AgentError, CatalogueError, ErrorType, KeyError, PayloadError, TrialError};
 use sources::ReadError;
 use store::StoreError;
 use utoipa::Modify;
@@ -22,6 +23,7 @@ use crate::agents::preview::PreviewError;
 use crate::agents::{ManageError, SourceError};
 use crate::query::QueryError;
 use crate::task_status::StatusError;
+use crate::trials::TrialProblem;
 use crate::webhook::{BodyError, TriggerError};
 use response::response;
 use shared::CommonResponse;
@@ -117,6 +119,7 @@ fn own_errors(operation: &str) -> Vec<Problem> {
             PreviewError::Agent(AgentError::PromptTooLong).into(),
             too_large(),
         ],
+        "test_model" | "inspect_tool" | "call_tool" => trial_errors(operation),
         "delete_agent" => vec![NotFound.into(), Conflict.into()],
         "get_agent_webhook" => vec![NoId.into(), NotFound.into()],
         "rotate_webhook" => vec![
@@ -153,6 +156,24 @@ fn own_errors(operation: &str) -> Vec<Problem> {
         ],
         _ => Vec::new(),
     }
+}
+
+fn trial_errors(operation: &str) -> Vec<Problem> {
+    let refused = TrialError::new(ErrorType::ToolError, "The server could not be reached.");
+    let mut errors: Vec<Problem> = vec![
+        TrialProblem::NotAnObject.into(),
+        ManageError::Invalid(AgentError::Name).into(),
+        ManageError::Body(StatusCode::PAYLOAD_TOO_LARGE).into(),
+    ];
+    match operation {
+        "test_model" => errors.push(ManageError::NotFound.into()),
+        "inspect_tool" => errors.extend([
+            TrialProblem::Document(OpenApiError::Swagger.into()).into(),
+            TrialProblem::Server(refused).into(),
+        ]),
+        _ => {}
+    }
+    errors
 }
 
 fn malformed_parameter(name: &'static str, wanted: &'static str) -> Problem {

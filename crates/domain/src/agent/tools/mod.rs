@@ -18,9 +18,10 @@ use utoipa::ToSchema;
 pub(super) use check::{check_shape, check_tools};
 pub use headers::{HeaderSource, StoredHeader};
 pub use http::{
-    ArgumentError, ArgumentStyle, CheckedOperation, HttpMethod, HttpTool, HttpToolError,
-    ImportSource, ImportedApi, LeftOut, OpenApiError, Operation, OperationError, RequestBody,
-    StyleName, ToolRequest, import_openapi,
+    ArgumentError, ArgumentStyle, CheckedOperation, DocumentError, HttpMethod, HttpTool,
+    HttpToolError, ImportSource, ImportedApi, LeftOut, ListedApi, ListedOperation, OpenApiError,
+    Operation, OperationError, RequestBody, StyleName, ToolRequest, import_openapi, list_openapi,
+    parse_api_document,
 };
 pub use mcp::{McpTool, McpToolError};
 pub use names::ExposedNames;
@@ -126,6 +127,23 @@ impl Tool {
         match self {
             Self::SearchSources {} | Self::Http(_) => None,
             Self::Mcp(tool) => Some(&tool.url),
+        }
+    }
+
+    /// Keeps one operation, or one tool of an MCP server. Returns `false` if it has none of this
+    /// name.
+    pub fn keep_only(&mut self, operation: &str) -> bool {
+        match self {
+            Self::SearchSources {} => false,
+            Self::Http(tool) => {
+                tool.operations.retain(|other| other.name == operation);
+                !tool.operations.is_empty()
+            }
+            Self::Mcp(tool) => {
+                tool.allow.retain(|name| name == operation);
+                tool.approval.retain(|name| name == operation);
+                !tool.allow.is_empty()
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use api::webhook::Triggers;
 use api::{DocumentImporter, Management};
 use axum::Router;
 use domain::{AgentId, NewAgent, TaskId};
+use local::serve::LocalTrials;
 use runner::{
     AccessTokens, Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources,
     parse_message_body, run_batch,
@@ -61,12 +62,28 @@ impl Process {
         let live = queue(LIVE);
         let documents = Documents::new(&aws, "documents");
         let runners_agents = agents();
+        let attempts = move |name: &str| {
+            (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string())
+        };
+        let runner = Arc::new(Runner {
+            subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
+            tasks: tasks.clone(),
+            sources: Arc::new(Sources::new(Arc::clone(&runners_agents), documents.clone())),
+            agents: runners_agents,
+            secrets: secrets(),
+            models: models().with_bedrock(bedrock(model)),
+            access_tokens: AccessTokens::default(),
+            gate: RunGate::default(),
+            settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
+            clock: clock.clone(),
+        });
         let management = Management {
             agents: agents(),
             tasks: tasks.clone(),
             secrets: secrets(),
-            document_importer: DocumentImporter::new(documents.clone()),
+            document_importer: DocumentImporter::new(documents),
             subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
+            trials: Arc::new(LocalTrials(Arc::clone(&runner))),
             clock: clock.clone(),
             admins: Admins::new(SMALL_ADMIN_TOKEN, url, clock.clone()),
             signing_secret: SIGNING_SECRET.into(),
@@ -86,26 +103,11 @@ impl Process {
         let routes = api::webhook::router(triggers)
             .merge(api::task_status::router(statuses))
             .merge(api::management_routes(management.clone()));
-        let attempts = move |name: &str| {
-            (name == "AGENT_WEBHOOKS_MAX_ATTEMPTS").then(|| max_attempts.to_string())
-        };
-        let runner = Runner {
-            subprocesses: Subprocesses::new(super::PROGRAM.into(), 1),
-            tasks,
-            sources: Arc::new(Sources::new(Arc::clone(&runners_agents), documents)),
-            agents: runners_agents,
-            secrets: secrets(),
-            models: models().with_bedrock(bedrock(model)),
-            access_tokens: AccessTokens::default(),
-            gate: RunGate::default(),
-            settings: RunSettings::from_env(&Env::from_fn(attempts)).unwrap(),
-            clock,
-        };
         Self {
             wire,
             app: api::app(routes),
             management,
-            runner: Arc::new(runner),
+            runner,
             queue: live,
             dead_letters: queue(DEAD),
         }

@@ -22,6 +22,7 @@ use super::handler::WebhookClient;
 use super::stream::MAX_MESSAGE_BYTES;
 use crate::scrub::SecretScrubber;
 use crate::tools::ToolContext;
+use crate::tools::credentials::ToolCredentials;
 use crate::tools::headers::ToolHeaders;
 use crate::tools::oauth::TokenSource;
 
@@ -30,6 +31,8 @@ use crate::tools::oauth::TokenSource;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most pages of a server's tool list that are read.
 pub(super) const MAX_PAGES: usize = 16;
+/// No further pages are read once there are this many tools.
+const MAX_TOOLS: usize = 512;
 
 pub(super) type Service = RunningService<RoleClient, WebhookClient>;
 
@@ -41,15 +44,45 @@ pub(super) struct Connected {
     pub(super) is_cut: bool,
 }
 
-pub(super) async fn connect_in_time(
+/// Which tools of a server are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listing {
+    Allowed,
+    All,
+}
+
+/// Connects, and connects again if the server refused a secret that has been replaced since it
+/// was read.
+pub(super) async fn open_connection(
+    context: ToolContext<'_>,
+    tool: &McpTool,
+    credentials: &ToolCredentials,
+    listing: Listing,
+) -> Result<Connected, Fault> {
+    let ToolCredentials { headers, tokens } = credentials;
+    let tokens = tokens.as_ref();
+    let opened = connect_in_time(context, tool, headers, tokens, listing).await;
+    if let Err(Fault::Permanent(_)) = &opened
+        && let Some(renewed) = headers.renewed(context, &tool.headers).await
+    {
+        return connect_in_time(context, tool, &renewed, tokens, listing).await;
+    }
+    opened
+}
+
+async fn connect_in_time(
     context: ToolContext<'_>,
     tool: &McpTool,
     headers: &ToolHeaders,
     tokens: Option<&TokenSource>,
+    listing: Listing,
 ) -> Result<Connected, Fault> {
-    tokio::time::timeout(OPEN_TIMEOUT, connect(context, tool, headers, tokens))
-        .await
-        .unwrap_or_else(|_| Err(unavailable_fault(&tool.name, "it did not answer in time")))
+    tokio::time::timeout(
+        OPEN_TIMEOUT,
+        connect(context, tool, headers, tokens, listing),
+    )
+    .await
+    .unwrap_or_else(|_| Err(unavailable_fault(&tool.name, "it did not answer in time")))
 }
 
 async fn connect(
@@ -57,6 +90,7 @@ async fn connect(
     tool: &McpTool,
     headers: &ToolHeaders,
     tokens: Option<&TokenSource>,
+    listing: Listing,
 ) -> Result<Connected, Fault> {
     let url = Url::parse(&tool.url)
         .map_err(|_| unavailable_fault(&tool.name, "its address is not a URL"))?;
@@ -92,7 +126,7 @@ async fn connect(
     let service = service.map_err(|error| {
         recorded().unwrap_or_else(|| initialize_fault(&tool.name, &error, &scrubber))
     })?;
-    match allowed_tools(&service, tool).await {
+    match list_tools(&service, tool, listing).await {
         Ok((offered, is_cut)) => Ok(Connected {
             http,
             service,
@@ -111,26 +145,32 @@ async fn connect(
     }
 }
 
-/// The tools of the server that the agent may use. Others are not stored. Pages are read only
-/// until all allowed tools are found, because a server may return an endless list.
-async fn allowed_tools(
+/// The tools of the server that the agent may use, or all. Others are not stored. Pages are read
+/// only until all allowed tools are found, because a server may return an endless list.
+async fn list_tools(
     service: &Service,
     tool: &McpTool,
+    listing: Listing,
 ) -> Result<(Vec<Tool>, bool), ServiceError> {
     let (mut allowed, mut cursor): (Vec<Tool>, _) = (Vec::new(), None);
     for _ in 0..MAX_PAGES {
         let params = PaginatedRequestParams::default().with_cursor(cursor.clone());
         let page = service.peer().list_tools(Some(params)).await?;
         for found in page.tools {
-            let is_allowed = tool.allow.iter().any(|name| *name == found.name);
-            if is_allowed && allowed.iter().all(|known| known.name != found.name) {
+            let is_wanted =
+                listing == Listing::All || tool.allow.iter().any(|name| *name == found.name);
+            if is_wanted && allowed.iter().all(|known| known.name != found.name) {
                 allowed.push(found);
             }
         }
         let is_last = page.next_cursor.is_none() || page.next_cursor == cursor;
         cursor = page.next_cursor;
-        if is_last || allowed.len() >= tool.allow.len() {
+        let is_complete = listing == Listing::Allowed && allowed.len() >= tool.allow.len();
+        if is_last || is_complete {
             return Ok((allowed, false));
+        }
+        if allowed.len() >= MAX_TOOLS {
+            break;
         }
     }
     Ok((allowed, true))

@@ -11,6 +11,7 @@ mod connect;
 mod discovery;
 mod error;
 mod handler;
+mod listing;
 mod messages;
 mod redirect;
 mod repair;
@@ -35,8 +36,9 @@ use super::call::{CallError, ToolOutput, describe_tool, not_scrubbed};
 use super::credentials::ToolCredentials;
 use crate::scrub::{RunSecrets, SecretScrubber, TextEnd};
 use client::KeyedClient;
-use connect::{Connected, MAX_PAGES, Service, connect_in_time, error_kind};
+use connect::{Connected, Listing, MAX_PAGES, Service, error_kind, open_connection};
 use error::server_error_in;
+pub(crate) use listing::list_server_tools;
 use repair::SkippedTool;
 
 /// The name of a call's key in its `_meta`, and of the header with the key.
@@ -73,14 +75,7 @@ impl<'a> McpServer<'a> {
         tool: &'a McpTool,
         credentials: ToolCredentials,
     ) -> Result<Arc<Self>, Fault> {
-        let ToolCredentials { headers, tokens } = credentials;
-        let mut opened = connect_in_time(context, tool, &headers, tokens.as_ref()).await;
-        // The server may have refused a secret that has been replaced since it was read.
-        if let Err(Fault::Permanent(_)) = &opened
-            && let Some(renewed) = headers.renewed(context, &tool.headers).await
-        {
-            opened = connect_in_time(context, tool, &renewed, tokens.as_ref()).await;
-        }
+        let opened = open_connection(context, tool, &credentials, Listing::Allowed).await;
         let Connected {
             http,
             service,

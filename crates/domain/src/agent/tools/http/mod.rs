@@ -21,7 +21,8 @@ pub use arguments::ArgumentError;
 pub use body::RequestBody;
 pub use error::HttpToolError;
 pub use openapi::{
-    ImportSource, ImportedApi, LeftOut, OpenApiError, OperationError, import_openapi,
+    DocumentError, ImportSource, ImportedApi, LeftOut, ListedApi, ListedOperation, OpenApiError,
+    OperationError, import_openapi, list_openapi, parse_api_document,
 };
 pub use request::{CheckedOperation, ToolRequest};
 pub use style::{ArgumentStyle, StyleName};

@@ -137,17 +137,22 @@ fn repair_result(result: Value, kind: RequestKind) -> (Value, Vec<SkippedTool>) 
     }
 }
 
-/// The result of `initialize`, of which only the version matters. Anything else is unchanged.
+/// The result of `initialize`, of which only the version and the server's name matter. Anything
+/// else is unchanged.
 fn repair_initialized(result: Value) -> Value {
     let known = ["protocolVersion", "serverInfo", "capabilities"];
     if !known.iter().any(|field| result.get(field).is_some()) {
         return result;
     }
     let version = result.get("protocolVersion").and_then(Value::as_str);
+    let about = |field: &str| result.get("serverInfo")?.get(field)?.as_str();
     json!({
         "protocolVersion": version.unwrap_or("2025-03-26"),
         "capabilities": { "tools": {} },
-        "serverInfo": { "name": "server", "version": "" },
+        "serverInfo": {
+            "name": about("name").unwrap_or("server"),
+            "version": about("version").unwrap_or_default(),
+        },
     })
 }
 

@@ -5,6 +5,8 @@
 //! returned with the reason. If `allow` names it, it is an error.
 
 mod body;
+mod document;
+mod list;
 mod media;
 mod names;
 mod operation;
@@ -21,6 +23,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::{HttpMethod, Operation};
+pub use document::{DocumentError, parse_api_document};
+pub use list::{ListedApi, ListedOperation, list_openapi};
 use reference::{resolve, target};
 use servers::Servers;
 
