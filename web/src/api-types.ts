@@ -155,6 +155,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/models/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sends one request to a model, and returns what its server takes.
+         * @description The request has a system message, a tool and an answer schema. If the server refuses one of
+         *     them, it is asked again without it. The test ends after 20 seconds. It costs a few hundred tokens.
+         */
+        post: operations["test_model"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tools/inspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lists the tools of an MCP server, or the operations of an OpenAPI document.
+         * @description A URL is called as a run would call it: the same addresses are refused. It has 20 seconds to answer.
+         */
+        post: operations["inspect_tool"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tools/call": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Calls one operation of a tool, as a run would.
+         * @description The call is real: it can change data on the tool's server. It ends after 20 seconds.
+         */
+        post: operations["call_tool"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/agents/{id}/sources": {
         parameters: {
             query?: never;
@@ -513,6 +574,23 @@ export interface components {
         };
         /** @description A provider's API key. It is sent once in clear text and stored as a secret. */
         ApiKey: string | components["schemas"]["SecretName"];
+        /** @description An HTTP API and its operations. */
+        ApiListing: {
+            /** @description The title of the document. */
+            title: string;
+            /** @description The base URL, if it is known. */
+            base_url?: string;
+            /** @description The operations that can be imported. */
+            operations: components["schemas"]["OperationInfo"][];
+            /** @description Headers that the API may require for authentication. */
+            credentials: components["schemas"]["CredentialInfo"][];
+            /** @description The operations that cannot be imported. */
+            left_out: components["schemas"]["LeftOutTool"][];
+            /** @description Whether the document has more operations than are listed. */
+            is_cut: boolean;
+            /** @description The operations that `allow` names, as in a definition. */
+            chosen?: components["schemas"]["Operation"][];
+        };
         /** @description How an argument is written in its place. */
         ArgumentStyle: {
             /** @description The style, as in OpenAPI. `json` writes the argument as JSON. */
@@ -564,6 +642,10 @@ export interface components {
              * @description The number of passages of the document.
              */
             passages?: number;
+            /** @description The server that a test called: scheme, host and port. */
+            server?: string;
+            /** @description The tool and the operation that a test called, such as `shop.get_order`. */
+            tool?: string;
             /**
              * Format: int64
              * @description How long the old webhook URL keeps working.
@@ -588,7 +670,7 @@ export interface components {
          * @description The kind of an event in the audit log.
          * @enum {string}
          */
-        AuditEvent: "agent_created" | "agent_updated" | "agent_enabled" | "agent_disabled" | "agent_deleted" | "webhook_rotated" | "secret_put" | "secret_deleted" | "document_added" | "document_deleted" | "signed_in" | "signed_out" | "sign_in_failed" | "token_rejected" | "attempts_limited" | "cross_origin_refused" | "attempts_omitted" | "unknown";
+        AuditEvent: "agent_created" | "agent_updated" | "agent_enabled" | "agent_disabled" | "agent_deleted" | "webhook_rotated" | "secret_put" | "secret_deleted" | "document_added" | "document_deleted" | "model_tested" | "tool_inspected" | "tool_called" | "signed_in" | "signed_out" | "sign_in_failed" | "token_rejected" | "attempts_limited" | "cross_origin_refused" | "attempts_omitted" | "unknown";
         /** @description A page of the audit log. */
         AuditList: {
             /** @description Newest first. */
@@ -601,12 +683,44 @@ export interface components {
          * @enum {string}
          */
         CallOutcome: "ok" | "error" | "refused" | "unknown";
+        /** @description A call of a tool. */
+        CallTool: {
+            /** @description An `http` or `mcp` tool, as in an agent's definition. */
+            tool: components["schemas"]["Tool"];
+            /** @description The name of an operation of the tool, or of a tool of the MCP server. */
+            operation: string;
+            /** @description The arguments. */
+            arguments?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /** @description The result of a tool call. */
+        CallTrial: {
+            /** @description Whether the call succeeded. */
+            ok: boolean;
+            /**
+             * Format: int64
+             * @description The duration, in milliseconds.
+             */
+            took_ms: number;
+            /** @description The result, as the model would get it. */
+            result?: string;
+            /** @description Why the call failed. */
+            error?: components["schemas"]["TrialError"];
+        };
         /** @description A signed JWT that authenticates a client. */
         ClientAssertion: {
             /** @description The name of the secret with the private key as PEM. */
             secret: string;
             /** @description The signature algorithm. It must match the key. */
             algorithm: components["schemas"]["SigningAlgorithm"];
+        };
+        /** @description A header with a credential. */
+        CredentialInfo: {
+            /** @description The name of the header. */
+            header: string;
+            /** @description The text before the secret, such as `Bearer `. */
+            prefix: string;
         };
         /** @description A document that an agent answers from. */
         Document: {
@@ -782,6 +896,49 @@ export interface components {
             /** @enum {string} */
             type: "http";
         };
+        /** @description An MCP server. */
+        InspectMcp: {
+            /** @description The URL of the MCP endpoint. */
+            url: string;
+            /** @description Headers sent with every request. */
+            headers?: {
+                [key: string]: components["schemas"]["HeaderSource"];
+            };
+        };
+        /** @description An OpenAPI document: `url` or `document`. */
+        InspectOpenApi: {
+            /** @description The URL of the document. It is downloaded without credentials. */
+            url?: string | null;
+            /** @description The document as text: JSON or YAML. */
+            document?: string | null;
+            /** @description The base URL of the API, if the document has none or another one. */
+            base_url?: string | null;
+            /** @description The names of operations to import. The response then has them in `chosen`. */
+            allow?: string[];
+        };
+        /** @description A server or a document to inspect: either `mcp` or `openapi`. */
+        InspectTool: {
+            /** @description An MCP server. */
+            mcp: components["schemas"]["InspectMcp"];
+        } | {
+            /** @description An OpenAPI document. */
+            openapi: components["schemas"]["InspectOpenApi"];
+        };
+        /** @description What a server or a document offers. */
+        InspectedTool: (components["schemas"]["McpListing"] & {
+            /** @enum {string} */
+            type: "mcp";
+        }) | (components["schemas"]["ApiListing"] & {
+            /** @enum {string} */
+            type: "http";
+        });
+        /** @description A tool or an operation that an agent cannot use. */
+        LeftOutTool: {
+            /** @description Its name, or its place in the list. */
+            name: string;
+            /** @description Why it cannot be used. */
+            reason: string;
+        };
         /** @description The limits of an agent and of each of its runs. */
         Limits: {
             /**
@@ -818,6 +975,19 @@ export interface components {
              */
             triggers_per_minute?: number | null;
         };
+        /** @description An MCP server and its tools. */
+        McpListing: {
+            /** @description The server's name, as it states it. */
+            server_name: string;
+            /** @description The server's version, as it states it. */
+            server_version: string;
+            /** @description The tools that an agent can use. */
+            tools: components["schemas"]["McpToolInfo"][];
+            /** @description The tools that an agent cannot use. */
+            left_out: components["schemas"]["LeftOutTool"][];
+            /** @description Whether the server has more tools than are listed. */
+            is_cut: boolean;
+        };
         /** @description An MCP server and the tools that the agent may call. */
         McpTool: {
             /**
@@ -845,6 +1015,17 @@ export interface components {
             approval?: string[];
             /** @enum {string} */
             type: "mcp";
+        };
+        /** @description A tool of an MCP server. */
+        McpToolInfo: {
+            /** @description The name on the server, for `allow`. */
+            name: string;
+            /** @description The description that the model gets. */
+            description: string;
+            /** @description The JSON schema of the arguments. */
+            input_schema: {
+                [key: string]: unknown;
+            };
         };
         /** @description A model and its provider. */
         ModelConfig: {
@@ -887,6 +1068,35 @@ export interface components {
              * @description Cost in US dollars. `null` if no agent has a price.
              */
             cost_usd: number | null;
+        };
+        /** @description The result of a test request to a model. */
+        ModelTrial: {
+            /** @description Whether the model replied. */
+            ok: boolean;
+            /**
+             * Format: int64
+             * @description The duration, in milliseconds.
+             */
+            took_ms: number;
+            /** @description The model's name, as the provider returned it. */
+            model?: string;
+            /**
+             * @description The parts of the request that the server refused. Runs leave them out. A model that
+             *     refuses `tools` cannot be used by an agent with tools.
+             */
+            refuses: components["schemas"]["RequestPart"][];
+            /**
+             * Format: int64
+             * @description The input tokens of the request with a reply.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description The output tokens of the request with a reply.
+             */
+            output_tokens: number;
+            /** @description Why the model did not reply. */
+            error?: components["schemas"]["TrialError"];
         };
         /** @description The definition of an agent. Only `name` is required. */
         NewAgent: {
@@ -978,6 +1188,17 @@ export interface components {
             content_type?: string | null;
             /** @description Whether a call needs a person's approval. A webhook run never makes such a call. */
             approval?: boolean;
+        };
+        /** @description An operation of an HTTP API. */
+        OperationInfo: {
+            /** @description The name, for `allow`. */
+            name: string;
+            /** @description The HTTP method. */
+            method: components["schemas"]["HttpMethod"];
+            /** @description The path below the base URL. */
+            path: string;
+            /** @description The first line of its description. */
+            summary: string;
         };
         /** @description A passage of a source. */
         Passage: {
@@ -1409,6 +1630,15 @@ export interface components {
              */
             expires_at: string;
         };
+        /** @description A model to test. */
+        TestModel: {
+            /**
+             * Format: uuid
+             * @description The agent whose stored API key `model` may refer to. Without `model`, its model is tested.
+             */
+            agent_id?: string | null;
+            model?: components["schemas"]["ModelConfig"] | null;
+        };
         /** @description A tool, or a set of tools. */
         Tool: {
             /** @enum {string} */
@@ -1436,6 +1666,13 @@ export interface components {
              * @description The number of the call to the model that requested it, from 1.
              */
             turn: number;
+        };
+        /** @description Why a trial failed. */
+        TrialError: {
+            /** @description The kind of failure, as in tasks. */
+            type: components["schemas"]["ErrorType"];
+            /** @description What went wrong and what to do. */
+            message: string;
         };
         /** @description A task that has not ended. */
         UnfinishedTask: {
@@ -2261,6 +2498,223 @@ export interface operations {
             /**
              * @description - `invalid_request`: The sample payload is not valid: Invalid or missing JSON data in request body: null is not a payload
              *     - `invalid_prompt`: `prompt` is longer than 65536 bytes
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["CrossOrigin"];
+            405: components["responses"]["MethodNotAllowed"];
+            408: components["responses"]["RequestTimeout"];
+            /** @description - `unreadable_body`: The request body is incomplete or larger than 1048576 bytes */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    test_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A model, or an agent with a model. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "model": {
+                 *         "provider": "openai",
+                 *         "base_url": "http://127.0.0.1:11434/v1",
+                 *         "name": "llama3.2"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["TestModel"];
+            };
+        };
+        responses: {
+            /** @description The result, also if the model did not reply. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelTrial"];
+                };
+            };
+            /**
+             * @description - `invalid_request`: The request body must be a JSON object
+             *     - `invalid_agent`: `name` must have 1 to 128 characters
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["CrossOrigin"];
+            /** @description - `agent_not_found`: Agent not found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            405: components["responses"]["MethodNotAllowed"];
+            408: components["responses"]["RequestTimeout"];
+            /** @description - `unreadable_body`: The request body is incomplete or larger than 1048576 bytes */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    inspect_tool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description An MCP server or an OpenAPI document. */
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InspectTool"];
+            };
+        };
+        responses: {
+            /** @description What the server or the document offers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InspectedTool"];
+                };
+            };
+            /**
+             * @description - `invalid_request`: The request body must be a JSON object
+             *     - `invalid_agent`: `name` must have 1 to 128 characters
+             *     - `invalid_document`: The document cannot be used: this is a Swagger 2.0 document, and `openapi` must be of version 3.0 or 3.1; convert it first, for example with `npx swagger2openapi FILE` or at https://converter.swagger.io
+             */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["CrossOrigin"];
+            405: components["responses"]["MethodNotAllowed"];
+            408: components["responses"]["RequestTimeout"];
+            /** @description - `unreadable_body`: The request body is incomplete or larger than 1048576 bytes */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description - `server_failed`: The server could not be reached. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    call_tool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description A tool, an operation and its arguments. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "tool": {
+                 *         "type": "http",
+                 *         "name": "shop",
+                 *         "base_url": "https://shop.example.com/v1",
+                 *         "operations": [
+                 *           {
+                 *             "name": "get_order",
+                 *             "path": "/orders/{id}",
+                 *             "parameters": {
+                 *               "type": "object",
+                 *               "properties": {
+                 *                 "id": {
+                 *                   "type": "string"
+                 *                 }
+                 *               },
+                 *               "required": [
+                 *                 "id"
+                 *               ]
+                 *             }
+                 *           }
+                 *         ]
+                 *       },
+                 *       "operation": "get_order",
+                 *       "arguments": {
+                 *         "id": "42"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["CallTool"];
+            };
+        };
+        responses: {
+            /** @description The result, also if the call failed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallTrial"];
+                };
+            };
+            /**
+             * @description - `invalid_request`: The request body must be a JSON object
+             *     - `invalid_agent`: `name` must have 1 to 128 characters
              */
             400: {
                 headers: {

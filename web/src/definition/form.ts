@@ -167,7 +167,7 @@ export function refusalInWords(message: string): string {
   return message.replace(/\(in prompt:(\d+)\)$/, "(line $1)");
 }
 
-function parseModel(form: Form, was: Agent["model"], errors: FieldErrors): Model | undefined {
+export function parseModel(form: Form, was: Agent["model"], errors: FieldErrors): Model | undefined {
   if (form.provider === "") return undefined;
   const provider = providerInfo(form.provider);
   if (!isUsed(provider.model_name.rule)) return { provider: form.provider };

@@ -1,8 +1,10 @@
+import { useId } from "preact/hooks";
 import { api } from "../api.ts";
 import { useLoad } from "../load.ts";
-import type { SecretsResponse } from "../types.ts";
+import type { Agent, SecretsResponse } from "../types.ts";
 import { Field, Section, SelectField, TextField } from "../ui/index.ts";
 import type { Form, KeyFrom } from "./form.ts";
+import { ModelTest } from "./model-test.tsx";
 import { PROVIDERS, type ProviderInfo, isUsed, providerInfo } from "./providers.ts";
 import type { Editor } from "./save.ts";
 
@@ -11,7 +13,7 @@ const CHOICES: { value: Form["provider"]; label: string; hint: string }[] = [
   ...PROVIDERS.map(({ name, label, hint }) => ({ value: name, label, hint })),
 ];
 
-export function ModelFields({ editor }: { editor: Editor }) {
+export function ModelFields({ editor, agent }: { editor: Editor; agent?: Agent }) {
   const { form, set, errors } = editor;
   const choice = CHOICES.find(({ value }) => value === form.provider);
   const provider = form.provider === "" ? undefined : providerInfo(form.provider);
@@ -29,6 +31,7 @@ export function ModelFields({ editor }: { editor: Editor }) {
         />
         {provider && isUsed(provider.model_name.rule) && <FieldsOf provider={provider} editor={editor} />}
       </div>
+      {(!provider || isUsed(provider.model_name.rule)) && <ModelTest editor={editor} agent={agent} />}
     </Section>
   );
 }
@@ -107,8 +110,10 @@ function KeyFields({ editor: { form, set, errors } }: { editor: Editor }) {
   );
 }
 
-function SecretName({ value, error, onValue }: { value: string; error?: string | undefined; onValue: (value: string) => void }) {
+/** The name of a stored secret, with suggestions. */
+export function SecretName({ value, error, onValue }: { value: string; error?: string | undefined; onValue: (value: string) => void }) {
   const secrets = useLoad("secrets", (signal) => api.get<SecretsResponse>("/api/secrets", signal));
+  const list = useId();
   return (
     <Field label="Secret" error={error} hint="The name of a stored secret.">
       {(wiring) => (
@@ -116,13 +121,13 @@ function SecretName({ value, error, onValue }: { value: string; error?: string |
           <input
             {...wiring}
             class="mono"
-            list="secret-names"
+            list={list}
             name="model.secret"
             value={value}
             autoComplete="off"
             onInput={(event) => onValue(event.currentTarget.value)}
           />
-          <datalist id="secret-names">
+          <datalist id={list}>
             {secrets.data?.secrets.map(({ name }) => (
               <option key={name} value={name} />
             ))}

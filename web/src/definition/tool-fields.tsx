@@ -1,3 +1,5 @@
+import { useState } from "preact/hooks";
+import { AddToolDialog, TryToolDialog } from "../connect/index.tsx";
 import type { Json } from "../types.ts";
 import { Button, Section, TextArea, toast } from "../ui/index.ts";
 import { pretty } from "./form.ts";
@@ -39,9 +41,12 @@ const EXAMPLES: { label: string; tool: Json }[] = [
 export function ToolFields({ editor: { form, set, errors } }: { editor: Editor }) {
   function insert(tool: Json) {
     const tools = withTool(form.tools, tool);
-    if (tools === undefined) return toast("The tools are not a valid JSON array. Fix them first", "bad");
+    if (tools === undefined) return refuse();
     set({ tools });
   }
+  const [open, setOpen] = useState<"add" | "try">();
+  const tools = parseTools(form.tools);
+  const names = (tools ?? []).map((tool) => (tool as { name?: string } | null)?.name ?? "");
   return (
     <Section
       title="Tools"
@@ -49,6 +54,16 @@ export function ToolFields({ editor: { form, set, errors } }: { editor: Editor }
       actions={<SecretsButton />}
     >
       <div class="stack">
+        <div class="inserts">
+          <Button icon="plus" onClick={() => (tools ? setOpen("add") : refuse())}>
+            Add a tool…
+          </Button>
+          <Button disabled={!tools || tools.length === 0} onClick={() => setOpen("try")}>
+            Try a tool…
+          </Button>
+        </div>
+        {open === "add" && <AddToolDialog taken={names} onAdd={insert} onClose={() => setOpen(undefined)} />}
+        {open === "try" && <TryToolDialog tools={tools ?? []} onClose={() => setOpen(undefined)} />}
         <div class="inserts" role="group" aria-label="Insert an example">
           <span class="hint">Insert an example:</span>
           {EXAMPLES.map(({ label, tool }) => (
@@ -91,7 +106,7 @@ function HowTo() {
           An operation with <code>"approval": true</code> needs the approval of a person, so a webhook never calls it.
         </li>
         <li>
-          To import operations from an OpenAPI document, run{" "}
+          “Add a tool” imports operations from an OpenAPI document. So does{" "}
           <code>agent-webhooks agent tool add NAME --openapi FILE --allow getOrder</code>.
         </li>
       </ul>
@@ -99,10 +114,20 @@ function HowTo() {
   );
 }
 
+function refuse() {
+  toast("The tools are not a valid JSON array. Fix them first", "bad");
+}
+
 function withTool(text: string, tool: Json): string | undefined {
+  const tools = parseTools(text);
+  return tools && pretty([...tools, tool]);
+}
+
+/** `undefined` if the text is not a JSON array. */
+function parseTools(text: string): Json[] | undefined {
   try {
     const tools = JSON.parse(text.trim() === "" ? "[]" : text) as Json;
-    return Array.isArray(tools) ? pretty([...tools, tool]) : undefined;
+    return Array.isArray(tools) ? tools : undefined;
   } catch {
     return undefined;
   }

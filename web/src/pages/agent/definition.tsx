@@ -21,7 +21,7 @@ export function DefinitionPart({ agent, onChanged }: PartProps) {
     >
       <BasicFields editor={editor} />
       <PromptFields editor={editor} hasSources={hasSources} />
-      <ModelFields editor={editor} />
+      <ModelFields editor={editor} agent={agent} />
       <ToolFields editor={editor} />
       <SchemaFields editor={editor} />
       <LimitFields editor={editor} />
