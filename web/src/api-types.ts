@@ -590,6 +590,12 @@ export interface components {
             is_cut: boolean;
             /** @description The operations that `allow` names, as in a definition. */
             chosen?: components["schemas"]["Operation"][];
+            /** @description Sample arguments of the chosen operations, from the examples of the document. */
+            samples?: {
+                [key: string]: {
+                    [key: string]: unknown;
+                };
+            };
         };
         /** @description How an argument is written in its place. */
         ArgumentStyle: {

@@ -152,6 +152,8 @@ export interface Callable {
   operation: string;
   /** The schema of its arguments, if the definition has it. */
   schema: Json | undefined;
+  /** Arguments with the examples of a document. */
+  sample?: JsonObject;
 }
 
 export function callables(tools: Json[]): Callable[] {

@@ -115,27 +115,28 @@ function ChooseOperations({ listing, source, taken, onAdd }: ChooseOperationsPro
   const [baseUrl, setBaseUrl] = useState(listing.base_url ?? "");
   const [credential, setCredential] = useState<Credential>(() => ({ ...NO_CREDENTIAL, ...listing.credentials[0] }));
   const [chosen, setChosen] = useState<Chosen>({ allow: [], approval: [] });
-  const [tried, setTried] = useState<JsonObject>();
+  const [tried, setTried] = useState<{ operation: JsonObject; sample: JsonObject }>();
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
   const count = chosen.allow.length;
+  const triedName = tried && String(tried.operation["name"]);
 
-  async function withOperations(allow: string[], use: (operations: JsonObject[], base: string) => void) {
+  async function withOperations(allow: string[], use: (imported: ApiListing, operations: JsonObject[], base: string) => void) {
     setBusy(true);
     setError(undefined);
     try {
       const given = baseUrl.trim();
       const changed = given !== "" && given !== (listing.base_url ?? "");
       const imported = await inspect(source, { allow, ...(changed && { base_url: given }) });
-      use((imported.chosen ?? []) as unknown as JsonObject[], imported.base_url ?? given);
+      use(imported, (imported.chosen ?? []) as unknown as JsonObject[], imported.base_url ?? given);
     } catch (problem) {
       setError(asApiError(problem));
     }
     setBusy(false);
   }
   const add = () =>
-    withOperations(chosen.allow, (operations, base) => onAdd(httpTool(name, base, credential, operations, chosen.approval)));
-  const tryOne = (operation: string) => withOperations([operation], ([first]) => setTried(first));
+    withOperations(chosen.allow, (_, operations, base) => onAdd(httpTool(name, base, credential, operations, chosen.approval)));
+  const tryOne = (name: string) => withOperations([name], ({ samples }, [operation]) => setTried(operation && { operation, sample: (samples?.[name] ?? {}) as JsonObject }));
   return (
     <>
       <Note tone="good">Read “{listing.title === "" ? "untitled" : listing.title}”</Note>
@@ -160,17 +161,18 @@ function ChooseOperations({ listing, source, taken, onAdd }: ChooseOperationsPro
         isCut={listing.is_cut}
         chosen={chosen}
         onChosen={setChosen}
-        tried={tried && String(tried["name"])}
+        tried={triedName}
         onTry={tryOne}
       />
-      {tried && (
+      {tried && triedName !== undefined && (
         <TryCall
-          key={`${String(tried["name"])} ${baseUrl} ${credential.secret}`}
+          key={`${triedName} ${baseUrl} ${credential.secret}`}
           callable={{
-            label: String(tried["name"]),
-            operation: String(tried["name"]),
-            tool: httpTool(name, baseUrl, credential, [tried], []),
-            schema: tried["parameters"],
+            label: triedName,
+            operation: triedName,
+            tool: httpTool(name, baseUrl, credential, [tried.operation], []),
+            schema: tried.operation["parameters"],
+            sample: tried.sample,
           }}
         />
       )}

@@ -8,7 +8,7 @@ import { type Callable, sampleArguments } from "./draft.ts";
 
 /** Calls one operation with sample arguments and shows the result. Give it a key that changes with the operation. */
 export function TryCall({ callable }: { callable: Callable }) {
-  const [text, setText] = useState(() => pretty(sampleArguments(callable.schema)));
+  const [text, setText] = useState(() => pretty({ ...sampleArguments(callable.schema), ...callable.sample }));
   const [called, setCalled] = useState<CallTrial>();
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);

@@ -1,11 +1,13 @@
 //! Parses an OpenAPI document, and lists or imports its operations.
 
+use std::collections::BTreeMap;
+
 use domain::agent::tools::{
     DocumentError, ImportSource, ImportedApi, LeftOut, ListedApi, OpenApiError, Operation,
     import_openapi, list_openapi, parse_api_document,
 };
 use domain::{LeftOutTool, cut};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::TrialProblem;
@@ -40,6 +42,7 @@ pub(super) struct InspectedApi {
 pub(super) struct ChosenApi {
     pub(super) base_url: Option<String>,
     pub(super) operations: Vec<Operation>,
+    pub(super) samples: BTreeMap<String, Map<String, Value>>,
 }
 
 impl ApiImport {
@@ -64,11 +67,13 @@ impl ApiImport {
         let ImportedApi {
             base_url,
             operations,
+            samples,
             ..
         } = import_openapi(&document, &self.allow, source)?;
         let chosen = Some(ChosenApi {
             base_url,
             operations,
+            samples,
         });
         Ok(InspectedApi { listed, chosen })
     }

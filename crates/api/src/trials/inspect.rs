@@ -1,11 +1,13 @@
 //! `POST /api/tools/inspect`: lists what an MCP server or an OpenAPI document offers.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::{Extension, Json};
 use domain::agent::tools::{HeaderSource, HttpMethod, Operation, Tool};
 use domain::{AuditEvent, LeftOutTool, McpListing, TrialRequest, TrialResponse};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::document::{ApiImport, ChosenApi, InspectedApi, left_out};
@@ -33,7 +35,7 @@ pub(crate) struct InspectMcp {
     url: String,
     /// Headers sent with every request.
     #[serde(default)]
-    #[schema(value_type = std::collections::BTreeMap<String, HeaderSource>)]
+    #[schema(value_type = BTreeMap<String, HeaderSource>)]
     headers: Option<Value>,
 }
 
@@ -88,6 +90,10 @@ pub(crate) struct ApiListing {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     chosen: Option<Vec<Operation>>,
+    /// Sample arguments of the chosen operations, from the examples of the document.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Object>, required = false)]
+    samples: BTreeMap<String, Map<String, Value>>,
 }
 
 /// An operation of an HTTP API.
@@ -217,12 +223,13 @@ impl From<InspectedApi> for ApiListing {
             });
         let credentials = listed.credentials.into_iter();
         let credentials = credentials.map(|(header, prefix)| CredentialInfo { header, prefix });
-        let (base_url, chosen) = match chosen {
-            None => (listed.base_url, None),
+        let (base_url, chosen, samples) = match chosen {
+            None => (listed.base_url, None, BTreeMap::new()),
             Some(ChosenApi {
                 base_url,
                 operations,
-            }) => (base_url, Some(operations)),
+                samples,
+            }) => (base_url, Some(operations), samples),
         };
         Self {
             title: listed.title,
@@ -232,6 +239,7 @@ impl From<InspectedApi> for ApiListing {
             left_out: listed.left_out.into_iter().map(left_out).collect(),
             is_cut: listed.is_cut,
             chosen,
+            samples,
         }
     }
 }

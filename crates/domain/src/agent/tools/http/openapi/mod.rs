@@ -13,11 +13,12 @@ mod operation;
 mod parameter;
 mod read_only;
 mod reference;
+mod sample;
 mod schema;
 mod security;
 mod servers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -52,6 +53,8 @@ pub struct ImportedApi {
     /// Headers for authentication: the header's name, and the prefix of the secret.
     pub credentials: BTreeSet<(String, String)>,
     pub left_out: Vec<LeftOut>,
+    /// Arguments with the examples of the document, by the operation's name.
+    pub samples: BTreeMap<String, Map<String, Value>>,
 }
 
 /// An operation that is not imported.
@@ -181,6 +184,10 @@ pub fn import_openapi(
             }
             Ok((operation, credentials)) => {
                 add_credentials(&mut imported.credentials, credentials);
+                let sample = sample::sample_arguments(document, located, &operation);
+                if !sample.is_empty() {
+                    imported.samples.insert(operation.name.clone(), sample);
+                }
                 imported.operations.push(operation);
             }
             Err(why) if !allow.is_empty() => return Err(OpenApiError::Operation { name, why }),

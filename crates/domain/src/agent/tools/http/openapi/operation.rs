@@ -51,7 +51,7 @@ pub(super) fn convert_operation(
         },
         credentials: Vec::new(),
     };
-    for parameter in parameters(document, located)? {
+    for parameter in all_parameters(document, located)? {
         builder.parameter(parameter)?;
     }
     if let Some(body) = located.operation.get("requestBody") {
@@ -103,7 +103,7 @@ impl OperationBuilder<'_> {
 
 /// The parameters of the operation and of its path item. The operation's override those with
 /// the same name and place.
-fn parameters<'d>(
+pub(super) fn all_parameters<'d>(
     document: &'d Value,
     located: &LocatedOperation<'d>,
 ) -> Result<Vec<&'d Value>, OperationError> {
