@@ -7,9 +7,9 @@ use std::time::Duration;
 use domain::{AgentId, ModelConfig, Provider, TaskId, TaskKey};
 use fuzz::{AGENT, Dynamo, NOW, block_on};
 use libfuzzer_sys::fuzz_target;
-use runner::{AccessTokens, 
-    Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources, parse_message_body,
-    run_batch,
+use runner::{
+    AccessTokens, Delivery, Models, PrivateHosts, RunGate, RunSettings, Runner, Sources,
+    parse_message_body, run_batch,
 };
 use store::{Agents, Clock, Documents, MemoryQueue, Queue, Secrets, Tasks};
 use subprocess::Subprocesses;
