@@ -110,7 +110,7 @@ impl Failure {
             message: cut(&self.message, LONGEST_MESSAGE),
             log_message: None,
             retryable: self.retryable,
-            detail: None,
+            detail: self.detail.clone(),
             tool_calls: Vec::new(),
         }
     }

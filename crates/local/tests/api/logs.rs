@@ -101,7 +101,7 @@ impl Drop for Logging {
 }
 
 async fn agent(url: &str, model: &FakeModel) -> Value {
-    let model = json!({ "base_url": model.url, "name": "m", "api_key": "sk-secret" });
+    let model = json!({ "base_url": model.url, "name": "m", "api_key": "sk-9f2c41d07b-secret" });
     let request = client()
         .post(format!("{url}/api/agents"))
         .bearer_auth(ADMIN_TOKEN);
@@ -183,7 +183,7 @@ async fn a_task_can_be_followed_by_its_id_from_the_trigger_to_the_end_and_nothin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_error_text_of_a_server_is_logged_only_if_the_operator_wants_it() {
     let model = FakeModel::start(|_, _| {
-        let error = json!({ "message": "No: payload-secret, key sk-secret", "param": "messages[0].content",
+        let error = json!({ "message": "No: payload-secret, key sk-9f2c41d07b-secret", "param": "messages[0].content",
             "type": "invalid_request_error", "code": "context_length_exceeded" });
         Reply::Refusal(400, json!({ "error": error, "request_id": "req_0123456789" }))
     })
@@ -199,7 +199,7 @@ async fn the_error_text_of_a_server_is_logged_only_if_the_operator_wants_it() {
             wanted == "true",
             "{lines}"
         );
-        assert!(!lines.contains("sk-secret"), "{lines}");
+        assert!(!lines.contains("sk-9f2c41d07b"), "{lines}");
         assert!(
             lines.contains(r#""server_request_id":"req_0123456789""#),
             "{lines}"
