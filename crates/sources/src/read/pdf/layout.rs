@@ -3,19 +3,22 @@
 //! A PDF need not contain spaces: many programs place each word, or each glyph, on its own. So a
 //! gap between two glyphs of a line is a space, and a move to another line is a line break.
 
-use hayro_interpret::font::{Glyph, GlyphRun, PositionedGlyph};
-use hayro_interpret::hayro_cmap::{BfString, WritingMode};
-use hayro_interpret::kurbo::{Affine, BezPath, Point, Vec2};
+use hayro_interpret::font::GlyphRun;
+use hayro_interpret::hayro_syntax::object::{Dict, String as PdfString};
+use hayro_interpret::kurbo::BezPath;
 use hayro_interpret::{
     BlendMode, ClipPath, Device, DrawMode, DrawProps, Image, ImageDrawProps, SoftMask,
 };
 
+use super::accents::join_accents;
+use super::direction::{LettersByDirection, in_reading_order, sort_by_position};
+use super::glyph::{Place, PlacedText, SOFT_HYPHEN, is_right_to_left, readable, width_of_run};
+use super::superscripts::mark_superscripts;
+use super::text_string;
 use crate::read::MAX_TEXT_BYTES;
 
-/// The unit of glyph space.
-const EM: f64 = 1000.0;
 /// In em. A wider gap separates words. The space of common fonts is 0.25 em or wider.
-const WORD_GAP: f64 = 0.17;
+const WORD_GAP: f64 = 0.14;
 /// In em. Letters with wider spacing are separate words, such as the cells of a table.
 const MAX_LETTER_SPACING: f64 = 0.5;
 /// Fewer gaps do not show the letter spacing of a line.
@@ -24,159 +27,35 @@ const MIN_SPACED_GAPS: usize = 5;
 const LINE_STEP: f64 = 0.55;
 /// In em. A larger distance separates paragraphs.
 const PARAGRAPH_STEP: f64 = 1.9;
+/// Limits the memory for the places of glyphs.
+const MAX_LINE_GLYPHS: usize = 20_000;
 /// In em. The same text within this distance was drawn twice, to look bold.
 const SAME_PLACE: f64 = 0.1;
-const SOFT_HYPHEN: char = '\u{ad}';
 
 /// The text of a page.
 #[derive(Default)]
 pub(super) struct PageText {
     text: String,
     line: Vec<PlacedText>,
+    /// Whether the line has Hebrew or Arabic letters.
+    is_right_to_left: bool,
+    /// Of all texts that were placed.
+    placed_bytes: usize,
     unreadable_glyphs: usize,
-    /// The first glyph of the last run, and the run's text.
-    last_run: Option<(PlacedText, String)>,
+    letters: LettersByDirection,
+    /// The place of the last run, and its text.
+    last_run: Option<(Place, String)>,
+    /// How many sequences of marked content are open.
+    marked_depth: usize,
+    replacement: Option<Replacement>,
 }
 
-/// The text of a glyph and its place on the page.
-#[derive(Clone, Debug)]
-struct PlacedText {
+/// A sequence of marked content whose text is in its `ActualText`, and not in its glyphs.
+struct Replacement {
+    depth: usize,
     text: String,
-    start: Point,
-    end: Point,
-    /// The direction of the line, with the length of one em.
-    em: Vec2,
-}
-
-impl PlacedText {
-    /// `width` scales the advance, for text that is condensed or expanded.
-    fn new(
-        glyph: &PositionedGlyph<'_>,
-        mode: WritingMode,
-        page: Affine,
-        width: f64,
-    ) -> Option<Self> {
-        let frame = Frame::new(glyph, page)?;
-        let (em, advance) = match mode {
-            WritingMode::Vertical => (frame.down, 1.0),
-            WritingMode::Horizontal => (frame.along, width * advance_width(glyph) / EM),
-        };
-        Some(Self {
-            text: text_of(glyph)?,
-            start: frame.origin,
-            end: frame.origin + em * advance,
-            em,
-        })
-    }
-
-    /// The distance from this glyph's end to the start of the next, along and across the line, in
-    /// em of the larger of the two.
-    fn step_to(&self, next: &Self) -> (f64, f64) {
-        let size = self.em.hypot().max(next.em.hypot());
-        let along = self.em / self.em.hypot();
-        let gap = next.start - self.end;
-        let is_leftward =
-            is_right_to_left(&next.text) && (next.start - self.start).dot(along) < 0.0;
-        let gap_along = if is_leftward {
-            (self.start - next.end).dot(along)
-        } else {
-            gap.dot(along)
-        };
-        (gap_along / size, gap.cross(along) / size)
-    }
-}
-
-/// The place of a glyph on the page.
-struct Frame {
-    origin: Point,
-    /// One em along the line, and one em down.
-    along: Vec2,
-    down: Vec2,
-    /// The horizontal scale of the glyph, relative to the vertical one.
-    stretch: f64,
-}
-
-impl Frame {
-    fn new(glyph: &PositionedGlyph<'_>, page: Affine) -> Option<Self> {
-        let place = page * glyph.transform();
-        let origin = place * Point::ZERO;
-        let (across, up) = (
-            place * Point::new(EM, 0.0) - origin,
-            place * Point::new(0.0, EM) - origin,
-        );
-        let size = up.hypot();
-        let is_usable = origin.is_finite() && size.is_normal() && across.hypot().is_normal();
-        is_usable.then(|| Self {
-            origin,
-            along: across * (size / across.hypot()),
-            down: -up,
-            stretch: across.hypot() / size,
-        })
-    }
-}
-
-/// The horizontal scale of the advances of a run. The scale of its glyphs shows it, or is the fit
-/// of a substitute font: then the distances of the glyphs show it.
-fn width_of_run(run: &GlyphRun<'_, '_>, page: Affine) -> f64 {
-    let frames: Vec<(Frame, f64)> = run
-        .glyphs()
-        .iter()
-        .filter_map(|glyph| Some((Frame::new(glyph, page)?, advance_width(glyph) / EM)))
-        .collect();
-    let stretch = frames.first().map_or(1.0, |(frame, _)| frame.stretch);
-    if (stretch - 1.0).abs() < 0.01 {
-        return 1.0;
-    }
-    let pairs = frames.iter().zip(frames.iter().skip(1));
-    let mut ratios: Vec<f64> = pairs
-        .map(|((one, advance), (next, _))| {
-            (next.origin - one.origin).hypot() / (one.along.hypot() * advance)
-        })
-        .filter(|ratio| ratio.is_normal())
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios
-        .get(ratios.len() / 2)
-        .map_or(stretch, |ratio| ratio.clamp(0.2, 5.0))
-}
-
-fn advance_width(glyph: &Glyph<'_>) -> f64 {
-    let width = match glyph {
-        Glyph::Outline(glyph) => glyph.advance_width(),
-        Glyph::Type3(glyph) => glyph.advance_width(),
-    };
-    width.map_or(EM / 2.0, f64::from)
-}
-
-/// A hyphen with the code of the soft hyphen marks a break within a word.
-fn text_of(glyph: &Glyph<'_>) -> Option<String> {
-    let text = match glyph.as_unicode()? {
-        BfString::Char('-' | '\u{2010}') if glyph.char_code() == u32::from(SOFT_HYPHEN) => {
-            SOFT_HYPHEN.to_string()
-        }
-        BfString::Char(c) => expanded(c).map_or_else(|| c.to_string(), str::to_owned),
-        BfString::String(text) => text,
-    };
-    Some(text.replace(|c: char| c.is_control(), " ")).filter(|text| text != "\u{fffd}")
-}
-
-/// The letters of a ligature.
-const fn expanded(c: char) -> Option<&'static str> {
-    Some(match c {
-        '\u{fb00}' => "ff",
-        '\u{fb01}' => "fi",
-        '\u{fb02}' => "fl",
-        '\u{fb03}' => "ffi",
-        '\u{fb04}' => "ffl",
-        '\u{fb05}' | '\u{fb06}' => "st",
-        _ => return None,
-    })
-}
-
-fn is_right_to_left(text: &str) -> bool {
-    text.chars().any(
-        |c| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}'),
-    )
+    /// Of the glyphs.
+    place: Option<Place>,
 }
 
 impl PageText {
@@ -185,16 +64,45 @@ impl PageText {
     }
 
     pub(super) fn finish(mut self) -> String {
+        self.end_replacement();
         self.end_line();
         self.text
     }
 
-    fn place(&mut self, glyph: PlacedText) {
-        if let Some(last) = self.line.last() {
-            let (along, across) = last.step_to(&glyph);
-            let size = glyph.em.hypot().max(last.em.hypot());
-            let is_back = along * size < -size && !is_right_to_left(&glyph.text);
-            if across.abs() > LINE_STEP || is_back {
+    pub(super) const fn is_too_long(&self) -> bool {
+        self.placed_bytes > MAX_TEXT_BYTES
+    }
+
+    /// Places a run, unless it was drawn before at the same place, to look bold.
+    fn place_run(&mut self, run: Vec<PlacedText>) {
+        let Some(first) = run.first().map(|first| first.place) else {
+            return;
+        };
+        let text: String = run.iter().map(|glyph| glyph.text.as_str()).collect();
+        let is_repeated = self.last_run.as_ref().is_some_and(|(last, last_text)| {
+            let distance = (last.start - first.start).hypot();
+            *last_text == text && distance < SAME_PLACE * first.size()
+        });
+        if !is_repeated {
+            self.placed_bytes += text.len();
+            run.into_iter().for_each(|glyph| self.place(glyph));
+        }
+        self.last_run = Some((first, text));
+    }
+
+    fn place(&mut self, mut glyph: PlacedText) {
+        let is_right_to_left = is_right_to_left(&glyph.text);
+        let is_second = self.line.len() == 1;
+        if let Some(last) = self.line.last_mut() {
+            if (is_second || last.place.is_vertical()) && last.is_directly_above(&glyph) {
+                last.place.turn_down();
+                glyph.place.turn_down();
+            }
+            let (along, across) = last.place.step_to(&glyph.place);
+            let size = glyph.place.size().max(last.place.size());
+            let is_back = along * size < -size && !is_right_to_left && !self.is_right_to_left;
+            let is_full = self.line.len() >= MAX_LINE_GLYPHS;
+            if across.abs() > LINE_STEP || is_back || is_full {
                 self.end_line();
                 self.text.push_str(if across.abs() > PARAGRAPH_STEP {
                     "\n\n"
@@ -203,28 +111,36 @@ impl PageText {
                 });
             }
         }
+        self.is_right_to_left |= is_right_to_left;
         self.line.push(glyph);
     }
 
     /// Writes the line, with spaces where there are gaps.
     fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        let gaps: Vec<f64> = line
-            .iter()
-            .zip(line.iter().skip(1))
-            .map(|(one, next)| one.step_to(next).0)
-            .collect();
-        let word_gap = WORD_GAP + letter_spacing(gaps.clone());
-        let mut words = String::new();
-        for (index, glyph) in line.iter().enumerate() {
-            let gap = index.checked_sub(1).and_then(|before| gaps.get(before));
-            let is_gap = gap.is_some_and(|gap| *gap > word_gap);
-            if is_gap && !words.ends_with(' ') && !glyph.text.starts_with(' ') {
-                words.push(' ');
-            }
-            words.push_str(&glyph.text);
+        let mut line = join_accents(std::mem::take(&mut self.line));
+        let is_right_to_left = std::mem::take(&mut self.is_right_to_left);
+        if is_right_to_left {
+            line = sort_by_position(line);
+        } else {
+            mark_superscripts(&mut line);
         }
+        let words = parts_of(&line);
+        let words = if is_right_to_left {
+            in_reading_order(&words, &mut self.letters)
+        } else {
+            words.concat()
+        };
         self.push_line(words.trim());
+    }
+
+    /// Places the text of marked content, instead of its glyphs.
+    fn end_replacement(&mut self) {
+        let Some(Replacement { text, place, .. }) = self.replacement.take() else {
+            return;
+        };
+        if let Some(place) = place.filter(|_| !text.is_empty()) {
+            self.place_run(vec![PlacedText { text, place }]);
+        }
     }
 
     /// Joins a word that is hyphenated at the end of the line above.
@@ -244,23 +160,50 @@ impl PageText {
     }
 }
 
-/// The median gap of a line, which is 0 unless its letters are spaced.
+/// The texts of the glyphs, and spaces where there are gaps.
+fn parts_of(line: &[PlacedText]) -> Vec<&str> {
+    let pairs = || line.iter().zip(line.iter().skip(1));
+    let gaps: Vec<f64> = pairs()
+        .map(|(one, next)| one.place.step_to(&next.place).0)
+        .collect();
+    let between_letters = pairs().zip(&gaps).filter_map(|((one, next), gap)| {
+        let is_letter = |text: &PlacedText| text.text.chars().all(char::is_alphanumeric);
+        (is_letter(one) && is_letter(next)).then_some(*gap)
+    });
+    let word_gap = WORD_GAP + letter_spacing(between_letters.collect());
+    let mut parts: Vec<&str> = Vec::with_capacity(line.len() + line.len() / 4);
+    for (index, glyph) in line.iter().enumerate() {
+        let gap = index.checked_sub(1).and_then(|before| gaps.get(before));
+        let is_gap = gap.is_some_and(|gap| *gap > word_gap);
+        let has_space = parts.last().is_none_or(|before| before.ends_with(' '));
+        // The dots that lead to a page number stay together.
+        let is_leader = glyph.text == "." && parts.last() == Some(&".");
+        if is_gap && !has_space && !is_leader && !glyph.text.starts_with(' ') {
+            parts.push(" ");
+        }
+        parts.push(&glyph.text);
+    }
+    parts
+}
+
+/// The lower quartile of the gaps between letters, which is 0 unless the letters are spaced. In a
+/// line of short words or a formula, more than half of the gaps can separate words.
 fn letter_spacing(mut gaps: Vec<f64>) -> f64 {
     if gaps.len() < MIN_SPACED_GAPS {
         return 0.0;
     }
     gaps.sort_by(f64::total_cmp);
-    let median = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
-    if median > MAX_LETTER_SPACING {
+    let quartile = gaps.get(gaps.len() / 4).copied().unwrap_or_default();
+    if quartile > MAX_LETTER_SPACING {
         0.0
     } else {
-        median.max(0.0)
+        quartile.max(0.0)
     }
 }
 
 impl<'a> Device<'a> for PageText {
     fn draw_glyph_run(&mut self, run: &GlyphRun<'_, 'a>, props: DrawProps<'a>, _: &DrawMode) {
-        if self.text.len() > MAX_TEXT_BYTES {
+        if self.is_too_long() {
             return;
         }
         let width = width_of_run(run, props.transform);
@@ -268,20 +211,41 @@ impl<'a> Device<'a> for PageText {
             .glyphs()
             .iter()
             .filter_map(|glyph| PlacedText::new(glyph, run.writing_mode(), props.transform, width));
-        let placed: Vec<PlacedText> = placed.collect();
-        self.unreadable_glyphs += run.glyphs().len() - placed.len();
-        let Some(first) = placed.first().cloned() else {
+        if let Some(replacement) = &mut self.replacement {
+            for glyph in placed {
+                replacement.extend_to(glyph.place);
+            }
             return;
-        };
-        let text: String = placed.iter().map(|glyph| glyph.text.as_str()).collect();
-        let is_repeated = self.last_run.as_ref().is_some_and(|(last, last_text)| {
-            let distance = (last.start - first.start).hypot();
-            *last_text == text && distance < SAME_PLACE * first.em.hypot()
-        });
-        if !is_repeated {
-            placed.into_iter().for_each(|glyph| self.place(glyph));
         }
-        self.last_run = Some((first, text));
+        let placed: Vec<PlacedText> = placed.filter(|glyph| !glyph.text.is_empty()).collect();
+        self.unreadable_glyphs += run.glyphs().len() - placed.len();
+        self.place_run(placed);
+    }
+
+    fn begin_marked_content(&mut self, _: &[u8], properties: Option<&Dict<'_>>) {
+        self.marked_depth += 1;
+        if self.replacement.is_some() || self.is_too_long() {
+            return;
+        }
+        let actual =
+            properties.and_then(|properties| properties.get::<PdfString<'_>>("ActualText"));
+        self.replacement = actual.map(|text| Replacement {
+            depth: self.marked_depth,
+            text: readable(&text_string(text.as_bytes())).unwrap_or_default(),
+            place: None,
+        });
+    }
+
+    fn end_marked_content(&mut self) {
+        let depth = self.marked_depth;
+        self.marked_depth = depth.saturating_sub(1);
+        if self
+            .replacement
+            .as_ref()
+            .is_some_and(|replacement| replacement.depth >= depth)
+        {
+            self.end_replacement();
+        }
     }
 
     fn draw_path(&mut self, _: &BezPath, _: DrawProps<'a>, _: &DrawMode) {}
@@ -290,4 +254,13 @@ impl<'a> Device<'a> for PageText {
     fn draw_image(&mut self, _: Image<'a, '_>, _: ImageDrawProps<'a>) {}
     fn pop_clip(&mut self) {}
     fn pop_transparency_group(&mut self) {}
+}
+
+impl Replacement {
+    fn extend_to(&mut self, place: Place) {
+        match &mut self.place {
+            Some(all) => all.extend_to(&place),
+            None => self.place = Some(place),
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! Converts PDF to text, page by page.
 
+mod accents;
+mod direction;
+mod glyph;
 mod layout;
+mod superscripts;
 
 use encoding_rs::{UTF_8, UTF_16BE, WINDOWS_1252};
 use hayro_interpret::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
@@ -28,6 +32,9 @@ pub(super) fn pdf_to_text(bytes: &[u8]) -> Result<DocumentText, ReadError> {
         );
         let mut words = PageText::default();
         interpret_page(page, &mut context, &mut words);
+        if words.is_too_long() {
+            return Err(ReadError::TooMuchText);
+        }
         has_unreadable_text |= words.has_unreadable_glyphs();
         let words = words.finish();
         if !words.trim().is_empty() {
@@ -52,7 +59,7 @@ pub(super) fn pdf_to_text(bytes: &[u8]) -> Result<DocumentText, ReadError> {
 
 /// A text string is UTF-16 or UTF-8 with a byte-order mark, or else PDFDocEncoding, whose letters
 /// are those of Windows-1252 (PDF 2.0, section 7.9.2.2).
-fn title(bytes: &[u8]) -> Option<String> {
+fn text_string(bytes: &[u8]) -> String {
     let encoding = if bytes.starts_with(&[0xfe, 0xff]) {
         UTF_16BE
     } else if bytes.starts_with(&[0xef, 0xbb, 0xbf]) {
@@ -60,8 +67,11 @@ fn title(bytes: &[u8]) -> Option<String> {
     } else {
         WINDOWS_1252
     };
-    let title = encoding.decode(bytes).0;
-    let title = title.replace(['\0', '\u{fffd}'], "");
+    encoding.decode(bytes).0.into_owned()
+}
+
+fn title(bytes: &[u8]) -> Option<String> {
+    let title = text_string(bytes).replace(['\0', '\u{fffd}'], "");
     Some(title.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|title| !title.is_empty())
 }
 

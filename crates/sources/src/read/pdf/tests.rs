@@ -1,3 +1,5 @@
+use unicode_normalization::char::is_combining_mark;
+
 use super::*;
 
 /// A PDF with one page. `objects` start at number 5.
@@ -70,7 +72,17 @@ fn words_are_separated_by_their_positions() {
             "Refund is",
         ),
         ("3 Tc (Refunds) Tj 0 Tc 90 0 Td (are) Tj", "Refunds are"),
+        (
+            "[(A) -333 (formula) -333 (E) -333 (=) -278 (mc) -222 (+) -222 (b) -333 (=) -333 (c)] TJ",
+            "A formula E = mc + b = c",
+        ),
+        (
+            "[(List) -400 (.) -400 (.) -400 (.) -400 (.) -400 (.) -400 (.) -400 (7)] TJ",
+            "List ...... 7",
+        ),
         ("60 Tz [(Refunds) -300 (are)] TJ", "Refunds are"),
+        ("98 Tz [(It) -300 (is) -300 (a)] TJ", "It is a"),
+        ("98 Tz [(a) -300 (b)] TJ [(c) -300 (d)] TJ", "a bc d"),
         ("(Price) Tj ( ) Tj (list) Tj", "Price list"),
         ("2 Tr (Bold) Tj", "Bold"),
         ("(Bold) Tj 0.3 0 Td (Bold) Tj", "Bold"),
@@ -132,26 +144,179 @@ fn predefined_cjk_cmaps_are_read() {
     }
 }
 
-#[test]
-fn identity_h_is_read_by_its_map_or_refused_as_unreadable() {
+/// A page whose font has the characters of `chars`, with the codes 1, 2 and so on. A character is
+/// one em wide, and a vowel point has no width.
+fn pdf_of_chars(chars: &str, content: &str) -> Vec<u8> {
+    let codes = chars.chars().zip(1..).map(|(c, code)| {
+        let units = c.encode_utf16(&mut [0; 2]).to_vec();
+        let units: String = units.iter().map(|unit| format!("{unit:04X}")).collect();
+        format!("<{code:04X}> <{units}> ")
+    });
+    let codes: Vec<String> = codes.collect();
     let map = stream(
         "",
-        "/CIDInit /ProcSet findresource begin begincmap\n1 begincodespacerange <0000> <FFFF> endcodespacerange\n2 beginbfchar <0001> <9000> <0002> <FB01> endbfchar\nendcmap end",
+        &format!(
+            "/CIDInit /ProcSet findresource begin begincmap\n1 begincodespacerange <0000> <FFFF> endcodespacerange\n{} beginbfchar {}endbfchar\nendcmap end",
+            codes.len(),
+            codes.concat()
+        ),
     );
-    let font = |to_unicode: &str| {
-        format!(
-            "/Font << /F1 << /Type /Font /Subtype /Type0 /BaseFont /Some /Encoding /Identity-H {to_unicode} /DescendantFonts [<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Some /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> /FontDescriptor << /Type /FontDescriptor /FontName /Some /Flags 4 >> >>] >> >>"
-        )
-    };
+    let points = chars
+        .chars()
+        .zip(1..)
+        .filter(|(c, _)| is_combining_mark(*c));
+    let widths: String = points.map(|(_, code)| format!("{code} [0] ")).collect();
+    pdf(content, &identity_h("/ToUnicode 5 0 R", &widths), &[&map])
+}
+
+fn identity_h(to_unicode: &str, widths: &str) -> String {
+    format!(
+        "/Font << /F1 << /Type /Font /Subtype /Type0 /BaseFont /Some /Encoding /Identity-H {to_unicode} /DescendantFonts [<< /Type /Font /Subtype /CIDFontType2 /BaseFont /Some /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> /W [{widths}] /FontDescriptor << /Type /FontDescriptor /FontName /Some /Flags 4 >> >>] >> >>"
+    )
+}
+
+/// The text of glyphs that are drawn one after the other, each letter after the move of `step`.
+fn text_of_chars(chars: &str, step: &str) -> String {
+    let codes = chars.chars().zip(1..).map(|(c, code)| {
+        let step = if is_combining_mark(c) { "" } else { step };
+        format!("{step} <{code:04X}> Tj ")
+    });
+    let content = format!(
+        "BT /F1 12 Tf 1 0 0 1 300 700 Tm {} ET",
+        codes.collect::<String>()
+    );
+    text_of(&pdf_of_chars(chars, &content))
+}
+
+#[test]
+fn identity_h_is_read_by_its_map_or_refused_as_unreadable() {
     let content = "BT /F1 12 Tf 72 700 Td <00010002> Tj ET";
+    assert_eq!(text_of(&pdf_of_chars("退\u{fb01}", content)), "退fi");
+    assert_eq!(text_of(&pdf_of_chars("退\0", content)), "退");
+    for unreadable in [
+        pdf(content, &identity_h("", ""), &[]),
+        pdf_of_chars("\0\u{fffd}", content),
+    ] {
+        assert_eq!(pdf_to_text(&unreadable), Err(ReadError::NoCharacterCodes));
+    }
+}
+
+#[test]
+fn hebrew_and_arabic_are_read_in_logical_order() {
+    for (drawn, expected) in [
+        (".ישימח םוי דע", "עד יום חמישי."),
+        (".12/05/2024 דע 3.5", "3.5 עד 12/05/2024."),
+        ("Acme 24 רובע םולש", "שלום עבור Acme 24"),
+        ("The word םולש here", "The word שלום here"),
+        ("ﺲﻴﻤﺨﻟا مﻮﻳ ﻰﺘﺣ", "حتى يوم الخميس"),
+        ("\u{fefb}", "لا"),
+        ("(םולש) דע", "עד (שלום)"),
+        (")םולש( דע", "עד (שלום)"),
+        // A point is drawn before its letter.
+        ("ם\u{5b9}ול\u{5b8}ש", "ש\u{5b8}לו\u{5b9}ם"),
+    ] {
+        assert_eq!(text_of_chars(drawn, ""), expected, "{drawn}");
+    }
+    // A shadow.
+    let shadow = "1 0 0 1 302 698 Tm <0001> Tj <0002> Tj";
+    let content = format!("BT /F1 12 Tf 1 0 0 1 300 700 Tm <0001> Tj <0002> Tj {shadow} ET");
+    assert_eq!(text_of(&pdf_of_chars("לש", &content)), "של");
+    for logical in ["שלום עד 3", "ש\u{5b8}לו\u{5b9}ם", "حتى يوم"] {
+        assert_eq!(text_of_chars(logical, "-12 0 Td"), logical);
+    }
+}
+
+#[test]
+fn vertical_text_is_read_down_its_columns() {
+    let content = "BT /F1 12 Tf 300 700 Td <0001> Tj 0 -12 Td <0002> Tj 0 -12 Td <0003> Tj -20 24 Td <0004> Tj 0 -12 Td <0005> Tj ET";
     assert_eq!(
-        text_of(&pdf(content, &font("/ToUnicode 5 0 R"), &[&map])),
-        "退fi"
+        text_of(&pdf_of_chars("返品は⼊︒", content)),
+        "返品は\n入。"
     );
-    assert_eq!(
-        pdf_to_text(&pdf(content, &font(""), &[])),
-        Err(ReadError::NoCharacterCodes)
+}
+
+#[test]
+fn accents_are_joined_with_the_letters_that_they_are_drawn_over() {
+    let font = "/Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding << /BaseEncoding /WinAnsiEncoding /Differences [1 /dotlessi /hungarumlaut] >> >> >>";
+    for (content, expected) in [
+        ("[(R) -112 (\\250) 445 (uckgabe)] TJ", "Rückgabe"),
+        (
+            "[(a) -389 (\\264) 445 (et) -111 (\\264) 445 (e)] TJ",
+            "a été",
+        ),
+        ("[(gar) (c) 417 (\\270) -84 (on)] TJ", "garçon"),
+        ("[(\\264) 305 (\\001)] TJ", "í"),
+        ("[(f) -111 (\\002) 445 (o)] TJ", "fő"),
+        // A raised accent over a capital letter.
+        ("2 Ts [-167 (\\250)] TJ 0 Ts [500 (Uber)] TJ", "Über"),
+        ("[(o) 445 (^) -44 (o) 445 (~)] TJ", "ôõ"),
+        // A letter with two accents.
+        ("[(\\136) 512 (e) 445 (\\264)] TJ", "ế"),
+        ("(x^2 ~a `b` 5\\260 C \\250u) Tj", "x^2 ~a `b` 5° C ¨u"),
+    ] {
+        let page = format!("BT /F1 12 Tf 72 700 Td {content} ET");
+        assert_eq!(text_of(&pdf(&page, font, &[])), expected, "{content}");
+    }
+}
+
+#[test]
+fn raised_digits_are_superscripts_and_not_part_of_a_word() {
+    for (content, expected) in [
+        ("(Refund) Tj RAISE (12) Tj BASE ( is) Tj", "Refund ¹² is"),
+        ("(Refund.) Tj RAISE (1) Tj BASE", "Refund.¹"),
+        ("(Refund\\262 is) Tj", "Refund ² is"),
+        ("(10) Tj RAISE (2) Tj BASE ( m\\262) Tj", "10² m²"),
+        ("(E=mc) Tj RAISE (2) Tj BASE", "E=mc²"),
+        ("(CO) Tj -2 Ts /F1 7 Tf (2) Tj BASE", "CO2"),
+        ("(Refund) Tj 4 Ts (12) Tj", "Refund12"),
+        ("RAISE (1) Tj BASE (To) Tj", "1 To"),
+    ] {
+        let content = content
+            .replace("RAISE", "4 Ts /F1 7 Tf")
+            .replace("BASE", "0 Ts /F1 12 Tf");
+        let page = format!("BT /F1 12 Tf 72 700 Td {content} ET");
+        assert_eq!(text(&page), expected, "{content}");
+    }
+}
+
+#[test]
+fn actual_text_replaces_glyphs() {
+    for (content, expected) in [
+        (
+            "(Re) Tj /Span << /ActualText (fun) >> BDC (X) Tj EMC (d) Tj",
+            "Refund",
+        ),
+        (
+            "/Span << /ActualText <FEFF8FD454C1> >> BDC (X) Tj (Y) Tj EMC",
+            "返品",
+        ),
+        ("/Span /Named BDC (X) Tj EMC (s) Tj", "Refunds"),
+        (
+            "/Span /Named BDC /P BMC (X) Tj EMC /Span /Named BDC (Y) Tj EMC EMC (s) Tj",
+            "Refunds",
+        ),
+        (
+            "(One) Tj /Span << /ActualText () >> BDC (---) Tj EMC",
+            "One",
+        ),
+        ("/P << /MCID 0 >> BDC (One) Tj EMC EMC ( two) Tj", "One two"),
+        ("(One ) Tj /Span /Named BDC (two) Tj", "One Refund"),
+        ("/Span << /ActualText (picture) >> BDC EMC (One) Tj", "One"),
+        (
+            "(guaran) Tj /Span << /ActualText <FEFF00AD> >> BDC (-) Tj EMC 0 -14 Td (tee) Tj",
+            "guarantee",
+        ),
+    ] {
+        let resources = format!("{HELVETICA} /Properties << /Named << /ActualText (Refund) >> >>");
+        let page = format!("BT /F1 12 Tf 72 700 Td {content} ET");
+        assert_eq!(text_of(&pdf(&page, &resources, &[])), expected, "{content}");
+    }
+    let unreadable = pdf(
+        "BT /F1 12 Tf 72 700 Td /Span << /ActualText (Refund) >> BDC <0001> Tj EMC ET",
+        &identity_h("", ""),
+        &[],
     );
+    assert_eq!(text_of(&unreadable), "Refund");
 }
 
 #[test]
