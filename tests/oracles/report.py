@@ -36,7 +36,7 @@ class Report:
 
     def row(self):
         seconds = time.monotonic() - self.started
-        return f"{self.oracle:<12} {self.passed:>5} passed {len(self.failed):>4} failed {seconds:>6.0f} s"
+        return f"{self.oracle:<16} {self.passed:>5} passed {len(self.failed):>4} failed {seconds:>6.0f} s"
 
 
 def finish(reports, rows):
