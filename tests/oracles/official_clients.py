@@ -160,6 +160,9 @@ def corrections(ours):
 def envelope(protocol, request):
     headers = {name: request["headers"].get(name, ABSENT) for name in HEADERS[protocol]}
     headers["content-type"] = headers["content-type"].split(";")[0]
+    if protocol == "anthropic" and headers["x-api-key"] == ABSENT:
+        # The API accepts the key in both headers.
+        headers["x-api-key"] = request["headers"]["authorization"].removeprefix("Bearer ")
     if protocol == "bedrock":
         headers["x-amz-date"] = re.sub(r"\d", "0", headers["x-amz-date"])
         # Without the date, the signature and the signed headers, which may be more or fewer.
