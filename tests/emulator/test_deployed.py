@@ -316,6 +316,19 @@ def test_a_stored_secret_reaches_the_model_and_cannot_be_deleted_under_its_agent
     assert f"{stack.outputs['stack']}/provider/team/openai" not in stored
 
 
+def test_the_agent_function_tests_a_model_for_the_console_with_a_stored_secret(stack, model):
+    value = a_marker()
+    redaction.secret("stored secret", value)
+    assert stack.manage("PUT", "/api/secrets/trial", json={"value": value}).status_code == 204
+    tried = {"base_url": model.base_url, "name": "answers", "api_key": {"secret": "trial"}}
+    trial = stack.manage("POST", "/api/models/test", json={"model": tried}).json()
+    assert trial["ok"], trial
+    assert [call["authorization"] for call in model.requests if call["authorization"] == f"Bearer {value}"]
+    trial = stack.manage("POST", "/api/models/test", json={"model": {**tried, "name": "refuses"}}).json()
+    assert not trial["ok"] and "HTTP 400" in trial["error"]["message"], trial
+    assert stack.manage("DELETE", "/api/secrets/trial").status_code == 204
+
+
 # ------------------------------------------------------------ Log and metrics
 
 
@@ -490,7 +503,7 @@ NEEDED = {
         "tasks": {"GetItem", "BatchGetItem"}, "list of tasks": {"Query"},
         "AdminToken": {"GetSecretValue"}, "SigningSecret": {"GetSecretValue"},
         "model key": WRITE_SECRET, "default model key": WRITE_SECRET, "imported token": WRITE_SECRET | {"GetSecretValue"},
-        "console log": {"CreateLogStream", "PutLogEvents"},
+        "console log": {"CreateLogStream", "PutLogEvents"}, "AgentFunction": {"InvokeFunction"},
     },
 }
 
