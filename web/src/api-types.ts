@@ -596,6 +596,8 @@ export interface components {
                     [key: string]: unknown;
                 };
             };
+            /** @enum {string} */
+            type: "http";
         };
         /** @description How an argument is written in its place. */
         ArgumentStyle: {
@@ -931,13 +933,7 @@ export interface components {
             openapi: components["schemas"]["InspectOpenApi"];
         };
         /** @description What a server or a document offers. */
-        InspectedTool: (components["schemas"]["McpListing"] & {
-            /** @enum {string} */
-            type: "mcp";
-        }) | (components["schemas"]["ApiListing"] & {
-            /** @enum {string} */
-            type: "http";
-        });
+        InspectedTool: components["schemas"]["McpListing"] | components["schemas"]["ApiListing"];
         /** @description A tool or an operation that an agent cannot use. */
         LeftOutTool: {
             /** @description Its name, or its place in the list. */
@@ -993,6 +989,8 @@ export interface components {
             left_out: components["schemas"]["LeftOutTool"][];
             /** @description Whether the server has more tools than are listed. */
             is_cut: boolean;
+            /** @enum {string} */
+            type: "mcp";
         };
         /** @description An MCP server and the tools that the agent may call. */
         McpTool: {

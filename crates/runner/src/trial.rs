@@ -17,7 +17,7 @@ use crate::memory::RunMemory;
 use crate::model::ModelCall;
 use crate::scrub::RunSecrets;
 use crate::secrets::{model_api_key, replaced_key};
-use crate::tools::{ToolContext, Toolbox, download_document, list_server_tools};
+use crate::tools::{AccessTokens, ToolContext, Toolbox, download_document, list_server_tools};
 
 /// The longest trial. Shorter than the time that the console's function has for a request.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,14 +26,22 @@ const MAX_MODEL_CALLS: usize = 4;
 /// Enough for a word. Models that reason first may use it up, which is a reply too.
 const MAX_OUTPUT_TOKENS: u32 = 256;
 
+/// What a trial uses instead of a run's. No token of an earlier call: a trial shows whether the
+/// current secret is right.
+#[derive(Default)]
+struct TrialState {
+    secrets: RunSecrets,
+    access_tokens: AccessTokens,
+}
+
 impl Runner {
     /// Makes the call of the request within 20 seconds.
     pub async fn run_trial(&self, request: TrialRequest) -> TrialResponse {
-        let secrets = RunSecrets::default();
+        let state = TrialState::default();
         // All trials share the permits and the threads of one agent.
         let memory = RunMemory::new(self.models.memory(), AgentId::random([0; 16]));
         let started = Instant::now();
-        let trial = memory.scope(self.trial(request, &secrets));
+        let trial = memory.scope(self.trial(request, &state));
         // Boxed, because the future is large and would be moved on the stack.
         let response = tokio::time::timeout(TRIAL_TIMEOUT, Box::pin(trial)).await;
         let mut response = response.unwrap_or_else(|_| {
@@ -52,18 +60,18 @@ impl Runner {
         response
     }
 
-    async fn trial(&self, request: TrialRequest, secrets: &RunSecrets) -> TrialResponse {
+    async fn trial(&self, request: TrialRequest, state: &TrialState) -> TrialResponse {
         match request {
             TrialRequest::Model { model } => {
                 let model = model.as_ref().unwrap_or(&self.settings.default_model);
-                TrialResponse::Model(self.try_model(model, secrets).await)
+                TrialResponse::Model(self.try_model(model, &state.secrets).await)
             }
-            TrialRequest::ListTools { server } => match self.list_tools(&server, secrets).await {
+            TrialRequest::ListTools { server } => match self.list_tools(&server, state).await {
                 Ok(listing) => TrialResponse::Tools(listing),
                 Err(error) => TrialResponse::Failed(error),
             },
             TrialRequest::Download { url } => {
-                match download_document(self.trial_context(secrets), &url).await {
+                match download_document(self.trial_context(state), &url).await {
                     Ok(document) => TrialResponse::Document(document),
                     Err(error) => TrialResponse::Failed(error),
                 }
@@ -72,17 +80,17 @@ impl Runner {
                 tool,
                 operation,
                 arguments,
-            } => TrialResponse::Call(self.call_tool(tool, &operation, arguments, secrets).await),
+            } => TrialResponse::Call(self.call_tool(tool, &operation, arguments, state).await),
         }
     }
 
-    fn trial_context<'a>(&'a self, secrets: &'a RunSecrets) -> ToolContext<'a> {
+    fn trial_context<'a>(&'a self, state: &'a TrialState) -> ToolContext<'a> {
         ToolContext {
             egress: self.models.egress(),
             secret_store: &self.secrets,
-            access_tokens: &self.access_tokens,
+            access_tokens: &state.access_tokens,
             clock: &self.clock,
-            run_secrets: secrets,
+            run_secrets: &state.secrets,
             searched: None,
         }
     }
@@ -161,11 +169,11 @@ impl Runner {
     async fn list_tools(
         &self,
         server: &McpTool,
-        secrets: &RunSecrets,
+        state: &TrialState,
     ) -> Result<McpListing, TrialError> {
-        let listed = list_server_tools(self.trial_context(secrets), server).await;
+        let listed = list_server_tools(self.trial_context(state), server).await;
         listed.map_err(|mut fault| {
-            secrets.scrubber().scrub_fault(&mut fault);
+            state.secrets.scrubber().scrub_fault(&mut fault);
             fault.into()
         })
     }
@@ -176,7 +184,7 @@ impl Runner {
         mut tool: Tool,
         operation: &str,
         arguments: String,
-        secrets: &RunSecrets,
+        state: &TrialState,
     ) -> CallTrial {
         if !tool.keep_only(operation) {
             let message = format!(
@@ -186,10 +194,10 @@ impl Runner {
             return CallTrial::failed(TrialError::new(ErrorType::InvalidAgent, message));
         }
         let tools = [tool];
-        let toolbox = match Toolbox::open(self.trial_context(secrets), &tools).await {
+        let toolbox = match Toolbox::open(self.trial_context(state), &tools).await {
             Ok(toolbox) => toolbox,
             Err(mut fault) => {
-                secrets.scrubber().scrub_fault(&mut fault);
+                state.secrets.scrubber().scrub_fault(&mut fault);
                 return CallTrial::failed(fault.into());
             }
         };

@@ -55,12 +55,12 @@ pub enum InvokeError {
 }
 
 impl InvokeError {
-    /// Whether a later invocation may succeed.
+    /// Whether another invocation may succeed, and this one has probably had no effect.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Connection(_) | Self::Timeout | Self::Throttled => true,
+            Self::Connection(_) | Self::Throttled => true,
             Self::Status(status) => *status >= 500,
-            Self::Sign(_) | Self::Request(_) | Self::Function(_) => false,
+            Self::Sign(_) | Self::Request(_) | Self::Function(_) | Self::Timeout => false,
         }
     }
 }

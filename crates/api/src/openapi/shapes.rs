@@ -24,7 +24,9 @@ impl Modify for Shapes {
     fn modify(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_default();
         complete_agent(components);
-        separate_tool_types(components);
+        for choice in ["Tool", "InspectedTool"] {
+            separate_types(components, choice);
+        }
         for get in document
             .paths
             .paths
@@ -101,9 +103,10 @@ fn complete_agent(components: &mut Components) {
 }
 
 /// The derive makes `allOf` of a tool and an object with its `type`. Both allow no additional
-/// properties, so no value matches both. This moves `type` into the tool's schema.
-fn separate_tool_types(components: &mut Components) {
-    let Some(RefOr::T(Schema::OneOf(tools))) = components.schemas.get_mut("Tool") else {
+/// properties, so no value matches both, and generators of clients fail. This moves `type` into
+/// the tool's schema.
+fn separate_types(components: &mut Components, choice: &str) {
+    let Some(RefOr::T(Schema::OneOf(tools))) = components.schemas.get_mut(choice) else {
         return;
     };
     let mut typed = Vec::new();

@@ -1,6 +1,7 @@
 //! Parses an OpenAPI document, and lists or imports its operations.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use domain::agent::tools::{
     DocumentError, ImportSource, ImportedApi, LeftOut, ListedApi, OpenApiError, Operation,
@@ -13,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::TrialProblem;
 
 /// A document of 4 MiB can take 200 MB of memory while it is parsed.
-static PARSING: Semaphore = Semaphore::const_new(1);
+static PARSING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
 
 /// Why a document cannot be used. The texts are for the agent's owner.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +49,14 @@ pub(super) struct ChosenApi {
 impl ApiImport {
     /// Works on a thread for blocking work, for one caller at a time.
     pub(super) async fn inspect(self) -> Result<InspectedApi, TrialProblem> {
-        let _permit = PARSING.acquire().await;
-        let inspected = tokio::task::spawn_blocking(move || self.inspect_now()).await?;
+        // The semaphore is never closed, so this is always `Ok`.
+        let permit = Arc::clone(&PARSING).acquire_owned().await;
+        let inspected = tokio::task::spawn_blocking(move || {
+            // The work continues if the caller leaves, so it has the permit.
+            let _permit = permit;
+            self.inspect_now()
+        })
+        .await?;
         Ok(inspected?)
     }
 

@@ -71,7 +71,8 @@ fn redirect_target(url: &Url, response: &Response) -> Option<Url> {
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     url.join(location)
         .ok()
-        .filter(|target| matches!(target.scheme(), "http" | "https"))
+        // A redirect from https to http could be changed on the way.
+        .filter(|target| target.scheme() == "https" || target.scheme() == url.scheme())
 }
 
 fn not_downloaded(status: StatusCode) -> TrialError {

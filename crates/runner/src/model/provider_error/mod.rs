@@ -29,8 +29,9 @@ use fields::{aws_code, identifier, kind_in, most_telling, param_in, retry_in, st
 
 /// Most bytes of a body that are searched.
 pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
-/// Most bytes of an error message.
-const MAX_TEXT_BYTES: usize = 2048;
+/// Most bytes of an error message. The log has the first half: a secret at the cut is removed
+/// only if it is here as a whole.
+const MAX_TEXT_BYTES: usize = 4096;
 const REQUEST_ID_HEADERS: [&str; 8] = [
     "x-request-id",
     "request-id",

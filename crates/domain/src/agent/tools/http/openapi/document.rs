@@ -1,8 +1,9 @@
 //! The text of a document: JSON or YAML.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// Why a text is neither JSON nor YAML.
@@ -16,23 +17,41 @@ pub fn parse_api_document(text: &str) -> Result<Value, DocumentError> {
     if let Ok(document) = serde_json::from_str(text) {
         return Ok(document);
     }
-    let YamlValue(document) = yaml_serde::from_str(text)?;
-    Ok(document)
+    let left = Cell::new(MAX_BYTES);
+    let deserializer = yaml_serde::Deserializer::from_str(text);
+    Ok(YamlValue(&left).deserialize(deserializer)?)
 }
 
-/// A YAML value as JSON. Integers of more than 64 bits become floats, as in JSON, and `<<`
-/// merges a mapping.
-struct YamlValue(Value);
+/// Bytes of memory that the values of a document may take, with all copies that aliases make. The
+/// largest documents of public APIs have 12 MiB.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of a value besides its text.
+const VALUE_BYTES: usize = 64;
 
-impl<'de> Deserialize<'de> for YamlValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(YamlVisitor).map(Self)
+/// A YAML value as JSON. Integers of more than 64 bits become floats, as in JSON, and `<<`
+/// merges a mapping. Contains the remaining part of [`MAX_BYTES`].
+#[derive(Clone, Copy)]
+struct YamlValue<'b>(&'b Cell<usize>);
+
+impl YamlValue<'_> {
+    fn count<E: Error>(self, text: &str) -> Result<(), E> {
+        let rest = self.0.get().checked_sub(VALUE_BYTES + text.len());
+        self.0
+            .set(rest.ok_or_else(|| E::custom("the document has too many values"))?);
+        Ok(())
     }
 }
 
-struct YamlVisitor;
+impl<'de> DeserializeSeed<'de> for YamlValue<'_> {
+    type Value = Value;
 
-impl<'de> Visitor<'de> for YamlVisitor {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.count("")?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for YamlValue<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,7 +90,8 @@ impl<'de> Visitor<'de> for YamlVisitor {
         Ok(number.into())
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        self.count(text)?;
         Ok(text.into())
     }
 
@@ -89,7 +109,7 @@ impl<'de> Visitor<'de> for YamlVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(YamlValue(value)) = list.next_element()? {
+        while let Some(value) = list.next_element_seed(self)? {
             values.push(value);
         }
         Ok(values.into())
@@ -97,8 +117,9 @@ impl<'de> Visitor<'de> for YamlVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let (mut fields, mut merged) = (Map::new(), Vec::new());
-        while let Some((name, YamlValue(value))) = map.next_entry::<String, YamlValue>()? {
-            match value {
+        while let Some(name) = map.next_key::<String>()? {
+            self.count(&name)?;
+            match map.next_value_seed(self)? {
                 Value::Object(other) if name == "<<" => merged.push(other),
                 Value::Array(others) if name == "<<" => {
                     merged.extend(others.into_iter().filter_map(|other| match other {
@@ -152,5 +173,19 @@ mod tests {
             assert_eq!(parse_api_document(yaml).unwrap(), expected, "{yaml}");
         }
         assert!(parse_api_document("a: [").is_err());
+    }
+
+    #[test]
+    fn aliases_cannot_multiply_a_small_document() {
+        let list = "x,".repeat(25_000);
+        let aliases = "*a,".repeat(80_000);
+        for document in [
+            format!("a: &a [{list}]\nb: [{aliases}]"),
+            format!("a: &a {}\nb: [{aliases}]", "x".repeat(25_000)),
+            format!("a: &a {{{}: 1}}\nb: [{aliases}]", "x".repeat(1000)),
+        ] {
+            let error = parse_api_document(&document).unwrap_err().to_string();
+            assert!(error.contains("too many values"), "{error}");
+        }
     }
 }

@@ -124,7 +124,7 @@ pub enum OperationError {
     Encoding,
     #[error("its method is not supported")]
     Method,
-    #[error("the schemas of its arguments have more than 4000 values")]
+    #[error("the schemas of its arguments have more than 4000 values or 256 KiB of text")]
     TooLarge,
     /// Violates the specification.
     #[error("its {0} is malformed")]

@@ -10,6 +10,8 @@ use crate::schema::bounded_validator;
 const MAX_DEPTH: usize = 16;
 /// JSON values in all schemas of one operation.
 const MAX_VALUES: usize = 4000;
+/// Bytes of their texts and names. A tool with more cannot be stored.
+const MAX_TEXT_BYTES: usize = 256 * 1024;
 const MAX_DESCRIPTION_BYTES: usize = 500;
 
 /// Keywords that are not copied: they are for people or other programs, or they are
@@ -39,6 +41,8 @@ pub(super) struct Schemas<'d> {
     document: &'d Value,
     /// The remaining part of [`MAX_VALUES`].
     left: usize,
+    /// The remaining part of [`MAX_TEXT_BYTES`].
+    bytes_left: usize,
 }
 
 impl<'d> Schemas<'d> {
@@ -46,7 +50,16 @@ impl<'d> Schemas<'d> {
         Self {
             document,
             left: MAX_VALUES,
+            bytes_left: MAX_TEXT_BYTES,
         }
+    }
+
+    /// Counts values and the bytes of their texts before they are copied.
+    fn count(&mut self, values: usize, bytes: usize) -> Result<(), OperationError> {
+        let rest = |left: usize, taken| left.checked_sub(taken).ok_or(OperationError::TooLarge);
+        self.left = rest(self.left, values)?;
+        self.bytes_left = rest(self.bytes_left, bytes)?;
+        Ok(())
     }
 
     /// A self-contained copy of the schema.
@@ -63,7 +76,7 @@ impl<'d> Schemas<'d> {
         open: &mut Vec<&'d str>,
         depth: usize,
     ) -> Result<Value, OperationError> {
-        self.left = self.left.checked_sub(1).ok_or(OperationError::TooLarge)?;
+        self.count(1, 0)?;
         let Some(fields) = schema.as_object() else {
             return if schema.is_boolean() {
                 Ok(schema.clone())
@@ -117,6 +130,7 @@ impl<'d> Schemas<'d> {
             Value::Object(fields) if BY_NAME.contains(&name) => {
                 let mut copies = Map::new();
                 for (name, schema) in fields {
+                    self.count(0, name.len())?;
                     copies.insert(name.clone(), self.schema(schema, open, depth + 1)?);
                 }
                 copies.into()
@@ -131,6 +145,7 @@ impl<'d> Schemas<'d> {
                     .into()
             }
             Value::String(pattern) if name == "pattern" => {
+                self.count(0, pattern.len())?;
                 // Dropped if it is in an unsupported dialect of regular expressions.
                 return Ok(bounded_validator(&json!({ "pattern": pattern }))
                     .is_ok()
@@ -140,10 +155,7 @@ impl<'d> Schemas<'d> {
                 crate::cut(text, MAX_DESCRIPTION_BYTES).into()
             }
             _ => {
-                self.left = self
-                    .left
-                    .checked_sub(values_in(value))
-                    .ok_or(OperationError::TooLarge)?;
+                self.count(values_in(value), text_bytes_in(value))?;
                 let mut value = value.clone();
                 write_whole_numbers(&mut value);
                 value
@@ -157,6 +169,18 @@ fn values_in(value: &Value) -> usize {
         Value::Array(values) => values.iter().map(values_in).sum::<usize>() + 1,
         Value::Object(fields) => fields.values().map(values_in).sum::<usize>() + 1,
         _ => 1,
+    }
+}
+
+fn text_bytes_in(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(text_bytes_in).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| name.len() + text_bytes_in(value))
+            .sum(),
+        _ => 0,
     }
 }
 
